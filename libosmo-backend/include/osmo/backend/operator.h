@@ -1,0 +1,36 @@
+/**
+ * @file osmo/backend/operator.h
+ * @brief The backend operator: five listener sockets and one worker socket towards a service, always dialing out.
+ */
+#ifndef OSMO_BACKEND_OPERATOR_H
+#define OSMO_BACKEND_OPERATOR_H
+#include <osmo/backend/cluster.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+/** A running operator. */
+typedef struct osmo_operator osmo_operator_t;
+/** Options of osmo_operator_open(). Zero-initialise and set size. */
+typedef struct osmo_operator_options {
+    size_t size;
+    const char *service_url;      /**< http(s)://host:port */
+    const char *backend;          /**< backend name */
+    const char *namespace_;       /**< NULL = "default" */
+    const char *token_file;       /**< access token, re-read at every connect; NULL = dev mode */
+    const char *user;             /**< x-osmo-user in dev mode; NULL = "osmo-backend" */
+    const char *driver;           /**< "local" or "scripted" */
+    const char *state_dir;        /**< private directory */
+    const char *const *settings;  /**< for the driver, see osmo_cluster_options_t */
+    void (*log)(void *ctx, int level, const char *text); void *log_ctx; int log_level;
+} osmo_operator_options_t;
+/** Open the driver and prepare. 0 or a negative code with text. */
+OSMO_API int osmo_operator_open(const osmo_operator_options_t *options, osmo_operator_t **out, osmo_error_t *err);
+/** Connect and work in the calling thread until osmo_operator_stop(). */
+OSMO_API int osmo_operator_run(osmo_operator_t *op, osmo_error_t *err);
+/** End osmo_operator_run() soon; any thread. Running pods stay. */
+OSMO_API void osmo_operator_stop(osmo_operator_t *op);
+OSMO_API void osmo_operator_free(osmo_operator_t *op);
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,35 @@
+/* The only door to OpenSSL: digests, randomness, base64, RS256 keys and JWTs. */
+#ifndef BASE_CRYPTO_H
+#define BASE_CRYPTO_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/json.h"
+#include "osmo/error.h"
+
+void crypto_sha256(const void *data, size_t len, uint8_t out[32]);
+void crypto_sha256_hex(const void *data, size_t len, char out[65]);
+void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32]);
+int crypto_random(void *out, size_t len);                     /* 0 or OSMO_EIO */
+int crypto_random_hex32(char out[33]);                        /* a uuid4 as 32 lower-case hex digits, NUL-terminated */
+bool crypto_equal(const void *a, const void *b, size_t len);  /* constant time */
+void crypto_wipe(void *p, size_t len);
+int crypto_base64(const void *data, size_t len, buf_t *out);     /* standard, padded */
+int crypto_base64url(const void *data, size_t len, buf_t *out);  /* no padding */
+int crypto_base64_decode(const char *text, size_t len, buf_t *out, osmo_error_t *err); /* both alphabets, padding optional */
+
+typedef struct rsa_key rsa_key_t;
+int rsa_key_generate(unsigned bits, rsa_key_t **out, osmo_error_t *err);
+int rsa_key_from_pem(const char *pem, rsa_key_t **out, osmo_error_t *err);
+int rsa_key_to_pem(const rsa_key_t *k, buf_t *out);           /* private key, PKCS#8 */
+json_t *rsa_key_jwk(const rsa_key_t *k, const char *kid);     /* public {"e","kid","kty","n"} */
+void rsa_key_free(rsa_key_t *k);
+/* Sign claims as a compact RS256 JWT with header {"alg":"RS256","typ":"JWT"} (no kid, as upstream). Thread-safe. */
+int jwt_sign(const rsa_key_t *k, const json_t *claims, buf_t *out, osmo_error_t *err);
+/* Verify signature with this key only (the key decides the algorithm; a header alg other than RS256 is refused), then
+ * exp/nbf against now_s with `skew_s`. Returns the claims. OSMO_EUNAUTH with the reason. Thread-safe. */
+int jwt_verify(const rsa_key_t *k, const char *token, size_t len, int64_t now_s, int64_t skew_s, json_t **claims, osmo_error_t *err);
+/* Claims of a JWT without verifying anything: for a client that looks at its own token's exp. */
+int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err);
+#endif

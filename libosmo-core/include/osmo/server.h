@@ -1,0 +1,37 @@
+/**
+ * @file osmo/server.h
+ * @brief The network front of a service: one port, HTTP/1.1 and websockets.
+ */
+#ifndef OSMO_SERVER_H
+#define OSMO_SERVER_H
+#include <osmo/service.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+/** A listener with its network thread and its request workers. */
+typedef struct osmo_server osmo_server_t;
+/** Options of osmo_server_open(). Zero-initialise and set size. */
+typedef struct osmo_server_options {
+    size_t size;
+    const char *listen;          /**< ADDR:PORT, port 0 = any free one; NULL = 127.0.0.1:8000 */
+    int workers;                 /**< request threads; 0 = 8 */
+    size_t max_queue;            /**< requests waiting for a worker before 503 + Retry-After; 0 = 4096 */
+    const char *spool_dir;       /**< where large bodies are collected; must be on the same file system as the service's storage */
+    osmo_log_fn log; void *log_ctx; int log_level;
+} osmo_server_options_t;
+/** Bind and prepare; nothing is served yet. ::OSMO_EBUSY port in use, ::OSMO_EDENIED, ::OSMO_EINVAL with the remedy in the text. */
+OSMO_API int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, osmo_error_t *err);
+/** The transport to give to osmo_service_open(); lives as long as the server. */
+OSMO_API const osmo_transport_t *osmo_server_transport(osmo_server_t *server);
+/** The port that was bound. */
+OSMO_API int osmo_server_port(const osmo_server_t *server);
+/** Serve @p service on own threads until osmo_server_stop(). /health answers 200 from here on. */
+OSMO_API int osmo_server_start(osmo_server_t *server, osmo_service_t *service, osmo_error_t *err);
+/** Stop accepting, let running requests end (at most @p drain_ms), close websockets with 1001, join the threads. */
+OSMO_API void osmo_server_stop(osmo_server_t *server, int drain_ms);
+/** Free a stopped server. NULL is fine. */
+OSMO_API void osmo_server_free(osmo_server_t *server);
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,130 @@
+/**
+ * @file osmo/service.h
+ * @brief The whole control plane as functions from bytes to bytes: no sockets, no loop.
+ *
+ * A server hands requests in and writes answers out; so do unit tests, fuzzers and embedders. All functions are thread-safe
+ * unless said otherwise; a request may block on the store and belongs on a worker thread.
+ */
+#ifndef OSMO_SERVICE_H
+#define OSMO_SERVICE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <osmo/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The control plane: store, engine and routes. */
+typedef struct osmo_service osmo_service_t;
+
+/** Log sink: level is 10 debug, 20 info, 30 warning, 40 error; text is one line without newline. */
+typedef void (*osmo_log_fn)(void *ctx, int level, const char *text);
+
+/** How requests prove who they are. */
+typedef enum osmo_auth_mode {
+    OSMO_AUTH_REQUIRED = 0, /**< every request needs a token except a fixed list of paths */
+    OSMO_AUTH_DEV = 1       /**< loopback only: the x-osmo-user header is trusted */
+} osmo_auth_mode_t;
+
+/**
+ * What the service asks of the transport that carries it. Every function may be called from any thread and copies what it is
+ * given. Connection and stream numbers are the ones the transport passed in.
+ */
+typedef struct osmo_transport {
+    size_t size; /**< sizeof(osmo_transport_t) */
+    void *impl;  /**< first argument of every function */
+    /** Queue one websocket message. 0, ::OSMO_ENOTFOUND when the connection is gone, ::OSMO_ELIMIT when its queue is full. */
+    int (*ws_send)(void *impl, uint64_t conn, const void *data, size_t len, int binary);
+    /** Close a websocket with a code and a reason of at most 120 bytes; queued messages are written first. */
+    void (*ws_close)(void *impl, uint64_t conn, int code, const char *reason);
+    /** The streaming answer of request @p request has more to read. */
+    void (*stream_wake)(void *impl, uint64_t request);
+} osmo_transport_t;
+
+/** Options of osmo_service_open(). Zero-initialise and set size. */
+typedef struct osmo_service_options {
+    size_t size;                 /**< sizeof(osmo_service_options_t) */
+    const char *data_dir;        /**< absolute; must exist and be writable */
+    const char *database;        /**< sqlite:PATH or postgresql://…; NULL = sqlite in data_dir */
+    const char *config_file;     /**< YAML in ConfigMap form; NULL = built-in defaults */
+    const char *roles;           /**< comma list; NULL = all roles */
+    const char *base_url;        /**< http(s)://host:port under which clients and tasks reach the service; may be set later */
+    osmo_auth_mode_t auth;
+    const char *admin_token;     /**< 43 characters, or NULL: kept from the store, or made and reported by osmo_service_take_admin_token() */
+    const char *admin_user;      /**< NULL = "admin" */
+    const osmo_transport_t *transport; /**< borrowed for the life of the service; NULL = no websockets, streams never wake */
+    osmo_log_fn log; void *log_ctx; int log_level;
+} osmo_service_options_t;
+
+/** Open the store, migrate it, start the engine. @return 0 or a negative code with text. */
+OSMO_API int osmo_service_open(const osmo_service_options_t *options, osmo_service_t **out, osmo_error_t *err);
+/** Stop the engine: return leases, drain the writers, close the store. NULL is fine. */
+OSMO_API void osmo_service_close(osmo_service_t *service);
+/** Reload the configuration file; on failure the old configuration stays. @return 0 or a negative code with text. */
+OSMO_API int osmo_service_reload(osmo_service_t *service, osmo_error_t *err);
+/** Set the base URL once the listener knows its port. */
+OSMO_API int osmo_service_set_base_url(osmo_service_t *service, const char *url, osmo_error_t *err);
+/** The administrator token that this open made (43 characters), once; NULL afterwards or when none was made. Caller frees. */
+OSMO_API char *osmo_service_take_admin_token(osmo_service_t *service);
+
+/** One HTTP request. All pointers are borrowed for the call. */
+typedef struct osmo_request {
+    size_t size;
+    uint64_t id;                 /**< names the stream of the answer; unique while the answer lasts */
+    const char *method;          /**< "GET" … */
+    const char *path;            /**< decoded path without the query; leading slashes may repeat */
+    const char *query;           /**< raw query string without '?', or "" */
+    const char *const *headers;  /**< name, value, name, value …, NULL; names in lower case */
+    const void *body; size_t body_len;
+    const char *body_file;       /**< large bodies arrive in this file instead (the service may rename it away); NULL otherwise */
+    const char *peer;            /**< address text of the peer */
+} osmo_request_t;
+
+/** A response body that is produced over time (log follow). Created by the service, owned by the transport. */
+typedef struct osmo_stream osmo_stream_t;
+
+/** One HTTP answer. Release with osmo_response_clear(). */
+typedef struct osmo_response {
+    size_t size;
+    int status;
+    char *content_type;          /**< NULL when there is no body */
+    char **headers;              /**< name, value, …, NULL; or NULL */
+    char *body; size_t body_len; /**< whole body, unless body_fd or stream is used */
+    int body_fd; uint64_t body_fd_offset, body_fd_len; /**< body from a descriptor when body_fd >= 0 */
+    osmo_stream_t *stream;       /**< chunked body when not NULL */
+} osmo_response_t;
+
+/** Answer a request. Always fills @p response (errors are answers too). */
+OSMO_API void osmo_service_handle(osmo_service_t *service, const osmo_request_t *request, osmo_response_t *response);
+/** Free what the answer holds, including its stream and descriptor. */
+OSMO_API void osmo_response_clear(osmo_response_t *response);
+/** How the body of a request to this path should be delivered: largest accepted size in bytes; @p to_file tells whether it goes to a file. */
+OSMO_API uint64_t osmo_service_body_limit(osmo_service_t *service, const char *method, const char *path, int *to_file);
+
+/**
+ * Read from a stream into @p data. @return bytes (> 0), 0 when nothing is there now (stream_wake follows), ::OSMO_EGONE at its
+ * end, another negative code on failure. One caller at a time.
+ */
+OSMO_API ssize_t osmo_stream_read(osmo_stream_t *stream, char *data, size_t max);
+
+/** A websocket session. */
+typedef struct osmo_ws osmo_ws_t;
+/**
+ * Ask to upgrade. On success *ws is the session and *extensions (static or owned by the session) the value of the X-Osmo-Extensions answer
+ * header or NULL. Otherwise *response is the refusal and *ws is NULL. Nothing may be sent to @p conn before osmo_ws_opened().
+ */
+OSMO_API void osmo_service_ws_open(osmo_service_t *service, const osmo_request_t *request, uint64_t conn, osmo_ws_t **ws,
+                                   const char **extensions, osmo_response_t *response);
+/** The upgrade answer is on its way: the session may send now. */
+OSMO_API void osmo_ws_opened(osmo_ws_t *ws);
+/** One whole message. Calls for one session are made one after another, in order. */
+OSMO_API void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary);
+/** The connection is gone; the session is freed. Last call for it. */
+OSMO_API void osmo_ws_closed(osmo_ws_t *ws);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,35 @@
+/* Wire messages between the agent and a backend operator (envelope type/body/uuid), and the job frames.
+ * Facts: OSMO 6.4 operator protocol. Pure: uuids come in. */
+#ifndef MODEL_MESSAGES_H
+#define MODEL_MESSAGES_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/json.h"
+#include "osmo/error.h"
+
+enum message_type {
+    MSG_INVALID = 0, MSG_INIT, MSG_POD_LOG, MSG_UPDATE_POD, MSG_RESOURCE, MSG_RESOURCE_USAGE, MSG_DELETE_RESOURCE, MSG_NODE_HASH,
+    MSG_TASK_LIST, MSG_CONTAINER_NODE, MSG_MONITOR_POD, MSG_POD_CONDITIONS, MSG_HEARTBEAT, MSG_JOB_STATUS, MSG_METRICS, MSG_LOGGING,
+    MSG_POD_EVENT, MSG_ACK, MSG_NODE_CONDITIONS
+};
+const char *message_type_name(enum message_type t);
+
+struct message { enum message_type type; char uuid[33]; json_t *body; json_t *root; /* root owns body */ };
+/* Exactly type, body, uuid (uuid may be absent: then ""); unknown keys or type: OSMO_EINVAL. */
+int message_parse(const char *text, size_t len, struct message *out, osmo_error_t *err);
+void message_clear(struct message *m);
+/* Takes body. Compact JSON text. */
+int message_build(enum message_type t, const char *uuid, json_t *body, buf_t *out);
+int message_build_ack(const char *acked_uuid, const char *uuid, buf_t *out);
+
+#define OSMO_EXTENSIONS_HEADER "X-Osmo-Extensions"
+/* Extension tokens, comma separated in the header; each is used only when offered by the client and accepted by the server.
+ * "jobs": job_status carries job_id and job_uuid, several jobs may be in flight. "logs": acknowledged batches of log entries. */
+bool extension_offered(const char *header, const char *token);
+
+#define JOB_FRAME_MAX (16u << 20)
+/* zlib stream of the compact JSON. OSMO_ELIMIT over JOB_FRAME_MAX. */
+int job_frame_pack(const json_t *job, buf_t *out, osmo_error_t *err);
+int job_frame_unpack(const void *frame, size_t len, json_t **job, osmo_error_t *err);
+#endif

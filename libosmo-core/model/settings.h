@@ -1,0 +1,63 @@
+/* Configuration as plain data: pools, platforms, pod templates, resource validations, backends, limits, service and
+ * workflow settings. Built-in defaults plus an optional YAML file in OSMO's ConfigMap form (keys service, workflow, pools,
+ * pod_templates, group_templates, resource_validations, backends, backend_tests, roles). Immutable once loaded; shared
+ * between threads by reference count, so it holds its JSON values as text where threads need them as trees. Pure. */
+#ifndef MODEL_SETTINGS_H
+#define MODEL_SETTINGS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/str.h"
+#include "osmo/error.h"
+
+struct platform {
+    char *name, *description;
+    bool host_network_allowed, privileged_allowed;
+    strlist_t allowed_mounts, default_mounts;
+    char *variables_json;      /* pool variables deep-merged with the platform's, as JSON text */
+    char *pod_template_json;   /* merged pod template, as JSON text */
+    char *labels_json, *tolerations_json;  /* nodeSelector and tolerations of the merged template */
+    char *validations_json;    /* array of {operator,left_operand,right_operand,assert_message} */
+};
+struct pool {
+    char *name, *description, *backend, *default_platform, *download_type;
+    bool enable_maintenance;
+    int64_t default_exec_timeout_us, default_queue_timeout_us, max_exec_timeout_us, max_queue_timeout_us; /* 0 = inherit */
+    char *default_exit_actions_json, *resources_json, *topology_keys_json;
+    int64_t gpu_guarantee, gpu_maximum; /* -1 = unlimited */
+    struct platform *platforms; size_t nplatforms;
+};
+struct backend_settings { char *name, *description, *scheduler_name, *router_address, *node_rules_json; };
+struct settings {
+    /* service */
+    char *service_base_url;            /* "" until the listener knows its address */
+    int64_t max_pod_restart_us;        /* start timeout, 30m */
+    int64_t agent_queue_size;
+    char *latest_client_version, *min_client_version; /* NULL = no gate */
+    strlist_t ctrl_roles;              /* osmo-user, osmo-ctrl */
+    char *issuer, *audience;           /* "osmo" */
+    int64_t max_token_us;              /* 365d */
+    /* workflow */
+    int64_t max_num_tasks;             /* default 1000000 (upstream: 20) */
+    int64_t max_name_length;           /* 64 */
+    int64_t max_retry_per_task, max_retry_per_job;
+    int64_t default_exec_timeout_us, default_queue_timeout_us, max_exec_timeout_us, max_queue_timeout_us;
+    int64_t websocket_timeout_min, data_timeout_min;
+    int64_t max_error_log_lines, max_log_lines;
+    char *init_image, *client_image;
+    char *data_endpoint;               /* "" = the service's own storage */
+    int64_t template_max_us, template_max_bytes;
+    char *pod_label_prefix;
+    struct pool *pools; size_t npools;
+    struct backend_settings *backends; size_t nbackends;
+    bool from_file;                    /* config writes answer 409 then */
+};
+/* Built-in pool, platform and backend `default`; osmo-ctrl requests 50m CPU, 32Mi memory, 64Mi storage. */
+int settings_default(struct settings **out, osmo_error_t *err);
+/* YAML text in ConfigMap form over the defaults. On failure nothing is returned and err names the key and the line. */
+int settings_parse(const char *yaml, size_t len, const char *source_name, struct settings **out, osmo_error_t *err);
+void settings_free(struct settings *s);
+const struct pool *settings_pool(const struct settings *s, const char *name);          /* NULL if absent */
+const struct platform *pool_platform(const struct pool *p, const char *name);
+const struct backend_settings *settings_backend(const struct settings *s, const char *name);
+#endif

@@ -1,0 +1,90 @@
+/* The workflow specification as C structs: parsed from YAML, validated, normalised to groups. Pure.
+ * Facts: OSMO 6.4 workflow grammar (version 2). All strings are owned by the struct. */
+#ifndef MODEL_SPEC_H
+#define MODEL_SPEC_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/json.h"
+#include "base/str.h"
+#include "base/yaml.h"
+#include "model/settings.h"
+#include "osmo/error.h"
+
+struct spec_topology { char *key, *group; bool preferred; };
+struct spec_resource {
+    char *name;
+    bool has_cpu, has_gpu;
+    int64_t cpu, gpu;
+    char *memory, *storage;          /* quantity text as it goes to the pod; NULL = unset */
+    char *platform;                  /* filled by spec_resolve */
+    strlist_t nodes_excluded;
+    struct spec_topology *topology; size_t ntopology;
+};
+struct spec_input { char *workflow, *task, *url, *regex; }; /* task inputs: task set, workflow only for wf:task; else url */
+struct spec_output { char *url, *regex; };
+struct spec_kpi { char *index, *path; };
+struct spec_file { char *path, *contents; bool base64; };
+struct spec_checkpoint { char *path, *url, *regex; int64_t frequency_us; };
+struct spec_env { char *name, *value; };
+struct spec_exit_action { char *action, *codes; };            /* spelling as written */
+struct spec_task {
+    char *name, *image;
+    strlist_t command, args;
+    struct spec_env *env; size_t nenv;
+    struct spec_file *files; size_t nfiles;
+    struct spec_input *inputs; size_t ninputs;
+    struct spec_output *outputs; size_t noutputs;
+    struct spec_kpi *kpis; size_t nkpis;
+    json_t *credentials;                                       /* object or NULL: name → mount dir or {ENV: key} */
+    char *resource;                                            /* default "default" */
+    bool lead, privileged, host_network;
+    strlist_t volume_mounts;
+    struct spec_exit_action *exit_actions; size_t nexit_actions;
+    struct spec_checkpoint *checkpoints; size_t ncheckpoints;
+    char *download_type, *cache_size;
+    int line, column;
+};
+struct spec_group {
+    char *name;
+    bool barrier, ignore_nonlead_status;
+    struct spec_task *tasks; size_t ntasks;
+    size_t *upstream; size_t nupstream;      /* indexes of groups this one consumes, ascending, no repeats */
+    size_t *downstream; size_t ndownstream;
+};
+struct spec {
+    char *name;
+    json_t *labels;                          /* object of strings, may be NULL */
+    struct spec_group *groups; size_t ngroups;
+    struct spec_resource *resources; size_t nresources; /* always holds "default" unless the user declared others only */
+    bool has_timeout;                        /* the user gave a timeout mapping */
+    int64_t exec_timeout_us, queue_timeout_us; /* 0 = unset; after spec_resolve the effective values */
+};
+
+/* Parse and validate the value of the `workflow` section. All findings are collected: err->text starts with their
+ * count and lists each as `workflow.tasks.0.command: reason (line L, column C)`. Codes: OSMO_EUSAGE, OSMO_EUSER, OSMO_ERESOURCE,
+ * OSMO_ESUBMISSION. */
+int spec_parse(const yaml_node_t *workflow, const struct settings *limits, struct spec **out, osmo_error_t *err);
+/* Fill platforms, effective timeouts; check resources, platform permissions, mounts against the pool. */
+int spec_resolve(struct spec *s, const struct settings *settings, const struct pool *pool, osmo_error_t *err);
+/* env_vars query items "K=V" laid over every task. OSMO_EUSAGE when one has no '='. */
+int spec_overlay_env(struct spec *s, const strlist_t *env_vars, osmo_error_t *err);
+void spec_free(struct spec *s);
+static inline void spec_freep(struct spec **s) { spec_free(*s); }
+size_t spec_task_count(const struct spec *s);
+const struct spec_resource *spec_find_resource(const struct spec *s, const char *name);
+/* The normalised document {version: 2, workflow: {name, groups, resources, timeout?, labels?}} as upstream stores it. */
+json_t *spec_to_json(const struct spec *s);
+/* One group with its tasks and the resource entries they use, complete enough to build its pods:
+ * {name, barrier, ignoreNonleadStatus, tasks: [...], resources: {...}, hasDownstream: bool}. What the store keeps. */
+json_t *spec_group_to_json(const struct spec *s, size_t group);
+/* Inverse of spec_group_to_json: a spec with that single group. */
+int spec_group_from_json(const json_t *group, struct spec **out, osmo_error_t *err);
+/* Seconds text or ISO 8601 duration as OSMO accepts it ("30m", "PT1H", "500ms"). OSMO_EUSAGE. */
+int duration_parse(const char *text, int64_t *us, osmo_error_t *err);
+/* Shortest single-unit text that parses back: "90m", "3600s" style, so that resubmission works. */
+const char *duration_text(int64_t us, char out[32]);
+/* Kubernetes-safe container name: cut to 63, trailing -/_ removed, lower case, _ to -. */
+void kube_name(const char *name, char out[64]);
+/* Kubernetes/OSMO quantity text to bytes (binary units, "m" = byte/1024). false when malformed. */
+bool quantity_bytes(const char *text, double *bytes);
+#endif
