@@ -1,7 +1,9 @@
-/* Routes: one row each in api/routes.c, one handler file per noun. Handlers get a parsed request and fill an answer; no sockets. */
+/* Routes: one row each in api/routes.c, one handler file per noun. Handlers get a parsed request and fill an answer; no sockets.
+ * Used by api/ only; servers see include/osmo/service.h. */
 #ifndef API_ROUTE_H
 #define API_ROUTE_H
 #include "base/json.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "engine/engine.h"
 
@@ -12,24 +14,63 @@ struct call {                         /* one request on its way through a handle
     struct identity who; const char *user; /* user name for handlers */
     struct map *query;                /* name → strlist_t* */
     char *error_workflow_id;          /* for the error envelope */
+    char *base_url;                   /* made by call_base_url */
 };
-typedef int (*handler_fn)(struct call *c, osmo_error_t *err); /* <0: the error envelope is written from err */
-enum route_flags { ROUTE_OPEN = 1 /* no identity needed */, ROUTE_BODY_FILE = 2, ROUTE_TASK = 4 /* a task's token is enough */, ROUTE_BACKEND = 8, ROUTE_REST = 16 /* last param takes the rest of the path */ };
-struct route { const char *method, *pattern; /* "/api/workflow/{}/logs" */ unsigned role, flags; handler_fn handler; const char *action; /* OSMO semantic action, for the authorization issue */ uint64_t max_body; };
-extern const struct route api_routes[]; extern const size_t api_route_count;
+/* <0: the error envelope is written from err, unless the handler has already filled the answer (422). */
+typedef int (*handler_fn)(struct call *c, osmo_error_t *err);
+enum route_flags {
+    ROUTE_OPEN = 1,      /* no identity needed */
+    ROUTE_BODY_FILE = 2, /* large bodies arrive in a file */
+    ROUTE_TASK = 4,      /* a task's token is enough */
+    ROUTE_BACKEND = 8,   /* a backend operator's token is enough */
+    ROUTE_REST = 16,     /* last param takes the rest of the path */
+    ROUTE_ADMIN = 32,    /* osmo-user does not suffice */
+    ROUTE_EVERYONE = 64  /* any proven identity, whatever its roles */
+};
+struct route {
+    const char *method, *pattern;     /* "/api/workflow/{}/logs" */
+    unsigned role, flags;
+    handler_fn handler;
+    const char *action;               /* OSMO semantic action, for policies */
+    uint64_t max_body;                /* 0 = ROUTE_SMALL_BODY */
+};
+extern const struct route api_routes[];
+extern const size_t api_route_count;
+#define ROUTE_SMALL_BODY (64u << 10)
 
 /* Answer helpers */
 int answer_json(struct call *c, int status, json_t *value /* taken */);
 int answer_null(struct call *c);
 int answer_text(struct call *c, int status, const char *content_type, const char *text, size_t len);
+int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream /* taken */);
 int answer_header(struct call *c, const char *name, const char *value);
-/* Query helpers: first value or NULL; repeated values (may be NULL); booleans in any of Python's and JSON's spellings (422 detail on bad ones). */
+/* {"detail": text} */
+int answer_detail(struct call *c, int status, const char *text);
+/* The envelope {message, error_code, workflow_id}, or the 5xx form. Never fails: falls back to an answer without a body. */
+void answer_error(struct call *c, int code, const osmo_error_t *err);
+/* 422 {"detail":[{type,loc,msg,input}]}: fills the answer and returns 0. */
+int answer_unprocessable(struct call *c, const char *where, const char *field, const char *type, const char *message);
+void answer_init(osmo_response_t *rs);
+
+/* Query helpers: first value or NULL; repeated values (may be NULL); booleans in any of Python's and JSON's spellings. The int and
+ * bool readers fill the 422 answer on a bad value and return OSMO_EINVAL. */
+int query_parse(const char *text, struct map **out, osmo_error_t *err);
 const char *query_get(struct call *c, const char *name);
 const strlist_t *query_all(struct call *c, const char *name);
 int query_bool(struct call *c, const char *name, bool fallback, bool *out, osmo_error_t *err);
 int query_int(struct call *c, const char *name, int64_t fallback, int64_t *out, osmo_error_t *err);
-/* JSON body as an object; FastAPI-shaped 422 when it is not. */
+int query_time(struct call *c, const char *name, int64_t *out_us, osmo_error_t *err); /* 0 when absent */
+/* JSON body as an object; the 422 answer is filled and OSMO_EINVAL returned when it is not. */
 int body_json(struct call *c, json_t **out, osmo_error_t *err);
-/* 422 {"detail":[{type,loc,msg,input}]}: fills the answer and returns 0. */
-int answer_unprocessable(struct call *c, const char *where, const char *field, const char *type, const char *message);
+
+const char *request_header(const osmo_request_t *rq, const char *name); /* borrowed or NULL */
+/* Base URL without trailing slash: as configured, else from the Host header. Borrowed from the call. */
+const char *call_base_url(struct call *c);
+/* Setters of the shapes that repeat: time or null, text or null ("" is null). */
+int json_set_time(json_t *o, const char *key, int64_t us);
+int json_set_text(json_t *o, const char *key, const char *text);
+/* Compact JSON text as a tree; `fallback` (taken) when it is NULL or does not parse. */
+json_t *json_from_text(const char *text, json_t *fallback);
+/* Version middleware: 0 go on, 1 the answer is filled. */
+int version_gate(struct call *c);
 #endif

@@ -23,7 +23,8 @@ void json_free(json_t *v);                         /* drops one reference; NULL 
 static inline void json_freep(json_t **v) { json_free(*v); }
 #define _cleanup_json_ __attribute__((cleanup(json_freep)))
 
-json_t *json_object(void);
+json_t *json_new_object(void);
+#define json_object() json_new_object() /* json-c owns the name as a type */
 json_t *json_array(void);
 json_t *json_string(const char *s);                /* NULL s gives JSON null */
 json_t *json_string_n(const char *s, size_t len);

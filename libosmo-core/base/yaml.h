@@ -24,14 +24,18 @@ typedef struct yaml_node {
     size_t len, cap;
     int line, column;            /* 1-based */
     unsigned refs;               /* aliases share nodes */
+    size_t weight;               /* nodes below and including this one, aliases counted in full */
 } yaml_node_t;
 
 typedef struct yaml_limits { size_t max_bytes; int max_depth; size_t max_nodes; } yaml_limits_t;
 #define YAML_LIMITS_DEFAULT { .max_bytes = 64u << 20, .max_depth = 100, .max_nodes = 20u * 1000 * 1000 }
 
 /* One document; empty text gives a YAML_NULL node. Error text has "line L, column C". OSMO_EUSAGE / OSMO_ELIMIT. */
+/* The kind PyYAML resolves an unquoted scalar to, and its value into n (kind, boolean, integer, number). */
+void yaml_resolve(yaml_node_t *n, const char *text, size_t len);
 int yaml_parse(const char *text, size_t len, const yaml_limits_t *limits, yaml_node_t **out, osmo_error_t *err);
-void yaml_free(yaml_node_t *n);
+void yaml_tree_free(yaml_node_t *n);
+#define yaml_free yaml_tree_free /* libyaml exports a yaml_free of its own, which ours must not replace */
 static inline void yaml_freep(yaml_node_t **n) { yaml_free(*n); }
 #define _cleanup_yaml_ __attribute__((cleanup(yaml_freep)))
 

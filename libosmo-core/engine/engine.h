@@ -16,7 +16,7 @@
 
 enum role { ROLE_CORE = 1, ROLE_WORKER = 2, ROLE_AGENT = 4, ROLE_LOGGER = 8, ROLE_ROUTER = 16, ROLE_MONITOR = 32, ROLE_ALL = 63 };
 
-struct auth; struct agents; struct loggers; struct watchers; struct worker; struct monitor; struct config;
+struct auth; struct reactor; struct agents; struct loggers; struct watchers; struct worker; struct monitor; struct config;
 typedef struct engine {
     store_t *store;
     logstore_t *logs;
@@ -28,6 +28,7 @@ typedef struct engine {
     /* each owned by the file of its name */
     struct config *config;       /* config.c */
     struct auth *auth;           /* auth.c */
+    struct reactor *reactor;     /* reactor.c: posted events that are not committed yet */
     struct agents *agents;       /* agent.c */
     struct loggers *loggers;     /* logs.c */
     struct watchers *watchers;   /* watch.c */
@@ -125,6 +126,7 @@ struct osmo_stream { ssize_t (*read)(struct osmo_stream *s, char *data, size_t m
 /* ---- auth.c ---- */
 struct identity {
     char *user; strlist_t roles; char *token_name;   /* NULL unless an access token */
+    int64_t token_expires_us;                         /* of that access token; 0 = unknown */
     char *workflow_id;                                /* claim osmo_workflow_id: a task's token */
     char *task_name; int64_t retry_id; char *group_name; /* of a task's token */
     bool anonymous;

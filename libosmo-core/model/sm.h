@@ -4,6 +4,7 @@
 #ifndef MODEL_SM_H
 #define MODEL_SM_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "model/status.h"
 

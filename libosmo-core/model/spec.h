@@ -47,6 +47,8 @@ struct spec_task {
 struct spec_group {
     char *name;
     bool barrier, ignore_nonlead_status;
+    bool has_downstream;                     /* some later group consumes it; survives spec_group_from_json */
+    int line, column;
     struct spec_task *tasks; size_t ntasks;
     size_t *upstream; size_t nupstream;      /* indexes of groups this one consumes, ascending, no repeats */
     size_t *downstream; size_t ndownstream;
@@ -57,6 +59,7 @@ struct spec {
     struct spec_group *groups; size_t ngroups;
     struct spec_resource *resources; size_t nresources; /* always holds "default" unless the user declared others only */
     bool has_timeout;                        /* the user gave a timeout mapping */
+    int64_t given_exec_us, given_queue_us;   /* as the user wrote them, 0 = not given; what is stored */
     int64_t exec_timeout_us, queue_timeout_us; /* 0 = unset; after spec_resolve the effective values */
 };
 

@@ -1,0 +1,79 @@
+/* The handlers behind api/routes.c, by the file that holds them, and what these files share. */
+#ifndef API_HANDLERS_H
+#define API_HANDLERS_H
+#include "api/route.h"
+#include "store/repo.h"
+
+/* system_routes.c */
+int get_health(struct call *c, osmo_error_t *err);
+int get_version(struct call *c, osmo_error_t *err);
+int get_client_version(struct call *c, osmo_error_t *err);
+int get_tags(struct call *c, osmo_error_t *err);
+int get_users(struct call *c, osmo_error_t *err);
+int get_plugin_configs(struct call *c, osmo_error_t *err);
+int get_credentials(struct call *c, osmo_error_t *err);
+int any_router(struct call *c, osmo_error_t *err);
+/* auth_routes.c */
+int get_login_info(struct call *c, osmo_error_t *err);
+int get_keys(struct call *c, osmo_error_t *err);
+int post_access_token(struct call *c, osmo_error_t *err);
+int get_access_token(struct call *c, osmo_error_t *err);
+int post_refresh_token(struct call *c, osmo_error_t *err);
+int get_refresh_token(struct call *c, osmo_error_t *err);
+/* profile_routes.c */
+int get_profile(struct call *c, osmo_error_t *err);
+int post_profile(struct call *c, osmo_error_t *err);
+/* pool_routes.c, quota_routes.c, resource_routes.c, config_routes.c */
+int get_pools(struct call *c, osmo_error_t *err);
+int get_pool_quota(struct call *c, osmo_error_t *err);
+int get_resources(struct call *c, osmo_error_t *err);
+int get_resource(struct call *c, osmo_error_t *err);
+int get_backends(struct call *c, osmo_error_t *err);
+int get_backend(struct call *c, osmo_error_t *err);
+/* submit_routes.c */
+int post_workflow(struct call *c, osmo_error_t *err);
+/* workflow_routes.c */
+int list_workflows(struct call *c, osmo_error_t *err);
+int get_workflow(struct call *c, osmo_error_t *err);
+int get_workflow_task(struct call *c, osmo_error_t *err);
+int post_cancel(struct call *c, osmo_error_t *err);
+/* log_routes.c */
+int get_logs(struct call *c, osmo_error_t *err);
+int get_events(struct call *c, osmo_error_t *err);
+int get_error_logs(struct call *c, osmo_error_t *err);
+int get_spec(struct call *c, osmo_error_t *err);
+int watch_workflow(struct call *c, osmo_error_t *err);
+/* task_routes.c */
+int list_tasks(struct call *c, osmo_error_t *err);
+/* storage_routes.c */
+int get_storage_list(struct call *c, osmo_error_t *err);
+int get_storage_object(struct call *c, osmo_error_t *err);
+int put_storage_object(struct call *c, osmo_error_t *err);
+int post_storage_commit(struct call *c, osmo_error_t *err);
+
+/* Shared: a workflow by id or uuid, DATABASE error with a clear text when unknown. */
+int call_workflow(struct call *c, const char *id, struct workflow_row *out, osmo_error_t *err);
+/* One task's attempt (-1 latest), DATABASE error when unknown. */
+int call_task(struct call *c, const struct workflow_row *w, const char *task, int64_t retry_id, struct task_row *out, osmo_error_t *err);
+
+/* workflow_filter.c: users, pools, statuses, priority, order, offset, limit of the two list routes. */
+int filter_read(struct call *c, struct workflow_filter *f, osmo_error_t *err);
+void filter_clear(struct workflow_filter *f);
+
+/* pool_routes.c: PoolMinimal of every pool the query asks for. */
+json_t *pool_to_json(struct call *c, const struct settings *s, const struct pool *p, bool online, bool with_gpu);
+bool pool_wanted(struct call *c, const char *name);
+
+/* node_view.c: which nodes serve which pools. */
+struct node_set {
+    struct node_row *nodes; size_t n;
+    json_t **labels, **taints;             /* parsed once per node */
+};
+int node_set_load(struct call *c, struct node_set *out, osmo_error_t *err);
+void node_set_clear(struct node_set *s);
+bool node_serves_platform(const struct node_set *s, size_t node, const struct pool *p, const struct platform *pl);
+bool node_serves_pool(const struct node_set *s, size_t node, const struct pool *p);
+/* Kubernetes quantity text of one resource ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu") in a JSON object text. */
+double quantity_of(const json_t *resources, const char *name);
+int backends_online(struct call *c, strlist_t *online, osmo_error_t *err);
+#endif

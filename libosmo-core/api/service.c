@@ -1,0 +1,201 @@
+/* include/osmo/service.h: bytes in, bytes out. Finds the route, proves the identity, runs the handler, writes the envelope.
+ * Called by servers, embedders, tests and fuzzers. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "api/service_internal.h"
+#include "base/cleanup.h"
+
+#define MAX_PATH_BYTES 8192
+
+/* ---- life cycle ---- */
+
+static int routes_build(osmo_service_t *s) {
+    s->routes = router_new();
+    s->sockets = router_new();
+    if (!s->routes || !s->sockets)
+        return OSMO_ENOMEM;
+    for (size_t i = 0; i < api_route_count; i++) {
+        const struct route *row = &api_routes[i];
+        int rc = row->role & s->engine->roles ? router_add(s->routes, row->method, row->pattern, row->flags & ROUTE_REST, row) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return ws_routes_add(s->sockets, s->engine->roles);
+}
+
+int osmo_service_open(const osmo_service_options_t *options, osmo_service_t **out, osmo_error_t *err) {
+    if (!options || !out || options->size < sizeof *options)
+        return osmo_error_set(err, OSMO_EINVAL, "service options are missing or of another library version; set options.size");
+    osmo_service_t *s = calloc(1, sizeof *s);
+    if (!s)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = engine_open(options, &s->engine, err);
+    if (rc >= 0) {
+        rc = routes_build(s);
+        if (rc < 0)
+            osmo_error_set(err, rc, "cannot build the route table: %s", osmo_error_name(rc));
+    }
+    if (rc < 0) {
+        osmo_service_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void osmo_service_close(osmo_service_t *service) {
+    if (!service)
+        return;
+    if (service->engine)
+        engine_close(service->engine);
+    router_free(service->routes);
+    router_free(service->sockets);
+    free(service);
+}
+
+int osmo_service_reload(osmo_service_t *service, osmo_error_t *err) {
+    return engine_reload(service->engine, err);
+}
+
+int osmo_service_set_base_url(osmo_service_t *service, const char *url, osmo_error_t *err) {
+    return engine_set_base_url(service->engine, url, err);
+}
+
+char *osmo_service_take_admin_token(osmo_service_t *service) {
+    return auth_take_admin_token(service->engine);
+}
+
+/* ---- one request ---- */
+
+int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *err) {
+    const char *raw = c->rq->path ? c->rq->path : "";
+    size_t len = strlen(raw);
+    if (len > MAX_PATH_BYTES)
+        return osmo_error_set(err, OSMO_ELIMIT, "the path is longer than %d bytes", MAX_PATH_BYTES);
+    if (!utf8_valid(raw, len))
+        return osmo_error_set(err, OSMO_EINVAL, "the path is not UTF-8");
+    *path = path_canonical(raw);
+    if (!*path)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    *copy = *c->rq;
+    copy->path = *path;
+    copy->method = copy->method ? copy->method : "GET";
+    copy->query = copy->query ? copy->query : "";
+    c->rq = copy;
+    return 0;
+}
+
+void call_clear(struct call *c) {
+    identity_clear(&c->who);
+    map_free(c->query);
+    free(c->error_workflow_id);
+    free(c->base_url);
+}
+
+/* What roles allow before policies: an administrator everything, others what the route's flags say. */
+static int check_roles(struct call *c, const struct route *row, osmo_error_t *err) {
+    if (identity_has_role(&c->who, "osmo-admin") || row->flags & ROUTE_EVERYONE)
+        return 0;
+    if (row->flags & ROUTE_BACKEND && identity_has_role(&c->who, "osmo-backend"))
+        return 0;
+    if (row->flags & ROUTE_TASK && c->who.workflow_id)
+        return 0;
+    if (!(row->flags & ROUTE_ADMIN) && identity_has_role(&c->who, "osmo-user"))
+        return 0;
+    return osmo_error_set(err, OSMO_EDENIED, "access denied: %s needs role %s; ask an administrator", row->action,
+                          row->flags & ROUTE_ADMIN ? "osmo-admin" : "osmo-user");
+}
+
+static int check_body(struct call *c, const struct route *row, osmo_error_t *err) {
+    uint64_t limit = row->max_body ? row->max_body : ROUTE_SMALL_BODY;
+    if (c->rq->body_len > limit)
+        return osmo_error_set(err, OSMO_ELIMIT, "the request body is %zu bytes long; %s %s takes at most %llu", c->rq->body_len,
+                              row->method, row->pattern, (unsigned long long)limit);
+    return 0;
+}
+
+static int run_route(struct call *c, const struct route *row, osmo_error_t *err) {
+    int rc = check_body(c, row, err);
+    if (rc >= 0 && !(row->flags & ROUTE_OPEN)) {
+        rc = auth_identify(c->engine, c->rq, &c->who, err);
+        if (rc >= 0)
+            rc = check_roles(c, row, err);
+    }
+    if (rc < 0)
+        return rc;
+    c->user = c->who.user ? c->who.user : "";
+    if (version_gate(c))
+        return 0;
+    rc = query_parse(c->rq->query, &c->query, err);
+    return rc < 0 ? rc : row->handler(c, err);
+}
+
+static int handle(osmo_service_t *s, struct call *c, osmo_error_t *err) {
+    _cleanup_free_ char *path = NULL;
+    osmo_request_t copy;
+    const osmo_request_t *original = c->rq;
+    struct router_match m;
+    int rc = call_start(c, &path, &copy, err);
+    if (rc >= 0)
+        rc = router_find(s->routes, c->rq->method, path, &m);
+    if (rc >= 0) {
+        for (size_t i = 0; i < m.nparams; i++)
+            c->params[i] = m.params[i];
+        if (m.row)
+            rc = run_route(c, m.row, err);
+        else
+            rc = answer_detail(c, m.other_method ? 405 : 404, m.other_method ? "Method Not Allowed" : "Not Found");
+        router_match_clear(&m);
+    }
+    if (rc < 0 && c->rs->status != 422)
+        answer_error(c, rc, err);
+    c->rq = original;
+    return 0;
+}
+
+void osmo_service_handle(osmo_service_t *service, const osmo_request_t *request, osmo_response_t *response) {
+    struct call c = { .engine = service->engine, .rq = request, .rs = response };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    answer_init(response);
+    handle(service, &c, &err);
+    (void)answer_header(&c, "x-content-type-options", "nosniff");
+    call_clear(&c);
+}
+
+uint64_t osmo_service_body_limit(osmo_service_t *service, const char *method, const char *path, int *to_file) {
+    _cleanup_free_ char *canonical = strlen(path) <= MAX_PATH_BYTES ? path_canonical(path) : NULL;
+    struct router_match m;
+    uint64_t limit = ROUTE_SMALL_BODY;
+    *to_file = 0;
+    if (!canonical || router_find(service->routes, method, canonical, &m) < 0)
+        return limit;
+    const struct route *row = m.row;
+    if (row) {
+        limit = row->max_body ? row->max_body : ROUTE_SMALL_BODY;
+        *to_file = !!(row->flags & ROUTE_BODY_FILE);
+    }
+    router_match_clear(&m);
+    return limit;
+}
+
+/* ---- answers and streams ---- */
+
+void osmo_response_clear(osmo_response_t *response) {
+    for (char **h = response->headers; h && *h; h++)
+        free(*h);
+    free(response->headers);
+    free(response->content_type);
+    free(response->body);
+    if (response->body_fd >= 0)
+        close(response->body_fd);
+    if (response->stream)
+        response->stream->close(response->stream);
+    answer_init(response);
+}
+
+ssize_t osmo_stream_read(osmo_stream_t *stream, char *data, size_t max) {
+    return max ? stream->read(stream, data, max) : 0;
+}

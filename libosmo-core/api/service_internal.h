@@ -1,0 +1,16 @@
+/* The service object, shared by api/service.c and api/ws.c. */
+#ifndef API_SERVICE_INTERNAL_H
+#define API_SERVICE_INTERNAL_H
+#include "api/route.h"
+#include "api/router.h"
+
+struct osmo_service {
+    engine_t *engine;
+    router_t *routes, *sockets;
+};
+/* Websocket routes of the roles that run here. */
+int ws_routes_add(router_t *r, unsigned roles);
+/* Canonical copy of a request's path and the decisions every request needs; used for HTTP and websocket upgrades alike. */
+int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *err);
+void call_clear(struct call *c);
+#endif

@@ -1,0 +1,114 @@
+/* Health, versions and the small read-only lists: tags, users, plug-ins, credentials. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/handlers.h"
+#include "base/cleanup.h"
+#include "osmo/version.h"
+
+#define USERS_PAGE 1000
+#define USERS_MAX_PAGES 20
+
+int get_health(struct call *c, osmo_error_t *err) {
+    (void)err;
+    static const char ok[] = "{\"status\":\"OK\"}";
+    return answer_text(c, 200, "application/json", ok, sizeof ok - 1);
+}
+
+/* "M.m.r[.hash]" as {major, minor, revision, hash}, every part text. */
+static json_t *version_json(const char *text) {
+    static const char *const names[] = { "major", "minor", "revision", "hash" };
+    strlist_t parts = { 0 };
+    json_t *o = json_object();
+    bool failed = !o || strlist_split(&parts, text, '.') < 0;
+    for (size_t i = 0; !failed && i < ARRAY_SIZE(names); i++)
+        failed = json_set_str(o, names[i], i < parts.len ? parts.items[i] : "") < 0;
+    strlist_free(&parts);
+    if (!failed)
+        return o;
+    json_free(o);
+    return NULL;
+}
+
+static int answer_version(struct call *c, const char *text) {
+    json_t *o = version_json(text);
+    return o ? answer_json(c, 200, o) : OSMO_ENOMEM;
+}
+
+int get_version(struct call *c, osmo_error_t *err) {
+    (void)err;
+    return answer_version(c, OSMO_WIRE_VERSION);
+}
+
+int get_client_version(struct call *c, osmo_error_t *err) {
+    (void)err;
+    const struct settings *s = engine_settings(c->engine);
+    _cleanup_free_ char *text = str_dup(s->latest_client_version ? s->latest_client_version : OSMO_WIRE_VERSION);
+    const char *accept = request_header(c->rq, "accept");
+    engine_settings_put(s);
+    if (!text)
+        return OSMO_ENOMEM;
+    if (accept && strstr(accept, "text/plain"))
+        return answer_text(c, 200, "text/plain; charset=utf-8", text, strlen(text));
+    return answer_version(c, text);
+}
+
+/* {name: []} */
+static int answer_empty_list(struct call *c, const char *name) {
+    json_t *o = json_object();
+    if (!o || json_set(o, name, json_array()) < 0) {
+        json_free(o);
+        return OSMO_ENOMEM;
+    }
+    return answer_json(c, 200, o);
+}
+
+int get_tags(struct call *c, osmo_error_t *err) {
+    (void)err;
+    return answer_empty_list(c, "tags");
+}
+
+int get_credentials(struct call *c, osmo_error_t *err) {
+    (void)err;
+    return answer_empty_list(c, "credentials");
+}
+
+/* Distinct submitters among the newest workflows. */
+static int users_page(db_t *db, int64_t offset, json_t *list, struct map *seen, size_t *rows, osmo_error_t *err) {
+    struct workflow_filter f = { .all_users = true, .all_pools = true, .offset = offset, .limit = USERS_PAGE };
+    struct workflow_row *w = NULL;
+    int rc = repo_workflow_list(db, &f, &w, rows, err);
+    for (size_t i = 0; rc >= 0 && i < *rows; i++) {
+        const char *user = w[i].user ? w[i].user : "";
+        if (!map_has(seen, user) && (map_set(seen, user, seen) < 0 || json_add_str(list, user) < 0))
+            rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    workflow_rows_free(w, rc >= 0 || w ? *rows : 0);
+    return rc;
+}
+
+int get_users(struct call *c, osmo_error_t *err) {
+    _cleanup_json_ json_t *list = json_array();
+    struct map *seen = map_new(NULL);
+    size_t rows = USERS_PAGE;
+    db_t *db;
+    int rc = list && seen ? store_reader(c->engine->store, &db, err) : OSMO_ENOMEM;
+    for (int page = 0; rc >= 0 && page < USERS_MAX_PAGES && rows == USERS_PAGE; page++)
+        rc = users_page(db, (int64_t)page * USERS_PAGE, list, seen, &rows, err);
+    map_free(seen);
+    return rc < 0 ? rc : answer_json(c, 200, STEAL(list));
+}
+
+int get_plugin_configs(struct call *c, osmo_error_t *err) {
+    (void)err;
+    static const char text[] =
+        "{\"rsync\":{\"enabled\":false,\"enable_telemetry\":false,\"read_bandwidth_limit\":2621440,\"write_bandwidth_limit\":2621440,"
+        "\"allowed_paths\":{},\"daemon_debounce_delay\":30.0,\"daemon_poll_interval\":120.0,\"daemon_reconcile_interval\":60.0,"
+        "\"client_upload_rate_limit\":2097152}}";
+    return answer_text(c, 200, "application/json", text, sizeof text - 1);
+}
+
+int any_router(struct call *c, osmo_error_t *err) {
+    (void)c;
+    return osmo_error_set(err, OSMO_EUNAVAIL, "interactive access to tasks is not available on this service");
+}

@@ -1,0 +1,137 @@
+/* String helpers and strlist; see str.h. */
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "osmo/error.h"
+
+int strlist_addn(strlist_t *l, const char *text, size_t n) {
+    if (l->len == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 4;
+        char **items = reallocarray(l->items, cap, sizeof *items);
+        if (!items)
+            return OSMO_ENOMEM;
+        l->items = items;
+        l->cap = cap;
+    }
+    char *copy = malloc(n + 1);
+    if (!copy)
+        return OSMO_ENOMEM;
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    l->items[l->len++] = copy;
+    return 0;
+}
+
+int strlist_add(strlist_t *l, const char *text) { return strlist_addn(l, text, strlen(text)); }
+
+void strlist_free(strlist_t *l) {
+    for (size_t i = 0; i < l->len; i++)
+        free(l->items[i]);
+    free(l->items);
+    *l = (strlist_t){ NULL, 0, 0 };
+}
+
+bool strlist_has(const strlist_t *l, const char *text) {
+    for (size_t i = 0; i < l->len; i++) {
+        if (strcmp(l->items[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+int strlist_split(strlist_t *l, const char *text, char sep) {
+    for (;;) {
+        const char *end = strchrnul(text, sep);
+        int rc = strlist_addn(l, text, (size_t)(end - text));
+        if (rc || !*end)
+            return rc;
+        text = end + 1;
+    }
+}
+
+bool str_eq(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
+bool str_starts(const char *s, const char *prefix) { return strncmp(s, prefix, strlen(prefix)) == 0; }
+
+bool str_ends(const char *s, const char *suffix) {
+    size_t n = strlen(s), m = strlen(suffix);
+    return n >= m && memcmp(s + n - m, suffix, m) == 0;
+}
+
+char *str_printf(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *out = NULL;
+    if (vasprintf(&out, format, args) < 0)
+        out = NULL;
+    va_end(args);
+    return out;
+}
+
+char *str_dup(const char *s) { return s ? strdup(s) : NULL; }
+
+bool str_to_i64(const char *s, int64_t *out) {
+    if (!s || !*s || *s == ' ' || *s == '\t' || *s == '\n')
+        return false;
+    char *end;
+    errno = 0;
+    long long v = strtoll(s, &end, 10);
+    if (errno || *end || end == s)
+        return false;
+    *out = v;
+    return true;
+}
+
+/* Length of the valid UTF-8 sequence at s, 0 when invalid. */
+static size_t utf8_sequence(const unsigned char *s, size_t len) {
+    unsigned char c = s[0];
+    if (c < 0x80)
+        return 1;
+    size_t n = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+    if (c < 0xC2 || c > 0xF4 || n > len)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    if ((c == 0xE0 && s[1] < 0xA0) || (c == 0xED && s[1] > 0x9F) || (c == 0xF0 && s[1] < 0x90) || (c == 0xF4 && s[1] > 0x8F))
+        return 0;
+    return n;
+}
+
+bool utf8_valid(const char *s, size_t len) {
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_sequence((const unsigned char *)s + i, len - i);
+        if (!n)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+char *utf8_repair(const char *s, size_t len, size_t *out_len) {
+    if (len > SIZE_MAX / 3 - 1)
+        return NULL;
+    char *out = malloc(len * 3 + 1);
+    if (!out)
+        return NULL;
+    size_t o = 0;
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_sequence((const unsigned char *)s + i, len - i);
+        if (n) {
+            memcpy(out + o, s + i, n);
+        } else {
+            memcpy(out + o, "\xEF\xBF\xBD", 3);
+        }
+        o += n ? n : 3;
+        i += n ? n : 1;
+    }
+    out[o] = '\0';
+    if (out_len)
+        *out_len = o;
+    return out;
+}

@@ -1,0 +1,23 @@
+/* Small things several engine files need: a wake-up that is never lost, and the role list. Included by engine/ only. */
+#ifndef ENGINE_ENGINE_INTERNAL_H
+#define ENGINE_ENGINE_INTERNAL_H
+#include <pthread.h>
+#include "engine/engine.h"
+
+/* A thread that sleeps until a time or until somebody has news. Wakes that arrive while it works are kept (as one). */
+struct waker {
+    pthread_mutex_t lock;
+    pthread_cond_t cond; /* on CLOCK_MONOTONIC */
+    bool woken, stopped;
+};
+void waker_init(struct waker *w);
+void waker_destroy(struct waker *w);
+void waker_wake(struct waker *w);
+void waker_stop(struct waker *w);
+bool waker_stopped(struct waker *w);
+/* Up to wait_us microseconds; returns at once when a wake is pending, and takes it. */
+void waker_wait(struct waker *w, int64_t wait_us);
+
+/* "core,worker" → bits; NULL or "" = all. OSMO_EINVAL names the unknown role. */
+int roles_parse(const char *text, unsigned *roles, osmo_error_t *err);
+#endif

@@ -1,0 +1,154 @@
+/* Jobs at the backends as the reactor sees them: handing a group out, and what the outcome of its job changes. Called by agent*.c;
+ * reactor_work_done and reactor_work_failed are the entry for others. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "engine/reactor_internal.h"
+
+#define RETRY_FIRST_US (1000 * 1000)
+#define RETRY_LAST_US (300LL * 1000 * 1000)
+
+int64_t retry_delay_us(int64_t attempts) {
+    int64_t delay = RETRY_FIRST_US;
+    for (int64_t i = 0; i < attempts && delay < RETRY_LAST_US; i++)
+        delay *= 2;
+    if (delay > RETRY_LAST_US)
+        delay = RETRY_LAST_US;
+    uint32_t noise = 0;
+    if (crypto_random(&noise, sizeof noise) < 0)
+        noise = 0;
+    return delay + (int64_t)(noise % (uint32_t)(delay / 4));
+}
+
+void job_result_free(void *p) {
+    struct job_result *r = p;
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->nfiles; i++) {
+        free(r->files[i].path);
+        free(r->files[i].content);
+    }
+    free(r->files);
+    free(r->cause);
+    free(r);
+}
+
+/* The job succeeded, or (dead) will never succeed: a cleanup that was given up must not keep the log of the workflow open for ever;
+ * the dead letter remembers it. */
+static int cleanup_settled(struct txn *x, const struct job_result *r) {
+    struct group_row g = { 0 };
+    int rc = repo_group_get(x->db, r->group_uuid, &g, x->err);
+    if (rc >= 0)
+        rc = txn_group_cleaned(x, &g);
+    group_row_clear(&g);
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
+static int create_failed(struct txn *x, const struct job_result *r) {
+    struct group_row g = { 0 };
+    int rc = repo_group_get(x->db, r->group_uuid, &g, x->err);
+    if (rc >= 0) {
+        _cleanup_free_ char *text = str_printf("group %s could not be created: %s", g.name, r->cause ? r->cause : "no reason was given");
+        rc = text ? txn_group_fail(x, &g, STATUS_FAILED_SERVER_ERROR, EXIT_SERVER, text)
+                  : osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
+    }
+    group_row_clear(&g);
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
+static int decide_job(struct txn *x, void *arg) {
+    const struct job_result *r = arg;
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < r->nfiles; i++)
+        rc = repo_file_put(x->db, x->wf.uuid, r->files[i].path, r->files[i].content, r->files[i].len, x->err);
+    if (rc < 0)
+        return rc;
+    if (r->outcome == JOB_RETRY) {
+        x->fx->wake |= WAKE_WORK;
+        return repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts), r->cause ? r->cause : "", x->err);
+    }
+    if (r->cleanup)
+        rc = cleanup_settled(x, r);
+    else if (r->outcome == JOB_FAILED)
+        rc = create_failed(x, r);
+    if (rc < 0)
+        return rc;
+    if (r->cleanup && r->outcome == JOB_FAILED) {
+        log_error(&x->e->log, "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s", x->wf.id,
+                  x->wf.backend, r->cause ? r->cause : "");
+        return repo_work_kill(x->db, r->work_id, r->cause ? r->cause : "", x->err);
+    }
+    return repo_work_done(x->db, r->work_id, x->err);
+}
+
+int reactor_job_result(engine_t *e, struct job_result *r, engine_done_fn done, void *ctx) {
+    char uuid[33];
+    memcpy(uuid, r->workflow_uuid, sizeof uuid);
+    return reactor_post(e, uuid, decide_job, r, job_result_free, done, ctx);
+}
+
+static struct job_result *result_new(int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid) {
+    struct job_result *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->work_id = work_id;
+    r->cleanup = str_eq(kind, WORK_CLEANUP);
+    snprintf(r->workflow_uuid, sizeof r->workflow_uuid, "%s", workflow_uuid);
+    snprintf(r->group_uuid, sizeof r->group_uuid, "%s", group_uuid);
+    return r;
+}
+
+int reactor_work_done(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid, engine_done_fn done,
+                      void *ctx) {
+    struct job_result *r = result_new(work_id, kind, workflow_uuid, group_uuid);
+    return r ? reactor_job_result(e, r, done, ctx) : OSMO_ENOMEM;
+}
+
+int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid, const char *cause,
+                        bool retry, engine_done_fn done, void *ctx) {
+    struct job_result *r = result_new(work_id, kind, workflow_uuid, group_uuid);
+    if (!r)
+        return OSMO_ENOMEM;
+    r->outcome = retry ? JOB_RETRY : JOB_FAILED;
+    r->cause = str_dup(cause);
+    return reactor_job_result(e, r, done, ctx);
+}
+
+/* ---- handing out ---- */
+
+void handout_clear(struct handout *h) {
+    workflow_row_clear(&h->wf);
+    group_row_clear(&h->group);
+    task_rows_free(h->tasks, h->ntasks);
+    h->tasks = NULL;
+    h->ntasks = 0;
+}
+
+static int handout_drop(struct txn *x, struct handout *h) {
+    h->drop = true;
+    return repo_work_done(x->db, h->work_id, x->err);
+}
+
+int handout_decide(struct txn *x, void *arg) {
+    struct handout *h = arg;
+    handout_clear(h);
+    h->drop = false;
+    int rc = repo_group_get(x->db, h->group_uuid, &h->group, x->err);
+    if (rc == OSMO_ENOTFOUND)
+        return handout_drop(x, h);
+    if (rc < 0)
+        return rc;
+    /* A cancelled group that was not sent yet is dropped here; it left nothing behind in the cluster. */
+    if (!h->cleanup && status_is_group_finished(h->group.sm.status))
+        return handout_drop(x, h);
+    if (!h->cleanup && !group_was_sent(&h->group)) {
+        h->group.exec_generation = 1;
+        rc = repo_group_update(x->db, &h->group, x->err);
+    }
+    if (rc >= 0)
+        rc = repo_tasks_of_group(x->db, h->group_uuid, false, &h->tasks, &h->ntasks, x->err);
+    if (rc >= 0)
+        rc = repo_workflow_get(x->db, x->wf.uuid, &h->wf, x->err);
+    return rc;
+}

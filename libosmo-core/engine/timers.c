@@ -1,0 +1,183 @@
+/* The delayed-job monitor: sleeps until the next timer row is due and turns due rows into events. A timer whose generation or
+ * status is not current any more is deleted without effect. Called by engine.c; woken through engine_wake. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "engine/engine_internal.h"
+#include "engine/reactor_internal.h"
+#include "model/spec.h"
+
+#define BATCH 256
+/* The wall clock may be set while we wait on the monotonic one: look again at least this often. */
+#define LONGEST_WAIT_US (60LL * 1000 * 1000)
+
+struct monitor {
+    engine_t *e;
+    pthread_t thread;
+    struct waker waker;
+    pthread_mutex_t lock;
+    pthread_cond_t drained;
+    size_t pending;
+};
+
+struct firing {
+    struct monitor *m;
+    struct timer_row row;
+};
+
+static int fire_group(struct txn *x, const struct timer_row *row) {
+    struct group_row g = { 0 };
+    int rc = repo_group_get(x->db, row->subject, &g, x->err);
+    if (rc >= 0) {
+        bool exec = str_eq(row->kind, TIMER_EXEC);
+        bool valid = exec ? g.sm.status == STATUS_RUNNING && row->generation == g.exec_generation
+                          : g.sm.status == STATUS_SCHEDULING && row->generation == g.queue_generation;
+        char limit[32], text[512];
+        duration_text(exec ? x->wf.exec_timeout_us : x->wf.queue_timeout_us, limit);
+        snprintf(text, sizeof text, exec ? "group %s ran longer than its exec_timeout of %s"
+                                         : "group %s waited for resources longer than its queue_timeout of %s", g.name, limit);
+        if (valid)
+            rc = txn_group_fail(x, &g, exec ? STATUS_FAILED_EXEC_TIMEOUT : STATUS_FAILED_QUEUE_TIMEOUT, EXIT_CODE_NONE, text);
+    }
+    group_row_clear(&g);
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
+/* subject is "<task uuid>:<retry>" */
+static int fire_start(struct txn *x, const struct timer_row *row) {
+    struct task_event ev = { .status = STATUS_FAILED_START_TIMEOUT, .exit_code = EXIT_START_TIMEOUT };
+    const char *colon = strchr(row->subject, ':');
+    if (!colon || colon - row->subject != 32 || !str_to_i64(colon + 1, &ev.retry_id))
+        return 0;
+    memcpy(ev.task_uuid, row->subject, 32);
+    memcpy(ev.workflow_uuid, x->wf.uuid, sizeof ev.workflow_uuid);
+    const struct settings *s = engine_settings(x->e);
+    char limit[32], text[128];
+    duration_text(s->max_pod_restart_us, limit);
+    engine_settings_put(s);
+    snprintf(text, sizeof text, "the task did not start within %s", limit);
+    ev.message = text;
+    return txn_task_event(x, &ev);
+}
+
+static int decide_timer(struct txn *x, void *arg) {
+    const struct timer_row *row = &((struct firing *)arg)->row;
+    int rc = repo_timer_delete(x->db, row->id, x->err);
+    if (rc < 0)
+        return rc;
+    return str_eq(row->kind, TIMER_START) ? fire_start(x, row) : fire_group(x, row);
+}
+
+static void firing_free(void *p) {
+    struct firing *f = p;
+    free(f->row.kind);
+    free(f->row.subject);
+    free(f);
+}
+
+static void firing_done(void *ctx, int rc, const osmo_error_t *err) {
+    (void)rc;
+    (void)err; /* logged by the reactor; the row is still there and is tried again */
+    struct monitor *m = ctx;
+    pthread_mutex_lock(&m->lock);
+    if (--m->pending == 0)
+        pthread_cond_signal(&m->drained);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void fire(struct monitor *m, struct timer_row *row) {
+    struct firing *f = calloc(1, sizeof *f);
+    if (!f)
+        return;
+    f->m = m;
+    f->row = *row;
+    row->kind = row->subject = NULL;
+    pthread_mutex_lock(&m->lock);
+    m->pending++;
+    pthread_mutex_unlock(&m->lock);
+    char uuid[33];
+    memcpy(uuid, f->row.workflow_uuid, sizeof uuid);
+    if (reactor_post(m->e, uuid, decide_timer, f, firing_free, firing_done, m) < 0)
+        firing_done(m, OSMO_EBUSY, NULL);
+}
+
+/* Fires what is due; returns the number of timers fired, or <0. */
+static int fire_due(struct monitor *m, db_t *db, osmo_error_t *err) {
+    struct timer_row *rows = NULL;
+    size_t n = 0;
+    int rc = repo_timer_due(db, clock_now_us(), BATCH, &rows, &n, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        fire(m, &rows[i]);
+    timer_rows_free(rows, n);
+    pthread_mutex_lock(&m->lock);
+    while (m->pending)
+        pthread_cond_wait(&m->drained, &m->lock);
+    pthread_mutex_unlock(&m->lock);
+    return (int)n;
+}
+
+static void *monitor_main(void *arg) {
+    struct monitor *m = arg;
+    int64_t failures = 0;
+    while (!waker_stopped(&m->waker)) {
+        osmo_error_t err = OSMO_ERROR_INIT;
+        db_t *db = NULL;
+        int64_t due = 0, wait = LONGEST_WAIT_US;
+        int rc = store_reader(m->e->store, &db, &err);
+        if (rc >= 0)
+            rc = fire_due(m, db, &err);
+        if (rc == BATCH)
+            continue;
+        if (rc >= 0)
+            rc = repo_timer_next(db, &due, &err);
+        if (rc < 0) {
+            log_error(&m->e->log, "timers cannot be read, trying again: %s", err.text);
+            wait = retry_delay_us(failures++);
+        } else {
+            failures = 0;
+            int64_t left = due ? due - clock_now_us() : wait;
+            wait = left < 0 ? 0 : left < wait ? left : wait;
+        }
+        waker_wait(&m->waker, wait);
+    }
+    return NULL;
+}
+
+int monitor_open(engine_t *e, osmo_error_t *err) {
+    struct monitor *m = calloc(1, sizeof *m);
+    if (!m)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    m->e = e;
+    waker_init(&m->waker);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->drained, NULL);
+    if (pthread_create(&m->thread, NULL, monitor_main, m) != 0) {
+        free(m);
+        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the timer thread: too many threads");
+    }
+    e->monitor = m;
+    return 0;
+}
+
+void monitor_close(engine_t *e) {
+    struct monitor *m = e->monitor;
+    if (!m)
+        return;
+    waker_stop(&m->waker);
+    pthread_join(m->thread, NULL);
+    waker_destroy(&m->waker);
+    pthread_cond_destroy(&m->drained);
+    pthread_mutex_destroy(&m->lock);
+    e->monitor = NULL;
+    free(m);
+}
+
+void monitor_wake(engine_t *e) {
+    if (e->monitor)
+        waker_wake(&e->monitor->waker);
+}

@@ -1,0 +1,182 @@
+/* Envelope and job frames of the operator protocol: what the agent side of the service and libosmo-backend both speak,
+ * written once so that neither can drift. Pure: uuids and time come in, bytes go out. */
+#include "model/messages.h"
+#include <string.h>
+#include <strings.h>
+#include <zlib.h>
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#define INFLATED_MAX (256u << 20)
+#define ZLIB_CHUNK 65536u
+
+static const char *const type_names[] = {
+    [MSG_INVALID] = "", [MSG_INIT] = "init", [MSG_POD_LOG] = "pod_log", [MSG_UPDATE_POD] = "update_pod",
+    [MSG_RESOURCE] = "resource", [MSG_RESOURCE_USAGE] = "resource_usage", [MSG_DELETE_RESOURCE] = "delete_resource",
+    [MSG_NODE_HASH] = "node_hash", [MSG_TASK_LIST] = "task_list", [MSG_CONTAINER_NODE] = "container_node",
+    [MSG_MONITOR_POD] = "monitor_pod", [MSG_POD_CONDITIONS] = "pod_conditions", [MSG_HEARTBEAT] = "heartbeat",
+    [MSG_JOB_STATUS] = "job_status", [MSG_METRICS] = "metrics", [MSG_LOGGING] = "logging",
+    [MSG_POD_EVENT] = "pod_event", [MSG_ACK] = "ack", [MSG_NODE_CONDITIONS] = "node_conditions",
+};
+
+const char *message_type_name(enum message_type t) {
+    return (size_t)t < ARRAY_SIZE(type_names) ? type_names[t] : "";
+}
+
+static enum message_type type_parse(const char *name) {
+    for (size_t i = MSG_INIT; name && i < ARRAY_SIZE(type_names); i++) {
+        if (strcmp(type_names[i], name) == 0)
+            return (enum message_type)i;
+    }
+    return MSG_INVALID;
+}
+
+static int check_keys(const json_t *root, osmo_error_t *err) {
+    json_iter_t it = json_iter(root);
+    while (json_iter_next(&it)) {
+        if (strcmp(it.key, "type") != 0 && strcmp(it.key, "body") != 0 && strcmp(it.key, "uuid") != 0)
+            return osmo_error_set(err, OSMO_EINVAL, "message has an unknown key \"%.64s\"", it.key);
+    }
+    return OSMO_OK;
+}
+
+static int read_uuid(const json_t *root, char out[33], osmo_error_t *err) {
+    out[0] = '\0';
+    if (!json_has(root, "uuid"))
+        return OSMO_OK;
+    const char *uuid = json_get_str(root, "uuid");
+    size_t len = uuid ? strlen(uuid) : 0;
+    if (!uuid || len > 32)
+        return osmo_error_set(err, OSMO_EINVAL, "uuid of a message must be a string of at most 32 characters");
+    memcpy(out, uuid, len + 1);
+    return OSMO_OK;
+}
+
+int message_parse(const char *text, size_t len, struct message *out, osmo_error_t *err) {
+    memset(out, 0, sizeof *out);
+    _cleanup_json_ json_t *root = NULL;
+    int rc = json_parse(text, len, &root, err);
+    if (rc < 0)
+        return rc;
+    if (json_kind(root) != JSON_OBJECT)
+        return osmo_error_set(err, OSMO_EINVAL, "message must be a JSON object");
+    rc = check_keys(root, err);
+    if (rc < 0)
+        return rc;
+    const char *name = json_get_str(root, "type");
+    enum message_type type = type_parse(name);
+    if (type == MSG_INVALID)
+        return osmo_error_set(err, OSMO_EINVAL, "message has an unknown type \"%.64s\"", name ? name : "");
+    json_t *body = json_get(root, "body");
+    if (json_kind(body) != JSON_OBJECT)
+        return osmo_error_set(err, OSMO_EINVAL, "body of a %s message must be a JSON object", name);
+    rc = read_uuid(root, out->uuid, err);
+    if (rc < 0)
+        return rc;
+    out->type = type;
+    out->body = body;
+    out->root = STEAL(root);
+    return OSMO_OK;
+}
+
+void message_clear(struct message *m) {
+    json_free(m->root);
+    memset(m, 0, sizeof *m);
+}
+
+int message_build(enum message_type t, const char *uuid, json_t *body, buf_t *out) {
+    _cleanup_json_ json_t *owned = body;
+    _cleanup_json_ json_t *root = json_object();
+    const char *name = message_type_name(t);
+    if (!*name || json_kind(body) != JSON_OBJECT)
+        return OSMO_EINVAL;
+    if (!root || json_set_str(root, "type", name) < 0 || json_set(root, "body", STEAL(owned)) < 0 ||
+        json_set_str(root, "uuid", uuid) < 0)
+        return OSMO_ENOMEM;
+    return json_print(root, 0, out);
+}
+
+int message_build_ack(const char *acked_uuid, const char *uuid, buf_t *out) {
+    _cleanup_json_ json_t *body = json_object();
+    if (!body || json_set_str(body, "uuid", acked_uuid) < 0)
+        return OSMO_ENOMEM;
+    return message_build(MSG_ACK, uuid, STEAL(body), out);
+}
+
+bool extension_offered(const char *header, const char *token) {
+    size_t want = token ? strlen(token) : 0;
+    if (!header || !want)
+        return false;
+    for (const char *p = header; *p;) {
+        p += strspn(p, " \t,");
+        size_t len = strcspn(p, ",");
+        size_t bare = len;
+        while (bare && (p[bare - 1] == ' ' || p[bare - 1] == '\t'))
+            bare--;
+        if (bare == want && strncasecmp(p, token, want) == 0)
+            return true;
+        p += len;
+    }
+    return false;
+}
+
+int job_frame_pack(const json_t *job, buf_t *out, osmo_error_t *err) {
+    _cleanup_buf_ buf_t text = BUF_INIT(INFLATED_MAX);
+    int rc = json_print(job, 0, &text);
+    if (rc < 0)
+        return osmo_error_set(err, rc, "job does not fit into a frame of the worker connection");
+    uLongf packed = compressBound(text.len);
+    size_t start = out->len;
+    rc = buf_reserve(out, packed);
+    if (rc < 0)
+        return osmo_error_set(err, rc, "no room for a compressed job");
+    int z = compress2((Bytef *)out->data + start, &packed, (const Bytef *)text.data, text.len, Z_DEFAULT_COMPRESSION);
+    if (z != Z_OK)
+        return osmo_error_set(err, OSMO_ENOMEM, "job could not be compressed");
+    if (packed > JOB_FRAME_MAX)
+        return osmo_error_set(err, OSMO_ELIMIT, "job takes %lu bytes compressed, the limit is %u: use fewer or smaller tasks "
+                              "in one group", (unsigned long)packed, JOB_FRAME_MAX);
+    out->len = start + packed;
+    out->data[out->len] = '\0';
+    return OSMO_OK;
+}
+
+static int inflate_all(z_stream *z, buf_t *out, osmo_error_t *err) {
+    for (;;) {
+        int rc = buf_reserve(out, ZLIB_CHUNK);
+        if (rc < 0)
+            return osmo_error_set(err, rc, "job is larger than %u bytes when inflated", INFLATED_MAX);
+        z->next_out = (Bytef *)out->data + out->len;
+        z->avail_out = ZLIB_CHUNK;
+        int got = inflate(z, Z_NO_FLUSH);
+        out->len += ZLIB_CHUNK - z->avail_out;
+        out->data[out->len] = '\0';
+        if (got == Z_STREAM_END)
+            return z->avail_in ? osmo_error_set(err, OSMO_EINVAL, "job frame has bytes behind its end") : OSMO_OK;
+        if (got == Z_MEM_ERROR)
+            return osmo_error_set(err, OSMO_ENOMEM, "no memory to inflate a job");
+        if (got != Z_OK)
+            return osmo_error_set(err, OSMO_EINVAL, "job frame is not a whole zlib stream");
+    }
+}
+
+int job_frame_unpack(const void *frame, size_t len, json_t **job, osmo_error_t *err) {
+    if (len > JOB_FRAME_MAX)
+        return osmo_error_set(err, OSMO_ELIMIT, "job frame of %zu bytes is over the limit of %u", len, JOB_FRAME_MAX);
+    z_stream z = { .next_in = (Bytef *)(uintptr_t)frame, .avail_in = (uInt)len };
+    if (inflateInit(&z) != Z_OK)
+        return osmo_error_set(err, OSMO_ENOMEM, "no memory to inflate a job");
+    _cleanup_buf_ buf_t text = BUF_INIT(INFLATED_MAX + ZLIB_CHUNK);
+    int rc = inflate_all(&z, &text, err);
+    inflateEnd(&z);
+    if (rc < 0)
+        return rc;
+    _cleanup_json_ json_t *root = NULL;
+    rc = json_parse(text.data, text.len, &root, err);
+    if (rc < 0)
+        return rc;
+    if (json_kind(root) != JSON_OBJECT)
+        return osmo_error_set(err, OSMO_EINVAL, "job must be a JSON object");
+    *job = STEAL(root);
+    return OSMO_OK;
+}

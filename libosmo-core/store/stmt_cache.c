@@ -1,0 +1,78 @@
+/* A small table of prepared statements: a few dozen texts per connection, so a scan over their hashes is enough. */
+#include "store/stmt_cache.h"
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t text_hash(const char *text) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return h;
+}
+
+void stmt_cache_init(struct stmt_cache *c, void (*drop)(void *ctx, void *handle), void *ctx) {
+    memset(c, 0, sizeof(*c));
+    c->drop = drop;
+    c->ctx = ctx;
+}
+
+struct stmt *stmt_cache_find(struct stmt_cache *c, const char *text) {
+    uint64_t h = text_hash(text);
+    for (size_t i = 0; i < c->n; i++) {
+        struct stmt *s = c->slots[i];
+        if (s->hash == h && strcmp(s->text, text) == 0) {
+            s->used = ++c->tick;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void free_at(struct stmt_cache *c, size_t i) {
+    struct stmt *s = c->slots[i];
+    c->drop(c->ctx, s->handle);
+    free(s->text);
+    free(s);
+    c->slots[i] = c->slots[--c->n];
+}
+
+static bool evict_oldest(struct stmt_cache *c) {
+    size_t oldest = c->n;
+    for (size_t i = 0; i < c->n; i++) {
+        if (!c->slots[i]->busy && (oldest == c->n || c->slots[i]->used < c->slots[oldest]->used))
+            oldest = i;
+    }
+    if (oldest == c->n)
+        return false;
+    free_at(c, oldest);
+    return true;
+}
+
+struct stmt *stmt_cache_add(struct stmt_cache *c, const char *text, void *handle) {
+    if (c->n == STMT_CACHE_MAX && !evict_oldest(c))
+        return NULL;
+    struct stmt *s = calloc(1, sizeof(*s));
+    char *copy = strdup(text);
+    if (!s || !copy) {
+        free(s);
+        free(copy);
+        return NULL;
+    }
+    *s = (struct stmt){ .hash = text_hash(text), .used = ++c->tick, .text = copy, .handle = handle };
+    c->slots[c->n++] = s;
+    return s;
+}
+
+void stmt_cache_remove(struct stmt_cache *c, struct stmt *s) {
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->slots[i] == s) {
+            free_at(c, i);
+            return;
+        }
+    }
+}
+
+void stmt_cache_clear(struct stmt_cache *c) {
+    while (c->n)
+        free_at(c, c->n - 1);
+}

@@ -1,0 +1,25 @@
+# base/: what everything stands on (crypto, http and the websocket client are in net.mk)
+libbase_la_SOURCES += \
+	libosmo-core/base/buf.c libosmo-core/base/buf.h \
+	libosmo-core/base/cleanup.h \
+	libosmo-core/base/clock.c libosmo-core/base/clock.h \
+	libosmo-core/base/error.c \
+	libosmo-core/base/file.c libosmo-core/base/file.h \
+	libosmo-core/base/json.c libosmo-core/base/json.h \
+	libosmo-core/base/log.c libosmo-core/base/log.h \
+	libosmo-core/base/map.c libosmo-core/base/map.h \
+	libosmo-core/base/queue.c libosmo-core/base/queue.h \
+	libosmo-core/base/re.c libosmo-core/base/re.h \
+	libosmo-core/base/str.c libosmo-core/base/str.h \
+	libosmo-core/base/version.c \
+	libosmo-core/base/yaml.c libosmo-core/base/yaml.h libosmo-core/base/yaml_emit.c libosmo-core/base/yaml_resolve.c
+
+unit_tests += tests/unit/test_base
+tests_unit_test_base_SOURCES = tests/unit/test_base.c tests/unit/check.c tests/unit/check.h
+tests_unit_test_base_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_json
+tests_unit_test_json_SOURCES = tests/unit/test_json.c tests/unit/check.c
+tests_unit_test_json_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_yaml
+tests_unit_test_yaml_SOURCES = tests/unit/test_yaml.c tests/unit/check.c
+tests_unit_test_yaml_LDADD = $(UNIT_BASE_LIBS)

@@ -1,0 +1,2 @@
+# Machine-kept rules of the code; each is a test of `make check`.
+check_SCRIPTS += tools/check-layers.sh tools/check-style.sh tools/check-headers.sh tools/check-symbols.sh

@@ -1,0 +1,80 @@
+/* base/json: what is accepted, what is refused, how values print. */
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "check.h"
+
+static const struct { const char *in, *out; } good[] = {
+    { "{\"a\":1,\"b\":[1.5,2.0,1e-5,24.10,1e16,null,true]}", "{\"a\":1,\"b\":[1.5,2.0,1e-05,24.1,1e+16,null,true]}" },
+    { " \"x\\u0001\\n/\\\"\" ", "\"x\\u0001\\n/\\\"\"" },
+    { "9223372036854775807", "9223372036854775807" }, { "-9223372036854775808", "-9223372036854775808" },
+    { "{\"a\":-1.5e3}", "{\"a\":-1500.0}" }, { "[]", "[]" }, { "{}", "{}" }, { "null", "null" },
+};
+
+static void accepts(void) {
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        json_t *v = NULL;
+        osmo_error_t err = OSMO_ERROR_INIT;
+        CHECK_OK(json_parse(good[i].in, strlen(good[i].in), &v, &err), &err);
+        char *text = json_to_text(v);
+        CHECK_STR(text, good[i].out);
+        free(text);
+        json_free(v);
+    }
+}
+
+static const char *const bad[] = { "", "{'a':1}", "NaN", "Infinity", "-Infinity", "9223372036854775808", "[1", "[1] x", "{\"a\" 1}", "\"\xff\"",
+                                   "\"a\nb\"", "{\"a\":1,}", "// c\n1", "[1,]", "tru" };
+
+static void refuses(void) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        json_t *v = NULL;
+        osmo_error_t err = OSMO_ERROR_INIT;
+        CHECK_INT(json_parse(bad[i], strlen(bad[i]), &v, &err), OSMO_EINVAL);
+        if (v)
+            fprintf(stderr, "accepted: %s\n", bad[i]);
+        json_free(v);
+    }
+    json_t *v = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char deep[400];
+    memset(deep, '[', 200);
+    memset(deep + 200, ']', 200);
+    CHECK_INT(json_parse(deep, sizeof deep, &v, &err), OSMO_EINVAL);
+    CHECK_INT(json_parse("1\0002", 3, &v, &err), OSMO_EINVAL);
+}
+
+static void builds_and_reads(void) {
+    json_t *o = json_object();
+    CHECK_INT(json_set_str(o, "s", "x"), 0);
+    CHECK_INT(json_set_int(o, "i", 5), 0);
+    CHECK_INT(json_set_double(o, "d", 1.0 / 3), 0);
+    CHECK_INT(json_set_bool(o, "b", true), 0);
+    CHECK_INT(json_set_str(o, "n", NULL), 0);
+    json_t *a = json_array();
+    CHECK_INT(json_add_str(a, "e"), 0);
+    CHECK_INT(json_set(o, "a", a), 0);
+    CHECK_STR(json_get_str(o, "s"), "x");
+    CHECK(json_get_str(o, "i") == NULL);
+    CHECK_INT(json_get_int(o, "s", -7), -7);
+    CHECK(json_has(o, "n") && json_get(o, "n") == NULL);
+    CHECK_STR(json_str(json_at(json_path(o, "a", NULL), 0)), "e");
+    json_t *copy = json_copy(o), *sorted = NULL;
+    CHECK(json_equal(copy, o));
+    json_del(copy, "s");
+    CHECK(!json_equal(copy, o));
+    CHECK_INT(json_sort_keys(o, &sorted), 0);
+    char *text = json_to_text(sorted);
+    CHECK_STR(text, "{\"a\":[\"e\"],\"b\":true,\"d\":0.3333333333333333,\"i\":5,\"n\":null,\"s\":\"x\"}");
+    free(text);
+    buf_t pretty = BUF_INIT(1000);
+    json_print(json_get(o, "a"), 2, &pretty);
+    CHECK_STR(buf_cstr(&pretty), "[\n  \"e\"\n]");
+    buf_free(&pretty);
+    json_free(sorted);
+    json_free(copy);
+    json_free(o);
+}
+
+static const struct check_test tests[] = { { "accepts and prints", accepts }, { "refuses", refuses }, { "builds and reads", builds_and_reads } };
+TEST_MAIN("json", tests)
