@@ -1,0 +1,94 @@
+/* osmo_ctrl: the sidecar of a task. Phases: connect → download → barrier → run → upload → finish. Two threads: the main thread walks the phases and
+ * relays the command's output into the spool; the loop thread (ws_client) carries the logger connection. They share the spool and the logger's
+ * control state, each under its own mutex. Flags, exit codes and wire are OSMO's. */
+#ifndef OSMO_CTRL_H
+#define OSMO_CTRL_H
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/http.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/ws_client.h"
+#include "model/logline.h"
+#include "osmo/error.h"
+
+/* Raw exit codes of osmo_ctrl (reported as 2000 + n). */
+enum ctrl_exit {
+    CTRL_OK = 0, CTRL_TERMINATED = 1, CTRL_DOWNLOAD = 10, CTRL_UPLOAD = 12, CTRL_ACCESS = 13, CTRL_TOKEN = 20, CTRL_LOGGER = 21, CTRL_SOCKET = 23,
+    CTRL_ARGUMENT = 30, CTRL_FILE = 32, CTRL_OTHER = 40
+};
+
+struct options {
+    strlist_t inputs, outputs;
+    const char *workflow, *group, *retry_id, *log_source, *barrier, *socket_path, *scheme, *host, *port, *refresh_token, *refresh_scheme, *token_header;
+    const char *user_config, *service_config, *input_path, *output_path, *metadata_file, *login_file, *spool_path, *termination_log;
+    int64_t timeout_min, unix_timeout_min, exec_timeout_min, data_timeout_min, logs_period_ms, logs_buffer, spool_limit_mib;
+};
+
+/* ---- spool.c: the log lines that the logger has not confirmed, in one file of the pod's emptyDir ---- */
+struct spool_entry { uint64_t seq; int64_t time_ns; enum io_type type; const char *text; size_t len; };
+struct spool;
+int spool_open(const char *path, uint64_t limit, struct spool **out, osmo_error_t *err);
+void spool_free(struct spool *s);
+/* Append one line; blocks while the spool holds its limit of unconfirmed bytes. Gives it the next sequence number. */
+int spool_append(struct spool *s, enum io_type type, const char *text, size_t len);
+/* Hand over unsent entries in order, up to max_bytes of text; fn returns false to stop before that entry. Number handed over. */
+size_t spool_send(struct spool *s, size_t max_bytes, bool (*fn)(void *ctx, const struct spool_entry *e), void *ctx);
+void spool_confirm(struct spool *s, uint64_t seq);       /* everything up to seq is safe */
+void spool_rewind(struct spool *s);                      /* reconnect: send again from the first unconfirmed entry */
+uint64_t spool_unconfirmed(struct spool *s);             /* bytes */
+uint64_t spool_in_flight(struct spool *s);               /* bytes sent and not confirmed */
+bool spool_wait_empty(struct spool *s, int64_t timeout_ms); /* -1 = for ever */
+void spool_abandon(struct spool *s);                     /* unblocks writers and waiters: the end */
+
+/* ---- token.c ---- */
+struct token;
+int token_open(const struct options *o, struct token **out);
+void token_free(struct token *t);
+/* "Bearer …" with a JWT that is valid for a while, asking the service for a new one when needed; NULL when the task has no token.
+ * Blocks; any thread but one at a time is served. *gone is set when the service says the task is finished. */
+char *token_bearer(struct token *t, bool *gone, osmo_error_t *err);
+
+/* ---- logger.c: the websocket to the logger ---- */
+struct logger_link;
+int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out, osmo_error_t *err);
+void logger_link_close(struct logger_link *l);
+void logger_link_pump(struct logger_link *l);            /* the spool grew */
+/* Wait until connected once. 0, or a ctrl_exit code. */
+int logger_link_wait_connected(struct logger_link *l);
+/* Ask for the barrier and wait for its release; asked again after each reconnect. */
+int logger_link_barrier(struct logger_link *l, const char *name);
+/* Metrics object (taken); delivered at least once, in the background. */
+void logger_link_metric(struct logger_link *l, const char *metric_type, json_t *metric);
+/* All lines confirmed, then the LOG_DONE handshake. */
+int logger_link_finish(struct logger_link *l);
+void logger_link_interrupt(struct logger_link *l);       /* makes every wait return CTRL_TERMINATED */
+
+/* ---- main.c ---- */
+struct ctrl {
+    struct options o;
+    struct token *token;
+    struct spool *spool;
+    struct logger_link *link;
+    int listener, exec_fd, signals;
+    buf_t exec_in;
+    bool exec_started;
+};
+/* One [osmo] line of the given type into the log. */
+void ctrl_say(struct ctrl *c, enum io_type type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- transfer.c ---- */
+int transfer_inputs(struct ctrl *c);                     /* ctrl_exit code */
+int transfer_outputs(struct ctrl *c);
+
+/* ---- exec_link.c ---- */
+int exec_listen(struct ctrl *c);
+int exec_accept(struct ctrl *c);
+int exec_send(struct ctrl *c, const char *type, const char *field, const char *text);
+/* Relay the command's messages until it ends. CTRL_OK whatever the command's own code. */
+int exec_relay(struct ctrl *c);
+#endif

@@ -1,0 +1,134 @@
+/* The unix socket towards osmo_exec: listen, accept, relay its messages into the spool. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "ctrl.h"
+#include "runtime/link.h"
+
+#define LAST_WORDS_MS 3000
+
+int exec_listen(struct ctrl *c) {
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    if (strlen(c->o.socket_path) >= sizeof addr.sun_path) {
+        fprintf(stderr, "osmo_ctrl: -socketPath is longer than %zu bytes\n", sizeof addr.sun_path - 1);
+        return CTRL_SOCKET;
+    }
+    strcpy(addr.sun_path, c->o.socket_path);
+    unlink(c->o.socket_path);
+    c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* the change of mode comes after listen(): osmo_exec watches for it */
+    if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&addr, sizeof addr) || listen(c->listener, 16) || chmod(c->o.socket_path, 0777)) {
+        fprintf(stderr, "osmo_ctrl: cannot listen on %s: %s\n", c->o.socket_path, strerror(errno));
+        return CTRL_SOCKET;
+    }
+    return CTRL_OK;
+}
+
+/* Wait for fd or a termination signal. CTRL_OK when fd is ready. */
+static int wait_fd(struct ctrl *c, int fd, int64_t timeout_ms) {
+    struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = c->signals, .events = POLLIN } };
+    int n;
+    do {
+        n = poll(p, 2, timeout_ms > INT32_MAX ? -1 : (int)timeout_ms);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0 && p[1].revents)
+        return CTRL_TERMINATED;
+    return n > 0 ? CTRL_OK : CTRL_SOCKET;
+}
+
+int exec_accept(struct ctrl *c) {
+    int code = wait_fd(c, c->listener, c->o.unix_timeout_min * 60000);
+    if (code)
+        return code;
+    c->exec_fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
+    return c->exec_fd < 0 ? CTRL_SOCKET : CTRL_OK;
+}
+
+int exec_send(struct ctrl *c, const char *type, const char *field, const char *text) {
+    buf_t out = BUF_INIT(LINK_MESSAGE_MAX);
+    link_message(&out, type, field, text ? text : "", text ? strlen(text) : 0);
+    size_t sent = 0;
+    while (!buf_failed(&out) && sent < out.len) {
+        ssize_t n = send(c->exec_fd, out.data + sent, out.len - sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        sent += (size_t)n;
+    }
+    int code = sent && sent == out.len ? CTRL_OK : CTRL_SOCKET;
+    buf_free(&out);
+    return code;
+}
+
+static const struct { const char *type, *field; enum io_type io; } lines[] = {
+    { "MessageOut", "MessageOut", IO_STDOUT }, { "MessageErr", "MessageErr", IO_STDERR }, { "MessageOps", "MessageOps", IO_OSMO_CTRL },
+};
+
+/* true when the command has ended. */
+static bool on_message(struct ctrl *c, const json_t *m) {
+    const char *type = json_get_str(m, "Type");
+    for (size_t i = 0; type && i < sizeof lines / sizeof lines[0]; i++) {
+        if (strcmp(type, lines[i].type) == 0) {
+            const json_t *text = json_get(m, lines[i].field);
+            const char *s = json_str(text);
+            if (s)
+                spool_append(c->spool, lines[i].io, s, json_str_len(text));
+            return false;
+        }
+    }
+    if (type && strcmp(type, "ExecFailed") == 0) {
+        const char *why = json_get_str(m, "MessageErr");
+        if (why && *why)
+            ctrl_say(c, IO_OSMO_CTRL, "command failed: %s", why);
+    }
+    return type && (strcmp(type, "ExecFinished") == 0 || strcmp(type, "ExecFailed") == 0);
+}
+
+static int wait_last_words(struct ctrl *c) {
+    struct pollfd p = { .fd = c->exec_fd, .events = POLLIN };
+    return poll(&p, 1, LAST_WORDS_MS) > 0 ? CTRL_OK : CTRL_TERMINATED;
+}
+
+int exec_relay(struct ctrl *c) {
+    static char block[65536];
+    bool terminated = false;
+    for (;;) {
+        int code = terminated ? wait_last_words(c) : wait_fd(c, c->exec_fd, INT64_MAX);
+        if (code == CTRL_TERMINATED && !terminated) {
+            terminated = true; /* osmo_exec got the signal too: its last lines still belong in the log */
+            continue;
+        }
+        if (code)
+            return CTRL_TERMINATED;
+        ssize_t n = read(c->exec_fd, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            ctrl_say(c, IO_OSMO_CTRL, "the user container ended without a word");
+            return CTRL_OK;
+        }
+        buf_append(&c->exec_in, block, (size_t)n);
+        json_t *m;
+        bool ended = false;
+        int rc;
+        while (!ended && (rc = link_next(&c->exec_in, &m)) > 0) {
+            ended = on_message(c, m);
+            json_free(m);
+        }
+        logger_link_pump(c->link);
+        if (ended)
+            return terminated ? CTRL_TERMINATED : CTRL_OK;
+        if (rc < 0) {
+            ctrl_say(c, IO_OSMO_CTRL, "the user container sent something that is no message");
+            return CTRL_SOCKET;
+        }
+    }
+}

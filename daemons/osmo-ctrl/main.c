@@ -1,0 +1,176 @@
+/* osmo_ctrl: the phases of a task; see ctrl.h. Exit status 0, or the raw code, which is also left as {"code":n} in the termination message. */
+#include "ctrl.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "runtime/flags.h"
+#include "runtime/link.h"
+
+#define FLUSH_ON_TERM_MS 2000
+
+void ctrl_say(struct ctrl *c, enum io_type type, const char *format, ...) {
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "osmo_ctrl: %s\n", text);
+    spool_append(c->spool, type, text, strlen(text));
+    if (c->link)
+        logger_link_pump(c->link);
+}
+
+static char *with_slash(const char *path) {
+    return *path && !str_ends(path, "/") ? str_printf("%s/", path) : strdup(path);
+}
+
+/* <dir of socket>/../benchmarks: an emptyDir of the pod that osmo_ctrl can write to. */
+static char *default_spool(const char *socket_path) {
+    _cleanup_free_ char *dir = strdup(socket_path);
+    for (int i = 0; dir && i < 2; i++) {
+        char *slash = strrchr(dir, '/');
+        if (!slash)
+            return strdup("/tmp/.osmo_ctrl_spool");
+        *slash = '\0';
+    }
+    return dir ? str_printf("%s/benchmarks/.osmo_ctrl_spool", dir) : NULL;
+}
+
+static int read_options(struct options *o, int argc, char **argv) {
+    const struct flag flags[] = {
+        { "inputs", FLAG_LIST, &o->inputs }, { "outputs", FLAG_LIST, &o->outputs }, { "workflow", FLAG_TEXT, &o->workflow },
+        { "groupName", FLAG_TEXT, &o->group }, { "retryId", FLAG_TEXT, &o->retry_id }, { "logSource", FLAG_TEXT, &o->log_source },
+        { "barrier", FLAG_TEXT, &o->barrier }, { "socketPath", FLAG_TEXT, &o->socket_path }, { "scheme", FLAG_TEXT, &o->scheme },
+        { "host", FLAG_TEXT, &o->host }, { "port", FLAG_TEXT, &o->port }, { "refreshToken", FLAG_TEXT, &o->refresh_token },
+        { "refreshScheme", FLAG_TEXT, &o->refresh_scheme }, { "tokenHeader", FLAG_TEXT, &o->token_header }, { "userConfig", FLAG_TEXT, &o->user_config },
+        { "serviceConfig", FLAG_TEXT, &o->service_config }, { "inputPath", FLAG_TEXT, &o->input_path }, { "outputPath", FLAG_TEXT, &o->output_path },
+        { "metadataFile", FLAG_TEXT, &o->metadata_file }, { "timeout", FLAG_INT, &o->timeout_min }, { "unixTimeout", FLAG_INT, &o->unix_timeout_min },
+        { "execTimeout", FLAG_INT, &o->exec_timeout_min }, { "dataTimeout", FLAG_INT, &o->data_timeout_min }, { "logsPeriod", FLAG_INT, &o->logs_period_ms },
+        { "logsBufferSize", FLAG_INT, &o->logs_buffer }, { "loginFile", FLAG_TEXT, &o->login_file }, { "spoolPath", FLAG_TEXT, &o->spool_path },
+        { "spoolLimit", FLAG_INT, &o->spool_limit_mib }, { "terminationLog", FLAG_TEXT, &o->termination_log },
+    };
+    if (flags_parse("osmo_ctrl", flags, ARRAY_SIZE(flags), argc, argv))
+        return CTRL_ARGUMENT;
+    if (!o->workflow[0] || !o->log_source[0] || !o->socket_path[0]) {
+        fprintf(stderr, "osmo_ctrl: -workflow, -logSource and -socketPath are needed\n");
+        return CTRL_ARGUMENT;
+    }
+    return CTRL_OK;
+}
+
+static int prepare(struct ctrl *c) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    const char *config = getenv("OSMO_CONFIG_FILE_DIR");
+    if (!c->o.login_file)
+        c->o.login_file = str_printf("%s/login.yaml", config ? config : "/osmo/login/config");
+    if (!c->o.spool_path)
+        c->o.spool_path = default_spool(c->o.socket_path);
+    c->o.input_path = with_slash(c->o.input_path);
+    c->o.output_path = with_slash(c->o.output_path);
+    if (!c->o.login_file || !c->o.spool_path || !c->o.input_path || !c->o.output_path)
+        return CTRL_OTHER;
+    if (spool_open(c->o.spool_path, (uint64_t)c->o.spool_limit_mib << 20, &c->spool, &err)) {
+        fprintf(stderr, "osmo_ctrl: %s\n", err.text);
+        return CTRL_FILE;
+    }
+    int code = token_open(&c->o, &c->token);
+    if (!code && logger_link_open(&c->o, c->token, c->spool, &c->link, &err)) {
+        fprintf(stderr, "osmo_ctrl: %s\n", err.text);
+        code = CTRL_LOGGER;
+    }
+    return code;
+}
+
+/* A thread that turns a termination signal into an interrupt of every wait the main thread may be in. The signal stays readable: exec_link
+ * looks at it too. */
+static void *signal_watch(void *arg) {
+    struct ctrl *c = arg;
+    struct pollfd p = { .fd = c->signals, .events = POLLIN };
+    while (poll(&p, 1, -1) <= 0)
+        continue;
+    spool_wait_empty(c->spool, FLUSH_ON_TERM_MS);
+    logger_link_interrupt(c->link);
+    return NULL;
+}
+
+static int phases(struct ctrl *c) {
+    int code = exec_accept(c);
+    if (!code)
+        code = logger_link_wait_connected(c->link);
+    if (!code)
+        code = transfer_inputs(c);
+    if (!code && *c->o.barrier) {
+        ctrl_say(c, IO_OSMO_CTRL, "Waiting for the other tasks of the group");
+        code = logger_link_barrier(c->link, c->o.barrier);
+        if (!code)
+            ctrl_say(c, IO_OSMO_CTRL, "The group is ready");
+    }
+    if (!code) {
+        _cleanup_free_ char *folder = strndup(c->o.output_path, strlen(c->o.output_path) - (str_ends(c->o.output_path, "/") ? 1 : 0));
+        code = exec_send(c, "ExecStart", "OutputFolder", folder);
+        c->exec_started = !code;
+    }
+    if (!code)
+        code = exec_relay(c);
+    if (!code)
+        code = transfer_outputs(c);
+    return code;
+}
+
+static void leave_termination_message(const struct ctrl *c, int code) {
+    char text[32];
+    snprintf(text, sizeof text, "{\"code\":%d}", code);
+    FILE *f = fopen(c->o.termination_log, "we");
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+}
+
+int main(int argc, char **argv) {
+    static struct ctrl c = { .listener = -1, .exec_fd = -1 };
+    c.o = (struct options){
+        .workflow = "", .group = "", .retry_id = "0", .log_source = "", .barrier = "", .socket_path = "", .scheme = "ws", .host = "localhost", .port = "8000",
+        .refresh_token = "/osmo/.refresh_token", .refresh_scheme = "http", .token_header = "Authorization", .user_config = "/osmo/user_config.yaml",
+        .service_config = "/osmo/service_config.yaml", .input_path = "", .output_path = "", .metadata_file = "", .termination_log = "/dev/termination-log",
+        .timeout_min = 60, .unix_timeout_min = 120, .exec_timeout_min = 5, .data_timeout_min = 10, .logs_period_ms = 100, .logs_buffer = 10000,
+        .spool_limit_mib = 256,
+    };
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    buf_init(&c.exec_in, 2 * LINK_MESSAGE_MAX);
+    int code = read_options(&c.o, argc, argv);
+    c.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (!code)
+        code = exec_listen(&c);
+    if (!code)
+        code = prepare(&c);
+    pthread_t watcher;
+    if (!code && pthread_create(&watcher, NULL, signal_watch, &c))
+        code = CTRL_OTHER;
+    if (!code) {
+        code = phases(&c);
+        if (code && c.exec_fd >= 0 && !c.exec_started)
+            exec_send(&c, "CtrlFailed", NULL, NULL);
+        if (code)
+            ctrl_say(&c, IO_OSMO_CTRL, "osmo_ctrl ends with code %d", code);
+        int finished = code == CTRL_TERMINATED || code == CTRL_LOGGER ? CTRL_OK : logger_link_finish(c.link);
+        code = code ? code : finished;
+        spool_wait_empty(c.spool, code == CTRL_TERMINATED ? FLUSH_ON_TERM_MS : 0);
+    }
+    leave_termination_message(&c, code);
+    fflush(NULL);
+    _exit(code); /* threads may be inside a blocking call; nothing of ours needs unwinding */
+}

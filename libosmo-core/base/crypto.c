@@ -1,0 +1,346 @@
+/* The only door to OpenSSL: digests, randomness, base64, RS256 keys and JWTs. Everybody may call it; every function is
+ * thread-safe. The algorithm is fixed by the key, never by what a token says about itself. */
+#include "base/crypto.h"
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOKEN_MAX (16u << 10)
+#define PEM_MAX (64u << 10)
+
+struct rsa_key { EVP_PKEY *pkey; };
+
+static EVP_MD *sha256_md;
+static pthread_once_t md_once = PTHREAD_ONCE_INIT;
+
+/* Implicit fetching costs more than the digest itself in OpenSSL 3.0, so the method is fetched once. */
+static void fetch_md(void) { sha256_md = EVP_MD_fetch(NULL, "SHA256", NULL); }
+
+static const EVP_MD *sha256(void) {
+    pthread_once(&md_once, fetch_md);
+    return sha256_md ? sha256_md : EVP_sha256();
+}
+
+void crypto_sha256(const void *data, size_t len, uint8_t out[32]) {
+    if (!EVP_Digest(data, len, out, NULL, sha256(), NULL))
+        abort(); /* out of memory inside the digest: a wrong hash must never leave this function */
+}
+
+void crypto_sha256_hex(const void *data, size_t len, char out[65]) {
+    static const char digits[] = "0123456789abcdef";
+    uint8_t hash[32];
+    crypto_sha256(data, len, hash);
+    for (size_t i = 0; i < sizeof hash; i++) {
+        out[2 * i] = digits[hash[i] >> 4];
+        out[2 * i + 1] = digits[hash[i] & 15];
+    }
+    out[64] = '\0';
+}
+
+void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32]) {
+    if (key_len > INT32_MAX || !HMAC(sha256(), key_len ? key : "", (int)key_len, data, len, out, NULL))
+        abort();
+}
+
+int crypto_random(void *out, size_t len) {
+    if (len > INT32_MAX || RAND_bytes(out, (int)len) != 1) {
+        ERR_clear_error();
+        return OSMO_EIO;
+    }
+    return OSMO_OK;
+}
+
+int crypto_random_hex32(char out[33]) {
+    static const char digits[] = "0123456789abcdef";
+    uint8_t raw[16];
+    int rc = crypto_random(raw, sizeof raw);
+    if (rc < 0)
+        return rc;
+    raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);
+    raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);
+    for (size_t i = 0; i < sizeof raw; i++) {
+        out[2 * i] = digits[raw[i] >> 4];
+        out[2 * i + 1] = digits[raw[i] & 15];
+    }
+    out[32] = '\0';
+    return OSMO_OK;
+}
+
+bool crypto_equal(const void *a, const void *b, size_t len) { return CRYPTO_memcmp(a, b, len) == 0; }
+
+void crypto_wipe(void *p, size_t len) { OPENSSL_cleanse(p, len); }
+
+static int base64_encode(const uint8_t *p, size_t len, const char *alphabet, bool pad, buf_t *out) {
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = len - i < 3 ? len - i : 3;
+        uint32_t v = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0u);
+        char group[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63], alphabet[v & 63] };
+        if (n < 3)
+            group[3] = '=';
+        if (n < 2)
+            group[2] = '=';
+        buf_append(out, group, pad ? 4 : n + 1);
+    }
+    buf_append(out, "", 0);
+    return out->code;
+}
+
+int crypto_base64(const void *data, size_t len, buf_t *out) {
+    return base64_encode(data, len, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", true, out);
+}
+
+int crypto_base64url(const void *data, size_t len, buf_t *out) {
+    return base64_encode(data, len, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", false, out);
+}
+
+static int base64_value(char c) {
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+int crypto_base64_decode(const char *text, size_t len, buf_t *out, osmo_error_t *err) {
+    size_t pads = 0;
+    while (len > 0 && pads < 2 && text[len - 1] == '=') {
+        len--;
+        pads++;
+    }
+    if (len % 4 == 1 || (pads && (len + pads) % 4))
+        return osmo_error_set(err, OSMO_EINVAL, "base64 text has an impossible length");
+    uint32_t v = 0;
+    for (size_t i = 0; i < len; i++) {
+        int digit = base64_value(text[i]);
+        if (digit < 0)
+            return osmo_error_set(err, OSMO_EINVAL, "base64 text has a bad character at position %zu", i);
+        v = v << 6 | (uint32_t)digit;
+        if (i % 4)
+            buf_putc(out, (char)(uint8_t)(v >> (6 - 2 * (i % 4))));
+    }
+    /* Bits left over in the last group must be zero, or two texts would decode to the same bytes. */
+    if ((len % 4 == 2 && (v & 15)) || (len % 4 == 3 && (v & 3)))
+        return osmo_error_set(err, OSMO_EINVAL, "base64 text has stray bits at its end");
+    return out->code ? osmo_error_set(err, out->code, "base64 text is too large") : OSMO_OK;
+}
+
+static int wrap_key(EVP_PKEY *pkey, rsa_key_t **out, osmo_error_t *err) {
+    rsa_key_t *k = malloc(sizeof *k);
+    if (!k) {
+        EVP_PKEY_free(pkey);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory for a key");
+    }
+    k->pkey = pkey;
+    *out = k;
+    return OSMO_OK;
+}
+
+int rsa_key_generate(unsigned bits, rsa_key_t **out, osmo_error_t *err) {
+    if (bits < 2048 || bits > 8192)
+        return osmo_error_set(err, OSMO_EINVAL, "RSA key size %u is out of range 2048..8192", bits);
+    EVP_PKEY *pkey = EVP_RSA_gen(bits);
+    if (!pkey) {
+        ERR_clear_error();
+        return osmo_error_set(err, OSMO_EIO, "cannot generate an RSA key");
+    }
+    return wrap_key(pkey, out, err);
+}
+
+/* An encrypted PEM must fail instead of asking on the terminal. */
+static int no_passphrase(char *buffer, int size, int writing, void *ctx) {
+    (void)buffer, (void)size, (void)writing, (void)ctx;
+    return -1;
+}
+
+int rsa_key_from_pem(const char *pem, rsa_key_t **out, osmo_error_t *err) {
+    size_t len = strnlen(pem, PEM_MAX);
+    BIO *bio = len < PEM_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;
+    EVP_PKEY *pkey = NULL;
+    if (bio)
+        pkey = strstr(pem, "PRIVATE KEY") ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL)
+                                          : PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!pkey)
+        return osmo_error_set(err, OSMO_EINVAL, "not an unencrypted PEM key");
+    if (!EVP_PKEY_is_a(pkey, "RSA") || EVP_PKEY_get_bits(pkey) < 2048) {
+        EVP_PKEY_free(pkey);
+        return osmo_error_set(err, OSMO_EINVAL, "the key must be RSA of at least 2048 bits");
+    }
+    return wrap_key(pkey, out, err);
+}
+
+int rsa_key_to_pem(const rsa_key_t *k, buf_t *out) {
+    BIO *bio = BIO_new(BIO_s_secmem());
+    char *data = NULL;
+    int rc = OSMO_EIO;
+    if (bio && PEM_write_bio_PKCS8PrivateKey(bio, k->pkey, NULL, NULL, 0, NULL, NULL)) {
+        long len = BIO_get_mem_data(bio, &data);
+        rc = len > 0 ? buf_append(out, data, (size_t)len) : OSMO_EIO;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return rc;
+}
+
+static int jwk_number(const rsa_key_t *k, const char *param, json_t *jwk, const char *name) {
+    BIGNUM *bn = NULL;
+    uint8_t raw[1024];
+    _cleanup_buf_ buf_t text = BUF_INIT(2048);
+    if (!EVP_PKEY_get_bn_param(k->pkey, param, &bn)) {
+        ERR_clear_error();
+        return OSMO_EIO;
+    }
+    int len = BN_num_bytes(bn) <= (int)sizeof raw ? BN_bn2bin(bn, raw) : -1;
+    BN_free(bn);
+    if (len <= 0 || crypto_base64url(raw, (size_t)len, &text) < 0)
+        return OSMO_EIO;
+    return json_set_str(jwk, name, buf_cstr(&text));
+}
+
+json_t *rsa_key_jwk(const rsa_key_t *k, const char *kid) {
+    json_t *jwk = json_object();
+    if (!jwk || jwk_number(k, OSSL_PKEY_PARAM_RSA_E, jwk, "e") < 0 || json_set_str(jwk, "kid", kid) < 0 ||
+        json_set_str(jwk, "kty", "RSA") < 0 || jwk_number(k, OSSL_PKEY_PARAM_RSA_N, jwk, "n") < 0) {
+        json_free(jwk);
+        return NULL;
+    }
+    return jwk;
+}
+
+void rsa_key_free(rsa_key_t *k) {
+    if (k)
+        EVP_PKEY_free(k->pkey);
+    free(k);
+}
+
+static int rsa_sign(const rsa_key_t *k, const buf_t *input, buf_t *out) {
+    uint8_t signature[1024];
+    size_t len = sizeof signature;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestSignInit(ctx, NULL, sha256(), NULL, k->pkey) == 1 &&
+              EVP_DigestSign(ctx, signature, &len, (const uint8_t *)input->data, input->len) == 1;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    return ok ? crypto_base64url(signature, len, out) : OSMO_EIO;
+}
+
+int jwt_sign(const rsa_key_t *k, const json_t *claims, buf_t *out, osmo_error_t *err) {
+    static const char header[] = "{\"alg\":\"RS256\",\"typ\":\"JWT\"}";
+    _cleanup_buf_ buf_t body = BUF_INIT(TOKEN_MAX);
+    _cleanup_buf_ buf_t token = BUF_INIT(TOKEN_MAX);
+    _cleanup_buf_ buf_t signature = BUF_INIT(2048);
+    if (json_print(claims, 0, &body) < 0 || buf_failed(&body))
+        return osmo_error_set(err, OSMO_ELIMIT, "the claims of a token are too large");
+    crypto_base64url(header, sizeof header - 1, &token);
+    buf_putc(&token, '.');
+    crypto_base64url(body.data, body.len, &token);
+    if (buf_failed(&token))
+        return osmo_error_set(err, token.code, "the claims of a token are too large");
+    if (rsa_sign(k, &token, &signature) < 0)
+        return osmo_error_set(err, OSMO_EIO, "cannot sign a token");
+    buf_append(out, token.data, token.len);
+    buf_putc(out, '.');
+    buf_append(out, signature.data, signature.len);
+    return out->code ? osmo_error_set(err, out->code, "the token is too large") : OSMO_OK;
+}
+
+struct jwt_parts { const char *header, *claims, *signature; size_t header_len, claims_len, signature_len; };
+
+static int split(const char *token, size_t len, struct jwt_parts *p, osmo_error_t *err) {
+    const char *first = len <= TOKEN_MAX ? memchr(token, '.', len) : NULL;
+    const char *second = first ? memchr(first + 1, '.', len - (size_t)(first + 1 - token)) : NULL;
+    if (!second || memchr(second + 1, '.', len - (size_t)(second + 1 - token)))
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token is not a signed JWT");
+    *p = (struct jwt_parts){ .header = token, .header_len = (size_t)(first - token), .claims = first + 1,
+                             .claims_len = (size_t)(second - first - 1), .signature = second + 1,
+                             .signature_len = len - (size_t)(second + 1 - token) };
+    return OSMO_OK;
+}
+
+static int parse_part(const char *text, size_t len, json_t **out, osmo_error_t *err) {
+    _cleanup_buf_ buf_t raw = BUF_INIT(TOKEN_MAX);
+    json_t *v = NULL;
+    if (crypto_base64_decode(text, len, &raw, NULL) < 0 || json_parse(buf_cstr(&raw), raw.len, &v, NULL) < 0 ||
+        json_kind(v) != JSON_OBJECT) {
+        json_free(v);
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token is not a well-formed JWT");
+    }
+    *out = v;
+    return OSMO_OK;
+}
+
+static bool signature_fits(const rsa_key_t *k, const char *token, const struct jwt_parts *p) {
+    _cleanup_buf_ buf_t raw = BUF_INIT(1024);
+    if (crypto_base64_decode(p->signature, p->signature_len, &raw, NULL) < 0 || raw.len == 0)
+        return false;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestVerifyInit(ctx, NULL, sha256(), NULL, k->pkey) == 1 &&
+              EVP_DigestVerify(ctx, (const uint8_t *)raw.data, raw.len, (const uint8_t *)token,
+                               p->header_len + 1 + p->claims_len) == 1;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    return ok;
+}
+
+static bool claim_time(const json_t *claims, const char *name, double *out) {
+    const json_t *v = json_get(claims, name);
+    enum json_kind kind = json_kind(v);
+    if (kind != JSON_INT && kind != JSON_DOUBLE)
+        return false;
+    *out = json_as_double(v, 0);
+    return true;
+}
+
+static int check_times(const json_t *claims, int64_t now_s, int64_t skew_s, osmo_error_t *err) {
+    double t;
+    if (json_has(claims, "exp")) {
+        if (!claim_time(claims, "exp", &t))
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token has a malformed exp claim");
+        if ((double)(now_s - skew_s) >= t)
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token has expired");
+    }
+    if (json_has(claims, "nbf")) {
+        if (!claim_time(claims, "nbf", &t))
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token has a malformed nbf claim");
+        if ((double)(now_s + skew_s) < t)
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token is not valid yet");
+    }
+    return OSMO_OK;
+}
+
+int jwt_verify(const rsa_key_t *k, const char *token, size_t len, int64_t now_s, int64_t skew_s, json_t **claims,
+               osmo_error_t *err) {
+    struct jwt_parts p;
+    _cleanup_json_ json_t *header = NULL;
+    _cleanup_json_ json_t *body = NULL;
+    int rc = split(token, len, &p, err);
+    if (rc < 0 || (rc = parse_part(p.header, p.header_len, &header, err)) < 0)
+        return rc;
+    const char *alg = json_get_str(header, "alg");
+    if (!alg || strcmp(alg, "RS256") != 0 || json_has(header, "crit"))
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token is not signed with RS256");
+    if (!signature_fits(k, token, &p))
+        return osmo_error_set(err, OSMO_EUNAUTH, "the signature of the token does not fit the key");
+    if ((rc = parse_part(p.claims, p.claims_len, &body, err)) < 0 || (rc = check_times(body, now_s, skew_s, err)) < 0)
+        return rc;
+    *claims = json_ref(body);
+    return OSMO_OK;
+}
+
+int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err) {
+    struct jwt_parts p;
+    int rc = split(token, len, &p, err);
+    return rc < 0 ? rc : parse_part(p.claims, p.claims_len, claims, err);
+}

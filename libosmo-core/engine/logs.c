@@ -1,0 +1,108 @@
+/* The log store's place in the engine, the table of connected osmo-ctrls, and the end of a workflow's log.
+ * Called by engine_open/close, by the archive work item and by whoever has an action for a task. */
+#include "logs_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#define BANNER_RULE "----------------------------------------------------------------------------------------------------"
+
+static void log_grew(void *ctx, const char *workflow_id) {
+    watch_workflow_changed(ctx, NULL, workflow_id);
+}
+
+int logs_open(engine_t *e, osmo_error_t *err) {
+    _cleanup_free_ char *dir = str_printf("%s/logs", e->data_dir);
+    struct loggers *l = calloc(1, sizeof *l);
+    if (!dir || !l) {
+        free(l);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    e->loggers = l;
+    l->by_attempt = map_new(NULL);
+    int rc = l->by_attempt ? dir_make(dir, 0700, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc >= 0)
+        rc = logstore_open(dir, log_grew, e, &e->logs, err);
+    if (rc < 0)
+        logs_close(e);
+    return rc;
+}
+
+void logs_close(engine_t *e) {
+    struct loggers *l = e->loggers;
+    if (!l)
+        return;
+    if (e->logs)
+        logstore_close(e->logs);
+    e->logs = NULL;
+    map_free(l->by_attempt);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+    e->loggers = NULL;
+}
+
+/* ---- connected ctrls ---- */
+
+char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id) {
+    return str_printf("%s\n%s\n%lld", workflow_id, task, (long long)retry_id);
+}
+
+bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json) {
+    _cleanup_free_ char *key = logs_attempt_key(workflow_id, task, retry_id);
+    uint64_t conn = 0;
+    if (!key || !e->transport)
+        return false;
+    pthread_mutex_lock(&e->loggers->lock);
+    const struct logger_session *s = map_get(e->loggers->by_attempt, key);
+    bool found = s != NULL;
+    if (found)
+        conn = s->conn;
+    pthread_mutex_unlock(&e->loggers->lock);
+    if (!found)
+        return false;
+    int rc = e->transport->ws_send(e->transport->impl, conn, json, strlen(json), 1);
+    if (rc == OSMO_ELIMIT)
+        log_warning(&e->log, "task %s of %s does not read its actions: one was dropped", task, workflow_id);
+    return rc >= 0;
+}
+
+void logger_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *action_json) {
+    (void)logs_send_action(e, workflow_id, task, retry_id, action_json);
+}
+
+/* ---- end of a workflow's log ---- */
+
+/* Sequence numbers make the banner appear once, however often the item is run. */
+static int append_banner(engine_t *e, const struct workflow_row *w, osmo_error_t *err) {
+    _cleanup_free_ char *base = engine_base_url(e);
+    const char *why = w->failure_message && *w->failure_message ? w->failure_message : "no cause was recorded";
+    _cleanup_free_ char *text = str_printf("%s\nWorkflow %s: %s\nCause: %s\nStatus: %s/workflows/%s\nError logs: %s/api/workflow/%s/error_logs\n%s",
+                                           BANNER_RULE, w->id, status_name(w->sm.status), why, base ? base : "", w->id, base ? base : "",
+                                           w->id, BANNER_RULE);
+    if (!text)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    struct log_entry entry = { .time_us = w->sm.end_us ? w->sm.end_us : clock_now_us(), .type = IO_DUMP, .text = text, .len = strlen(text), .seq = 1 };
+    int rc = logstore_append(e->logs, w->id, "", 0, &entry, 1, err);
+    return rc == OSMO_EGONE ? 0 : rc;
+}
+
+int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    db_t *db;
+    int rc = store_reader(e->store, &db, err);
+    if (rc >= 0)
+        rc = repo_workflow_get(db, workflow_uuid, &w, err);
+    if (rc < 0)
+        return rc;
+    if (status_is_failed(w.sm.status))
+        rc = append_banner(e, &w, err);
+    if (rc >= 0)
+        rc = logstore_end(e->logs, w.id, err);
+    workflow_row_clear(&w);
+    return rc;
+}

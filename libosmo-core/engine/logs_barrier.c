@@ -1,0 +1,152 @@
+/* Group barriers: a task joins by name, and when enough members have joined every one of them is released.
+ * A barrier stays joined after its release (a rescheduled member re-triggers all; those already running ignore it).
+ *
+ * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names have no
+ * colon), so a check needs nothing but the group and survives a restart of the service. */
+#include "logs_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define BARRIER_INDEX ""
+#define BARRIER_ACTION "{\"action\":\"barrier\"}"
+#define MAX_BARRIER_NAME 128
+
+/* Latest attempts of the group's tasks. */
+struct group_view { struct task_row *tasks; size_t n; int64_t unfinished; };
+
+static const struct task_row *view_task(const struct group_view *v, const char *name) {
+    for (size_t i = 0; i < v->n; i++) {
+        if (str_eq(v->tasks[i].name, name))
+            return &v->tasks[i];
+    }
+    return NULL;
+}
+
+static int view_load(db_t *db, const char *group_uuid, struct group_view *v, osmo_error_t *err) {
+    memset(v, 0, sizeof *v);
+    int rc = repo_tasks_of_group(db, group_uuid, false, &v->tasks, &v->n, err);
+    for (size_t i = 0; rc >= 0 && i < v->n; i++)
+        v->unfinished += !status_is_task_finished(v->tasks[i].sm.status);
+    return rc;
+}
+
+/* count > 0: that many members; otherwise every unfinished task of the group. */
+static bool barrier_is_open(const struct group_view *v, const strlist_t *members, int64_t count) {
+    int64_t waiting = 0;
+    for (size_t i = 0; i < members->len; i++) {
+        const struct task_row *t = view_task(v, members->items[i]);
+        waiting += t && !status_is_task_finished(t->sm.status);
+    }
+    return count > 0 ? (int64_t)members->len >= count : v->unfinished > 0 && waiting >= v->unfinished;
+}
+
+static void release(engine_t *e, const char *workflow_id, const struct group_view *v, const strlist_t *members, const char *only_task) {
+    for (size_t i = 0; i < members->len; i++) {
+        const struct task_row *t = view_task(v, members->items[i]);
+        if (t && (!only_task || !strcmp(only_task, t->name)))
+            (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION);
+    }
+}
+
+static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const char *group_uuid, const char *index, const struct group_view *v,
+                         const char *only_task, osmo_error_t *err) {
+    strlist_t members = { 0 };
+    char *name;
+    if (*index != ':')
+        return 0;
+    int64_t count = strtoll(index + 1, &name, 10);
+    if (*name++ != ':')
+        return 0;
+    int rc = repo_barrier_members(db, group_uuid, name, &members, err);
+    if (rc >= 0 && barrier_is_open(v, &members, count))
+        release(e, workflow_id, v, &members, only_task);
+    strlist_free(&members);
+    return rc;
+}
+
+static int check_group(engine_t *e, const char *workflow_id, const char *group_uuid, const char *only_task, osmo_error_t *err) {
+    strlist_t index = { 0 };
+    struct group_view v = { 0 };
+    db_t *db;
+    int rc = store_reader(e->store, &db, err);
+    if (rc >= 0)
+        rc = repo_barrier_members(db, group_uuid, BARRIER_INDEX, &index, err);
+    if (rc >= 0 && index.len)
+        rc = view_load(db, group_uuid, &v, err);
+    for (size_t i = 0; rc >= 0 && i < index.len; i++)
+        rc = check_barrier(e, db, workflow_id, group_uuid, index.items[i], &v, only_task, err);
+    task_rows_free(v.tasks, v.n);
+    strlist_free(&index);
+    return rc;
+}
+
+void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct workflow_row w = { 0 };
+    db_t *db;
+    int rc = store_reader(e->store, &db, &err);
+    if (rc >= 0)
+        rc = repo_workflow_get(db, workflow_uuid, &w, &err);
+    if (rc >= 0)
+        rc = check_group(e, w.id, group_uuid, NULL, &err);
+    if (rc < 0)
+        log_warning(&e->log, "barrier of group %s: %s", group_uuid, err.text);
+    workflow_row_clear(&w);
+}
+
+void barrier_check_one(struct logger_session *s) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (check_group(s->engine, s->workflow_id, s->group_uuid, s->task, &err) < 0)
+        log_warning(&s->engine->log, "barrier of task %s of %s: %s", s->task, s->workflow_id, err.text);
+}
+
+/* ---- joining ---- */
+
+struct join { engine_t *engine; char workflow_uuid[33], group_uuid[33]; char *name, *index, *task; };
+
+static void join_free(struct join *j) {
+    free(j->name);
+    free(j->index);
+    free(j->task);
+    free(j);
+}
+
+static int join_fn(db_t *db, void *ctx, osmo_error_t *err) {
+    const struct join *j = ctx;
+    int rc = repo_barrier_join(db, j->group_uuid, BARRIER_INDEX, j->index, err);
+    return rc < 0 ? rc : repo_barrier_join(db, j->group_uuid, j->name, j->task, err);
+}
+
+static void join_done(void *ctx, int rc, const osmo_error_t *err) {
+    struct join *j = ctx;
+    if (rc < 0)
+        log_warning(&j->engine->log, "task %s could not join barrier %s: %s", j->task, j->name, err ? err->text : "");
+    else
+        logger_barrier_check(j->engine, j->workflow_uuid, j->group_uuid);
+    join_free(j);
+}
+
+void barrier_join(struct logger_session *s, const char *name, int64_t count) {
+    if (!*name || strlen(name) > MAX_BARRIER_NAME) {
+        logs_close_session(s, CLOSE_APPLICATION, "a barrier needs a name of at most 128 bytes");
+        return;
+    }
+    struct join *j = calloc(1, sizeof *j);
+    if (!j)
+        return;
+    j->engine = s->engine;
+    memcpy(j->workflow_uuid, s->workflow_uuid, sizeof j->workflow_uuid);
+    memcpy(j->group_uuid, s->group_uuid, sizeof j->group_uuid);
+    j->name = str_dup(name);
+    j->task = str_dup(s->task);
+    j->index = str_printf(":%lld:%s", (long long)(count > 0 ? count : -1), name);
+    int rc = j->name && j->task && j->index ? store_post(s->engine->store, s->workflow_uuid, join_fn, join_done, j) : OSMO_ENOMEM;
+    if (rc < 0) {
+        log_warning(&s->engine->log, "task %s could not join barrier %s: %s", s->task, name, osmo_error_name(rc));
+        join_free(j);
+        logs_close_session(s, CLOSE_INTERNAL, "the barrier cannot be joined now");
+    }
+}

@@ -1,0 +1,38 @@
+/* Shared by logs.c (log store, session table, end of a workflow's log), logs_session.c (frames from ctrl), logs_barrier.c and
+ * logs_stream.c (readers for the API). */
+#ifndef ENGINE_LOGS_INTERNAL_H
+#define ENGINE_LOGS_INTERNAL_H
+#include <pthread.h>
+#include "base/map.h"
+#include "engine/engine.h"
+#include "store/repo.h"
+
+#define CLOSE_APPLICATION 4000   /* unknown workflow or task, malformed frame: the reason says which */
+#define CLOSE_INTERNAL 1011      /* the lines could not be stored: reconnect and send them again */
+#define MAX_BATCH 4096
+
+struct loggers {
+    pthread_mutex_t lock;
+    struct map *by_attempt;      /* attempt key → struct logger_session, the newest connection of each attempt */
+};
+struct logger_session {
+    engine_t *engine;
+    uint64_t conn;
+    char *workflow_id, *task;
+    char workflow_uuid[33], group_uuid[33], task_uuid[33];
+    int64_t retry_id;
+    bool batches;                /* extension "logs" in use */
+    char refusal[121];           /* why the session is closed as soon as it is open; "" = it is not */
+};
+/* "workflow \n task \n retry", malloc'ed. */
+char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id);
+/* Send to the attempt's ctrl; false when none is connected. */
+bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json);
+void logs_send_text(struct logger_session *s, const char *text);
+void logs_close_session(struct logger_session *s, int code, const char *reason);
+
+/* logs_barrier.c: record the join; the group is checked once the join is committed. */
+void barrier_join(struct logger_session *s, const char *name, int64_t count);
+/* Release this ctrl alone if it has joined a barrier that is open already. */
+void barrier_check_one(struct logger_session *s);
+#endif
