@@ -1,1 +1,12 @@
-# doc
+# API reference of the public headers; any warning is an error.
+if HAVE_DOXYGEN
+doc:
+	$(MKDIR_P) doc/api
+	$(DOXYGEN) doc/Doxyfile
+else
+doc:
+	@echo "doxygen is missing: install it and configure again"; exit 1
+endif
+.PHONY: doc
+clean-local:
+	rm -rf doc/api

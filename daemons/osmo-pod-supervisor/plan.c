@@ -1,5 +1,6 @@
 /* Reading plan.json, which the driver wrote before it started this process. Used by main.c only. */
 #include <errno.h>
+#include <string.h>
 #include "base/file.h"
 #include "supervisor.h"
 

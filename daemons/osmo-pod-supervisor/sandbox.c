@@ -193,7 +193,7 @@ static void bind_stage(const char *name, int fd, bool is_dir)
 /* ISO_MAPPED: show the sources at places an unprivileged id can walk to, then become that id. */
 static void stage_and_drop(const struct supervisor *s, const struct container *c)
 {
-    char name[16];
+    char name[24];
     _cleanup_close_ int root = -1;
     if (*c->rootfs && (root = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
         fail(c->rootfs);

@@ -199,7 +199,12 @@ static void set_body(CURL *c, struct transfer *t) {
     lib.easy_setopt(c, CURLOPT_CUSTOMREQUEST, rq->method);
 }
 
-static void set_options(http_client_t *c, struct transfer *t, struct curl_slist *headers) {
+/* A proxy of the environment cannot reach our own machine. */
+static bool is_loopback(const char *host) {
+    return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+static void set_options(http_client_t *c, struct transfer *t, const url_parts_t *u, struct curl_slist *headers) {
     const http_request_t *rq = t->rq;
     CURL *h = c->curl;
     lib.easy_reset(h); /* keeps the connection pool */
@@ -218,6 +223,8 @@ static void set_options(http_client_t *c, struct transfer *t, struct curl_slist 
     lib.easy_setopt(h, CURLOPT_HEADERDATA, t);
     lib.easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
     lib.easy_setopt(h, CURLOPT_WRITEDATA, t);
+    if (is_loopback(u->host))
+        lib.easy_setopt(h, CURLOPT_PROXY, "");
     if (c->user_agent)
         lib.easy_setopt(h, CURLOPT_USERAGENT, c->user_agent);
     set_body(h, t);
@@ -265,7 +272,7 @@ int http_perform(http_client_t *c, const http_request_t *rq, http_response_t *rs
         return osmo_error_set(err, OSMO_EINVAL, "only http and https URLs can be requested, not %s", u.scheme);
     if ((rc = fill_headers(rq, &headers)) < 0)
         return osmo_error_set(err, rc, rc == OSMO_EINVAL ? "a request header contains a line break" : "out of memory");
-    set_options(c, &t, headers);
+    set_options(c, &t, &u, headers);
     CURLcode code = lib.easy_perform(c->curl);
     note_status(&t);
     lib.easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);

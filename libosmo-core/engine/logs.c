@@ -1,6 +1,6 @@
 /* The log store's place in the engine, the table of connected osmo-ctrls, and the end of a workflow's log.
  * Called by engine_open/close, by the archive work item and by whoever has an action for a task. */
-#include "logs_internal.h"
+#include "engine/logs_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

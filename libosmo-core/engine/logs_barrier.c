@@ -3,7 +3,7 @@
  *
  * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names have no
  * colon), so a check needs nothing but the group and survives a restart of the service. */
-#include "logs_internal.h"
+#include "engine/logs_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

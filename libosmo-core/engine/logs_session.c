@@ -1,7 +1,7 @@
 /* Sessions of osmo-ctrl on the logger websocket: frames in, log lines, metrics and barrier joins out.
  * Frames are TEXT with a JSON string that holds a JSON object (upstream's double encoding) or the object itself; member names
  * are matched without regard to case. Calls for one session come one after another, so lines keep their order. */
-#include "logs_internal.h"
+#include "engine/logs_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

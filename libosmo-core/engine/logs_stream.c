@@ -1,6 +1,6 @@
 /* Readers for the API: log text, event text and status lines of one workflow, produced as they happen. A stream registers with
  * the followers of its workflow before its first read, so nothing that happens in between is missed. */
-#include "logs_internal.h"
+#include "engine/logs_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

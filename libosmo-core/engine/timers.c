@@ -21,6 +21,7 @@ struct monitor {
     pthread_mutex_t lock;
     pthread_cond_t drained;
     size_t pending;
+    bool failed; /* some firing of the last batch was not stored */
 };
 
 struct firing {
@@ -79,10 +80,10 @@ static void firing_free(void *p) {
 }
 
 static void firing_done(void *ctx, int rc, const osmo_error_t *err) {
-    (void)rc;
     (void)err; /* logged by the reactor; the row is still there and is tried again */
     struct monitor *m = ctx;
     pthread_mutex_lock(&m->lock);
+    m->failed = m->failed || rc < 0;
     if (--m->pending == 0)
         pthread_cond_signal(&m->drained);
     pthread_mutex_unlock(&m->lock);
@@ -111,6 +112,7 @@ static int fire_due(struct monitor *m, db_t *db, osmo_error_t *err) {
     int rc = repo_timer_due(db, clock_now_us(), BATCH, &rows, &n, err);
     if (rc < 0)
         return rc;
+    m->failed = false;
     for (size_t i = 0; i < n; i++)
         fire(m, &rows[i]);
     timer_rows_free(rows, n);
@@ -118,7 +120,7 @@ static int fire_due(struct monitor *m, db_t *db, osmo_error_t *err) {
     while (m->pending)
         pthread_cond_wait(&m->drained, &m->lock);
     pthread_mutex_unlock(&m->lock);
-    return (int)n;
+    return m->failed ? osmo_error_set(err, OSMO_EUNAVAIL, "a due timer was not stored") : (int)n;
 }
 
 static void *monitor_main(void *arg) {
@@ -136,7 +138,7 @@ static void *monitor_main(void *arg) {
         if (rc >= 0)
             rc = repo_timer_next(db, &due, &err);
         if (rc < 0) {
-            log_error(&m->e->log, "timers cannot be read, trying again: %s", err.text);
+            log_error(&m->e->log, "timers are late, trying again: %s", err.text);
             wait = retry_delay_us(failures++);
         } else {
             failures = 0;

@@ -24,6 +24,7 @@ struct pool {
     bool enable_maintenance;
     int64_t default_exec_timeout_us, default_queue_timeout_us, max_exec_timeout_us, max_queue_timeout_us; /* 0 = inherit */
     char *default_exit_actions_json, *resources_json, *topology_keys_json;
+    char *group_templates_json;        /* array of merged manifests, as JSON text; NULL = none */
     int64_t gpu_guarantee, gpu_maximum; /* -1 = unlimited */
     struct platform *platforms; size_t nplatforms;
 };

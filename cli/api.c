@@ -1,0 +1,220 @@
+/* Calls to the service: headers, token refresh, error classes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/yaml.h"
+#include "cli.h"
+
+#define REFRESH_BEFORE_S 3
+#define CALL_TIMEOUT_MS 60000
+
+int api_fail(bool as_json, int status, const char *message, int code) {
+    if (as_json) {
+        json_t *o = json_object();
+        json_set_str(o, "message", message);
+        json_set_int(o, "code", status);
+        print_json(o, 2);
+        json_free(o);
+    } else if (status) {
+        printf("Error message: %s\nError code: %d\n", message, status);
+    } else {
+        printf("Error message: %s\n", message);
+    }
+    return code;
+}
+
+int api_open(struct api *a, bool json_errors) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    *a = (struct api){ .json_errors = json_errors };
+    if (login_load(&a->login, &err))
+        return api_fail(json_errors, 0, err.text, EXIT_USER);
+    if (http_client_new("osmo-cli/" CLIENT_VERSION, &a->http, &err))
+        return api_fail(json_errors, 0, err.text, EXIT_SERVER_DOWN);
+    return 0;
+}
+
+void api_close(struct api *a) {
+    http_client_free(a->http);
+    login_clear(&a->login);
+}
+
+static bool expires_soon(const char *jwt) {
+    json_t *claims = NULL;
+    int64_t exp = jwt_peek(jwt, strlen(jwt), &claims, NULL) ? 0 : json_get_int(claims, "exp", 0);
+    json_free(claims);
+    return exp - REFRESH_BEFORE_S <= clock_now_us() / 1000000;
+}
+
+/* A fresh id token for the stored access token. Failures are left to the call that follows: it will be refused with the reason. */
+static void refresh(struct api *a) {
+    struct login *l = &a->login;
+    if (!l->id_token || !l->refresh_token || !l->refresh_url || !expires_soon(l->id_token))
+        return;
+    static const char *const headers[] = { "Content-Type: application/json", NULL };
+    json_t *body = json_object(), *answer = NULL;
+    json_set_str(body, "token", l->refresh_token);
+    _cleanup_free_ char *text = json_to_text(body);
+    json_free(body);
+    http_request_t rq = { .method = "POST", .url = l->refresh_url, .headers = headers, .body = text, .body_len = text ? strlen(text) : 0, .timeout_ms = CALL_TIMEOUT_MS };
+    http_response_t rs = { 0 };
+    if (text && http_perform(a->http, &rq, &rs, NULL) == 0 && rs.status == 200 && json_parse(rs.body.data ? rs.body.data : "", rs.body.len, &answer, NULL) == 0) {
+        const char *jwt = json_get_str(answer, "token");
+        if (jwt) {
+            free(l->id_token);
+            l->id_token = strdup(jwt);
+            login_save(l, NULL);
+        }
+    }
+    json_free(answer);
+    http_response_free(&rs);
+    if (text)
+        crypto_wipe(text, strlen(text));
+}
+
+struct headers { char *identity; const char *list[5]; };
+
+static void make_headers(struct api *a, struct headers *h) {
+    refresh(a);
+    size_t n = 0;
+    h->list[n++] = "Content-Type: application/json";
+    h->list[n++] = "x-osmo-client-version: " CLIENT_VERSION;
+    h->identity = a->login.dev_user ? str_printf("x-osmo-user: %s", a->login.dev_user)
+                  : a->login.id_token ? str_printf("Authorization: Bearer %s", a->login.id_token) : NULL;
+    if (h->identity)
+        h->list[n++] = h->identity;
+    h->list[n] = NULL;
+}
+
+static void show_warning(const http_response_t *rs) {
+    const char *value = http_response_header(rs, "x-osmo-warning");
+    buf_t text = BUF_INIT(64u << 10);
+    if (value && crypto_base64_decode(value, strlen(value), &text, NULL) == 0)
+        fprintf(stderr, "%s\n", buf_cstr(&text));
+    buf_free(&text);
+}
+
+static int code_of(int status, const char *error_code) {
+    if (status == 429)
+        return EXIT_TRY_LATER;
+    if (status >= 500)
+        return EXIT_SERVER_DOWN;
+    return error_code && (strcmp(error_code, "USAGE") == 0 || strcmp(error_code, "RESOURCE") == 0) ? EXIT_SUBMISSION : EXIT_USER;
+}
+
+static int refused(struct api *a, int status, const char *body, size_t len) {
+    json_t *o = NULL;
+    json_parse(body ? body : "", len, &o, NULL);
+    const char *message = json_get_str(o, "message");
+    int code = code_of(status, json_get_str(o, "error_code"));
+    _cleanup_free_ char *raw = strndup(body ? body : "", len);
+    fprintf(stderr, "The service answered with status %d\n", status);
+    api_fail(a->json_errors, status, message ? message : raw && *raw ? raw : "no message", code);
+    json_free(o);
+    return code;
+}
+
+int api_call(struct api *a, const char *method, const char *path, const json_t *body, json_t **out) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
+    _cleanup_free_ char *text = body ? json_to_text(body) : NULL;
+    struct headers h;
+    make_headers(a, &h);
+    http_request_t rq = { .method = method, .url = url, .headers = h.list, .body = text, .body_len = text ? strlen(text) : 0, .timeout_ms = CALL_TIMEOUT_MS,
+                          .max_response = 1u << 30 };
+    http_response_t rs = { 0 };
+    int code = 0;
+    if (http_perform(a->http, &rq, &rs, &err)) {
+        code = api_fail(a->json_errors, 0, err.text, EXIT_SERVER_DOWN);
+    } else {
+        show_warning(&rs);
+        if (rs.status != 200)
+            code = refused(a, rs.status, rs.body.data, rs.body.len);
+        else if (out && json_parse(rs.body.data ? rs.body.data : "", rs.body.len, out, &err))
+            code = api_fail(a->json_errors, 0, "the service answered with something that is no JSON: is the url right?", EXIT_SERVER_DOWN);
+    }
+    http_response_free(&rs);
+    free(h.identity);
+    return code;
+}
+
+struct stream { bool (*on_data)(void *, const char *, size_t); void *ctx; int status; buf_t refusal; };
+
+static bool stream_data(void *ctx, const char *data, size_t len) {
+    struct stream *s = ctx;
+    if (s->status != 200)
+        return buf_append(&s->refusal, data, len) == 0;
+    return s->on_data(s->ctx, data, len);
+}
+
+int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const char *, size_t), void *ctx, long timeout_ms, bool quiet, bool *timed_out) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
+    struct headers h;
+    make_headers(a, &h);
+    struct stream s = { on_data, ctx, 0, BUF_INIT(1u << 20) };
+    http_request_t rq = { .method = "GET", .url = url, .headers = h.list, .timeout_ms = timeout_ms, .on_data = stream_data, .ctx = &s, .status_out = &s.status };
+    http_response_t rs = { 0 };
+    int rc = http_perform(a->http, &rq, &rs, &err), code = 0;
+    if (timed_out)
+        *timed_out = rc == OSMO_ETIMEOUT;
+    if (rc)
+        code = quiet ? EXIT_SERVER_DOWN : api_fail(a->json_errors, 0, err.text, EXIT_SERVER_DOWN);
+    else if (rs.status != 200)
+        code = quiet && rs.status == 503 ? EXIT_SERVER_DOWN : refused(a, rs.status, s.refusal.data, s.refusal.len);
+    buf_free(&s.refusal);
+    http_response_free(&rs);
+    free(h.identity);
+    return code;
+}
+
+bool print_data(void *ctx, const char *data, size_t len) {
+    (void)ctx;
+    return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
+}
+
+void query_add(buf_t *path, const char *key, const char *value) {
+    buf_printf(path, "%c%s=", path->data && strchr(path->data, '?') ? '&' : '?', key);
+    url_encode(value, path);
+}
+
+void query_add_all(buf_t *path, const char *key, const strlist_t *values) {
+    for (size_t i = 0; i < values->len; i++)
+        query_add(path, key, values->items[i]);
+}
+
+/* The only pool of /api/pool's node_sets, or NULL. */
+static const char *only_pool(const json_t *answer) {
+    const char *name = NULL;
+    size_t n = 0;
+    const json_t *sets = json_get(answer, "node_sets");
+    for (size_t i = 0; i < json_len(sets); i++) {
+        const json_t *pools = json_get(json_at(sets, i), "pools");
+        for (size_t j = 0; j < json_len(pools); j++, n++)
+            name = json_get_str(json_at(pools, j), "name");
+    }
+    return n == 1 ? name : NULL;
+}
+
+int api_pool(struct api *a, const char *chosen, char **pool) {
+    *pool = NULL;
+    if (chosen)
+        return (*pool = strdup(chosen)) ? 0 : EXIT_USER;
+    json_t *profile = NULL, *pools = NULL;
+    int code = api_call(a, "GET", "/api/profile/settings", NULL, &profile);
+    const char *name = json_get_str(json_get(profile, "profile"), "pool");
+    if (!code && !name) {
+        code = api_call(a, "GET", "/api/pool", NULL, &pools);
+        name = only_pool(pools);
+        if (!code && !name)
+            code = api_fail(a->json_errors, 0, "No pool was given: use --pool, or set a default with: osmo profile set pool NAME", EXIT_USER);
+    }
+    if (!code)
+        *pool = strdup(name);
+    json_free(profile);
+    json_free(pools);
+    return code;
+}

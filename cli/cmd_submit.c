@@ -1,0 +1,257 @@
+/* workflow submit and validate. The user's own text is sent, comments and all; it is re-written only when local files have to be put in. */
+#include <ctype.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/yaml.h"
+#include "cli.h"
+
+#define SPEC_MAX (64u << 20)
+
+struct submission {
+    const char *file, *pool, *priority, *format, *rsync;
+    strlist_t set, set_string, set_env, labels;
+    bool dry_run, follow, validate;
+};
+
+static bool is_template(const char *text) { return strstr(text, "{%") || strstr(text, "{{") || strstr(text, "{#") || strstr(text, "default-values"); }
+
+/* "name-12" that is no file: an earlier workflow. */
+static bool is_workflow_id(const char *text) {
+    const char *dash = strrchr(text, '-');
+    if (!dash || dash == text || !isalnum((unsigned char)dash[-1]) || !dash[1])
+        return false;
+    return dash[1 + strspn(dash + 1, "0123456789")] == '\0';
+}
+
+static int inline_file(json_t *file, const char *spec_path, osmo_error_t *err) {
+    const char *local = json_get_str(file, "localpath");
+    if (!local)
+        return 0;
+    if (json_has(file, "contents"))
+        return osmo_error_set(err, OSMO_EUSAGE, "a file has both contents and localpath %s: keep one", local);
+    _cleanup_free_ char *copy = strdup(spec_path);
+    _cleanup_free_ char *path = !copy ? NULL : *local == '/' ? strdup(local) : str_printf("%s/%s", dirname(copy), local);
+    buf_t text = BUF_INIT(SPEC_MAX);
+    int rc = path ? file_read(path, &text, err) : OSMO_ENOMEM;
+    if (!rc && !utf8_valid(text.data ? text.data : "", text.len))
+        rc = osmo_error_set(err, OSMO_EUSAGE, "%s is not UTF-8 text: use contents with base64: true", path);
+    if (!rc) {
+        json_del(file, "localpath");
+        rc = json_set(file, "contents", json_string_n(text.data ? text.data : "", text.len));
+    }
+    buf_free(&text);
+    return rc;
+}
+
+static int inline_tasks(const json_t *tasks, const char *spec_path, osmo_error_t *err) {
+    int rc = 0;
+    for (size_t i = 0; !rc && i < json_len(tasks); i++) {
+        const json_t *files = json_get(json_at(tasks, i), "files");
+        for (size_t j = 0; !rc && j < json_len(files); j++)
+            rc = inline_file(json_at(files, j), spec_path, err);
+    }
+    return rc;
+}
+
+/* Replace localpath entries by the files' text; *out stays NULL when there are none. */
+static int inline_local_files(const char *text, const char *spec_path, char **out, osmo_error_t *err) {
+    *out = NULL;
+    if (!strstr(text, "localpath"))
+        return 0;
+    yaml_node_t *n = NULL;
+    json_t *doc = NULL;
+    int rc = yaml_parse(text, strlen(text), NULL, &n, err);
+    if (!rc)
+        rc = yaml_to_json(n, &doc, err);
+    const json_t *workflow = json_get(doc, "workflow"), *groups = json_get(workflow, "groups");
+    if (!rc)
+        rc = inline_tasks(json_get(workflow, "tasks"), spec_path, err);
+    for (size_t i = 0; !rc && i < json_len(groups); i++)
+        rc = inline_tasks(json_get(json_at(groups, i), "tasks"), spec_path, err);
+    buf_t b = BUF_INIT(SPEC_MAX);
+    if (!rc && !(rc = yaml_emit(doc, &b)))
+        *out = buf_steal(&b, NULL);
+    buf_free(&b);
+    json_free(doc);
+    yaml_free(n);
+    return rc;
+}
+
+static json_t *text_list(const strlist_t *l) {
+    json_t *a = json_array();
+    for (size_t i = 0; i < l->len; i++)
+        json_add_str(a, l->items[i]);
+    return a;
+}
+
+static json_t *make_body(const struct submission *s, const char *text, const char *template_text) {
+    json_t *body = json_object();
+    json_set_str(body, "file", text);
+    json_set(body, "set_variables", text_list(&s->set));
+    json_set(body, "set_string_variables", text_list(&s->set_string));
+    json_set_str(body, "uploaded_templated_spec", template_text);
+    return body;
+}
+
+static char *make_path(const struct submission *s, const char *pool, const char *workflow_id, int dry_run) {
+    buf_t b = BUF_INIT(1u << 20);
+    buf_puts(&b, "/api/pool/");
+    url_encode(pool, &b);
+    buf_puts(&b, "/workflow");
+    if (workflow_id)
+        query_add(&b, "workflow_id", workflow_id);
+    if (dry_run >= 0)
+        query_add(&b, "dry_run", dry_run ? "True" : "False");
+    if (s->validate)
+        query_add(&b, "validation_only", "True");
+    if (s->priority)
+        query_add(&b, "priority", s->priority);
+    query_add_all(&b, "label", &s->labels);
+    if (dry_run <= 0)
+        query_add_all(&b, "env_vars", &s->set_env);
+    char *path = buf_steal(&b, NULL);
+    buf_free(&b);
+    return path;
+}
+
+static int post(struct api *a, const struct submission *s, const char *pool, const char *text, const char *template_text, int dry_run, json_t **answer) {
+    _cleanup_free_ char *path = make_path(s, pool, NULL, dry_run);
+    json_t *body = make_body(s, text, template_text);
+    int code = api_call(a, "POST", path, body, answer);
+    json_free(body);
+    return code;
+}
+
+/* Template: the service renders first, then gets the rendered text with local files put in. */
+static int send_text(struct api *a, const struct submission *s, const char *pool, const char *text, json_t **answer) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    json_t *rendered = NULL;
+    bool templated = is_template(text);
+    const char *body = text;
+    int code = 0;
+    if (templated || s->dry_run) {
+        code = post(a, s, pool, text, NULL, 1, &rendered);
+        const char *spec = json_get_str(rendered, "spec");
+        if (!code && s->dry_run) {
+            fputs(spec ? spec : "", stdout);
+            json_free(rendered);
+            return -1;
+        }
+        body = spec ? spec : text;
+    }
+    _cleanup_free_ char *filled = NULL;
+    if (!code && inline_local_files(body, s->file, &filled, &err))
+        code = api_fail(a->json_errors, 0, err.text, EXIT_SUBMISSION);
+    if (!code)
+        code = post(a, s, pool, filled ? filled : body, templated ? text : NULL, templated ? 0 : -1, answer);
+    json_free(rendered);
+    return code;
+}
+
+static void show(const struct submission *s, const json_t *answer) {
+    if (str_eq(s->format, "json")) {
+        print_json(answer, 4);
+        return;
+    }
+    const char *dashboard = json_get_str(answer, "dashboard_url");
+    printf("Workflow submit successful.\nWorkflow ID        - %s\nWorkflow Overview  - %s\n", json_get_str(answer, "name"), json_get_str(answer, "overview"));
+    if (dashboard)
+        printf("Workflow Dashboard - %s\n", dashboard);
+    const json_t *warnings = json_get(answer, "warnings");
+    for (size_t i = 0; i < json_len(warnings); i++)
+        printf("WARNING: %s\n", json_str(json_at(warnings, i)));
+    if (str_eq(s->priority, "LOW"))
+        puts("Note: a workflow of priority LOW may be preempted.");
+    fflush(stdout);
+}
+
+static int read_spec(struct api *a, const char *path, char **text) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    buf_t b = BUF_INIT(SPEC_MAX);
+    int rc = file_read(path, &b, &err);
+    if (!rc && !utf8_valid(buf_cstr(&b), b.len))
+        rc = osmo_error_set(&err, OSMO_EUSAGE, "%s is not UTF-8 text", path);
+    *text = rc ? NULL : buf_steal(&b, NULL);
+    buf_free(&b);
+    return *text ? 0 : api_fail(a->json_errors, 0, err.text, EXIT_SUBMISSION);
+}
+
+static int submit(struct submission *s) {
+    struct api a;
+    int code = api_open(&a, str_eq(s->format, "json"));
+    _cleanup_free_ char *text = NULL;
+    _cleanup_free_ char *pool = NULL;
+    json_t *answer = NULL;
+    bool by_id = !file_exists(s->file) && is_workflow_id(s->file);
+    if (!code && by_id && (s->dry_run || s->set.len || s->set_string.len)) {
+        fprintf(stderr, "--dry-run and --set do not go with a workflow id: nothing was submitted\n");
+        api_close(&a);
+        return 0;
+    }
+    if (!code && !by_id)
+        code = read_spec(&a, s->file, &text);
+    if (!code)
+        code = api_pool(&a, s->pool, &pool);
+    if (!code && by_id) {
+        _cleanup_free_ char *path = make_path(s, pool, s->file, -1);
+        code = api_call(&a, "POST", path, NULL, &answer);
+    } else if (!code) {
+        code = send_text(&a, s, pool, text, &answer);
+    }
+    if (!code && s->validate) {
+        const char *logs = json_get_str(answer, "logs");
+        puts(logs ? logs : "Workflow validation succeeded.");
+    } else if (!code) {
+        show(s, answer);
+        if (s->follow)
+            code = follow_workflow(&a, json_get_str(answer, "name"));
+    }
+    json_free(answer);
+    api_close(&a);
+    return code == -1 ? 0 : code;
+}
+
+static int parse_and_submit(int argc, char **argv, bool validate) {
+    struct submission s = { .format = "text", .validate = validate };
+    const struct opt opts[] = {
+        { "--set", OPT_LIST, &s.set, "KEY=VALUE", "template variables; numbers are recognised", NULL },
+        { "--set-string", OPT_LIST, &s.set_string, "KEY=VALUE", "template variables as text", NULL },
+        { "--pool -p", OPT_VALUE, &s.pool, "POOL", "pool to run in", NULL },
+        { "--label", OPT_LIST, &s.labels, "KEY=VALUE", "workflow labels", NULL },
+        { "--set-env", OPT_LIST, &s.set_env, "KEY=VALUE", "environment of every task", NULL },
+        { "--priority", OPT_CHOICE, &s.priority, "PRIORITY", "scheduling priority", "HIGH NORMAL LOW high normal low" },
+        { "--dry-run", OPT_FLAG, &s.dry_run, NULL, "print the rendered spec and submit nothing", NULL },
+        { "--follow", OPT_FLAG, &s.follow, NULL, "print the log until the end, then the status; exit 20 when the workflow failed", NULL },
+        { "--rsync", OPT_VALUE, &s.rsync, "LOCAL:REMOTE", "keep a local directory in step with the task", NULL },
+        { "--format-type -t", OPT_CHOICE, &s.format, "FORMAT", "output format", "text json" },
+    };
+    const struct arg args[] = { { validate ? "FILE" : "FILE|ID", "workflow file, or the id of an earlier workflow to run again", &s.file, NULL, false } };
+    const struct usage u = { validate ? "workflow validate" : "workflow submit", validate ? "Check a workflow file without submitting it." : "Submit a workflow.", opts,
+                             validate ? 4 : ARRAY_SIZE(opts), args, 1 };
+    int code = opt_parse(&u, argc, argv);
+    char upper[16];
+    if (code < 0 && s.rsync)
+        code = opt_error(&u, "--rsync is not available: this service has no interactive access yet");
+    if (code < 0) {
+        if (s.priority) {
+            snprintf(upper, sizeof upper, "%s", s.priority);
+            for (char *p = upper; *p; p++)
+                *p = (char)toupper((unsigned char)*p);
+            s.priority = upper;
+        }
+        code = submit(&s);
+    }
+    strlist_free(&s.set);
+    strlist_free(&s.set_string);
+    strlist_free(&s.set_env);
+    strlist_free(&s.labels);
+    return code;
+}
+
+int cmd_submit(int argc, char **argv) { return parse_and_submit(argc, argv, false); }
+int cmd_validate(int argc, char **argv) { return parse_and_submit(argc, argv, true); }

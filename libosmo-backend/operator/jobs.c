@@ -1,0 +1,219 @@
+/* The job table and the jobs that create and patch; cleanup.c has the one that removes. Every job may arrive twice and may
+ * have been half done before: existing objects are fine, missing ones are fine. Called by the executor (worker.c). */
+#include "operator/jobs.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#define MAX_OBJECTS 100000u
+#define MAX_ATTEMPTS 7
+#define RESCHEDULE_ROUNDS 5
+#define RESCHEDULE_WAIT_MS 3000
+
+const char *job_outcome_name(enum job_outcome o) {
+    static const char *const names[] = {"SUCCESS", "FAILED_RETRY", "FAILED_NO_RETRY"};
+    return names[o];
+}
+
+enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    if (r->message.len)
+        buf_putc(&r->message, '\n');
+    buf_vprintf(&r->message, format, args);
+    va_end(args);
+    return o;
+}
+
+bool job_error_is_retryable(int code) { return code == OSMO_EBUSY || code == OSMO_EUNAVAIL; }
+
+int64_t job_retry_delay(int attempt) {
+    return attempt >= MAX_ATTEMPTS ? -1 : INT64_C(100) << (attempt < 6 ? attempt - 1 : 5);
+}
+
+char *job_selector(const json_t *labels) {
+    buf_t text = BUF_INIT(65536);
+    json_iter_t it = json_iter(labels);
+    while (json_kind(labels) == JSON_OBJECT && json_iter_next(&it)) {
+        const char *v = json_str(it.value);
+        if (v)
+            buf_printf(&text, "%s%s=%s", text.len ? "," : "", it.key, v);
+    }
+    buf_cstr(&text);
+    return buf_failed(&text) || !text.len ? (buf_free(&text), NULL) : buf_steal(&text, NULL);
+}
+
+/* ---- create ---- */
+
+static int create_object(const struct job_env *env, const char *text, osmo_error_t *err) {
+    for (int attempt = 1;; attempt++) {
+        int rc = env->driver->create(env->impl, text, strlen(text), err);
+        int64_t delay = job_error_is_retryable(rc) ? job_retry_delay(attempt) : -1;
+        if (rc >= 0 || delay < 0 || !env->wait(env->ctx, delay))
+            return rc;
+    }
+}
+
+static char *object_text(const struct job_env *env, const json_t *object) {
+    _cleanup_json_ json_t *copy = json_copy(object);
+    json_t *meta = json_get(copy, "metadata");
+    if (json_kind(meta) != JSON_OBJECT) {
+        if (json_set(copy, "metadata", json_object()) < 0)
+            return NULL;
+        meta = json_get(copy, "metadata");
+    }
+    return json_set_str(meta, "namespace", env->namespace_) < 0 ? NULL : json_to_text(copy);
+}
+
+/* *existed tells the RescheduleTask job that something was in the way. */
+static enum job_outcome create_group(const struct job_env *env, const json_t *job, struct job_result *r, bool *existed) {
+    const json_t *objects = json_get(job, "k8s_resources");
+    *existed = false;
+    if (json_kind(objects) != JSON_ARRAY || json_len(objects) > MAX_OBJECTS)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources must be an array of at most %u objects", MAX_OBJECTS);
+    if (!env->driver->create)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "the %s cluster cannot create objects", env->driver->name);
+    for (size_t i = 0; i < json_len(objects); i++) {
+        const json_t *object = json_at(objects, i);
+        _cleanup_free_ char *text = json_kind(object) == JSON_OBJECT ? object_text(env, object) : NULL;
+        const char *kind = json_get_str(object, "kind"), *name = json_get_str(json_get(object, "metadata"), "name");
+        if (!text)
+            return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] is not an object", i);
+        osmo_error_t err = OSMO_ERROR_INIT;
+        int rc = create_object(env, text, &err);
+        if (rc == OSMO_EEXISTS) {
+            *existed = true;
+        } else if (rc < 0) {
+            return job_fail(r, job_error_is_retryable(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "creating %s %s: %s",
+                            kind ? kind : "an object", name ? name : "", *err.text ? err.text : osmo_error_name(rc));
+        }
+    }
+    if (*existed)
+        job_fail(r, JOB_SUCCESS, "AlreadyExists");
+    return JOB_SUCCESS;
+}
+
+static enum job_outcome run_create(const struct job_env *env, const json_t *job, struct job_result *r) {
+    bool existed;
+    return create_group(env, job, r, &existed);
+}
+
+static enum job_outcome run_cleanup(const struct job_env *env, const json_t *job, struct job_result *r) {
+    return job_cleanup(env, job, json_get_bool(job, "force_delete", false), r);
+}
+
+/* ---- reschedule ---- */
+
+/* What of the job's pod is there now: the retry of the first one found, -1 when none. */
+static int note_retry(void *ctx, const char *json, size_t len) {
+    int64_t *retry = ctx, id = 0;
+    _cleanup_json_ json_t *pod = NULL;
+    if (json_parse(json, len, &pod, NULL) < 0)
+        return 0;
+    const char *text = json_get_str(json_path(pod, "metadata", "labels", NULL), "osmo.retry_id");
+    *retry = text && str_to_i64(text, &id) ? id : 0;
+    return 1;
+}
+
+static int64_t present_retry(const struct job_env *env, const json_t *job) {
+    const json_t *labels = NULL, *objects = json_path(job, "create_job", "k8s_resources", NULL);
+    for (size_t i = 0; i < json_len(objects); i++) {
+        if (str_eq(json_get_str(json_at(objects, i), "kind"), "Pod"))
+            labels = json_path(json_at(objects, i), "metadata", "labels", NULL);
+    }
+    const char *task = json_get_str(labels, "osmo.task_uuid");
+    _cleanup_free_ char *selector = task ? str_printf("osmo.task_uuid=%s", task) : NULL;
+    int64_t retry = -1;
+    if (selector && env->driver->list)
+        env->driver->list(env->impl, "v1", "Pod", selector, note_retry, &retry, NULL);
+    return retry;
+}
+
+/* The new pod has the name of the old one, so it can only be made once the old one is really gone. */
+static enum job_outcome run_reschedule(const struct job_env *env, const json_t *job, struct job_result *r) {
+    const json_t *create = json_get(job, "create_job"), *cleanup = json_get(job, "cleanup_job");
+    int64_t wanted = json_get_int(job, "retry_id", 0);
+    if (json_kind(create) != JSON_OBJECT || json_kind(cleanup) != JSON_OBJECT)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "RescheduleTask needs create_job and cleanup_job");
+    for (int round = 0; round < RESCHEDULE_ROUNDS; round++) {
+        bool existed;
+        uint64_t seen = env->pods_generation(env->ctx);
+        enum job_outcome o = job_cleanup(env, cleanup, round > 0, r);
+        if (o == JOB_SUCCESS) {
+            buf_reset(&r->message);
+            o = create_group(env, create, r, &existed);
+        }
+        if (o != JOB_SUCCESS || !existed || present_retry(env, job) >= wanted)
+            return o;
+        buf_reset(&r->message);
+        if (!env->wait_pods(env->ctx, seen, RESCHEDULE_WAIT_MS))
+            break;
+    }
+    return job_fail(r, JOB_FAILED_RETRY, "the pod of the previous attempt is still there");
+}
+
+/* ---- nodes, and kinds that only schedulers of Kubernetes have ---- */
+
+static enum job_outcome run_label(const struct job_env *env, const json_t *job, struct job_result *r) {
+    const char *node = json_get_str(job, "node_name");
+    json_t *labels = json_get(job, "labels");
+    if (!node || json_kind(labels) != JSON_OBJECT)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "LabelNode needs node_name and labels");
+    if (!env->driver->patch)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "the %s cluster cannot label nodes", env->driver->name);
+    _cleanup_json_ json_t *patch = json_object(), *meta = json_object();
+    if (!patch || !meta || json_set(meta, "labels", json_ref(labels)) < 0 || json_set(patch, "metadata", STEAL(meta)) < 0)
+        return job_fail(r, JOB_FAILED_RETRY, "out of memory");
+    _cleanup_free_ char *text = json_to_text(patch);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int rc = text ? env->driver->patch(env->impl, "v1", "Node", node, text, strlen(text), &err) : OSMO_ENOMEM;
+    if (rc >= 0)
+        return JOB_SUCCESS;
+    return job_fail(r, job_error_is_retryable(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "labeling node %s: %s", node,
+                    *err.text ? err.text : osmo_error_name(rc));
+}
+
+/* Queues, topologies and test cron jobs live in Kubernetes schedulers; the clusters here have none, so there is nothing to
+ * bring in line and the service may go on. */
+static enum job_outcome run_nothing(const struct job_env *env, const json_t *job, struct job_result *r) {
+    (void)r;
+    const char *type = json_get_str(job, "job_type");
+    log_debug(env->log, "%s: nothing to do on a %s cluster", type ? type : "job", env->driver->name);
+    return JOB_SUCCESS;
+}
+
+/* ---- the table ---- */
+
+typedef enum job_outcome (*job_fn)(const struct job_env *env, const json_t *job, struct job_result *r);
+static const struct { const char *type; job_fn run; } job_table[] = {
+    {"CreateGroup", run_create},
+    {"CleanupGroup", run_cleanup},
+    {"RescheduleTask", run_reschedule},
+    {"LabelNode", run_label},
+    {"BackendSynchronizeQueues", run_nothing},
+    {"BackendSynchronizeBackendTest", run_nothing},
+};
+
+void job_run(const struct job_env *env, const json_t *job, struct job_result *result) {
+    const char *type = json_get_str(job, "job_type");
+    buf_init(&result->message, JOB_MESSAGE_MAX);
+    for (size_t i = 0; type && i < ARRAY_SIZE(job_table); i++) {
+        if (strcmp(job_table[i].type, type) == 0) {
+            result->outcome = job_table[i].run(env, job, result);
+            return;
+        }
+    }
+    result->outcome = job_fail(result, JOB_FAILED_NO_RETRY, "this operator does not know the job type \"%.100s\"",
+                               type ? type : "");
+}
+
+char *job_key(const json_t *job) {
+    const char *workflow = json_get_str(job, "workflow_uuid"), *group = json_get_str(job, "group_name");
+    const char *node = json_get_str(job, "node_name"), *type = json_get_str(job, "job_type");
+    if (!group)
+        group = json_get_str(json_get(job, "create_job"), "group_name");
+    if (workflow && group)
+        return str_printf("group/%s/%s", workflow, group);
+    return node ? str_printf("node/%s", node) : str_printf("type/%s", type ? type : "");
+}

@@ -1,0 +1,48 @@
+/* Jobs of the worker socket: one row per job type. Runs on executor threads and blocks in the driver; knows no sockets. */
+#ifndef OPERATOR_JOBS_H
+#define OPERATOR_JOBS_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "osmo/backend/cluster.h"
+
+enum job_outcome { JOB_SUCCESS, JOB_FAILED_RETRY, JOB_FAILED_NO_RETRY };
+const char *job_outcome_name(enum job_outcome o);
+
+struct job_env {
+    const osmo_cluster_driver_t *driver;
+    void *impl;
+    const char *namespace_;
+    const logger_t *log;
+    void *ctx;
+    /* Wait for up to `ms`; false when the operator stops. */
+    bool (*wait)(void *ctx, int64_t ms);
+    /* Wait until a pod was deleted since `seen` was read with pods_generation, or for `ms`. */
+    uint64_t (*pods_generation)(void *ctx);
+    bool (*wait_pods)(void *ctx, uint64_t seen, int64_t ms);
+    /* From now on a deleted pod with these labels is the operator's own doing. */
+    void (*cleaning)(void *ctx, const json_t *labels);
+    /* Send a pod_log body for the job; takes body. False when nobody listens any more. */
+    bool (*pod_log)(void *ctx, void *job_ctx, json_t *body);
+    void *job_ctx;
+};
+
+struct job_result { enum job_outcome outcome; buf_t message; };
+#define JOB_MESSAGE_MAX 8192u
+
+/* Jobs with the same key run one after another, in order of arrival. Malloc'ed; NULL when out of memory. */
+char *job_key(const json_t *job);
+/* result->message is released by the caller. */
+void job_run(const struct job_env *env, const json_t *job, struct job_result *result);
+
+/* Parts shared by jobs.c and cleanup.c. */
+enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool job_error_is_retryable(int code);
+/* Delay before attempt n (from 1), or -1 when there were enough. */
+int64_t job_retry_delay(int attempt);
+enum job_outcome job_cleanup(const struct job_env *env, const json_t *job, bool force, struct job_result *result);
+/* "k=v,k=v" of a labels object. */
+char *job_selector(const json_t *labels);
+#endif

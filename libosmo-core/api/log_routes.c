@@ -1,0 +1,188 @@
+/* Text of a workflow: logs, events, error logs, specification, and the status follower. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/workflow_view.h"
+#include "base/cleanup.h"
+#include "base/re.h"
+
+#define TEXT_TYPE "text/plain; charset=us-ascii"   /* what clients expect; the bytes are UTF-8 */
+
+/* The task the query names: its latest attempt unless retry_id is given. name stays NULL without task_name. */
+struct attempt { const char *name; int64_t retry_id; };
+
+static int read_attempt(struct call *c, const struct workflow_row *w, struct attempt *a, osmo_error_t *err) {
+    struct task_row t = { 0 };
+    a->name = query_get(c, "task_name");
+    int rc = query_int(c, "retry_id", -1, &a->retry_id, err);
+    if (rc < 0 || !a->name)
+        return rc;
+    rc = call_task(c, w, a->name, a->retry_id, &t, err);
+    a->retry_id = t.sm.retry_id;
+    task_row_clear(&t);
+    return rc;
+}
+
+static int read_lines(struct call *c, int64_t *last_n, osmo_error_t *err) {
+    const struct settings *s = engine_settings(c->engine);
+    int64_t all = s->max_log_lines;
+    engine_settings_put(s);
+    int rc = query_int(c, "last_n_lines", 0, last_n, err);
+    if (rc >= 0 && *last_n < 0)
+        rc = osmo_error_set(err, OSMO_EUSER, "last_n_lines must not be negative");
+    if (all > 0 && *last_n >= all)
+        *last_n = 0;
+    return rc;
+}
+
+int get_logs(struct call *c, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    struct attempt a;
+    struct log_query q = { .retry_id = -1 };
+    osmo_stream_t *stream;
+    int rc = call_workflow(c, c->params[0], &w, err);
+    if (rc >= 0)
+        rc = read_attempt(c, &w, &a, err);
+    if (rc >= 0)
+        rc = read_lines(c, &q.last_n, err);
+    if (rc >= 0) {
+        q.task = a.name;
+        q.retry_id = a.retry_id;
+        rc = logs_stream(c->engine, w.id, &q, query_get(c, "query"), c->rq->id, &stream, err);
+    }
+    workflow_row_clear(&w);
+    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream);
+}
+
+int get_events(struct call *c, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    struct attempt a;
+    osmo_stream_t *stream;
+    int rc = call_workflow(c, c->params[0], &w, err);
+    if (rc >= 0)
+        rc = read_attempt(c, &w, &a, err);
+    if (rc >= 0)
+        rc = events_stream(c->engine, w.id, a.name, a.retry_id, c->rq->id, &stream, err);
+    workflow_row_clear(&w);
+    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream);
+}
+
+int watch_workflow(struct call *c, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    osmo_stream_t *stream;
+    int rc = call_workflow(c, c->params[0], &w, err);
+    if (rc >= 0)
+        rc = status_stream(c->engine, w.id, c->rq->id, &stream, err);
+    workflow_row_clear(&w);
+    return rc < 0 ? rc : answer_stream(c, "application/x-ndjson", stream);
+}
+
+static int get_file(struct call *c, const struct workflow_row *w, const char *path, char **text, size_t *len, osmo_error_t *err) {
+    db_t *db;
+    int rc = store_reader(c->engine->store, &db, err);
+    return rc < 0 ? rc : repo_file_get(db, w->uuid, path, text, len, err);
+}
+
+/* ---- error logs ---- */
+
+static int answer_error_index(struct call *c, const struct workflow_row *w, osmo_error_t *err) {
+    _cleanup_json_ json_t *table = json_object();
+    _cleanup_buf_ buf_t text = BUF_INIT(64u << 20);
+    struct task_row *tasks = NULL;
+    size_t n = 0;
+    db_t *db;
+    int rc = table ? store_reader(c->engine->store, &db, err) : OSMO_ENOMEM;
+    if (rc >= 0)
+        rc = repo_tasks_of_workflow(db, w->uuid, true, &tasks, &n, err);
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        if (!status_has_error_logs(tasks[i].sm.status))
+            continue;
+        long long retry = (long long)tasks[i].sm.retry_id;
+        _cleanup_free_ char *key = retry ? str_printf("%s retry-%lld", tasks[i].name, retry) : str_dup(tasks[i].name);
+        rc = key ? json_set_url(table, key, "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", call_base_url(c), w->id,
+                                tasks[i].name, retry) : OSMO_ENOMEM;
+    }
+    task_rows_free(tasks, n);
+    if (rc >= 0)
+        rc = buf_puts(&text, "Error logs are kept per task; fetch the one you need:\n");
+    if (rc >= 0)
+        rc = json_print(table, 4, &text);
+    if (rc >= 0)
+        rc = buf_putc(&text, '\n');
+    return rc < 0 ? rc : answer_text(c, 200, TEXT_TYPE, text.data, text.len);
+}
+
+/* Where the last n lines begin; 0 = everything. */
+static const char *tail_start(const char *text, size_t len, int64_t last_n) {
+    const char *p = text + len;
+    if (last_n <= 0)
+        return text;
+    if (len && p[-1] == '\n')
+        p--;
+    for (; p > text; p--) {
+        if (p[-1] == '\n' && --last_n == 0)
+            return p;
+    }
+    return text;
+}
+
+static int answer_lines(struct call *c, const char *text, size_t len, int64_t last_n, const char *regex, osmo_error_t *err) {
+    const char *p = tail_start(text, len, last_n), *end = text + len;
+    _cleanup_buf_ buf_t out = BUF_INIT(len + 1);
+    re_t *re = NULL;
+    int rc = regex ? re_compile(regex, &re, err) : 0;
+    while (rc >= 0 && p < end) {
+        const char *nl = memchr(p, '\n', (size_t)(end - p));
+        size_t n = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);
+        if (!re || re_search(re, p, nl ? n - 1 : n))
+            rc = buf_append(&out, p, n);
+        p += n;
+    }
+    re_free(re);
+    return rc < 0 ? rc : answer_text(c, 200, TEXT_TYPE, buf_cstr(&out), out.len);
+}
+
+static int answer_error_logs(struct call *c, const struct workflow_row *w, const struct attempt *a, osmo_error_t *err) {
+    _cleanup_free_ char *path = a->retry_id > 0 ? str_printf("%s_%lld_error_logs.txt", a->name, (long long)a->retry_id)
+                                                : str_printf("%s_error_logs.txt", a->name);
+    _cleanup_free_ char *text = NULL;
+    size_t len = 0;
+    int64_t last_n;
+    int rc = path ? read_lines(c, &last_n, err) : OSMO_ENOMEM;
+    if (rc < 0)
+        return rc;
+    rc = get_file(c, w, path, &text, &len, err);
+    if (rc == OSMO_ENOTFOUND)
+        return answer_text(c, 200, TEXT_TYPE, "", 0);
+    return rc < 0 ? rc : answer_lines(c, text, len, last_n, query_get(c, "query"), err);
+}
+
+int get_error_logs(struct call *c, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    struct attempt a;
+    int rc = call_workflow(c, c->params[0], &w, err);
+    if (rc >= 0)
+        rc = read_attempt(c, &w, &a, err);
+    if (rc >= 0)
+        rc = a.name ? answer_error_logs(c, &w, &a, err) : answer_error_index(c, &w, err);
+    workflow_row_clear(&w);
+    return rc;
+}
+
+/* ---- specification ---- */
+
+int get_spec(struct call *c, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    _cleanup_free_ char *text = NULL;
+    size_t len = 0;
+    bool template;
+    int rc = query_bool(c, "use_template", false, &template, err);
+    if (rc >= 0)
+        rc = call_workflow(c, c->params[0], &w, err);
+    if (rc >= 0)
+        rc = get_file(c, &w, template ? "templated_workflow_spec.yaml" : "workflow_spec.yaml", &text, &len, err);
+    if (rc == OSMO_ENOTFOUND)
+        rc = osmo_error_set(err, OSMO_EUSER, "Workflow %s has no stored %s", c->params[0], template ? "template" : "specification");
+    workflow_row_clear(&w);
+    return rc < 0 ? rc : answer_text(c, 200, "text/plain; charset=utf-8", text, len);
+}

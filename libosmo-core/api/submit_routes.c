@@ -1,0 +1,141 @@
+/* Submission: POST /api/pool/{pool}/workflow. Reads query and body; the rest is engine_submit's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/workflow_view.h"
+#include "base/cleanup.h"
+
+#define VALIDATED "The workflow passed validation"
+
+static int fail_body(struct call *c, const char *field, const char *type, const char *message) {
+    int rc = answer_unprocessable(c, "body", field, type, message);
+    return rc < 0 ? rc : OSMO_EINVAL;
+}
+
+static int copy_strings(struct call *c, const json_t *body, const char *key, strlist_t *out) {
+    const json_t *list = json_get(body, key);
+    if (!list)
+        return 0;
+    if (json_kind(list) != JSON_ARRAY)
+        return fail_body(c, key, "list_type", "Input should be a valid list");
+    for (size_t i = 0; i < json_len(list); i++) {
+        const char *text = json_str(json_at(list, i));
+        if (!text)
+            return fail_body(c, key, "string_type", "Input should be a list of strings");
+        if (strlist_add(out, text) < 0)
+            return OSMO_ENOMEM;
+    }
+    return 0;
+}
+
+static int read_body(struct call *c, const json_t *body, struct submit_request *rq) {
+    static const char *const known[] = { "file", "set_variables", "set_string_variables", "uploaded_templated_spec" };
+    json_iter_t it = json_iter(body);
+    while (json_iter_next(&it)) {
+        bool found = false;
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+            found |= !strcmp(it.key, known[i]);
+        if (!found)
+            return fail_body(c, it.key, "extra_forbidden", "Extra inputs are not permitted");
+    }
+    const json_t *file = json_get(body, "file"), *template = json_get(body, "uploaded_templated_spec");
+    if (!json_str(file))
+        return fail_body(c, "file", json_has(body, "file") ? "string_type" : "missing",
+                         json_has(body, "file") ? "Input should be a valid string" : "Field required");
+    if (template && !json_str(template))
+        return fail_body(c, "uploaded_templated_spec", "string_type", "Input should be a valid string");
+    rq->text = json_str(file);
+    rq->text_len = json_str_len(file);
+    rq->uploaded_template = json_str(template);
+    int rc = copy_strings(c, body, "set_variables", &rq->set_variables);
+    return rc < 0 ? rc : copy_strings(c, body, "set_string_variables", &rq->set_string_variables);
+}
+
+static int copy_query(struct call *c, const char *name, strlist_t *out) {
+    const strlist_t *from = query_all(c, name);
+    for (size_t i = 0; from && i < from->len; i++) {
+        if (strlist_add(out, from->items[i]) < 0)
+            return OSMO_ENOMEM;
+    }
+    return 0;
+}
+
+static int read_query(struct call *c, struct submit_request *rq, osmo_error_t *err) {
+    const char *priority = query_get(c, "priority");
+    int rc = query_bool(c, "dry_run", false, &rq->dry_run, err);
+    if (rc >= 0)
+        rc = query_bool(c, "validation_only", false, &rq->validation_only, err);
+    if (rc < 0)
+        return rc;
+    rq->priority = priority ? priority : "NORMAL";
+    if (strcmp(rq->priority, "HIGH") && strcmp(rq->priority, "NORMAL") && strcmp(rq->priority, "LOW")) {
+        rc = answer_unprocessable(c, "query", "priority", "enum", "Input should be 'HIGH', 'NORMAL' or 'LOW'");
+        return rc < 0 ? rc : OSMO_EINVAL;
+    }
+    rq->resubmit_id = query_get(c, "workflow_id");
+    rc = copy_query(c, "env_vars", &rq->env_vars);
+    return rc < 0 ? rc : copy_query(c, "label", &rq->labels);
+}
+
+static json_t *warnings_json(const strlist_t *warnings) {
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < warnings->len; i++) {
+        if (json_add_str(list, warnings->items[i]) < 0) {
+            json_free(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static int answer_submit(struct call *c, const struct submit_request *rq, const struct submit_result *r) {
+    _cleanup_json_ json_t *o = json_object();
+    json_t *warnings = warnings_json(&r->warnings);
+    const char *base = call_base_url(c);
+    bool stored = !rq->dry_run && !rq->validation_only;
+    if (!o || !warnings) {
+        json_free(warnings);
+        return OSMO_ENOMEM;
+    }
+    int failed = json_set_str(o, "name", r->name);
+    failed |= stored ? json_set_url(o, "overview", "%s/workflows/%s", base, r->name) : json_set(o, "overview", NULL);
+    if (stored)
+        failed |= json_set_url(o, "logs", "%s/api/workflow/%s/logs", base, r->name);
+    else
+        failed |= json_set_str(o, "logs", rq->dry_run ? NULL : VALIDATED);
+    failed |= json_set_str(o, "spec", rq->dry_run ? r->spec_yaml : NULL);
+    failed |= json_set(o, "dashboard_url", NULL);
+    failed |= json_set(o, "warnings", warnings);
+    return failed ? OSMO_ENOMEM : answer_json(c, 200, STEAL(o));
+}
+
+static int submit(struct call *c, struct submit_request *rq, osmo_error_t *err) {
+    struct submit_result r = { 0 };
+    rq->user = c->user;
+    rq->pool = c->params[0];
+    rq->is_admin = identity_has_role(&c->who, "osmo-admin");
+    int rc = engine_submit(c->engine, rq, &r, &c->error_workflow_id, err);
+    if (rc >= 0)
+        rc = answer_submit(c, rq, &r);
+    submit_result_clear(&r);
+    return rc;
+}
+
+int post_workflow(struct call *c, osmo_error_t *err) {
+    _cleanup_json_ json_t *body = NULL;
+    struct submit_request rq = { 0 };
+    bool has_body = c->rq->body_len > 0 && !(c->rq->body_len == 4 && !memcmp(c->rq->body, "null", 4));
+    int rc = read_query(c, &rq, err);
+    if (rc >= 0 && has_body) {
+        rc = body_json(c, &body, err);
+        if (rc >= 0)
+            rc = read_body(c, body, &rq);
+    }
+    if (rc >= 0 && has_body == (rq.resubmit_id != NULL))
+        rc = osmo_error_set(err, OSMO_EUSAGE, has_body ? "a workflow file and workflow_id were both given; send one of them"
+                                                       : "neither a workflow file nor workflow_id was given; send one of them");
+    if (rc >= 0)
+        rc = submit(c, &rq, err);
+    submit_request_clear(&rq);
+    return rc;
+}

@@ -1,0 +1,344 @@
+/* Sessions of backend operators: the INIT gate, the order of acknowledgements, and nothing acknowledged before the commit of what it caused.
+ * Entered by api/ws routes; messages of one session come one after another, commits report from writer threads. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "engine/agent_internal.h"
+
+#define CLOSE_PROTOCOL 1008
+#define CLOSE_AGAIN 1013
+#define CLOSE_REFUSED 4000
+
+/* ---- life of a session ---- */
+
+void session_ref(struct agent_session *s) {
+    pthread_mutex_lock(&s->lock);
+    s->refs++;
+    pthread_mutex_unlock(&s->lock);
+    struct agents *a = s->e->agents;
+    pthread_mutex_lock(&a->lock);
+    a->pending++;
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void session_free(struct agent_session *s) {
+    for (size_t i = 0; i < s->njobs; i++)
+        job_free(s->jobs[i]);
+    pthread_cond_destroy(&s->room);
+    pthread_mutex_destroy(&s->lock);
+    free(s->backend);
+    free(s);
+}
+
+static void session_drop(struct agent_session *s) {
+    pthread_mutex_lock(&s->lock);
+    bool last = --s->refs == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (last)
+        session_free(s);
+}
+
+void session_unref(struct agent_session *s) {
+    struct agents *a = s->e->agents;
+    session_drop(s);
+    pthread_mutex_lock(&a->lock);
+    if (--a->pending == 0)
+        pthread_cond_broadcast(&a->idle);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void session_close(struct agent_session *s, int code, const char *reason) {
+    const osmo_transport_t *t = s->e->transport;
+    pthread_mutex_lock(&s->lock);
+    bool open = !s->closed;
+    s->failed = true;
+    pthread_cond_broadcast(&s->room);
+    pthread_mutex_unlock(&s->lock);
+    if (open && t && t->ws_close)
+        t->ws_close(t->impl, s->conn, code, reason);
+}
+
+static int session_send(struct agent_session *s, const void *data, size_t len, bool binary) {
+    const osmo_transport_t *t = s->e->transport;
+    return t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
+}
+
+int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_t conn, const char *offered_extensions,
+               agent_session_t **out, const char **accepted_extensions, osmo_error_t *err) {
+    struct agents *a = e->agents;
+    *accepted_extensions = NULL;
+    if (!a)
+        return osmo_error_set(err, OSMO_EUNAVAIL, "this process does not have the role agent");
+    struct agent_session *s = calloc(1, sizeof *s);
+    if (s)
+        s->backend = str_dup(backend);
+    if (!s || !s->backend) {
+        free(s);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    s->e = e;
+    s->kind = kind;
+    s->conn = conn;
+    s->refs = 1;
+    s->jobs_extension = kind == AGENT_WORKER && offered_extensions && extension_offered(offered_extensions, "jobs");
+    if (s->jobs_extension)
+        *accepted_extensions = "jobs";
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->room, NULL);
+    pthread_mutex_lock(&a->lock);
+    s->serial = ++a->serial;
+    snprintf(s->owner, sizeof s->owner, "agent-%.16s-%llu", a->instance, (unsigned long long)s->serial);
+    s->next = a->sessions;
+    a->sessions = s;
+    pthread_mutex_unlock(&a->lock);
+    *out = s;
+    return 0;
+}
+
+/* The control socket tells the listener which node conditions make a node usable. */
+static void send_node_rules(struct agent_session *s) {
+    const struct settings *settings = engine_settings(s->e);
+    const struct backend_settings *b = settings_backend(settings, s->backend);
+    const char *text = b && b->node_rules_json ? b->node_rules_json : "{\"Ready\":\"True\"}";
+    json_t *rules = NULL, *body = json_object();
+    char uuid[33];
+    _cleanup_buf_ buf_t out = BUF_INIT(1u << 20);
+    int rc = body ? json_parse(text, strlen(text), &rules, NULL) : OSMO_ENOMEM;
+    engine_settings_put(settings);
+    if (rc >= 0)
+        rc = json_set(body, "rules", rules);
+    if (rc >= 0)
+        rc = crypto_random_hex32(uuid);
+    if (rc < 0) {
+        json_free(body);
+        return;
+    }
+    if (message_build(MSG_NODE_CONDITIONS, uuid, body, &out) >= 0)
+        session_send(s, out.data, out.len, false);
+}
+
+void agent_opened(agent_session_t *s) {
+    if (s->kind == AGENT_CONTROL)
+        send_node_rules(s);
+    else if (s->kind == AGENT_WORKER)
+        agents_wake(s->e); /* the first heartbeat */
+}
+
+static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return repo_work_release(db, ((struct agent_session *)ctx)->owner, err);
+}
+
+static void release_done(void *ctx, int rc, const osmo_error_t *err) {
+    struct agent_session *s = ctx;
+    if (rc < 0)
+        log_warning(&s->e->log, "jobs of a lost session of backend %s stay leased until their lease ends: %s", s->backend, err->text);
+    agents_wake(s->e);
+    session_unref(s);
+}
+
+/* The operator is gone; its jobs become free at once. The operator may still finish what it had begun: jobs are idempotent. */
+void agent_closed(agent_session_t *s) {
+    struct agents *a = s->e->agents;
+    pthread_mutex_lock(&a->lock);
+    for (struct agent_session **p = &a->sessions; *p; p = &(*p)->next)
+        if (*p == s) {
+            *p = s->next;
+            break;
+        }
+    pthread_mutex_unlock(&a->lock);
+    pthread_mutex_lock(&s->lock);
+    s->closed = true;
+    pthread_cond_broadcast(&s->room);
+    pthread_mutex_unlock(&s->lock);
+    if (s->kind == AGENT_WORKER) {
+        session_ref(s);
+        if (store_post(s->e->store, NULL, release_run, release_done, s) < 0)
+            session_unref(s);
+    }
+    session_drop(s);
+}
+
+/* ---- acknowledgements ---- */
+
+static void send_ack(struct agent_session *s, const char *acked) {
+    char uuid[33];
+    _cleanup_buf_ buf_t out = BUF_INIT(4096);
+    if (*acked && crypto_random_hex32(uuid) >= 0 && message_build_ack(acked, uuid, &out) >= 0)
+        session_send(s, out.data, out.len, false);
+}
+
+/* Under the lock, so that two writer threads cannot swap acknowledgements. */
+static void flush_acks(struct agent_session *s) {
+    while (s->first_ack < s->next_ack && s->acks[s->first_ack % ACKS_MAX].done && !s->failed) {
+        if (!s->closed)
+            send_ack(s, s->acks[s->first_ack % ACKS_MAX].uuid);
+        s->first_ack++;
+        pthread_cond_signal(&s->room);
+    }
+}
+
+struct ticket *ticket_new(struct agent_session *s, const char *uuid) {
+    struct ticket *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->s = s;
+    t->silent = uuid == NULL;
+    session_ref(s);
+    if (t->silent)
+        return t;
+    pthread_mutex_lock(&s->lock);
+    while (s->next_ack - s->first_ack >= ACKS_MAX && !s->closed && !s->failed)
+        pthread_cond_wait(&s->room, &s->lock);
+    bool full = s->next_ack - s->first_ack >= ACKS_MAX;
+    if (!full) {
+        t->number = s->next_ack++;
+        struct ack *ack = &s->acks[t->number % ACKS_MAX];
+        snprintf(ack->uuid, sizeof ack->uuid, "%s", uuid);
+        ack->done = false;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (full) { /* only when the session is over */
+        session_unref(s);
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void ticket_done(void *ctx, int rc, const osmo_error_t *err) {
+    struct ticket *t = ctx;
+    struct agent_session *s = t->s;
+    if (rc < 0) {
+        /* Not acknowledged: the operator sends it again after it has reconnected. */
+        log_error(&s->e->log, "a message of backend %s was not stored: %s", s->backend, err ? err->text : "");
+        session_close(s, CLOSE_AGAIN, "the message could not be stored, connect again");
+    } else if (!t->silent) {
+        pthread_mutex_lock(&s->lock);
+        s->acks[t->number % ACKS_MAX].done = true;
+        flush_acks(s);
+        pthread_mutex_unlock(&s->lock);
+    }
+    session_unref(s);
+    free(t);
+}
+
+/* ---- INIT ---- */
+
+struct init {
+    struct ticket *ticket;
+    struct backend_row row;
+};
+
+static int init_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return repo_backend_upsert(db, &((struct init *)ctx)->row, err);
+}
+
+static void init_done(void *ctx, int rc, const osmo_error_t *err) {
+    struct init *i = ctx;
+    struct agent_session *s = i->ticket->s;
+    osmo_error_t taken = OSMO_ERROR_INIT;
+    if (rc == OSMO_ECONFLICT) {
+        log_error(&s->e->log, "backend %s was refused: %s", s->backend, err->text);
+        session_close(s, CLOSE_REFUSED, "this backend name belongs to a different cluster");
+        rc = 0;
+        err = &taken;
+    } else if (rc >= 0) {
+        pthread_mutex_lock(&s->lock);
+        s->ready = true;
+        pthread_mutex_unlock(&s->lock);
+        agents_wake(s->e);
+    }
+    ticket_done(i->ticket, rc, err);
+    backend_row_clear(&i->row);
+    free(i);
+}
+
+static int handle_init(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err) {
+    const char *uid = body_text(body, "k8s_uid", err), *ns = uid ? body_text(body, "k8s_namespace", err) : NULL;
+    const char *version = ns ? body_text(body, "version", err) : NULL;
+    const char *prefix = version ? body_text(body, "node_condition_prefix", err) : NULL;
+    struct init *i = prefix ? calloc(1, sizeof *i) : NULL;
+    if (!i) {
+        session_close(s, CLOSE_PROTOCOL, "init is incomplete");
+        ticket_done(t, 0, NULL);
+        return prefix ? OSMO_ENOMEM : OSMO_EINVAL;
+    }
+    int64_t now = clock_now_us();
+    i->ticket = t;
+    i->row = (struct backend_row){ .name = str_dup(s->backend), .k8s_uid = str_dup(uid), .k8s_namespace = str_dup(ns),
+                                   .version = str_dup(version), .node_prefix = str_dup(prefix), .heartbeat_us = now, .created_us = now };
+    s->inited = true;
+    bool whole = i->row.name && i->row.k8s_uid && i->row.k8s_namespace && i->row.version && i->row.node_prefix;
+    int rc = whole ? store_post(s->e->store, NULL, init_run, init_done, i) : OSMO_ENOMEM;
+    if (rc < 0) {
+        osmo_error_t busy = OSMO_ERROR_INIT;
+        osmo_error_set(&busy, rc, "the store does not accept more work");
+        init_done(i, rc, &busy);
+    }
+    return 0;
+}
+
+/* ---- messages ---- */
+
+static void handle_worker(struct agent_session *s, const struct message *m) {
+    if (m->type == MSG_JOB_STATUS)
+        agent_job_status(s, m->body);
+    else if (m->type == MSG_POD_LOG)
+        agent_pod_log(s, m->body);
+    else
+        log_warning(&s->e->log, "backend %s sent %s on its worker socket: ignored", s->backend, message_type_name(m->type));
+}
+
+static void handle(struct agent_session *s, const struct message *m) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    bool acks = s->inited && s->kind != AGENT_WORKER;
+    if (m->type == MSG_LOGGING)
+        agent_logging(s, m->body);
+    else if (s->kind == AGENT_WORKER && m->type != MSG_INIT) {
+        handle_worker(s, m);
+        return;
+    }
+    if (s->kind == AGENT_WORKER && m->type == MSG_LOGGING)
+        return;
+    struct ticket *t = ticket_new(s, acks ? m->uuid : NULL);
+    if (!t)
+        return;
+    message_fn fn = m->type == MSG_INIT ? handle_init : m->type == MSG_LOGGING ? NULL : agent_handler(m->type);
+    if (!fn) {
+        ticket_done(t, 0, NULL); /* log lines, and types without a meaning here */
+        return;
+    }
+    if (fn(s, m->body, t, &err) < 0)
+        log_warning(&s->e->log, "backend %s sent a bad %s message, ignored: %s", s->backend, message_type_name(m->type), err.text);
+}
+
+/* A message that is not one at all would be sent again for ever if it were not acknowledged. */
+static void handle_garbage(struct agent_session *s, const void *data, size_t len, const osmo_error_t *why) {
+    _cleanup_json_ json_t *root = NULL;
+    log_warning(&s->e->log, "backend %s sent something that is not a message: %s", s->backend, why->text);
+    const char *uuid = json_parse(data, len, &root, NULL) >= 0 ? json_get_str(root, "uuid") : NULL;
+    struct ticket *t = s->inited && uuid && strlen(uuid) <= 32 && s->kind != AGENT_WORKER ? ticket_new(s, uuid) : NULL;
+    if (t)
+        ticket_done(t, 0, NULL);
+    else
+        session_close(s, CLOSE_PROTOCOL, "not a message of the operator protocol");
+}
+
+void agent_message(agent_session_t *s, const void *data, size_t len, bool binary) {
+    struct message m = { 0 };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    pthread_mutex_lock(&s->lock);
+    bool over = s->closed || s->failed;
+    pthread_mutex_unlock(&s->lock);
+    if (over || s->kind == AGENT_CONTROL) /* what a listener says on the control socket has no reader */
+        return;
+    int rc = binary ? osmo_error_set(&err, OSMO_EINVAL, "a binary frame") : message_parse(data, len, &m, &err);
+    if (rc < 0)
+        handle_garbage(s, data, len, &err);
+    else if (!s->inited && m.type != MSG_INIT && m.type != MSG_LOGGING)
+        session_close(s, CLOSE_PROTOCOL, "init must come first");
+    else
+        handle(s, &m);
+    message_clear(&m);
+}

@@ -1,0 +1,203 @@
+/* Configuration as shared snapshots: readers take a reference, a reload swaps the pointer. The file's directory is watched, so an editor's
+ * or a ConfigMap's rename is seen; a file that does not parse leaves the old snapshot in place. Called by everybody in engine/ and api/. */
+#include <errno.h>
+#include <libgen.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "engine/engine.h"
+
+#define CONFIG_MAX_BYTES (16u << 20)
+#define DEBOUNCE_MS 300
+
+/* `shown` is first: a reader's pointer leads back to its snapshot. It borrows every string from `owned`. */
+struct snapshot {
+    struct settings shown;
+    struct settings *owned;
+    atomic_int refs;
+};
+
+struct config {
+    engine_t *e;
+    pthread_mutex_t lock;
+    struct snapshot *current;
+    char *path, *base_url;
+    pthread_t thread;
+    bool watching;
+    int inotify_fd, stop_fd;
+};
+
+static int snapshot_new(const char *path, struct snapshot **out, osmo_error_t *err) {
+    struct settings *s = NULL;
+    _cleanup_buf_ buf_t text = BUF_INIT(CONFIG_MAX_BYTES);
+    int rc = path ? file_read(path, &text, err) : 0;
+    if (rc >= 0)
+        rc = path ? settings_parse(buf_cstr(&text), text.len, path, &s, err) : settings_default(&s, err);
+    if (rc < 0)
+        return rc;
+    struct snapshot *snap = calloc(1, sizeof *snap);
+    if (!snap) {
+        settings_free(s);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    snap->shown = *s;
+    snap->owned = s;
+    atomic_init(&snap->refs, 1);
+    *out = snap;
+    return 0;
+}
+
+void engine_settings_put(const struct settings *s) {
+    struct snapshot *snap = (struct snapshot *)(void *)s;
+    if (!snap || atomic_fetch_sub(&snap->refs, 1) != 1)
+        return;
+    settings_free(snap->owned);
+    free(snap);
+}
+
+const struct settings *engine_settings(engine_t *e) {
+    pthread_mutex_lock(&e->config->lock);
+    struct snapshot *snap = e->config->current;
+    atomic_fetch_add(&snap->refs, 1);
+    pthread_mutex_unlock(&e->config->lock);
+    return &snap->shown;
+}
+
+int engine_reload(engine_t *e, osmo_error_t *err) {
+    struct config *c = e->config;
+    struct snapshot *next;
+    int rc = snapshot_new(c->path, &next, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&c->lock);
+    struct snapshot *old = c->current;
+    c->current = next;
+    pthread_mutex_unlock(&c->lock);
+    engine_settings_put(&old->shown);
+    log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "built-in defaults");
+    return 0;
+}
+
+/* ---- base URL ---- */
+
+static char *url_trimmed(const char *url) {
+    char *copy = str_dup(url ? url : "");
+    for (size_t n = copy ? strlen(copy) : 0; n && copy[n - 1] == '/'; n--)
+        copy[n - 1] = '\0';
+    return copy;
+}
+
+int engine_set_base_url(engine_t *e, const char *url, osmo_error_t *err) {
+    if (url && *url && !str_starts(url, "http://") && !str_starts(url, "https://"))
+        return osmo_error_set(err, OSMO_EINVAL, "base URL '%s' must begin with http:// or https://", url);
+    char *copy = url_trimmed(url);
+    if (!copy)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    pthread_mutex_lock(&e->config->lock);
+    free(e->config->base_url);
+    e->config->base_url = copy;
+    pthread_mutex_unlock(&e->config->lock);
+    engine_wake(e, WAKE_WORK); /* jobs need it */
+    return 0;
+}
+
+/* The configured public URL stands above the address the listener happens to have. */
+char *engine_base_url(engine_t *e) {
+    struct config *c = e->config;
+    pthread_mutex_lock(&c->lock);
+    const char *configured = c->current->shown.service_base_url;
+    char *copy = url_trimmed(configured && *configured ? configured : c->base_url);
+    pthread_mutex_unlock(&c->lock);
+    return copy;
+}
+
+/* ---- watching the file ---- */
+
+static void drain(int fd) {
+    char events[4096] __attribute__((aligned(8)));
+    while (read(fd, events, sizeof events) > 0)
+        ;
+}
+
+static void *watch_main(void *arg) {
+    struct config *c = arg;
+    struct pollfd fds[2] = { { .fd = c->inotify_fd, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
+    bool changed = false;
+    for (;;) {
+        int n = poll(fds, 2, changed ? DEBOUNCE_MS : -1);
+        if (n < 0 && errno != EINTR)
+            return NULL;
+        if (n > 0 && fds[1].revents)
+            return NULL;
+        if (n > 0 && fds[0].revents) {
+            drain(c->inotify_fd);
+            changed = true; /* wait until it is quiet */
+        } else if (n == 0) {
+            osmo_error_t err = OSMO_ERROR_INIT;
+            changed = false;
+            if (engine_reload(c->e, &err) < 0)
+                log_error(&c->e->log, "the changed configuration was refused, the previous one stays: %s", err.text);
+        }
+    }
+}
+
+static int watch_start(struct config *c, osmo_error_t *err) {
+    _cleanup_free_ char *copy = str_dup(c->path);
+    if (!copy)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    const char *dir = dirname(copy);
+    c->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    c->stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (c->inotify_fd < 0 || c->stop_fd < 0 ||
+        inotify_add_watch(c->inotify_fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE) < 0)
+        return osmo_error_set(err, OSMO_EIO, "cannot watch %s for configuration changes: %s", dir, strerror(errno));
+    if (pthread_create(&c->thread, NULL, watch_main, c) != 0)
+        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the configuration thread: too many threads");
+    c->watching = true;
+    return 0;
+}
+
+int config_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
+    struct config *c = calloc(1, sizeof *c);
+    if (!c)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    c->e = e;
+    c->inotify_fd = c->stop_fd = -1;
+    pthread_mutex_init(&c->lock, NULL);
+    e->config = c;
+    c->path = str_dup(o->config_file);
+    c->base_url = url_trimmed(o->base_url);
+    if (!c->base_url || (o->config_file && !c->path))
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = snapshot_new(c->path, &c->current, err);
+    return rc < 0 || !c->path ? rc : watch_start(c, err);
+}
+
+void config_close(engine_t *e) {
+    struct config *c = e->config;
+    if (!c)
+        return;
+    if (c->watching) {
+        uint64_t one = 1;
+        if (fd_write_all(c->stop_fd, &one, sizeof one) == 0)
+            pthread_join(c->thread, NULL);
+    }
+    if (c->inotify_fd >= 0)
+        close(c->inotify_fd);
+    if (c->stop_fd >= 0)
+        close(c->stop_fd);
+    if (c->current)
+        engine_settings_put(&c->current->shown);
+    free(c->path);
+    free(c->base_url);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+    e->config = NULL;
+}

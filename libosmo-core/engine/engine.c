@@ -1,0 +1,174 @@
+/* Opening and closing of the engine: the parts in order, and in reverse. Called by the service object only. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "engine/engine_internal.h"
+#include "engine/reactor_internal.h"
+
+static const struct {
+    const char *name;
+    enum role role;
+} role_table[] = {
+    { "core", ROLE_CORE },     { "worker", ROLE_WORKER }, { "agent", ROLE_AGENT },
+    { "logger", ROLE_LOGGER }, { "router", ROLE_ROUTER }, { "delayed-job-monitor", ROLE_MONITOR },
+};
+
+int roles_parse(const char *text, unsigned *roles, osmo_error_t *err) {
+    *roles = 0;
+    if (!text || !*text) {
+        *roles = ROLE_ALL;
+        return 0;
+    }
+    strlist_t names = { 0 };
+    int rc = strlist_split(&names, text, ',');
+    for (size_t i = 0; rc >= 0 && i < names.len; i++) {
+        size_t k = 0;
+        while (k < ARRAY_SIZE(role_table) && !str_eq(role_table[k].name, names.items[i]))
+            k++;
+        if (k < ARRAY_SIZE(role_table))
+            *roles |= role_table[k].role;
+        else
+            rc = osmo_error_set(err, OSMO_EINVAL,
+                                "unknown role '%s': use a comma list of core, worker, agent, logger, router, delayed-job-monitor",
+                                names.items[i]);
+    }
+    strlist_free(&names);
+    return rc;
+}
+
+void engine_wake(engine_t *e, unsigned what) {
+    if (what & WAKE_WORK) {
+        agents_wake(e);
+        worker_wake(e);
+    }
+    if (what & WAKE_TIMERS)
+        monitor_wake(e);
+}
+
+/* Only one process can have the SQLite file open, so every lease found in it belongs to a process that is gone. There is no call that
+ * returns foreign leases; claiming as if all had run out and releasing that claim has the same effect. */
+#define STALE_OWNER "startup"
+#define STALE_BATCH 1000
+#define FAR_US (100LL * 365 * 86400 * 1000 * 1000)
+
+static int claim_all(db_t *db, const char *backend, int64_t now, osmo_error_t *err) {
+    for (size_t n = STALE_BATCH; n == STALE_BATCH;) {
+        struct work_row *rows = NULL;
+        int rc = repo_work_claim(db, backend, STALE_OWNER, now, FAR_US, STALE_BATCH, &rows, &n, err);
+        if (rc < 0)
+            return rc;
+        work_rows_free(rows, n);
+    }
+    return 0;
+}
+
+static int recover_leases(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    struct backend_row *backends = NULL;
+    size_t n = 0;
+    int64_t now = clock_now_us() + FAR_US;
+    int rc = repo_backend_list(db, &backends, &n, err);
+    if (rc >= 0)
+        rc = claim_all(db, NULL, now, err);
+    for (size_t i = 0; rc >= 0 && i < n; i++)
+        rc = claim_all(db, backends[i].name, now, err);
+    backend_rows_free(backends, n);
+    return rc < 0 ? rc : repo_work_release(db, STALE_OWNER, err);
+}
+
+static int open_store(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
+    _cleanup_free_ char *url = o->database ? str_dup(o->database) : str_printf("sqlite:%s/osmo.db", e->data_dir);
+    if (!url)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    struct store_options so = { .url = url, .log = &e->log };
+    int rc = store_open(&so, &e->store, err);
+    if (rc >= 0 && !store_is_pgsql(e->store))
+        rc = store_write(e->store, NULL, recover_leases, NULL, err);
+    return rc;
+}
+
+static int open_dirs(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
+    if (!o->data_dir || o->data_dir[0] != '/')
+        return osmo_error_set(err, OSMO_EINVAL, "the data directory must be an absolute path");
+    e->data_dir = str_dup(o->data_dir);
+    e->storage_dir = str_printf("%s/storage", o->data_dir);
+    e->base_url_option = str_dup(o->base_url);
+    if (!e->data_dir || !e->storage_dir || (o->base_url && !e->base_url_option))
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (access(e->data_dir, W_OK | X_OK) != 0)
+        return osmo_error_set(err, errno == ENOENT ? OSMO_ENOTFOUND : OSMO_EDENIED, "data directory %s cannot be used: %s", e->data_dir,
+                              strerror(errno));
+    return dir_make(e->storage_dir, 0700, err);
+}
+
+static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
+    int rc = roles_parse(o->roles, &e->roles, err);
+    if (rc >= 0)
+        rc = open_dirs(e, o, err);
+    if (rc >= 0)
+        rc = open_store(e, o, err);
+    if (rc >= 0)
+        rc = config_open(e, o, err);
+    if (rc >= 0)
+        rc = auth_open(e, o, err);
+    if (rc >= 0)
+        rc = watch_open(e, err);
+    if (rc >= 0)
+        rc = logs_open(e, err);
+    if (rc >= 0)
+        rc = reactor_open(e, err);
+    if (rc >= 0 && (e->roles & ROLE_AGENT))
+        rc = agents_open(e, err);
+    if (rc >= 0 && (e->roles & ROLE_WORKER))
+        rc = worker_open(e, err);
+    if (rc >= 0 && (e->roles & ROLE_MONITOR))
+        rc = monitor_open(e, err);
+    return rc;
+}
+
+int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *err) {
+    engine_t *e = calloc(1, sizeof *e);
+    if (!e)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    e->log = (logger_t){ .fn = o->log, .ctx = o->log_ctx, .level = o->log_level ? o->log_level : LOG_LEVEL_INFO };
+    e->transport = o->transport;
+    e->auth_mode = o->auth;
+    int rc = open_parts(e, o, err);
+    if (rc < 0) {
+        engine_close(e);
+        return rc;
+    }
+    *out = e;
+    return 0;
+}
+
+/* Producers of events first, then what their commits still use, the store last. */
+void engine_close(engine_t *e) {
+    if (!e)
+        return;
+    if (e->monitor)
+        monitor_close(e);
+    if (e->worker)
+        worker_close(e);
+    if (e->agents)
+        agents_close(e);
+    if (e->reactor)
+        reactor_close(e);
+    if (e->logs || e->loggers)
+        logs_close(e);
+    if (e->watchers)
+        watch_close(e);
+    if (e->auth)
+        auth_close(e);
+    if (e->config)
+        config_close(e);
+    store_close(e->store);
+    free(e->data_dir);
+    free(e->storage_dir);
+    free(e->base_url_option);
+    free(e);
+}

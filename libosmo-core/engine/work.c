@@ -1,0 +1,165 @@
+/* The worker role: runs the outbox items that need no backend, under a lease, with back-off and a dead letter at the end. A kind of item
+ * is one row in the table below. Called by engine.c; woken through engine_wake. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "engine/engine_internal.h"
+#include "engine/reactor_internal.h"
+
+#define BATCH 32
+#define ATTEMPTS_MAX 8
+#define LEASE_US (600LL * 1000 * 1000)
+#define LONGEST_WAIT_US (60LL * 1000 * 1000)
+
+struct worker {
+    engine_t *e;
+    pthread_t thread;
+    struct waker waker;
+    char owner[48];
+};
+
+struct kind {
+    const char *name;
+    int (*run)(engine_t *e, const struct work_row *item, osmo_error_t *err);
+    /* Writes what the success means, in the transaction that deletes the item. */
+    int (*settle)(struct txn *x);
+};
+
+static int archive_run(engine_t *e, const struct work_row *item, osmo_error_t *err) {
+    return logs_finish_workflow(e, item->workflow_uuid, err);
+}
+
+static int archive_settle(struct txn *x) {
+    x->wf.archived = true;
+    x->wf_dirty = true;
+    return 0;
+}
+
+static const struct kind kinds[] = {
+    { WORK_ARCHIVE, archive_run, archive_settle },
+};
+
+static const struct kind *find_kind(const char *name) {
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (str_eq(kinds[i].name, name))
+            return &kinds[i];
+    return NULL;
+}
+
+struct claim {
+    struct worker *w;
+    struct work_row *rows;
+    size_t n;
+};
+
+static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct claim *c = ctx;
+    work_rows_free(c->rows, c->n);
+    c->rows = NULL;
+    c->n = 0;
+    return repo_work_claim(db, NULL, c->w->owner, clock_now_us(), LEASE_US, BATCH, &c->rows, &c->n, err);
+}
+
+struct outcome {
+    const struct work_row *item;
+    const struct kind *kind;
+    int rc;
+    const char *cause;
+};
+
+static int decide_outcome(struct txn *x, void *arg) {
+    const struct outcome *o = arg;
+    if (o->rc >= 0) {
+        int rc = repo_work_done(x->db, o->item->id, x->err);
+        return rc < 0 ? rc : o->kind->settle(x);
+    }
+    if (!o->kind || o->item->attempts + 1 >= ATTEMPTS_MAX) {
+        log_error(&x->e->log, "%s of workflow %s was given up after %lld attempts: %s", o->item->kind, x->wf.id,
+                  (long long)o->item->attempts + 1, o->cause);
+        return repo_work_kill(x->db, o->item->id, o->cause, x->err);
+    }
+    return repo_work_retry(x->db, o->item->id, x->now + retry_delay_us(o->item->attempts), o->cause, x->err);
+}
+
+static void run_item(struct worker *w, const struct work_row *item) {
+    osmo_error_t err = OSMO_ERROR_INIT, store_err = OSMO_ERROR_INIT;
+    struct outcome o = { .item = item, .kind = find_kind(item->kind) };
+    o.rc = o.kind ? o.kind->run(w->e, item, &err) : osmo_error_set(&err, OSMO_EINTERNAL, "unknown kind of work");
+    o.cause = err.text;
+    if (o.rc < 0)
+        log_warning(&w->e->log, "%s failed: %s", item->kind, err.text);
+    if (reactor_run(w->e, item->workflow_uuid, decide_outcome, &o, &store_err) < 0) /* the lease ends and the item is run again */
+        log_error(&w->e->log, "the outcome of %s was not stored: %s", item->kind, store_err.text);
+}
+
+static int64_t next_wait(struct worker *w) {
+    db_t *db;
+    int64_t now = clock_now_us(), due = 0;
+    if (store_reader(w->e->store, &db, NULL) < 0 || repo_work_next_due(db, now, &due, NULL) < 0 || !due)
+        return LONGEST_WAIT_US;
+    int64_t left = due - clock_now_us();
+    return left < 0 ? 0 : left < LONGEST_WAIT_US ? left : LONGEST_WAIT_US;
+}
+
+static void *worker_main(void *arg) {
+    struct worker *w = arg;
+    int64_t failures = 0;
+    while (!waker_stopped(&w->waker)) {
+        osmo_error_t err = OSMO_ERROR_INIT;
+        struct claim c = { .w = w };
+        int rc = store_write(w->e->store, NULL, claim_run, &c, &err);
+        size_t n = rc < 0 ? 0 : c.n;
+        for (size_t i = 0; i < n && !waker_stopped(&w->waker); i++)
+            run_item(w, &c.rows[i]);
+        work_rows_free(c.rows, c.n);
+        if (n)
+            continue;
+        if (rc < 0)
+            log_error(&w->e->log, "work items cannot be claimed, trying again: %s", err.text);
+        failures = rc < 0 ? failures + 1 : 0;
+        waker_wait(&w->waker, rc < 0 ? retry_delay_us(failures) : next_wait(w));
+    }
+    return NULL;
+}
+
+static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return repo_work_release(db, ctx, err);
+}
+
+int worker_open(engine_t *e, osmo_error_t *err) {
+    struct worker *w = calloc(1, sizeof *w);
+    char id[33];
+    if (!w || crypto_random_hex32(id) < 0) {
+        free(w);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    w->e = e;
+    snprintf(w->owner, sizeof w->owner, "worker-%s", id);
+    waker_init(&w->waker);
+    if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
+        free(w);
+        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the worker thread: too many threads");
+    }
+    e->worker = w;
+    return 0;
+}
+
+void worker_close(engine_t *e) {
+    struct worker *w = e->worker;
+    if (!w)
+        return;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    waker_stop(&w->waker);
+    pthread_join(w->thread, NULL);
+    if (store_write(e->store, NULL, release_run, w->owner, &err) < 0)
+        log_warning(&e->log, "leases of the worker were not returned, they end by themselves: %s", err.text);
+    waker_destroy(&w->waker);
+    e->worker = NULL;
+    free(w);
+}
+
+void worker_wake(engine_t *e) {
+    if (e->worker)
+        waker_wake(&e->worker->waker);
+}

@@ -1,0 +1,22 @@
+/* Shared between the files of the settings only: model/settings*.c. */
+#ifndef MODEL_SETTINGS_INTERNAL_H
+#define MODEL_SETTINGS_INTERNAL_H
+#include "base/json.h"
+#include "base/map.h"
+#include "model/settings.h"
+#include "model/spec_read.h"
+
+/* Named building blocks that pools refer to: built-in ones, overlaid by the file's. Objects name → JSON. */
+struct settings_parts { json_t *pod_templates, *group_templates, *validations; };
+
+/* A settings struct with every scalar default and no pool or backend. NULL on ENOMEM. */
+struct settings *settings_new(void);
+/* read_fn of the sections; object is a struct settings. */
+void settings_read_service(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
+void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
+void settings_read_backends(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s);
+/* The whole pools section, each pool with its parts merged. */
+void settings_read_pools(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s,
+                         const struct settings_parts *parts);
+void settings_pool_clear(struct pool *p);
+#endif

@@ -1,0 +1,268 @@
+/* The sections service, workflow and backends of the configuration: which keys exist, their types and where they go.
+ * Called by settings.c only. Keys without a place are accepted, because upstream's files hold them. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "model/settings_internal.h"
+
+#define AT(member) offsetof(struct settings, member)
+#define MINUTE_US INT64_C(60000000)
+#define DAY_US (24 * 60 * MINUTE_US)
+
+struct settings *settings_new(void)
+{
+    struct settings *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    *s = (struct settings){
+        .max_pod_restart_us = 30 * MINUTE_US, .agent_queue_size = 1024, .max_token_us = 365 * DAY_US,
+        .max_num_tasks = 1000000, .max_name_length = 64, .max_retry_per_task = 0, .max_retry_per_job = 5,
+        .default_exec_timeout_us = 60 * DAY_US, .default_queue_timeout_us = 60 * DAY_US,
+        .max_exec_timeout_us = 60 * DAY_US, .max_queue_timeout_us = 60 * DAY_US,
+        .websocket_timeout_min = 1440, .data_timeout_min = 10, .max_error_log_lines = 100, .max_log_lines = 10000,
+        /* upstream allows 0.5 s and 100 MiB */
+        .template_max_us = 500000, .template_max_bytes = INT64_C(104857600),
+    };
+    s->service_base_url = str_dup("");
+    s->issuer = str_dup("osmo");
+    s->audience = str_dup("osmo");
+    s->init_image = str_dup("osmo/runtime");
+    s->client_image = str_dup("osmo/runtime");
+    s->data_endpoint = str_dup("");
+    s->pod_label_prefix = str_dup("");
+    bool good = s->service_base_url && s->issuer && s->audience && s->init_image && s->client_image && s->data_endpoint &&
+                s->pod_label_prefix && strlist_add(&s->ctrl_roles, "osmo-user") == 0 &&
+                strlist_add(&s->ctrl_roles, "osmo-ctrl") == 0;
+    if (good)
+        return s;
+    settings_free(s);
+    return NULL;
+}
+
+/* ---- service ---- */
+
+static const struct read_field cli_fields[] = {
+    { "latest_version", READ_TEXT, READ_NULLABLE, AT(latest_client_version), NULL },
+    { "min_supported_version", READ_TEXT, READ_NULLABLE, AT(min_client_version), NULL },
+    { "client_install_url", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table cli_table = READ_TABLE(cli_fields, false);
+
+static void read_cli(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &cli_table, object);
+}
+
+/* Keys never come from a file: they live in the store. */
+static const struct read_field auth_fields[] = {
+    { "issuer", READ_TEXT, 0, AT(issuer), NULL },
+    { "audience", READ_TEXT, 0, AT(audience), NULL },
+    { "ctrl_roles", READ_TEXTS, 0, AT(ctrl_roles), NULL },
+    { "max_token_duration", READ_DURATION, 0, AT(max_token_us), NULL },
+};
+static const struct read_table auth_table = READ_TABLE(auth_fields, true);
+
+static void read_auth(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &auth_table, object);
+}
+
+static const struct read_field service_fields[] = {
+    { "service_base_url", READ_TEXT, 0, AT(service_base_url), NULL },
+    { "service_auth", READ_CUSTOM, READ_NULLABLE, 0, read_auth },
+    { "cli_config", READ_CUSTOM, READ_NULLABLE, 0, read_cli },
+    { "max_pod_restart_limit", READ_DURATION, 0, AT(max_pod_restart_us), NULL },
+    { "agent_queue_size", READ_INT, 0, AT(agent_queue_size), NULL },
+};
+static const struct read_table service_table = READ_TABLE(service_fields, false);
+
+void settings_read_service(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &service_table, object);
+}
+
+/* ---- workflow ---- */
+
+static const struct read_field credential_fields[] = {
+    { "endpoint", READ_TEXT, READ_REQUIRED, AT(data_endpoint), NULL },
+    { "region", READ_IGNORE, 0, 0, NULL },
+    { "override_url", READ_IGNORE, 0, 0, NULL },
+    { "addressing_style", READ_IGNORE, 0, 0, NULL },
+    { "access_key_id", READ_IGNORE, 0, 0, NULL },
+    { "access_key", READ_IGNORE, 0, 0, NULL },
+    { "secret_file", READ_IGNORE, 0, 0, NULL },
+    { "secretName", READ_IGNORE, 0, 0, NULL },
+    { "secretKey", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table credential_table = READ_TABLE(credential_fields, false);
+
+static void read_data_credential(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &credential_table, object);
+}
+
+static const struct read_field data_fields[] = {
+    { "credential", READ_CUSTOM, READ_NULLABLE, 0, read_data_credential },
+    { "base_url", READ_IGNORE, 0, 0, NULL },
+    { "websocket_timeout", READ_INT, 0, AT(websocket_timeout_min), NULL },
+    { "data_timeout", READ_INT, 0, AT(data_timeout_min), NULL },
+    { "download_type", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table data_table = READ_TABLE(data_fields, false);
+
+static void read_data(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &data_table, object);
+}
+
+static const struct read_field info_fields[] = {
+    { "tags", READ_IGNORE, 0, 0, NULL },
+    { "max_name_length", READ_INT, 0, AT(max_name_length), NULL },
+};
+static const struct read_table info_table = READ_TABLE(info_fields, false);
+
+static void read_info(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &info_table, object);
+}
+
+static const struct read_field image_fields[] = {
+    { "init", READ_TEXT, 0, AT(init_image), NULL },
+    { "client", READ_TEXT, 0, AT(client_image), NULL },
+    { "credential", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table image_table = READ_TABLE(image_fields, false);
+
+static void read_images(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &image_table, object);
+}
+
+static void read_template_time(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_duration(r, n, at, false, &((struct settings *)object)->template_max_us);
+}
+
+static const struct read_field limit_fields[] = {
+    { "max_num_workflows", READ_IGNORE, 0, 0, NULL },
+    { "max_num_tasks", READ_IGNORE, 0, 0, NULL },
+    { "jinja_sandbox_workers", READ_IGNORE, 0, 0, NULL },
+    { "jinja_sandbox_max_time", READ_CUSTOM, 0, 0, read_template_time },
+    { "jinja_sandbox_memory_limit", READ_INT, 0, AT(template_max_bytes), NULL },
+};
+static const struct read_table limit_table = READ_TABLE(limit_fields, false);
+
+static void read_limits(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &limit_table, object);
+}
+
+static const struct read_field label_fields[] = {
+    { "policy", READ_IGNORE, 0, 0, NULL },
+    { "pod_label_prefix", READ_TEXT, 0, AT(pod_label_prefix), NULL },
+};
+static const struct read_table label_table = READ_TABLE(label_fields, false);
+
+static void read_labels(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &label_table, object);
+}
+
+static const struct read_field workflow_fields[] = {
+    { "workflow_data", READ_CUSTOM, 0, 0, read_data },
+    { "workflow_log", READ_IGNORE, 0, 0, NULL },
+    { "workflow_app", READ_IGNORE, 0, 0, NULL },
+    { "workflow_info", READ_CUSTOM, 0, 0, read_info },
+    { "backend_images", READ_CUSTOM, 0, 0, read_images },
+    { "workflow_alerts", READ_IGNORE, 0, 0, NULL },
+    { "credential_config", READ_IGNORE, 0, 0, NULL },
+    { "user_workflow_limits", READ_CUSTOM, 0, 0, read_limits },
+    { "plugins_config", READ_IGNORE, 0, 0, NULL },
+    { "labels_config", READ_CUSTOM, 0, 0, read_labels },
+    { "max_num_tasks", READ_INT, 0, AT(max_num_tasks), NULL },
+    { "max_num_ports_per_task", READ_IGNORE, 0, 0, NULL },
+    { "max_retry_per_task", READ_INT, 0, AT(max_retry_per_task), NULL },
+    { "max_retry_per_job", READ_INT, 0, AT(max_retry_per_job), NULL },
+    { "default_schedule_timeout", READ_IGNORE, 0, 0, NULL },
+    { "default_exec_timeout", READ_DURATION, 0, AT(default_exec_timeout_us), NULL },
+    { "default_queue_timeout", READ_DURATION, 0, AT(default_queue_timeout_us), NULL },
+    { "max_exec_timeout", READ_DURATION, 0, AT(max_exec_timeout_us), NULL },
+    { "max_queue_timeout", READ_DURATION, 0, AT(max_queue_timeout_us), NULL },
+    { "force_cleanup_delay", READ_IGNORE, 0, 0, NULL },
+    { "max_log_lines", READ_INT, 0, AT(max_log_lines), NULL },
+    { "max_task_log_lines", READ_IGNORE, 0, 0, NULL },
+    { "max_error_log_lines", READ_INT, 0, AT(max_error_log_lines), NULL },
+    { "max_event_log_lines", READ_IGNORE, 0, 0, NULL },
+    { "task_heartbeat_frequency", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table workflow_table = READ_TABLE(workflow_fields, false);
+
+void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    struct settings *s = object;
+    read_mapping(r, n, at, &workflow_table, s);
+    if (s->max_name_length < 8 || s->max_num_tasks < 1)
+        read_report(r, at, n, "max_num_tasks must be at least 1 and workflow_info.max_name_length at least 8");
+}
+
+/* ---- backends ---- */
+
+static const struct read_field scheduler_fields[] = {
+    { "scheduler_type", READ_IGNORE, 0, 0, NULL },
+    { "scheduler_name", READ_TEXT, 0, offsetof(struct backend_settings, scheduler_name), NULL },
+    { "scheduler_timeout", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table scheduler_table = READ_TABLE(scheduler_fields, true);
+
+static void read_scheduler(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &scheduler_table, object);
+}
+
+static const struct read_field condition_fields[] = {
+    { "rules", READ_OBJECT, READ_NULLABLE, offsetof(struct backend_settings, node_rules_json), NULL },
+};
+static const struct read_table condition_table = READ_TABLE(condition_fields, true);
+
+static void read_conditions(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &condition_table, object);
+}
+
+static const struct read_field backend_fields[] = {
+    { "description", READ_TEXT, 0, offsetof(struct backend_settings, description), NULL },
+    { "scheduler_settings", READ_CUSTOM, READ_NULLABLE, 0, read_scheduler },
+    { "node_conditions", READ_CUSTOM, READ_NULLABLE, 0, read_conditions },
+    { "router_address", READ_TEXT, READ_NULLABLE, offsetof(struct backend_settings, router_address), NULL },
+};
+static const struct read_table backend_table = READ_TABLE(backend_fields, true);
+
+static void fill_text(struct reader *r, char **p, const char *fallback)
+{
+    if (!*p)
+        *p = str_dup(fallback);
+    r->oom |= !*p;
+}
+
+void settings_read_backends(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s)
+{
+    if (n->kind != YAML_MAP) {
+        read_report(r, at, n, "must be a mapping, not %s", yaml_kind_name(n));
+        return;
+    }
+    s->backends = n->len ? calloc(n->len, sizeof(*s->backends)) : NULL;
+    r->oom |= n->len && !s->backends;
+    for (size_t i = 0; i < n->len && s->backends; i++) {
+        char *name = read_key(r, n->keys[i], at);
+        if (!name)
+            continue;
+        struct backend_settings *b = &s->backends[s->nbackends++];
+        struct read_path member = { at, name, 0 };
+        b->name = name;
+        read_mapping(r, n->values[i], &member, &backend_table, b);
+        fill_text(r, &b->description, "");
+        fill_text(r, &b->scheduler_name, "kai-scheduler");
+        fill_text(r, &b->router_address, "");
+        fill_text(r, &b->node_rules_json, "{\"Ready\":\"True\"}");
+    }
+}

@@ -1,0 +1,153 @@
+/* What the parts of the network front share: server.c (life), net.c (loop and callbacks), net_http.c, net_request.c, net_ws.c,
+ * workers.c. Nobody outside server/ includes this.
+ *
+ * One network thread owns the loop, every wsi and every struct conn. Workers own a request while they answer it. They meet in
+ * struct exchange and struct session, whose shared fields are guarded by the server's lock; `conn` in them belongs to the
+ * network thread, which clears it when the client leaves. */
+#ifndef SERVER_NET_H
+#define SERVER_NET_H
+#include <pthread.h>
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/ws_client_loop.h"
+#include "osmo/server.h"
+
+#define NET_BUCKETS 4096
+#define NET_PIECE (64u << 10)           /* bytes per write */
+#define NET_STREAM_BUFFER (128u << 10)  /* a stream is read on while less than this waits for its client */
+#define NET_MAX_MESSAGE (16u << 20)
+#define NET_MAX_OUT (64u << 20)
+#define NET_MAX_IN_BYTES (32u << 20)
+#define NET_MAX_IN_COUNT 1024
+#define NET_MAX_BODIES (UINT64_C(1) << 30) /* all bodies in memory together */
+
+struct osmo_server;
+struct conn;
+
+struct job { struct job *next; void (*run)(struct osmo_server *s, struct job *job); bool counted; };
+
+/* A request and its answer. */
+struct exchange {
+    struct job job; /* first */
+    uint64_t id;
+    struct conn *conn;             /* network thread */
+    char *method, *path, *query, peer[64];
+    strlist_t headers;             /* name, value, … */
+    buf_t body;
+    char *body_file;
+    int body_fd;
+    uint64_t body_len, body_got;
+    osmo_response_t response;
+    /* ---- guarded by the server's lock ---- */
+    struct exchange *bucket_next, *ready_next;
+    bool busy, ready, gone;        /* a worker has it or will; on the ready list; its client left */
+    bool is_stream, wake, eof, failed;
+    buf_t pending;                 /* read from the stream, not yet taken by the network thread */
+};
+
+struct message { struct message *next; size_t len, sent; bool binary; unsigned char data[]; /* LWS_PRE, payload */ };
+
+/* A websocket session. */
+struct session {
+    struct job job; /* first */
+    uint64_t id;
+    struct conn *conn;             /* network thread */
+    osmo_ws_t *ws;
+    const char *extensions;
+    /* ---- guarded by the server's lock ---- */
+    struct session *bucket_next, *kick_next;
+    struct message *in_head, *in_tail, *out_head, *out_tail;
+    size_t in_count, in_bytes, out_bytes;
+    bool scheduled, opened, gone, kicked, rx_stopped, close_wanted;
+    int close_code;
+    char close_reason[124];
+};
+
+/* A connection; network thread only. */
+struct conn {
+    struct conn *prev, *next;
+    struct lws *wsi;
+    struct exchange *ex;           /* being collected or answered */
+    bool dispatched, head_sent, keep_alive, http10, is_head;
+    uint64_t sent;                 /* bytes of the body written */
+    int64_t kill_ms;               /* 0, or when the sweep cuts it */
+    struct session *session;
+    bool established, in_binary;
+    buf_t in;
+    int64_t last_rx_ms, last_ping_ms;
+    bool ping_due;
+};
+
+struct osmo_server {
+    lwsloop_t loop;
+    struct lws_context *context;
+    struct lws *listener;
+    int listen_fd, port;
+    char host[128];
+    char *spool_dir;
+    logger_t log;
+    osmo_transport_t transport;
+    osmo_service_t *service;
+    size_t max_queue;
+    int worker_count, workers_started;
+    pthread_t *workers, net_thread;
+    bool started, accept_paused, draining;
+    struct conn *conns;
+    unsigned char *scratch;        /* LWS_PRE + head room + NET_PIECE */
+    uint64_t body_bytes;
+    int64_t drain_deadline_ms;
+    pthread_mutex_t lock;          /* everything below */
+    pthread_cond_t work;
+    struct job *job_head, *job_tail;
+    size_t queued_requests;
+    bool stopping_workers, signalled, stop;
+    int64_t stop_deadline_ms;
+    uint64_t next_id;
+    struct exchange *exchanges[NET_BUCKETS], *ready_head, *ready_tail;
+    struct session *sessions[NET_BUCKETS], *kick_head;
+};
+
+/* workers.c */
+int workers_start(struct osmo_server *s, osmo_error_t *err);
+void workers_stop(struct osmo_server *s);           /* runs what is queued, then joins */
+void workers_submit(struct osmo_server *s, struct job *job); /* lock held */
+
+/* net.c */
+int64_t net_now_ms(void);
+int net_open(struct osmo_server *s, osmo_error_t *err);
+void *net_main(void *server);
+void net_signal(struct osmo_server *s);             /* lock held */
+void net_close(struct osmo_server *s);
+
+/* net_request.c: from headers to a struct exchange */
+int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct exchange **out);
+void request_view(const struct exchange *ex, const char **headers, size_t max, osmo_request_t *out);
+const char *request_header(const struct exchange *ex, const char *name);
+int request_body_open(struct osmo_server *s, struct exchange *ex, uint64_t len, bool to_file);
+int request_body_add(struct osmo_server *s, struct exchange *ex, const void *data, size_t len);
+#define REQUEST_MAX_HEADERS 96
+
+/* net_http.c */
+int http_begin(struct osmo_server *s, struct conn *c);
+int http_body(struct osmo_server *s, struct conn *c, const void *data, size_t len);
+int http_body_done(struct osmo_server *s, struct conn *c);
+int http_writable(struct osmo_server *s, struct conn *c);
+void http_left(struct osmo_server *s, struct conn *c);   /* the connection is gone */
+void http_ready(struct osmo_server *s);                   /* answers and stream pieces from workers */
+void http_stream_wake(struct osmo_server *s, uint64_t request);
+int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r); /* write a whole answer that closes */
+void exchange_free(struct osmo_server *s, struct exchange *ex);
+
+/* net_ws.c */
+int ws_upgrade(struct osmo_server *s, struct conn *c);
+int ws_add_headers(struct conn *c, struct lws_process_html_args *args);
+void ws_established(struct osmo_server *s, struct conn *c);
+int ws_receive(struct osmo_server *s, struct conn *c, const void *data, size_t len);
+int ws_writable(struct osmo_server *s, struct conn *c);
+void ws_left(struct osmo_server *s, struct conn *c);
+void ws_kicked(struct osmo_server *s);
+void ws_sweep(struct osmo_server *s, struct conn *c, int64_t now_ms);
+int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len, bool binary);
+void ws_close_to(struct osmo_server *s, uint64_t id, int code, const char *reason);
+#endif

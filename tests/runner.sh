@@ -1,0 +1,103 @@
+# The suites behind ./run-tests. Each test is one name with a log in $logs; the counters feed the closing line.
+# shellcheck shell=bash
+passed=0 failed=0 skipped=0 failures=()
+logs=${OSMO_TEST_LOGS:-$here/build/test-logs}
+build=$here/build
+sanitizer_env=(ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=86 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86)
+
+# Run one test: name, then the command. Exit 77 means skipped.
+run_test() {
+    local name=$1 log code start=$SECONDS
+    shift
+    [[ -z $only || $name == *"$only"* ]] || return 0
+    log=$logs/${name//\//_}.log
+    timeout --kill-after=10 "${TEST_SECONDS:-900}" "$@" > "$log" 2>&1 < /dev/null
+    code=$?
+    case $code in
+    0) passed=$((passed + 1)); printf 'PASS  %-44s %4d s\n' "$name" $((SECONDS - start)) ;;
+    77) skipped=$((skipped + 1)); printf 'SKIP  %s: %s\n' "$name" "$(tail -n 1 "$log")" ;;
+    *)
+        failed=$((failed + 1)); failures+=("$name")
+        printf 'FAIL  %-44s %4d s (exit %d), last lines of %s:\n' "$name" $((SECONDS - start)) "$code" "$log"
+        tail -n 40 "$log" | sed 's/^/      /'
+        ;;
+    esac
+}
+
+build_or_die() {
+    mkdir -p "$logs"
+    build_tree "$here" "$@" > "$logs/build.log" 2>&1 || { grep -E 'error|warning|undefined|\*\*\*' "$logs/build.log" | head -n 40; tail -n 5 "$logs/build.log"; echo "run-tests: the build failed" >&2; failed=$((failed + 1)); closing_line; }
+    echo "==> Built in $2"
+}
+
+unit_programs() { (cd "$build" && make --no-print-directory -s print-unit-tests); }
+
+run_units() { # prefix, command words before the program
+    local prefix=$1 t
+    shift
+    make -C "$build" -j"$(nproc)" --no-print-directory $(unit_programs) >> "$logs/build.log" 2>&1 || { tail -n 20 "$logs/build.log"; failed=$((failed + 1)); }
+    for t in $(unit_programs); do
+        [[ -x $build/$t ]] && run_test "$prefix${t##*/}" env top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
+    done
+}
+
+run_checks() {
+    local c
+    for c in "$here"/tools/check-*.sh; do
+        run_test "$(basename "$c" .sh)" env top_srcdir="$here" top_builddir="$build" bash "$c"
+    done
+}
+
+run_system() { # prefix, extra environment
+    local prefix=$1 t
+    shift
+    for t in "$here"/tests/system/test_*.sh; do
+        run_test "$prefix$(basename "$t" .sh)" env OSMO_BUILD="$build" "$@" bash "$t"
+    done
+}
+
+suite_default() {
+    build_or_die "$build" --enable-werror
+    run_checks
+    run_units ""
+    run_system ""
+}
+
+suite_sanitizers() {
+    build=$here/build-asan logs=$here/build-asan/test-logs
+    build_or_die "$build" --enable-werror --enable-sanitizers
+    run_units "asan/" "${sanitizer_env[@]}"
+    run_system "asan/" "${sanitizer_env[@]}" OSMO_SANITIZED=1
+}
+
+suite_valgrind() {
+    build_or_die "$build" --enable-werror
+    run_units "valgrind/" valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
+        --suppressions="$here/tests/valgrind.supp"
+}
+
+suite_dist() {
+    build_or_die "$build" --enable-werror
+    run_test distcheck make -C "$build" --no-print-directory -j"$(nproc)" distcheck
+}
+
+suite_doc() {
+    build_or_die "$build" --enable-werror
+    run_test doxygen make -C "$build" --no-print-directory doc
+}
+
+suite_fuzz() {
+    build_or_die "$build" --enable-werror
+    make -C "$build" -j"$(nproc)" --no-print-directory fuzz-targets >> "$logs/build.log" 2>&1 || tail -n 20 "$logs/build.log"
+    local t
+    for t in $(cd "$build" && make --no-print-directory -s print-fuzz-targets); do
+        run_test "fuzz/${t##*/}" "$build/$t" "$here/tests/fuzz/corpus/${t##*/}"
+    done
+}
+
+closing_line() {
+    ((${#failures[@]})) && printf 'Failed: %s\n' "${failures[*]}"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    ((passed + failed > 0 && failed == 0)) && exit 0
+    exit 1
+}
