@@ -23,7 +23,7 @@ int get_refresh_token(struct call *c, osmo_error_t *err);
 /* profile_routes.c */
 int get_profile(struct call *c, osmo_error_t *err);
 int post_profile(struct call *c, osmo_error_t *err);
-/* pool_routes.c, quota_routes.c, resource_routes.c, config_routes.c */
+/* pool_routes.c, resource_routes.c, config_routes.c */
 int get_pools(struct call *c, osmo_error_t *err);
 int get_pool_quota(struct call *c, osmo_error_t *err);
 int get_resources(struct call *c, osmo_error_t *err);

@@ -81,8 +81,6 @@ int agent_resource(struct agent_session *s, const json_t *body, struct ticket *t
 int agent_resource_usage(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
 int agent_delete_resource(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
 int agent_node_hash(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
-int agent_pod_conditions(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
-int agent_pod_event(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
 void agent_logging(struct agent_session *s, const json_t *body);
 /* Text of a required member; OSMO_EINVAL names it. */
 const char *body_text(const json_t *body, const char *key, osmo_error_t *err);

@@ -17,6 +17,7 @@ struct follow {
     uint64_t request_id;
     char *workflow_id, *workflow_uuid;
     bool watching, ended;
+    bool archived;                       /* when the stream was opened: nothing will be appended any more */
     buf_t pending;                       /* produced and not yet taken; `taken` bytes of it are gone */
     size_t taken;
     int (*produce)(struct follow *f, osmo_error_t *err); /* appends to pending; sets ended at the end */
@@ -89,6 +90,8 @@ static int produce_logs(struct follow *f, osmo_error_t *err) {
         f->ended = true;
         rc = 0;
     }
+    if (rc >= 0 && !out->len && f->archived)
+        f->ended = true; /* a workflow that was refused has no log at all */
     if (rc < 0 || !out->len)
         return rc < 0 ? rc : 0;
     return f->re ? append_matching(f) : 1;
@@ -102,7 +105,7 @@ static int log_has_ended(struct follow *f, osmo_error_t *err) {
         buf_reset(&f->raw);
         rc = log_reader_read(f->reader, &f->raw, READ_CHUNK, err);
     } while (rc > 0);
-    return rc == OSMO_EGONE ? 1 : rc;
+    return rc == OSMO_EGONE || (!rc && f->archived) ? 1 : rc;
 }
 
 static int produce_events(struct follow *f, osmo_error_t *err) {
@@ -179,6 +182,7 @@ static int follow_new(engine_t *e, const char *workflow_id, uint64_t request_id,
     if (rc >= 0) {
         f->workflow_id = STEAL(w.id);
         f->workflow_uuid = str_dup(w.uuid);
+        f->archived = w.archived;
         rc = f->workflow_id && f->workflow_uuid ? watch_add(e, f->workflow_id, request_id) : OSMO_ENOMEM;
         f->watching = rc >= 0;
         if (rc < 0)

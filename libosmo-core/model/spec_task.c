@@ -169,8 +169,8 @@ static void read_file(struct reader *r, const yaml_node_t *n, const struct read_
         return;
     const char *first = f->path + strspn(f->path, "/");
     size_t len = strcspn(first, "/");
-    if (len == 0)
-        read_report(r, &member, n, "names no file");
+    if (len == 0 || str_ends(f->path, "/"))
+        read_report(r, &member, n, "'%.80s' names no file", f->path);
     else if (len == 4 && strncmp(first, "osmo", 4) == 0)
         read_report(r, &member, n, "'%.80s' is reserved: only /osmo/data/output/... may be written under /osmo", f->path);
 }

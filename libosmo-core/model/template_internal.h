@@ -195,7 +195,7 @@ const char *tpl_type_name(const tpl_value_t *v); /* as Python names the type */
 int tpl_undefined_error(struct tpl_rt *rt, const tpl_value_t *v);
 int tpl_check_key(struct tpl_rt *rt, const tpl_value_t *v); /* hashable and defined */
 int tpl_truth(struct tpl_rt *rt, const tpl_value_t *v, bool *out);
-bool tpl_equal(const tpl_value_t *a, const tpl_value_t *b);
+bool tpl_equal(struct tpl_rt *rt, const tpl_value_t *a, const tpl_value_t *b);
 int tpl_compare(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_value_t *b, bool *out);
 int tpl_contains(struct tpl_rt *rt, const tpl_value_t *needle, const tpl_value_t *hay, bool *out);
 int tpl_length(struct tpl_rt *rt, const tpl_value_t *v, int64_t *out);

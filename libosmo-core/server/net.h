@@ -42,7 +42,7 @@ struct exchange {
     /* ---- guarded by the server's lock ---- */
     struct exchange *bucket_next, *ready_next;
     bool busy, ready, gone;        /* a worker has it or will; on the ready list; its client left */
-    bool is_stream, wake, eof, failed;
+    bool answered, is_stream, wake, eof, failed;
     buf_t pending;                 /* read from the stream, not yet taken by the network thread */
 };
 
@@ -101,7 +101,7 @@ struct osmo_server {
     pthread_cond_t work;
     struct job *job_head, *job_tail;
     size_t queued_requests;
-    bool stopping_workers, signalled, stop;
+    bool stopping_workers, signalled, stop, net_gone; /* net_gone: the context is being destroyed, wake it no more */
     int64_t stop_deadline_ms;
     uint64_t next_id;
     struct exchange *exchanges[NET_BUCKETS], *ready_head, *ready_tail;
@@ -134,10 +134,10 @@ int http_body(struct osmo_server *s, struct conn *c, const void *data, size_t le
 int http_body_done(struct osmo_server *s, struct conn *c);
 int http_writable(struct osmo_server *s, struct conn *c);
 void http_left(struct osmo_server *s, struct conn *c);   /* the connection is gone */
-void http_ready(struct osmo_server *s);                   /* answers and stream pieces from workers */
+void http_ready(struct osmo_server *s);                 /* answers and stream pieces from workers */
 void http_stream_wake(struct osmo_server *s, uint64_t request);
 int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r); /* write a whole answer that closes */
-void exchange_free(struct osmo_server *s, struct exchange *ex);
+void exchange_free(struct exchange *ex);
 
 /* net_ws.c */
 int ws_upgrade(struct osmo_server *s, struct conn *c);

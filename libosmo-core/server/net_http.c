@@ -11,8 +11,7 @@
 #define LINGER_MS 3000
 #define STALL_MS 60000
 
-void exchange_free(struct osmo_server *s, struct exchange *ex) {
-    (void)s;
+void exchange_free(struct exchange *ex) {
     if (!ex)
         return;
     osmo_response_clear(&ex->response);
@@ -32,7 +31,10 @@ void exchange_free(struct osmo_server *s, struct exchange *ex) {
 }
 
 /* Worker: the client is gone, let go of stream and descriptor here and not in the network thread. */
-static void run_release(struct osmo_server *s, struct job *job) { exchange_free(s, (struct exchange *)job); }
+static void run_release(struct osmo_server *s, struct job *job) {
+    (void)s;
+    exchange_free((struct exchange *)job);
+}
 
 static void release(struct osmo_server *s, struct exchange *ex) { /* lock held */
     ex->busy = true;
@@ -76,7 +78,7 @@ static bool abandoned(struct osmo_server *s, struct exchange *ex) {
     bool mine = !ex->ready; /* otherwise the network thread meets it on the ready list and releases it */
     pthread_mutex_unlock(&s->lock);
     if (mine)
-        exchange_free(s, ex);
+        exchange_free(ex);
     return true;
 }
 
@@ -128,6 +130,7 @@ static void run_request(struct osmo_server *s, struct job *job) {
     pthread_mutex_lock(&s->lock);
     if (abandoned(s, ex))
         return;
+    ex->answered = true;
     ex->is_stream = ex->response.stream != NULL;
     bool stream = ex->is_stream;
     ex->busy = stream;
@@ -205,6 +208,29 @@ int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r)
     return -1;
 }
 
+/* Take the exchange off its connection; whoever holds it frees it. */
+static void detach(struct osmo_server *s, struct conn *c) {
+    struct exchange *ex = c->ex;
+    c->ex = NULL;
+    ex->conn = NULL;
+    if (ex->body.max)
+        s->body_bytes -= ex->body_len;
+    bool mine = !c->dispatched;
+    if (c->dispatched) {
+        pthread_mutex_lock(&s->lock);
+        table_remove(s, ex);
+        ex->gone = true;
+        if (!ex->busy && !ex->ready) {
+            mine = !ex->is_stream && ex->response.body_fd < 0;
+            if (!mine)
+                release(s, ex);
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (mine)
+        exchange_free(ex);
+}
+
 /* Refuse before the service sees the request. The connection ends: what follows in it is a body nobody wants. */
 static int refuse(struct osmo_server *s, struct conn *c, int status, const char *detail) {
     static char *retry[] = { (char *)(uintptr_t)"Retry-After", (char *)(uintptr_t)"1", NULL };
@@ -213,11 +239,11 @@ static int refuse(struct osmo_server *s, struct conn *c, int status, const char 
     osmo_response_t r = { .size = sizeof r, .status = status, .content_type = type, .body = body, .body_len = (size_t)n,
                           .body_fd = -1, .headers = status == 503 ? retry : NULL };
     http_refuse(s, c, &r);
-    exchange_free(s, c->ex);
-    c->ex = NULL;
+    if (c->ex)
+        detach(s, c);
     /* A body that is on its way is read and dropped for a moment, so that the client gets to see the answer. */
     if (status == 413)
-        return lws_http_transaction_completed(c->wsi);
+        return lws_http_transaction_completed(c->wsi) ? -1 : 0;
     return -1;
 }
 
@@ -328,25 +354,6 @@ int http_body_done(struct osmo_server *s, struct conn *c) {
     if (queue_full(s))
         return refuse(s, c, 503, "Too many requests are waiting");
     return dispatch(s, c);
-}
-
-/* Take the exchange off its connection; whoever holds it frees it. */
-static void detach(struct osmo_server *s, struct conn *c) {
-    struct exchange *ex = c->ex;
-    c->ex = NULL;
-    if (ex->body.max && !ex->body_file)
-        s->body_bytes -= ex->body_len;
-    ex->conn = NULL;
-    if (!c->dispatched) {
-        exchange_free(s, ex);
-        return;
-    }
-    pthread_mutex_lock(&s->lock);
-    table_remove(s, ex);
-    ex->gone = true;
-    if (!ex->busy && !ex->ready)
-        release(s, ex);
-    pthread_mutex_unlock(&s->lock);
 }
 
 void http_left(struct osmo_server *s, struct conn *c) {
@@ -467,10 +474,10 @@ static int write_stream(struct osmo_server *s, struct conn *c) {
 }
 
 int http_writable(struct osmo_server *s, struct conn *c) {
-    if (!c->ex || !c->dispatched || !c->ex->response.status)
+    if (!c->ex || !c->dispatched)
         return 0;
     pthread_mutex_lock(&s->lock);
-    bool answered = c->ex->is_stream || !c->ex->busy;
+    bool answered = c->ex->answered;
     pthread_mutex_unlock(&s->lock);
     if (!answered)
         return 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "base/http.h"
 #include "server/net.h"
@@ -112,7 +113,7 @@ int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct 
         rc = read_query(wsi, ex, value);
     free(value);
     if (rc < 0) {
-        exchange_free(s, ex);
+        exchange_free(ex);
         return rc;
     }
     pthread_mutex_lock(&s->lock);

@@ -1,0 +1,168 @@
+/* The way of a change from the driver's thread into the loop: a bounded queue whose writer waits when the loop cannot keep up
+ * (a service that is away for long fills the outboxes, these fill the queue, and the driver stops reading). */
+#include <stdlib.h>
+#include <string.h>
+#include "base/clock.h"
+#include "operator/internal.h"
+
+#define CHANGES_MAX 65536u
+#define CHANGES_BYTES_MAX (256u << 20)
+#define BATCH 256
+#define USAGE_DELAY_MS 250
+enum { WHAT_POD, WHAT_NODE, WHAT_EVENT };
+
+int changes_open(struct osmo_operator *op) {
+    struct changes *q = &op->changes;
+    q->last = &q->first;
+    if (pthread_mutex_init(&q->lock, NULL) != 0)
+        return OSMO_ENOMEM;
+    return pthread_cond_init(&q->room, NULL) == 0 ? OSMO_OK : OSMO_ENOMEM;
+}
+
+static void push(struct osmo_operator *op, int what, osmo_change_t change, const char *json, size_t len) {
+    struct changes *q = &op->changes;
+    struct change *c = malloc(sizeof *c + len + 1);
+    if (!c) {
+        log_error(&op->log, "out of memory: a change of the cluster is lost");
+        return;
+    }
+    *c = (struct change){ .what = what, .change = change, .len = len };
+    memcpy(c->text, json, len);
+    c->text[len] = '\0';
+    pthread_mutex_lock(&q->lock);
+    while (!q->closed && (q->count >= CHANGES_MAX || (q->count && q->bytes + len > CHANGES_BYTES_MAX)))
+        pthread_cond_wait(&q->room, &q->lock);
+    bool first = !q->count;
+    if (q->closed) {
+        free(c);
+        first = false;
+    } else {
+        *q->last = c;
+        q->last = &c->next;
+        q->count++;
+        q->bytes += len;
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (first)
+        ws_loop_wake(op->loop, changes_process, op);
+}
+
+static void on_pod(void *ctx, osmo_change_t change, const char *json, size_t len) { push(ctx, WHAT_POD, change, json, len); }
+static void on_node(void *ctx, osmo_change_t change, const char *json, size_t len) { push(ctx, WHAT_NODE, change, json, len); }
+static void on_event(void *ctx, const char *json, size_t len) { push(ctx, WHAT_EVENT, OSMO_CHANGE_ADDED, json, len); }
+
+static void on_log(void *ctx, int level, const char *text) {
+    struct osmo_operator *op = ctx;
+    log_write(&op->log, level, "%s", text);
+}
+
+osmo_cluster_sink_t changes_sink(struct osmo_operator *op) {
+    return (osmo_cluster_sink_t){ .size = sizeof(osmo_cluster_sink_t), .ctx = op, .pod = on_pod, .node = on_node,
+                                  .event = on_event, .log = on_log };
+}
+
+static struct change *pop(struct changes *q) {
+    pthread_mutex_lock(&q->lock);
+    struct change *c = q->first;
+    if (c) {
+        q->first = c->next;
+        if (!q->first)
+            q->last = &q->first;
+        q->count--;
+        q->bytes -= c->len;
+        pthread_cond_broadcast(&q->room);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return c;
+}
+
+static void recheck(void *ctx) {
+    struct osmo_operator *op = ctx;
+    int64_t now = clock_now_us();
+    op->recheck_timer = 0;
+    int64_t next = pods_recheck(op->pods, now);
+    if (next)
+        op->recheck_timer = ws_loop_after(op->loop, (next - now) / 1000 + 1, recheck, op);
+}
+
+static void apply_pod(struct osmo_operator *op, osmo_change_t change, const json_t *pod) {
+    int64_t now = clock_now_us();
+    if (change == OSMO_CHANGE_DELETED) {
+        nodes_remove_pod(op->nodes, pod);
+        pods_remove(op->pods, pod, now);
+        worker_pods_deleted(op);
+    } else {
+        nodes_apply_pod(op->nodes, pod);
+        pods_apply(op->pods, pod, now);
+        if (!op->recheck_timer)
+            recheck(op);
+    }
+}
+
+static void apply(struct osmo_operator *op, const struct change *c) {
+    json_t *v = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (json_parse(c->text, c->len, &v, &err) < 0) {
+        log_warning(&op->log, "a change of the cluster cannot be read: %s", err.text);
+        return;
+    }
+    if (c->what == WHAT_POD) {
+        apply_pod(op, c->change, v);
+    } else if (c->what == WHAT_NODE) {
+        if (c->change == OSMO_CHANGE_DELETED)
+            nodes_remove(op->nodes, v);
+        else
+            nodes_apply(op->nodes, v);
+    } else {
+        json_t *body = events_apply(op->events, v, clock_now_us());
+        if (body)
+            session_queue(op, STREAM_EVENT, MSG_POD_EVENT, NULL, body);
+    }
+    json_free(v);
+}
+
+static void flush_usage(void *ctx) {
+    struct osmo_operator *op = ctx;
+    op->usage_timer = 0;
+    nodes_flush_usage(op->nodes);
+}
+
+void changes_process(void *ctx) {
+    struct osmo_operator *op = ctx;
+    for (int i = 0; i < BATCH; i++) {
+        if (!session_has_room(op, STREAM_POD) || !session_has_room(op, STREAM_NODE))
+            return; /* an acknowledgement brings us back */
+        struct change *c = pop(&op->changes);
+        if (!c)
+            break;
+        apply(op, c);
+        free(c);
+        if (i == BATCH - 1)
+            ws_loop_wake(op->loop, changes_process, op); /* the sockets first, then more */
+    }
+    if (nodes_is_dirty(op->nodes) && !op->usage_timer && op->loop_runs)
+        op->usage_timer = ws_loop_after(op->loop, USAGE_DELAY_MS, flush_usage, op);
+}
+
+void changes_apply_node(struct osmo_operator *op, const char *json, size_t len) {
+    json_t *v = NULL;
+    if (json_parse(json, len, &v, NULL) == 0)
+        nodes_apply(op->nodes, v);
+    json_free(v);
+}
+
+void changes_close(struct osmo_operator *op) {
+    pthread_mutex_lock(&op->changes.lock);
+    op->changes.closed = true;
+    pthread_cond_broadcast(&op->changes.room);
+    pthread_mutex_unlock(&op->changes.lock);
+}
+
+void changes_free(struct osmo_operator *op) {
+    for (struct change *c = op->changes.first, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+    pthread_cond_destroy(&op->changes.room);
+    pthread_mutex_destroy(&op->changes.lock);
+}

@@ -1,0 +1,123 @@
+/* The inside of a running operator, shared by operator.c, session.c, login.c, worker.c and changes.c and nobody else.
+ *
+ * Threads: the loop thread (the caller of osmo_operator_run) owns sessions, outboxes, nodes, pods and events without locks.
+ * The driver's thread only appends to `changes`, the login thread only to `login`, executors only touch `worker`; each of these
+ * has its own lock and wakes the loop. */
+#ifndef OPERATOR_INTERNAL_H
+#define OPERATOR_INTERNAL_H
+#include <pthread.h>
+#include "base/http.h"
+#include "base/log.h"
+#include "base/ws_client.h"
+#include "operator/events.h"
+#include "operator/jobs.h"
+#include "operator/nodes.h"
+#include "operator/outbox.h"
+#include "operator/pods.h"
+#include "osmo/backend/operator.h"
+
+#define UNACKED_MAX 100u       /* what the OSMO protocol expects of a listener */
+#define OUTBOX_MAX 65536u
+#define EXECUTORS 4
+
+enum stream { STREAM_CONTROL, STREAM_POD, STREAM_NODE, STREAM_EVENT, STREAM_HEARTBEAT, STREAM_WORKER, STREAM_COUNT };
+enum session_state { SESSION_WAITING, SESSION_LOGIN, SESSION_CONNECTING, SESSION_OPEN };
+
+struct session {
+    struct osmo_operator *op;
+    enum stream kind;
+    enum session_state state;
+    uint64_t conn, timer;
+    int64_t backoff_ms, opened_us;
+    bool jobs;                 /* extension accepted on this connection */
+    bool heard;                /* the service said something on this connection */
+    outbox_t *out;             /* NULL for control and worker */
+};
+
+/* Driver → loop. */
+struct change { struct change *next; int what; osmo_change_t change; size_t len; char text[]; };
+struct changes {
+    pthread_mutex_t lock;
+    pthread_cond_t room;
+    struct change *first, **last;
+    size_t count, bytes;
+    bool closed;
+};
+
+struct login {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    pthread_t thread;
+    bool started, wanted, busy, done, stop;
+    int code;
+    char *jwt;
+    osmo_error_t err;
+};
+
+struct worker {
+    pthread_mutex_t lock;
+    pthread_cond_t work;       /* jobs came, a key became free, stop */
+    pthread_cond_t change;     /* pods were deleted, the socket has room, stop */
+    pthread_t threads[EXECUTORS];
+    int nthreads, running;
+    struct queued_job *first, **last;
+    size_t queued;
+    const char *busy[EXECUTORS];   /* keys being worked on */
+    uint64_t conn;             /* connection jobs may be answered on; 0 = none */
+    bool parallel, stop;
+    uint64_t pods_generation;
+    struct cleaning *cleanings;
+    size_t ncleanings;
+};
+
+struct osmo_operator {
+    char *url, *backend, *namespace_, *token_file, *user;
+    int lock_fd;
+    logger_t log;
+    const osmo_cluster_driver_t *driver;
+    void *impl;
+    ws_loop_t *loop;
+    bool loop_runs, stopping;
+    nodes_t *nodes;
+    pods_t *pods;
+    events_t *events;
+    struct session sessions[STREAM_COUNT];
+    struct changes changes;
+    struct login login;
+    struct worker worker;
+    uint64_t usage_timer, heartbeat_timer, recheck_timer;
+    bool pods_first;           /* node messages wait until the pods of the start were told */
+};
+
+/* session.c */
+int session_open_all(struct osmo_operator *op);
+void session_free_all(struct osmo_operator *op);
+int session_queue(struct osmo_operator *op, enum stream kind, enum message_type type, const char *key, json_t *body);
+void session_login_done(void *op);
+bool session_has_room(const struct osmo_operator *op, enum stream kind);
+
+/* login.c */
+int login_open(struct osmo_operator *op, osmo_error_t *err);
+void login_start(struct osmo_operator *op);
+/* Result of the login that ended: OSMO_EBUSY while it runs. *jwt is malloc'ed. */
+int login_take(struct osmo_operator *op, char **jwt, osmo_error_t *err);
+void login_close(struct osmo_operator *op);
+
+/* worker.c */
+int worker_open(struct osmo_operator *op, osmo_error_t *err);
+void worker_connected(struct osmo_operator *op, uint64_t conn, bool parallel);
+void worker_disconnected(struct osmo_operator *op);
+void worker_message(struct osmo_operator *op, const char *data, size_t len, bool binary);
+void worker_writable(struct osmo_operator *op);
+void worker_pods_deleted(struct osmo_operator *op);
+bool worker_is_cleaning(struct osmo_operator *op, const json_t *labels);
+void worker_close(struct osmo_operator *op);
+
+/* changes.c */
+int changes_open(struct osmo_operator *op);
+osmo_cluster_sink_t changes_sink(struct osmo_operator *op);
+void changes_process(void *op);
+void changes_apply_node(struct osmo_operator *op, const char *json, size_t len);
+void changes_close(struct osmo_operator *op);  /* wakes a blocked driver; later reports are dropped */
+void changes_free(struct osmo_operator *op);
+#endif

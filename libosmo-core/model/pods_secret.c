@@ -1,0 +1,193 @@
+/* Secrets of a group: one per mounted file, named by a digest so that equal files are one object and names are stable
+ * over retries; then the fixed ones. Called by pods.c. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/crypto.h"
+#include "model/pods_internal.h"
+
+#define SECRET_TEXT_MAX (64u << 20)
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static json_t *opaque(struct pod_build *b, const char *name)
+{
+    json_t *secret = pods_manifest(b, "v1", "Secret", name);
+    pods_put_text(b, secret, "type", "Opaque");
+    pods_put(b, secret, "data", pods_object(b));
+    pods_put(b, secret, "stringData", pods_object(b));
+    return secret;
+}
+
+/* The secret of one file, created unless this group has it already. `stable` names it instead of the contents.
+ * Returns its name. */
+static char *file_secret(struct pod_build *b, const char *base64, const char *path, const char *stable)
+{
+    char hex[65];
+    _cleanup_free_ char *what = stable ? str_printf("custom-%s", stable) : str_printf("content-%s%s", base64, base_name(path));
+    char *name = NULL;
+
+    if (what) {
+        crypto_sha256_hex(what, strlen(what), hex);
+        name = str_printf("osmo-%.16s-%.32s", b->c->group_uuid, hex);
+    }
+    if (!name || !b->secrets) {
+        b->oom = true;
+        free(name);
+        return NULL;
+    }
+    if (map_has(b->secrets, name))
+        return name;
+    b->oom |= map_set(b->secrets, name, NULL) < 0;
+    json_t *secret = opaque(b, name);
+    pods_put_text(b, json_get(secret, "data"), base_name(path), base64);
+    pods_add(b, b->objects, secret);
+    return name;
+}
+
+static char *text_secret(struct pod_build *b, const char *text, size_t len, const char *path, const char *stable)
+{
+    _cleanup_buf_ buf_t base64 = BUF_INIT(SECRET_TEXT_MAX * 2);
+    if (crypto_base64(text, len, &base64) < 0) {
+        b->oom = true;
+        return NULL;
+    }
+    return file_secret(b, buf_cstr(&base64), path, stable);
+}
+
+static char *yaml_secret(struct pod_build *b, const json_t *v, const char *path, const char *stable)
+{
+    _cleanup_buf_ buf_t text = BUF_INIT(SECRET_TEXT_MAX);
+    if (yaml_emit(v, &text) < 0) {
+        b->oom = true;
+        return NULL;
+    }
+    char *name = text_secret(b, buf_cstr(&text), text.len, path, stable);
+    crypto_wipe(text.data, text.len);
+    return name;
+}
+
+static void put_query(buf_t *out, const char *key, const char *value)
+{
+    buf_printf(out, "%s=", key);
+    for (const char *p = value; *p; p++) {
+        if (isalnum((unsigned char)*p) || strchr("-_.~", *p))
+            buf_putc(out, *p);
+        else
+            buf_printf(out, "%%%02X", (unsigned char)*p);
+    }
+}
+
+static char *refresh_url(struct pod_build *b, const struct pod_task *t)
+{
+    buf_t url = BUF_INIT(16384);
+    char retry[24];
+
+    snprintf(retry, sizeof(retry), "%lld", (long long)t->ids->retry_id);
+    buf_printf(&url, "%s/api/auth/jwt/refresh_token?", b->c->service_base_url);
+    put_query(&url, "workflow_id", b->c->workflow_id);
+    put_query(&url, "&group_name", b->group->name);
+    put_query(&url, "&task_name", t->spec.name);
+    put_query(&url, "&retry_id", retry);
+    char *text = buf_steal(&url, NULL);
+    buf_free(&url);
+    b->oom |= !text;
+    return text;
+}
+
+/* What the client inside the pod logs in with. */
+static json_t *login(struct pod_build *b, const struct pod_task *t)
+{
+    json_t *root = pods_object(b), *inner = pods_object(b);
+    _cleanup_free_ char *url = NULL;
+
+    if (b->c->dev_login) {
+        pods_put_text(b, inner, "username", b->c->user);
+        pods_put(b, root, "dev_login", inner);
+        pods_put_text(b, root, "url", b->c->service_base_url);
+        return root;
+    }
+    url = refresh_url(b, t);
+    pods_put_text(b, inner, "id_token", t->ids->login_jwt ? t->ids->login_jwt : "");
+    pods_put_text(b, inner, "refresh_url", url ? url : "");
+    pods_put_text(b, inner, "refresh_token", t->ids->refresh_token ? t->ids->refresh_token : "");
+    pods_put(b, root, "token_login", inner);
+    pods_put_text(b, root, "url", b->c->service_base_url);
+    pods_put(b, root, "osmo_token", json_bool_new(true));
+    pods_put_text(b, root, "username", b->c->user);
+    return root;
+}
+
+static json_t *metadata(struct pod_build *b, const struct pod_task *t)
+{
+    json_t *root = pods_object(b), *inner = pods_object(b), *inputs = pods_array(b);
+    for (size_t i = 0; i < t->spec.ninputs; i++)
+        if (t->spec.inputs[i].url)
+            pods_add_text(b, inputs, t->spec.inputs[i].url);
+    pods_put(b, inner, "input_data", inputs);
+    pods_put_text(b, inner, "wfid", b->c->workflow_id);
+    pods_put_text(b, inner, "created_by", b->c->user);
+    pods_put(b, root, "default", inner);
+    return root;
+}
+
+/* No storage credentials are needed for the service's own storage. */
+static json_t *data_config(struct pod_build *b)
+{
+    json_t *root = pods_object(b), *auth = pods_object(b);
+    pods_put(b, auth, "data", pods_object(b));
+    pods_put(b, root, "auth", auth);
+    return root;
+}
+
+int pods_task_secrets(struct pod_build *b, struct pod_task *t)
+{
+    _cleanup_json_ json_t *config = data_config(b);
+    _cleanup_json_ json_t *meta = metadata(b, t);
+    _cleanup_json_ json_t *log_in = login(b, t);
+    _cleanup_free_ char *login_key = str_printf("%s-login", t->ids->uuid);
+    _cleanup_free_ char *token_key = str_printf("%s-refresh-token", t->ids->uuid);
+    const char *token = t->ids->refresh_token ? t->ids->refresh_token : "";
+
+    for (size_t i = 0; i < t->spec.nfiles && !b->oom; i++) {
+        const struct spec_file *f = &t->spec.files[i];
+        _cleanup_free_ char *name = f->base64 ? file_secret(b, f->contents, f->path, NULL) :
+                                    text_secret(b, f->contents, strlen(f->contents), f->path, NULL);
+        b->oom |= !name || strlist_add(&t->user_files, name) < 0;
+    }
+    if (b->oom || !login_key || !token_key)
+        return OSMO_ENOMEM;
+    t->files[FILE_SERVICE_CONFIG] = yaml_secret(b, config, "service_config.yaml", NULL);
+    t->files[FILE_METADATA] = yaml_secret(b, meta, "default_metadata.yaml", NULL);
+    t->files[FILE_REFRESH_TOKEN] = text_secret(b, token, strlen(token), ".refresh_token", token_key);
+    t->files[FILE_LOGIN] = yaml_secret(b, log_in, "login.yaml", login_key);
+    t->files[FILE_USER_CONFIG] = yaml_secret(b, config, "user_config.yaml", NULL);
+    return b->oom ? OSMO_ENOMEM : 0;
+}
+
+void pods_group_secrets(struct pod_build *b)
+{
+    _cleanup_free_ char *dir_name = str_printf("%s-file-dir", b->c->group_uuid);
+    _cleanup_free_ char *pull_name = str_printf("%s-user", b->c->group_uuid);
+    _cleanup_buf_ buf_t base64 = BUF_INIT(256);
+    static const char no_auths[] = "{\"auths\": {}}";
+
+    if (!dir_name || !pull_name || crypto_base64(no_auths, sizeof(no_auths) - 1, &base64) < 0) {
+        b->oom = true;
+        return;
+    }
+    json_t *dir = opaque(b, dir_name);
+    pods_put_text(b, json_get(dir, "stringData"), "fileDir", "/osmo/login/config");
+    pods_add(b, b->objects, dir);
+
+    json_t *pull = pods_manifest(b, "v1", "Secret", pull_name), *data = pods_object(b);
+    pods_put_text(b, data, ".dockerconfigjson", buf_cstr(&base64));
+    pods_put_text(b, pull, "type", "kubernetes.io/dockerconfigjson");
+    pods_put(b, pull, "data", data);
+    pods_add(b, b->objects, pull);
+}

@@ -1,0 +1,296 @@
+/* The network thread: listener, loop, callbacks of libwebsockets and the one-second sweep. Called by server.c. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "server/net.h"
+
+#define SWEEP_MS 1000
+#define MAX_FDS 65536
+#define ACCEPTS_PER_TURN 64
+#define HEADER_BYTES 32768
+
+int64_t net_now_ms(void) { return clock_mono_us() / 1000; }
+
+void net_signal(struct osmo_server *s) {
+    if (!s->signalled && !s->net_gone && s->context) {
+        s->signalled = true;
+        lws_cancel_service(s->context);
+    }
+}
+
+static struct conn *conn_of(struct osmo_server *s, struct lws *wsi) {
+    struct conn *c = lws_get_opaque_user_data(wsi);
+    if (c || !(c = calloc(1, sizeof *c)))
+        return c;
+    c->wsi = wsi;
+    c->next = s->conns;
+    if (c->next)
+        c->next->prev = c;
+    s->conns = c;
+    lws_set_opaque_user_data(wsi, c);
+    return c;
+}
+
+static void left(struct osmo_server *s, struct conn *c) {
+    http_left(s, c);
+    ws_left(s, c);
+}
+
+static void conn_destroy(struct osmo_server *s, struct lws *wsi) {
+    struct conn *c = lws_get_opaque_user_data(wsi);
+    if (!c)
+        return;
+    left(s, c);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->conns = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    lws_set_opaque_user_data(wsi, NULL);
+    free(c);
+}
+
+static void adopt(struct osmo_server *s, int fd) {
+    const int on = 1, idle = 60, interval = 15, count = 4;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    lws_adopt_socket_vhost(lws_get_vhost_by_name(s->context, "default"), fd); /* closes it when that fails */
+}
+
+/* We accept ourselves: the port is ours from bind on, its errors have our words, and stopping to accept is one close. */
+static void accept_some(struct osmo_server *s, struct lws *listener) {
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            adopt(s, fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_error(&s->log, "cannot accept connections for a moment: %m");
+            s->accept_paused = true; /* the sweep goes on */
+            lws_rx_flow_control(listener, 0);
+        }
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+static int on_listener(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
+    (void)user, (void)in, (void)len;
+    struct osmo_server *s = lws_context_user(lws_get_context(wsi));
+    if (reason == LWS_CALLBACK_RAW_RX_FILE)
+        accept_some(s, wsi);
+    else if (reason == LWS_CALLBACK_RAW_CLOSE_FILE)
+        s->listener = NULL;
+    return 0;
+}
+
+static void stop_accepting(struct osmo_server *s) {
+    if (s->listener)
+        lws_set_timeout(s->listener, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC); /* closes listen_fd */
+    s->listener = NULL;
+    s->listen_fd = -1;
+}
+
+static bool conn_busy(struct osmo_server *s, struct conn *c) {
+    pthread_mutex_lock(&s->lock);
+    bool busy = c->session || (c->ex && !c->ex->is_stream);
+    pthread_mutex_unlock(&s->lock);
+    return busy;
+}
+
+/* While stopping: idle connections and streams end, requests may finish, websockets say goodbye. True when nothing is left. */
+static bool drain(struct osmo_server *s) {
+    bool any = false, late = net_now_ms() >= s->drain_deadline_ms;
+    for (struct conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->established && c->session && !late)
+            ws_close_to(s, c->session->id, 1001, "the service is stopping");
+        if (late || (!c->kill_ms && !conn_busy(s, c)))
+            lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+        else
+            any = true;
+    }
+    return !any;
+}
+
+static void begin_drain(struct osmo_server *s, int64_t deadline_ms) {
+    s->draining = true;
+    s->drain_deadline_ms = deadline_ms;
+    stop_accepting(s);
+}
+
+static void on_wake(struct osmo_server *s) {
+    pthread_mutex_lock(&s->lock);
+    s->signalled = false;
+    bool stop = s->stop;
+    int64_t deadline = s->stop_deadline_ms;
+    pthread_mutex_unlock(&s->lock);
+    http_ready(s);
+    ws_kicked(s);
+    if (stop && !s->draining) {
+        begin_drain(s, deadline);
+        lwsloop_alarm(&s->loop, 0);
+    }
+}
+
+/* A client that hangs up while its request is being answered: reading is off then, so look for the end of its stream. */
+static bool hung_up(struct conn *c) {
+    char byte;
+    return c->ex && c->dispatched && recv(lws_get_socket_fd(c->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void on_alarm(void *server) {
+    struct osmo_server *s = server;
+    int64_t now = net_now_ms();
+    if (s->accept_paused && s->listener) {
+        s->accept_paused = false;
+        lws_rx_flow_control(s->listener, 1);
+    }
+    for (struct conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        ws_sweep(s, c, now);
+        if ((c->kill_ms && c->kill_ms <= now) || hung_up(c))
+            lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+    }
+    if (s->draining && drain(s)) {
+        lwsloop_break(&s->loop);
+        return;
+    }
+    if (s->conns) /* lets the library look at its own timers, which a libev loop re-arms only after socket events */
+        lws_cancel_service(s->context);
+    lwsloop_alarm(&s->loop, s->draining ? 20 : SWEEP_MS);
+}
+
+static int on_http(struct osmo_server *s, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len) {
+    struct conn *c = conn_of(s, wsi);
+    if (!c)
+        return -1;
+    switch (reason) {
+    case LWS_CALLBACK_HTTP:
+        return http_begin(s, c);
+    case LWS_CALLBACK_HTTP_BODY:
+        return http_body(s, c, in, len);
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        return http_body_done(s, c);
+    case LWS_CALLBACK_HTTP_WRITEABLE:
+        return http_writable(s, c);
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: /* h2c is not spoken here */
+        return in && strcasecmp(in, "websocket") == 0 ? ws_upgrade(s, c) : -1;
+    case LWS_CALLBACK_ADD_HEADERS:
+        return ws_add_headers(c, in);
+    case LWS_CALLBACK_ESTABLISHED:
+        ws_established(s, c);
+        return 0;
+    case LWS_CALLBACK_RECEIVE:
+        return ws_receive(s, c, in, len);
+    case LWS_CALLBACK_RECEIVE_PONG:
+        c->last_rx_ms = net_now_ms();
+        return 0;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return ws_writable(s, c);
+    default:
+        return 0;
+    }
+}
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
+    (void)user;
+    if (!wsi)
+        return 0;
+    struct osmo_server *s = lws_context_user(lws_get_context(wsi));
+    switch (reason) {
+    case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
+        on_wake(s);
+        return 0;
+    case LWS_CALLBACK_HTTP:
+    case LWS_CALLBACK_HTTP_BODY:
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+    case LWS_CALLBACK_HTTP_WRITEABLE:
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+    case LWS_CALLBACK_ADD_HEADERS:
+    case LWS_CALLBACK_ESTABLISHED:
+    case LWS_CALLBACK_RECEIVE:
+    case LWS_CALLBACK_RECEIVE_PONG:
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return on_http(s, wsi, reason, in, len);
+    case LWS_CALLBACK_CLOSED:
+    case LWS_CALLBACK_CLOSED_HTTP: {
+        struct conn *c = lws_get_opaque_user_data(wsi);
+        if (c)
+            left(s, c);
+        return 0;
+    }
+    case LWS_CALLBACK_WSI_DESTROY:
+        conn_destroy(s, wsi);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static const struct lws_protocols protocols[] = {
+    { .name = "osmo", .callback = on_event, .rx_buffer_size = NET_PIECE },
+    { .name = "listener", .callback = on_listener },
+    { .name = NULL },
+};
+
+static const lws_retry_bo_t no_policy = { .secs_since_valid_ping = 0, .secs_since_valid_hangup = 0 };
+
+static unsigned fd_limit(void) {
+    struct rlimit r;
+    return getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < MAX_FDS ? (unsigned)r.rlim_cur : MAX_FDS;
+}
+
+int net_open(struct osmo_server *s, osmo_error_t *err) {
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER, .protocols = protocols, .user = s, .gid = (gid_t)-1, .uid = (uid_t)-1,
+        .vhost_name = "default", .alpn = "http/1.1", .max_http_header_data = HEADER_BYTES, .pt_serv_buf_size = NET_PIECE,
+        .timeout_secs = 10, .keepalive_timeout = 10, .fd_limit_per_thread = fd_limit(), .retry_and_idle_policy = &no_policy,
+    };
+    s->loop.on_alarm = on_alarm;
+    s->loop.alarm_ctx = s;
+    s->scratch = malloc(LWS_PRE + (16u << 10) + NET_PIECE + 64);
+    s->context = s->scratch ? lwsloop_context(&s->loop, &info) : NULL;
+    if (!s->context)
+        return osmo_error_set(err, OSMO_ENOMEM, "cannot start the network loop: too few descriptors or memory");
+    if (!s->loop.ev)
+        log_warning(&s->log, "the libev plugin of libwebsockets is missing: many connections will be slow");
+    return OSMO_OK;
+}
+
+void *net_main(void *server) {
+    struct osmo_server *s = server;
+    lws_sock_file_fd_type fd = { .filefd = s->listen_fd };
+    s->listener = lws_adopt_descriptor_vhost(lws_get_vhost_by_name(s->context, "default"), LWS_ADOPT_RAW_FILE_DESC, fd,
+                                             "listener", NULL);
+    if (!s->listener)
+        log_error(&s->log, "the listening socket cannot be served");
+    lwsloop_alarm(&s->loop, SWEEP_MS);
+    lwsloop_run(&s->loop);
+    net_close(s);
+    return NULL;
+}
+
+void net_close(struct osmo_server *s) {
+    pthread_mutex_lock(&s->lock);
+    s->net_gone = true;
+    pthread_mutex_unlock(&s->lock);
+    if (s->context)
+        lws_context_destroy(s->context);
+    s->context = NULL;
+    lwsloop_free(&s->loop);
+    free(s->scratch);
+    s->scratch = NULL;
+}

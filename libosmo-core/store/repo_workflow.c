@@ -1,0 +1,106 @@
+/* Workflows, their labels and files: rows by id, the number of a new one, updates. Part of repo.h; the list is repo_list.c. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "store/repo.h"
+#include "store/workflow_cols.h"
+
+static const struct col workflow_cols[] = { WORKFLOW_FIXED(WF_COL, WF_COL) WORKFLOW_MUTABLE(WF_COL, WF_COL) };
+#define WF_FIXED_LEN (sizeof((struct col[]){ WORKFLOW_FIXED(WF_COL, WF_COL) }) / sizeof(struct col))
+#define WF_LEN (sizeof(workflow_cols) / sizeof(workflow_cols[0]))
+const struct row_type workflow_type = { "workflows", sizeof(struct workflow_row), workflow_cols, WF_LEN, WF_LEN };
+
+void workflow_row_clear(struct workflow_row *r) { row_clear(&workflow_type, r); }
+void workflow_rows_free(struct workflow_row *r, size_t n) { row_list_free(&workflow_type, r, n); }
+
+/* Two submissions of one name must not both read the same maximum. An embedded database has one writer; a server takes a lock
+ * that lasts until the transaction ends. */
+static int allocate_number(db_t *db, struct workflow_row *r, osmo_error_t *err) {
+    int64_t highest = 0, unused;
+    int rc = 0;
+    if (db_is_pgsql(db))
+        rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(?, 5716))) AS locked",
+                        DB_ARGS(DB_T(r->name)), 0, &unused, err);
+    if (rc == 0)
+        rc = int_select(db, "SELECT MAX(job_id) FROM workflows WHERE name = ?", DB_ARGS(DB_T(r->name)), 0, &highest, err);
+    if (rc < 0)
+        return rc;
+    char *id = str_printf("%s-%lld", r->name, (long long)highest + 1);
+    if (!id)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    free(r->id);
+    r->id = id;
+    r->job_id = highest + 1;
+    return 0;
+}
+
+static int labels_insert(db_t *db, const struct workflow_row *r, osmo_error_t *err) {
+    _cleanup_json_ json_t *labels = NULL;
+    if (!r->labels_json || str_eq(r->labels_json, "{}"))
+        return 0;
+    int rc = json_parse(r->labels_json, strlen(r->labels_json), &labels, err);
+    if (rc < 0)
+        return osmo_error_prefix(err, "labels of workflow %s", r->id);
+    for (json_iter_t it = json_iter(labels); rc == 0 && json_iter_next(&it);) {
+        const char *value = json_str(it.value);
+        if (value)
+            rc = db_exec(db, "INSERT INTO workflow_labels (workflow_uuid, label_key, label_value) VALUES (?, ?, ?)",
+                         DB_ARGS(DB_T(r->uuid), DB_T(it.key), DB_T(value)), NULL, err);
+    }
+    return rc;
+}
+
+int repo_workflow_insert(db_t *db, struct workflow_row *r, osmo_error_t *err) {
+    if (!r->name || !r->name[0] || !r->uuid[0])
+        return osmo_error_set(err, OSMO_EINTERNAL, "a workflow row needs a uuid and a name");
+    if (!r->labels_json && !(r->labels_json = str_dup("{}")))
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = allocate_number(db, r, err);
+    if (rc == 0)
+        rc = rows_insert(db, &workflow_type, r, 1, err);
+    return rc == 0 ? labels_insert(db, r, err) : rc;
+}
+
+#define SELECT_WORKFLOW "SELECT " WORKFLOW_SELECT " FROM workflows t WHERE "
+
+int repo_workflow_get(db_t *db, const char *id_or_uuid, struct workflow_row *out, osmo_error_t *err) {
+    return row_select(db, &workflow_type, SELECT_WORKFLOW "t.uuid = ? OR t.id = ?", DB_ARGS(DB_T(id_or_uuid), DB_T(id_or_uuid)),
+                      out, err, "workflow %s", id_or_uuid);
+}
+
+/* NO KEY: rows that refer to the workflow may be inserted by others meanwhile. */
+int repo_workflow_lock(db_t *db, const char *uuid, struct workflow_row *out, osmo_error_t *err) {
+    const char *sql = db_is_pgsql(db) ? SELECT_WORKFLOW "t.uuid = ? FOR NO KEY UPDATE" : SELECT_WORKFLOW "t.uuid = ?";
+    return row_select(db, &workflow_type, sql, DB_ARGS(DB_T(uuid)), out, err, "workflow %s", uuid);
+}
+
+int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *err) {
+    return row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
+                      workflow_cols + WF_FIXED_LEN, WF_LEN - WF_FIXED_LEN, r, r->uuid, "workflow", err);
+}
+
+int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len, osmo_error_t *err) {
+    return db_exec(db, "INSERT INTO workflow_files (workflow_uuid, path, content) VALUES (?, ?, ?)"
+                       " ON CONFLICT (workflow_uuid, path) DO UPDATE SET content = excluded.content",
+                   DB_ARGS(DB_T(workflow_uuid), DB_T(path), DB_B(content, len)), NULL, err);
+}
+
+int repo_file_get(db_t *db, const char *workflow_uuid, const char *path, char **content, size_t *len, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    *content = NULL;
+    *len = 0;
+    int rc = db_query(db, "SELECT content FROM workflow_files WHERE workflow_uuid = ? AND path = ?",
+                      DB_ARGS(DB_T(workflow_uuid), DB_T(path)), &rows, err);
+    if (rc < 0 || (rc = db_next(rows, err)) < 0)
+        return rc;
+    if (rc == 0)
+        return osmo_error_set(err, OSMO_ENOTFOUND, "file %s of workflow %s does not exist", path, workflow_uuid);
+    const void *data = db_blob(rows, 0, len);
+    *content = malloc(*len + 1);
+    if (!*content)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    memcpy(*content, data, *len);
+    (*content)[*len] = '\0';
+    return 0;
+}

@@ -1,0 +1,224 @@
+/* Table-driven reading and writing of rows; see rows.h. */
+#include "store/rows.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/cleanup.h"
+
+#define CHUNK_ROWS 64
+#define CHUNK_PARAMS 16384 /* well below what either database takes */
+#define SQL_MAX (1u << 20)
+
+static struct db_arg arg_of(const struct col *c, const void *row) {
+    const char *field = (const char *)row + c->offset;
+    switch (c->kind) {
+    case COL_TEXT: return db_text_arg(*(char *const *)(const void *)field);
+    case COL_UUID: return db_text_arg(field);
+    case COL_I64: return DB_I(*(const int64_t *)(const void *)field);
+    case COL_BOOL: return DB_I(*(const bool *)field);
+    case COL_ENUM: return DB_I(*(const unsigned *)(const void *)field);
+    case COL_REAL: return DB_D(*(const double *)(const void *)field);
+    }
+    return (struct db_arg){ .type = DB_NULL };
+}
+
+void row_args(const struct col *cols, size_t n, const void *row, struct db_arg *args) {
+    for (size_t i = 0; i < n; i++)
+        args[i] = arg_of(&cols[i], row);
+}
+
+static int fetch_one(const struct col *c, db_rows_t *rows, int i, char *field) {
+    switch (c->kind) {
+    case COL_TEXT: {
+        char *text = db_is_null(rows, i) ? NULL : str_dup(db_text(rows, i));
+        if (!text && !db_is_null(rows, i))
+            return OSMO_ENOMEM;
+        memcpy(field, &text, sizeof(text));
+        return 0;
+    }
+    case COL_UUID: snprintf(field, 33, "%s", db_text(rows, i)); return 0;
+    case COL_I64: *(int64_t *)(void *)field = db_int(rows, i); return 0;
+    case COL_BOOL: *(bool *)field = db_int(rows, i) != 0; return 0;
+    case COL_ENUM: *(unsigned *)(void *)field = (unsigned)db_int(rows, i); return 0;
+    case COL_REAL: *(double *)(void *)field = db_real(rows, i); return 0;
+    }
+    return 0;
+}
+
+int row_fetch(const struct row_type *t, db_rows_t *rows, void *row, osmo_error_t *err) {
+    memset(row, 0, t->size);
+    for (size_t i = 0; i < t->n; i++) {
+        if (fetch_one(&t->cols[i], rows, (int)i, (char *)row + t->cols[i].offset) < 0) {
+            row_clear(t, row);
+            return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+        }
+    }
+    return 0;
+}
+
+void row_clear(const struct row_type *t, void *row) {
+    for (size_t i = 0; row && i < t->n; i++) {
+        if (t->cols[i].kind == COL_TEXT)
+            free(*(char **)(void *)((char *)row + t->cols[i].offset));
+    }
+    if (row)
+        memset(row, 0, t->size);
+}
+
+void row_list_free(const struct row_type *t, void *rows, size_t n) {
+    for (size_t i = 0; rows && i < n; i++)
+        row_clear(t, (char *)rows + i * t->size);
+    free(rows);
+}
+
+static int make_room(const struct row_type *t, char **list, size_t len, size_t *cap, osmo_error_t *err) {
+    if (len < *cap)
+        return 0;
+    if (len >= ROWS_MAX)
+        return osmo_error_set(err, OSMO_ELIMIT, "more than %d rows in table %s match: ask for fewer", ROWS_MAX, t->table);
+    size_t more = *cap ? *cap * 2 : 8;
+    char *grown = realloc(*list, more * t->size);
+    if (!grown)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    *list = grown;
+    *cap = more;
+    return 0;
+}
+
+int rows_select(db_t *db, const struct row_type *t, const char *sql, const struct db_arg *args, size_t n_args,
+                void **out, size_t *n, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    char *list = NULL;
+    size_t len = 0, cap = 0;
+    *out = NULL;
+    *n = 0;
+    int rc = db_query(db, sql, args, n_args, &rows, err);
+    while (rc >= 0 && (rc = db_next(rows, err)) == 1) {
+        rc = make_room(t, &list, len, &cap, err);
+        if (rc == 0)
+            rc = row_fetch(t, rows, list + len * t->size, err);
+        if (rc == 0)
+            len++;
+    }
+    if (rc < 0) {
+        row_list_free(t, list, len);
+        return rc;
+    }
+    *out = list;
+    *n = len;
+    return 0;
+}
+
+int row_select(db_t *db, const struct row_type *t, const char *sql, const struct db_arg *args, size_t n_args,
+               void *out, osmo_error_t *err, const char *what_format, ...) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    memset(out, 0, t->size);
+    int rc = db_query(db, sql, args, n_args, &rows, err);
+    if (rc < 0 || (rc = db_next(rows, err)) < 0)
+        return rc;
+    if (rc == 1)
+        return row_fetch(t, rows, out, err);
+    char what[320];
+    va_list list;
+    va_start(list, what_format);
+    vsnprintf(what, sizeof(what), what_format, list);
+    va_end(list);
+    return osmo_error_set(err, OSMO_ENOTFOUND, "%s does not exist", what);
+}
+
+static int values_sql(buf_t *sql, const char *head, size_t width, size_t rows) {
+    buf_puts(sql, head);
+    for (size_t i = 0; i < rows; i++) {
+        buf_puts(sql, i ? ", (" : " (");
+        for (size_t k = 0; k < width; k++)
+            buf_puts(sql, k ? ", ?" : "?");
+        buf_putc(sql, ')');
+    }
+    return sql->code;
+}
+
+/* Full chunks share one statement, what is left over goes row by row with another: two texts, both cached. */
+static size_t chunk_of(size_t width, size_t left) {
+    size_t chunk = CHUNK_ROWS * width > CHUNK_PARAMS ? CHUNK_PARAMS / width : CHUNK_ROWS;
+    return left >= chunk ? chunk : 1;
+}
+
+int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows, osmo_error_t *err) {
+    _cleanup_buf_ buf_t sql = BUF_INIT(SQL_MAX);
+    size_t made = 0;
+    for (size_t at = 0; at < n_rows;) {
+        size_t chunk = chunk_of(width, n_rows - at);
+        if (chunk != made) {
+            buf_reset(&sql);
+            if (values_sql(&sql, head, width, chunk) < 0)
+                return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+            made = chunk;
+        }
+        int rc = db_exec(db, buf_cstr(&sql), args + at * width, chunk * width, NULL, err);
+        if (rc < 0)
+            return rc;
+        at += chunk;
+    }
+    return 0;
+}
+
+int rows_insert(db_t *db, const struct row_type *t, const void *rows, size_t n, osmo_error_t *err) {
+    _cleanup_buf_ buf_t head = BUF_INIT(SQL_MAX);
+    size_t width = t->n_stored, block = CHUNK_ROWS;
+    _cleanup_free_ struct db_arg *args = malloc(block * width * sizeof(*args));
+    buf_printf(&head, "INSERT INTO %s (", t->table);
+    for (size_t i = 0; i < width; i++)
+        buf_printf(&head, "%s%s", i ? ", " : "", t->cols[i].name);
+    buf_puts(&head, ") VALUES");
+    if (!args || buf_failed(&head))
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    for (size_t at = 0; at < n; at += block) {
+        size_t k = n - at < block ? n - at : block;
+        for (size_t i = 0; i < k; i++)
+            row_args(t->cols, width, (const char *)rows + (at + i) * t->size, args + i * width);
+        int rc = values_insert(db, buf_cstr(&head), width, args, k, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols, const void *row, const char *key,
+               const char *what, osmo_error_t *err) {
+    struct db_arg args[ROW_COLS_MAX];
+    int64_t changed = 0;
+    if (n_cols + 1 > ROW_COLS_MAX)
+        return osmo_error_set(err, OSMO_EINTERNAL, "too many columns");
+    row_args(cols, n_cols, row, args);
+    args[n_cols] = DB_T(key);
+    int rc = db_exec(db, sql, args, n_cols + 1, &changed, err);
+    if (rc == 0 && changed == 0)
+        return osmo_error_set(err, OSMO_ENOTFOUND, "%s %s does not exist", what, key);
+    return rc;
+}
+
+int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns, strlist_t *out, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    int rc = db_query(db, sql, args, n_args, &rows, err);
+    while (rc >= 0 && (rc = db_next(rows, err)) == 1) {
+        for (size_t i = 0; i < columns; i++) {
+            if (out->len >= 2 * ROWS_MAX)
+                return osmo_error_set(err, OSMO_ELIMIT, "too many rows match");
+            if (strlist_add(out, db_text(rows, (int)i)) < 0)
+                return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+        }
+    }
+    return rc;
+}
+
+int int_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t fallback, int64_t *out, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    *out = fallback;
+    int rc = db_query(db, sql, args, n_args, &rows, err);
+    if (rc < 0 || (rc = db_next(rows, err)) < 0)
+        return rc;
+    if (rc == 1 && !db_is_null(rows, 0))
+        *out = db_int(rows, 0);
+    return 0;
+}
