@@ -19,4 +19,3 @@ tests_unit_test_auth_SOURCES = tests/unit/test_auth.c tests/unit/service_fixture
 tests_unit_test_auth_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logs_SOURCES = tests/unit/test_logs.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/check.c
 tests_unit_test_logs_LDADD = $(UNIT_CORE_LIBS)
-noinst_HEADERS += tests/unit/check.h

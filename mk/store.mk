@@ -1,1 +1,31 @@
-# store
+# store: the databases, the writer, the repositories, the log store
+libmodel_la_SOURCES += libosmo-core/model/logline.c libosmo-core/model/logline.h
+
+libcoreint_la_SOURCES += \
+    libosmo-core/store/driver.h libosmo-core/store/store.h libosmo-core/store/repo.h libosmo-core/store/logstore.h \
+    libosmo-core/store/db.c libosmo-core/store/stmt_cache.c libosmo-core/store/stmt_cache.h \
+    libosmo-core/store/sqlite.c libosmo-core/store/pgsql.c \
+    libosmo-core/store/schema.c libosmo-core/store/schema.h libosmo-core/store/migrate.c \
+    libosmo-core/store/store.c libosmo-core/store/writer.c libosmo-core/store/writer.h \
+    libosmo-core/store/rows.c libosmo-core/store/rows.h libosmo-core/store/workflow_cols.h \
+    libosmo-core/store/repo_workflow.c libosmo-core/store/repo_list.c libosmo-core/store/repo_group.c \
+    libosmo-core/store/repo_task.c libosmo-core/store/repo_work.c libosmo-core/store/repo_backend.c \
+    libosmo-core/store/repo_event.c libosmo-core/store/repo_identity.c \
+    libosmo-core/store/logstore.c libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \
+    libosmo-core/store/logstore_reader.c
+
+unit_tests += tests/unit/test_store tests/unit/test_writer tests/unit/test_repo tests/unit/test_logstore tests/unit/test_logline
+store_fixture = tests/unit/check.c tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h
+
+tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_fixture)
+tests_unit_test_store_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_writer_SOURCES = tests/unit/test_writer.c $(store_fixture)
+tests_unit_test_writer_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_repo_SOURCES = tests/unit/test_repo.c $(store_fixture)
+tests_unit_test_repo_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_logstore_SOURCES = tests/unit/test_logstore.c tests/unit/check.c
+tests_unit_test_logstore_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_logline_SOURCES = tests/unit/test_logline.c tests/unit/check.c
+tests_unit_test_logline_LDADD = $(UNIT_MODEL_LIBS)
+
+EXTRA_DIST += tests/pgsql-server

@@ -30,7 +30,6 @@ struct session {
     uint64_t conn, timer;
     int64_t backoff_ms, opened_us;
     bool jobs;                 /* extension accepted on this connection */
-    bool heard;                /* the service said something on this connection */
     outbox_t *out;             /* NULL for control and worker */
 };
 
@@ -91,6 +90,7 @@ struct osmo_operator {
 
 /* session.c */
 int session_open_all(struct osmo_operator *op);
+void session_start_all(struct osmo_operator *op);
 void session_free_all(struct osmo_operator *op);
 int session_queue(struct osmo_operator *op, enum stream kind, enum message_type type, const char *key, json_t *body);
 void session_login_done(void *op);

@@ -303,12 +303,18 @@ static bool enqueue(struct osmo_operator *op, struct queued_job *q) {
     return taken;
 }
 
+/* Called in the loop, which must not wait for room: a full queue means that the connection is in trouble anyway. */
 static void refuse(struct osmo_operator *op, enum job_outcome outcome, const char *text) {
+    _cleanup_buf_ buf_t message = BUF_INIT(65536);
+    char uuid[33];
     json_t *body = json_object();
-    if (body && json_set_str(body, "status", job_outcome_name(outcome)) == 0 && json_set_str(body, "message", text) == 0)
-        send_on(op, op->worker.conn, MSG_JOB_STATUS, body);
-    else
+    if (!body || json_set_str(body, "status", job_outcome_name(outcome)) < 0 || json_set_str(body, "message", text) < 0 ||
+        crypto_random_hex32(uuid) < 0) {
         json_free(body);
+        return;
+    }
+    if (message_build(MSG_JOB_STATUS, uuid, body, &message) == 0)
+        ws_conn_send(op->loop, op->sessions[STREAM_WORKER].conn, message.data, message.len, false);
 }
 
 static void take_message(struct osmo_operator *op, json_t *job) {

@@ -119,6 +119,9 @@ static void send_node_rules(struct agent_session *s) {
 }
 
 void agent_opened(agent_session_t *s) {
+    pthread_mutex_lock(&s->lock);
+    s->opened = true;
+    pthread_mutex_unlock(&s->lock);
     if (s->kind == AGENT_CONTROL)
         send_node_rules(s);
     else if (s->kind == AGENT_WORKER)

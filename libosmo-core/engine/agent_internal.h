@@ -39,7 +39,7 @@ struct agent_session {
     pthread_mutex_t lock;           /* everything below; order: agents->lock before it */
     pthread_cond_t room;
     int refs;
-    bool closed, failed, inited;    /* failed: a commit failed, the rest is neither handled nor acknowledged */
+    bool opened, closed, failed, inited; /* failed: a commit failed, the rest is neither handled nor acknowledged */
     struct ack acks[ACKS_MAX];      /* ring, in order of arrival */
     uint64_t first_ack, next_ack;
 

@@ -92,7 +92,7 @@ static int handle_monitor_pod(struct agent_session *s, const json_t *body, struc
 /* "2026-03-01 09:30:00+00:00 [task retry-1] " */
 static int line_begin(int64_t at_us, const char *task, int64_t retry_id, buf_t *out) {
     char text[TIME_TEXT_MAX];
-    snprintf(text, sizeof text, "%s", time_log(at_us, text));
+    time_log(at_us, text);
     for (char *p = text; *p; p++)
         if (*p == '/')
             *p = '-';

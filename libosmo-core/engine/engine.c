@@ -150,14 +150,13 @@ int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *e
 void engine_close(engine_t *e) {
     if (!e)
         return;
-    if (e->monitor)
-        monitor_close(e);
-    if (e->worker)
-        worker_close(e);
-    if (e->agents)
-        agents_close(e);
-    if (e->reactor)
-        reactor_close(e);
+    monitor_stop(e);
+    worker_stop(e);
+    agents_stop(e);
+    reactor_close(e);
+    monitor_close(e);
+    worker_close(e);
+    agents_close(e);
     if (e->logs || e->loggers)
         logs_close(e);
     if (e->watchers)

@@ -18,6 +18,12 @@ bool waker_stopped(struct waker *w);
 /* Up to wait_us microseconds; returns at once when a wake is pending, and takes it. */
 void waker_wait(struct waker *w, int64_t wait_us);
 
+/* End a thread and wait for what it has posted; its struct stays, because commits of others still wake it. The *_close functions of
+ * engine.h free the struct and come after the reactor has drained. */
+void agents_stop(engine_t *e);
+void worker_stop(engine_t *e);
+void monitor_stop(engine_t *e);
+
 /* "core,worker" → bits; NULL or "" = all. OSMO_EINVAL names the unknown role. */
 int roles_parse(const char *text, unsigned *roles, osmo_error_t *err);
 #endif

@@ -147,10 +147,10 @@ static int place_file(int parent, const char *name, const char *file, mode_t mod
 
 static int place_bytes(int parent, const char *name, const struct storage_body *b, mode_t mode, uint64_t *size, char sha256[65],
                        osmo_error_t *err) {
-    char temporary[48] = ".put-", id[33];
+    char temporary[48], id[33];
     if (crypto_random_hex32(id) < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot read random bytes from the system");
-    strcat(temporary, id);
+    snprintf(temporary, sizeof temporary, ".put-%s", id);
     _cleanup_close_ int fd = openat(parent, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return storage_io_error(err, errno, "creating an object");

@@ -17,6 +17,7 @@
 struct monitor {
     engine_t *e;
     pthread_t thread;
+    bool started;
     struct waker waker;
     pthread_mutex_t lock;
     pthread_cond_t drained;
@@ -162,16 +163,25 @@ int monitor_open(engine_t *e, osmo_error_t *err) {
         free(m);
         return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the timer thread: too many threads");
     }
+    m->started = true;
     e->monitor = m;
     return 0;
+}
+
+void monitor_stop(engine_t *e) {
+    struct monitor *m = e->monitor;
+    if (!m || !m->started)
+        return;
+    waker_stop(&m->waker);
+    pthread_join(m->thread, NULL);
+    m->started = false;
 }
 
 void monitor_close(engine_t *e) {
     struct monitor *m = e->monitor;
     if (!m)
         return;
-    waker_stop(&m->waker);
-    pthread_join(m->thread, NULL);
+    monitor_stop(e);
     waker_destroy(&m->waker);
     pthread_cond_destroy(&m->drained);
     pthread_mutex_destroy(&m->lock);

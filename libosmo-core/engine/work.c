@@ -15,6 +15,7 @@
 struct worker {
     engine_t *e;
     pthread_t thread;
+    bool started;
     struct waker waker;
     char owner[48];
 };
@@ -141,19 +142,28 @@ int worker_open(engine_t *e, osmo_error_t *err) {
         free(w);
         return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the worker thread: too many threads");
     }
+    w->started = true;
     e->worker = w;
     return 0;
+}
+
+void worker_stop(engine_t *e) {
+    struct worker *w = e->worker;
+    if (!w || !w->started)
+        return;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    waker_stop(&w->waker);
+    pthread_join(w->thread, NULL);
+    w->started = false;
+    if (store_write(e->store, NULL, release_run, w->owner, &err) < 0)
+        log_warning(&e->log, "leases of the worker were not returned, they end by themselves: %s", err.text);
 }
 
 void worker_close(engine_t *e) {
     struct worker *w = e->worker;
     if (!w)
         return;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    waker_stop(&w->waker);
-    pthread_join(w->thread, NULL);
-    if (store_write(e->store, NULL, release_run, w->owner, &err) < 0)
-        log_warning(&e->log, "leases of the worker were not returned, they end by themselves: %s", err.text);
+    worker_stop(e);
     waker_destroy(&w->waker);
     e->worker = NULL;
     free(w);

@@ -57,7 +57,8 @@ static struct tpl_node *parse_if(struct tpl_parser *p, int line) {
             return NULL;
         if (hit == 0) {
             n->c = tpl_node(p, N_IF, p->tok[-1].line);
-            n = n->c;
+            if ((n = n->c))
+                n->op = 1; /* an elif, not an if that happens to begin an else body */
             continue;
         }
         if (hit == 1 && (!end_tag(p) || !parse_until(p, "if", line, end, &n->c, &hit)))

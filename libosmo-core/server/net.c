@@ -89,18 +89,18 @@ static void accept_some(struct osmo_server *s, struct lws *listener) {
 static int on_listener(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
     (void)user, (void)in, (void)len;
     struct osmo_server *s = lws_context_user(lws_get_context(wsi));
-    if (reason == LWS_CALLBACK_RAW_RX_FILE)
+    if (reason == LWS_CALLBACK_RAW_RX_FILE) {
         accept_some(s, wsi);
-    else if (reason == LWS_CALLBACK_RAW_CLOSE_FILE)
+    } else if (reason == LWS_CALLBACK_RAW_CLOSE_FILE) {
         s->listener = NULL;
+        s->listen_fd = -1; /* the library closes it */
+    }
     return 0;
 }
 
 static void stop_accepting(struct osmo_server *s) {
     if (s->listener)
         lws_set_timeout(s->listener, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC); /* closes listen_fd */
-    s->listener = NULL;
-    s->listen_fd = -1;
 }
 
 static bool conn_busy(struct osmo_server *s, struct conn *c) {

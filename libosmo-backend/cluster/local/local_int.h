@@ -1,0 +1,128 @@
+/* Inside of the local cluster driver; included by the files of this directory only.
+ * One mutex guards everything below. Callers' threads add pods and mark them for removal; the driver's thread does the rest and
+ * reports, with the mutex released. */
+#ifndef CLUSTER_LOCAL_INT_H
+#define CLUSTER_LOCAL_INT_H
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "cluster/local/local.h"
+#include "model/schedule.h"
+
+#define LOCAL_JSON_MAX (32 * 1024 * 1024)
+#define LOCAL_MAX_PODS 100000
+#define LOCAL_GRACE_DEFAULT_S 5
+#define LOCAL_UID_BASE 1900000000u /* a pod's user id under ISO_MAPPED: this plus the low 24 bits of its address */
+
+enum pod_state { POD_PENDING, POD_STARTED, POD_ENDED };
+
+struct pod {
+    char *name, *uid, *group, *hostname, *subdomain;
+    json_t *labels;
+    char *manifest;          /* JSON object without its closing brace and without status */
+    char *status;            /* JSON */
+    struct sched_amount request;
+    int priority;
+    int64_t seq, grace_s;
+    enum pod_state state;
+    bool reported, changed, deleting, force, exited, counted;
+    int signalled;           /* 0, SIGTERM or SIGQUIT */
+    int64_t kill_at_us;      /* monotonic: when the supervisor itself is killed; 0 = never */
+    char reason[160];        /* why it is not scheduled */
+    uint32_t address;        /* low 24 bits of 127.x.y.z; 0 = none yet */
+    pid_t pid; int pidfd;    /* of the supervisor; -1 */
+};
+
+struct object { char *kind, *name; json_t *labels; int64_t min_member; int priority; };
+
+struct report { int what; osmo_change_t change; char *text; size_t len; };
+enum { REPORT_POD, REPORT_NODE, REPORT_EVENT };
+
+struct local {
+    char *state_dir, *namespace_, *runtime_dir, *supervisor, *bwrap, *isolation, *node_name, *cluster_uid;
+    strlist_t images, hide, runtime_images; /* images: NAME=ROOTFS */
+    int64_t cpu_overcommit;
+    osmo_cluster_sink_t sink;
+    pthread_mutex_t lock;
+    pthread_t thread;
+    bool thread_started, stop;
+    int lock_fd, epoll_fd, inotify_fd, event_fd, timer_fd;
+    map_t *pods, *objects;   /* name → struct pod; "Kind/name" → struct object */
+    json_t *node;            /* the node as reported */
+    struct sched_amount allocatable, used;
+    int64_t next_seq;
+    bool place_needed;
+    uint8_t *addresses;      /* bit map of the low 24 bits */
+    struct report *reports; size_t nreports, reports_cap;
+};
+
+/* local_store.c */
+bool selector_match(const json_t *labels, const char *selector);
+int object_create(struct local *l, const char *kind, const char *name, json_t *v, osmo_error_t *err);
+int object_remove_all(struct local *l, const char *kind, const char *selector, osmo_error_t *err);
+int object_read(const struct local *l, const char *kind, const char *name, json_t **out, osmo_error_t *err);
+int object_load_all(struct local *l, osmo_error_t *err);
+void object_free(void *o);
+int priority_of(const char *text);     /* high 2, normal 1, low 0 */
+bool name_ok(const char *name);
+int json_merge_patch(json_t *target, const json_t *patch);
+
+/* local_node.c */
+int node_init(struct local *l, osmo_error_t *err);
+void pod_request(const json_t *spec, struct sched_amount *out);
+
+/* local_pod.c */
+int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *err);
+void pod_free(void *p);
+int pod_set_manifest(struct pod *p, json_t *manifest); /* drops status from it */
+json_t *pod_manifest(const struct pod *p);
+char *pod_text(const struct pod *p, size_t *len);
+char *pod_path(const struct local *l, const struct pod *p, const char *file); /* "" = its directory */
+int pod_save(const struct local *l, const struct pod *p, bool durable, osmo_error_t *err);
+int pods_load(struct local *l, osmo_error_t *err);
+void pod_report(struct local *l, struct pod *p, osmo_change_t change);
+void pod_event(struct local *l, const struct pod *p, const char *type, const char *reason, const char *message);
+void report_push(struct local *l, int what, osmo_change_t change, char *text, size_t len);
+void pod_set_status(struct pod *p, json_t *status);
+void pod_read_status(struct local *l, struct pod *p);
+void pod_fail(struct local *l, struct pod *p, const char *reason, const char *message, bool disrupted);
+void pod_finish(struct local *l, struct pod *p);     /* its capacity is free again */
+void pod_set_unschedulable(struct local *l, struct pod *p, const char *text);
+json_t *status_scheduled(const struct local *l, const struct pod *p, const json_t *manifest, bool with_containers);
+void address_text(uint32_t address, char out[20]);
+void condition_add(json_t *status, const char *type, bool on, const char *reason, const char *message);
+
+/* local_plan.c: from the manifest to volumes and plan.json */
+int plan_build(struct local *l, struct pod *p, osmo_error_t *err);
+/* local_env.c */
+int env_build(const struct local *l, const struct pod *p, const json_t *manifest, const json_t *container, bool runtime, json_t **out,
+              osmo_error_t *err);
+char *env_expand(const json_t *env, const char *text);
+int secret_value(const struct local *l, const char *kind, const json_t *ref, bool *found, buf_t *out, osmo_error_t *err);
+/* local_volumes.c */
+int volumes_build(const struct local *l, const struct pod *p, const json_t *manifest, osmo_error_t *err);
+char *volume_source(const struct local *l, const struct pod *p, const json_t *manifest, const char *name);
+/* local_rewrite.c: paths of a container without a sandbox */
+bool rewrite_possible(const char *path);
+char *rewrite_text(const char *text, size_t len, const char *root, size_t *out_len);
+
+/* local_place.c */
+void place_all(struct local *l);
+int hosts_write(struct local *l, const struct pod *p, osmo_error_t *err);
+char *hosts_path(const struct local *l, const struct pod *p);
+
+/* local_run.c: supervisors, and the thread */
+int supervisor_start(struct local *l, struct pod *p, osmo_error_t *err);
+void supervisor_adopt(struct local *l, struct pod *p);
+bool supervisor_alive(const struct local *l, const struct pod *p, pid_t *pid, bool *began);
+void supervisor_signal(struct pod *p, int sig);
+int probe_isolation(struct local *l, bool no_sandbox, osmo_error_t *err);
+int loop_start(struct local *l, osmo_error_t *err);
+void loop_wake(struct local *l);
+#endif

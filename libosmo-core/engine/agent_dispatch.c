@@ -1,0 +1,374 @@
+/* The dispatcher: one thread that claims create and cleanup items for backends whose worker is connected, builds their frames outside the
+ * network threads and sends them, and beats the workers' hearts. Woken by new work, by answers and by new sessions. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "engine/agent_internal.h"
+
+#define LEASE_US (600LL * 1000 * 1000)
+
+/* ---- sessions, seen from this thread ---- */
+
+static void hold_locked(struct agents *a, struct agent_session *s) {
+    pthread_mutex_lock(&s->lock);
+    s->refs++;
+    pthread_mutex_unlock(&s->lock);
+    a->pending++;
+}
+
+struct held { struct agent_session **s; size_t n, cap; };
+
+static void held_add(struct agents *a, struct held *h, struct agent_session *s) {
+    if (h->n == h->cap) {
+        size_t cap = h->cap ? h->cap * 2 : 16;
+        struct agent_session **bigger = realloc(h->s, cap * sizeof *bigger);
+        if (!bigger)
+            return; /* served at the next turn */
+        h->s = bigger;
+        h->cap = cap;
+    }
+    hold_locked(a, s);
+    h->s[h->n++] = s;
+}
+
+static struct held hold_workers(struct agents *a) {
+    struct held h = { 0 };
+    pthread_mutex_lock(&a->lock);
+    for (struct agent_session *s = a->sessions; s; s = s->next)
+        if (s->kind == AGENT_WORKER)
+            held_add(a, &h, s);
+    pthread_mutex_unlock(&a->lock);
+    return h;
+}
+
+static void held_drop(struct held *h) {
+    for (size_t i = 0; i < h->n; i++)
+        session_unref(h->s[i]);
+    free(h->s);
+}
+
+/* How many more jobs the session takes; 0 for all but the newest ready session of its backend. */
+static size_t capacity(const struct held *h, struct agent_session *s) {
+    for (size_t i = 0; i < h->n; i++) {
+        struct agent_session *other = h->s[i];
+        if (other == s || other->serial < s->serial || !str_eq(other->backend, s->backend))
+            continue;
+        pthread_mutex_lock(&other->lock);
+        bool ready = other->ready && !other->failed && !other->closed;
+        pthread_mutex_unlock(&other->lock);
+        if (ready)
+            return 0;
+    }
+    pthread_mutex_lock(&s->lock);
+    size_t limit = s->jobs_extension ? JOBS_MAX : 1;
+    size_t n = s->ready && !s->failed && !s->closed && s->njobs < limit ? limit - s->njobs : 0;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* Is the item, or a create of the group, with some worker already? */
+static bool in_flight(const struct held *h, int64_t work_id, const char *create_of) {
+    bool found = false;
+    for (size_t i = 0; i < h->n && !found; i++) {
+        struct agent_session *s = h->s[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t k = 0; k < s->njobs && !s->closed; k++)
+            if (s->jobs[k]->work_id == work_id || (create_of && !s->jobs[k]->cleanup && str_eq(s->jobs[k]->group_uuid, create_of)))
+                found = true;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return found;
+}
+
+static void send_bytes(struct agent_session *s, const void *data, size_t len, bool binary) {
+    const osmo_transport_t *t = s->e->transport;
+    int rc = t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
+    if (rc == OSMO_ELIMIT)
+        session_close(s, 1013, "the connection is too slow");
+}
+
+static int64_t send_heartbeats(const struct held *h) {
+    static const char beat[] = "{\"type\":\"heartbeat\"}";
+    int64_t now = clock_mono_us(), next = now + JOB_HEARTBEAT_US;
+    for (size_t i = 0; i < h->n; i++) {
+        struct agent_session *s = h->s[i];
+        pthread_mutex_lock(&s->lock);
+        bool due = s->opened && !s->closed && s->next_heartbeat <= now;
+        if (due)
+            s->next_heartbeat = now + JOB_HEARTBEAT_US;
+        if (s->opened && s->next_heartbeat < next)
+            next = s->next_heartbeat;
+        pthread_mutex_unlock(&s->lock);
+        if (due)
+            send_bytes(s, beat, sizeof beat - 1, false);
+    }
+    return next;
+}
+
+/* ---- claiming ---- */
+
+struct claim {
+    struct agent_session *s;
+    size_t limit;
+    struct work_row *rows;
+    size_t n;
+};
+
+static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct claim *c = ctx;
+    work_rows_free(c->rows, c->n);
+    c->rows = NULL;
+    c->n = 0;
+    return repo_work_claim(db, c->s->backend, c->s->owner, clock_now_us(), LEASE_US, c->limit, &c->rows, &c->n, err);
+}
+
+static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return repo_work_release(db, ((struct agent_session *)ctx)->owner, err);
+}
+
+/* Handing out of a batch: every item is its own transaction under its workflow, posted together so that one commit carries them. */
+struct parcel {
+    struct handout h;
+    struct job *job;
+    struct counter *counter;
+    int rc;
+};
+struct counter { pthread_mutex_t lock; pthread_cond_t cond; size_t open; };
+
+static void parcel_done(void *ctx, int rc, const osmo_error_t *err) {
+    (void)err; /* logged by the reactor */
+    struct parcel *p = ctx;
+    struct counter *c = p->counter;
+    p->rc = rc;
+    pthread_mutex_lock(&c->lock);
+    if (--c->open == 0)
+        pthread_cond_signal(&c->cond);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static struct job *job_new(const struct work_row *row) {
+    struct job *j = calloc(1, sizeof *j);
+    if (!j)
+        return NULL;
+    j->work_id = row->id;
+    j->attempts = row->attempts;
+    j->cleanup = str_eq(row->kind, WORK_CLEANUP);
+    j->force = row->payload_json && strstr(row->payload_json, "\"force\":true");
+    memcpy(j->workflow_uuid, row->workflow_uuid, sizeof j->workflow_uuid);
+    snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
+    return j;
+}
+
+static void hand_out(engine_t *e, struct parcel *parcels, size_t n) {
+    struct counter c = { .open = n };
+    pthread_mutex_init(&c.lock, NULL);
+    pthread_cond_init(&c.cond, NULL);
+    for (size_t i = 0; i < n; i++) {
+        struct parcel *p = &parcels[i];
+        p->counter = &c;
+        p->h.work_id = p->job->work_id;
+        p->h.cleanup = p->job->cleanup;
+        memcpy(p->h.group_uuid, p->job->group_uuid, sizeof p->h.group_uuid);
+        int rc = reactor_post(e, p->job->workflow_uuid, handout_decide, &p->h, NULL, parcel_done, p);
+        if (rc < 0)
+            parcel_done(p, rc, NULL);
+    }
+    pthread_mutex_lock(&c.lock);
+    while (c.open)
+        pthread_cond_wait(&c.cond, &c.lock);
+    pthread_mutex_unlock(&c.lock);
+    pthread_cond_destroy(&c.cond);
+    pthread_mutex_destroy(&c.lock);
+}
+
+/* Gives the job to the session, unless that is over. */
+static bool attach(struct agent_session *s, struct job *j, bool sent) {
+    pthread_mutex_lock(&s->lock);
+    bool open = !s->closed && !s->failed && s->njobs < JOBS_MAX;
+    if (open) {
+        j->sent = sent;
+        s->jobs[s->njobs++] = j;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return open;
+}
+
+/* true when the item stays leased without being with the session: its lease has to be returned. */
+static bool deliver(const struct held *all, struct agent_session *s, struct parcel *p) {
+    struct job *j = STEAL(p->job);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (p->rc < 0 || p->h.drop) {
+        job_free(j);
+        return p->rc < 0;
+    }
+    if (!p->h.wf.id || in_flight(all, j->work_id, NULL)) { /* the workflow is gone; or our own lease ran out while the worker works */
+        job_free(j);
+        return false;
+    }
+    int rc = job_frame(s->e, s->backend, &p->h, j, &err);
+    if (rc < 0) {
+        log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s", p->h.group.name, p->h.wf.id, err.text);
+        job_finish(s->e, j, rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL ? JOB_RETRY : JOB_FAILED, err.text);
+        return false;
+    }
+    if (j->cleanup && in_flight(all, -1, j->group_uuid)) { /* sent when the create is answered */
+        if (attach(s, j, false))
+            return false;
+        job_free(j);
+        return true;
+    }
+    buf_t frame = j->frame;
+    j->frame = (buf_t){ 0 };
+    bool attached = attach(s, j, true);
+    if (attached)
+        send_bytes(s, frame.data, frame.len, true);
+    else
+        job_free(j);
+    buf_free(&frame);
+    return !attached;
+}
+
+/* Returns the number of items claimed. */
+static size_t serve(const struct held *all, struct agent_session *s, size_t limit) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct claim c = { .s = s, .limit = limit };
+    if (store_write(s->e->store, NULL, claim_run, &c, &err) < 0) {
+        log_error(&s->e->log, "work for backend %s cannot be claimed: %s", s->backend, err.text);
+        return 0;
+    }
+    struct parcel parcels[JOBS_MAX] = { 0 };
+    size_t n = 0, claimed = c.n;
+    bool release = false;
+    for (size_t i = 0; i < c.n && n < JOBS_MAX; i++)
+        if ((parcels[n].job = job_new(&c.rows[i])))
+            n++;
+        else
+            release = true;
+    work_rows_free(c.rows, c.n);
+    if (n)
+        hand_out(s->e, parcels, n);
+    for (size_t i = 0; i < n; i++) {
+        release |= deliver(all, s, &parcels[i]);
+        handout_clear(&parcels[i].h);
+    }
+    if (release) {
+        pthread_mutex_lock(&s->lock);
+        bool over = s->closed;
+        pthread_mutex_unlock(&s->lock);
+        if (over && store_write(s->e->store, NULL, release_run, s, &err) < 0)
+            log_warning(&s->e->log, "jobs of backend %s stay leased until their lease ends: %s", s->backend, err.text);
+    }
+    return claimed;
+}
+
+/* Cleanups that waited for the create of their group. */
+static void send_waiting(const struct held *all, struct agent_session *s) {
+    for (;;) {
+        char group[33] = "";
+        struct job *next = NULL;
+        buf_t frame = { 0 };
+        pthread_mutex_lock(&s->lock);
+        struct job *waiting[JOBS_MAX];
+        size_t n = 0;
+        for (size_t i = 0; i < s->njobs; i++)
+            if (!s->jobs[i]->sent)
+                waiting[n++] = s->jobs[i];
+        pthread_mutex_unlock(&s->lock);
+        for (size_t i = 0; i < n && !next; i++) { /* unsent jobs are removed by this thread or at the end of the session only */
+            memcpy(group, waiting[i]->group_uuid, sizeof group);
+            if (!in_flight(all, -1, group))
+                next = waiting[i];
+        }
+        if (!next)
+            return;
+        pthread_mutex_lock(&s->lock);
+        next->sent = true;
+        frame = next->frame;
+        next->frame = (buf_t){ 0 };
+        pthread_mutex_unlock(&s->lock);
+        send_bytes(s, frame.data, frame.len, true);
+        buf_free(&frame);
+    }
+}
+
+/* ---- the thread ---- */
+
+static int64_t until_next(struct agents *a, int64_t heartbeat) {
+    int64_t wait = heartbeat - clock_mono_us(), now = clock_now_us(), due = 0;
+    db_t *db;
+    if (store_reader(a->e->store, &db, NULL) >= 0 && repo_work_next_due(db, now, &due, NULL) >= 0 && due) {
+        int64_t left = due - now;
+        wait = left < wait ? left : wait;
+    }
+    return wait > 0 ? wait : 0;
+}
+
+static void *dispatch_main(void *arg) {
+    struct agents *a = arg;
+    while (!waker_stopped(&a->waker)) {
+        struct held all = hold_workers(a);
+        int64_t heartbeat = send_heartbeats(&all);
+        size_t claimed = 0;
+        for (size_t i = 0; i < all.n && !waker_stopped(&a->waker); i++) {
+            send_waiting(&all, all.s[i]);
+            size_t room = capacity(&all, all.s[i]);
+            if (room)
+                claimed += serve(&all, all.s[i], room);
+        }
+        held_drop(&all);
+        if (!claimed)
+            waker_wait(&a->waker, until_next(a, heartbeat));
+    }
+    return NULL;
+}
+
+int agents_open(engine_t *e, osmo_error_t *err) {
+    struct agents *a = calloc(1, sizeof *a);
+    if (!a)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    a->e = e;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->idle, NULL);
+    waker_init(&a->waker);
+    e->agents = a;
+    a->heartbeats = map_new(free);
+    int rc = a->heartbeats ? crypto_random_hex32(a->instance) : OSMO_ENOMEM;
+    if (rc < 0)
+        return osmo_error_set(err, rc, "the agent cannot start: no memory or no randomness");
+    a->started = pthread_create(&a->thread, NULL, dispatch_main, a) == 0;
+    return a->started ? 0 : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the dispatcher thread: too many threads");
+}
+
+/* Every session was closed before; what is left are commits that still report to them. */
+void agents_stop(engine_t *e) {
+    struct agents *a = e->agents;
+    if (!a)
+        return;
+    waker_stop(&a->waker);
+    if (a->started)
+        pthread_join(a->thread, NULL);
+    a->started = false;
+    pthread_mutex_lock(&a->lock);
+    while (a->pending)
+        pthread_cond_wait(&a->idle, &a->lock);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void agents_close(engine_t *e) {
+    struct agents *a = e->agents;
+    if (!a)
+        return;
+    agents_stop(e);
+    e->agents = NULL;
+    map_free(a->heartbeats);
+    waker_destroy(&a->waker);
+    pthread_cond_destroy(&a->idle);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+void agents_wake(engine_t *e) {
+    if (e->agents)
+        waker_wake(&e->agents->waker);
+}

@@ -1,0 +1,124 @@
+/* Answers of backend workers: which job a job_status belongs to, what it changes, and the error logs collected on the way. Called by
+ * agent.c (messages) and agent_dispatch.c (jobs that could not be built). */
+#include <string.h>
+
+#include "engine/agent_internal.h"
+
+void job_free(struct job *j) {
+    if (!j)
+        return;
+    for (size_t i = 0; i < j->nlogs; i++) {
+        free(j->logs[i].task);
+        buf_free(&j->logs[i].text);
+    }
+    free(j->logs);
+    free(j->id);
+    buf_free(&j->frame);
+    free(j);
+}
+
+/* The collected error logs become files of the workflow. */
+static int logs_to_files(struct job *j, struct job_result *r) {
+    r->files = calloc(j->nlogs + 1, sizeof *r->files);
+    if (!r->files)
+        return OSMO_ENOMEM;
+    for (size_t i = 0; i < j->nlogs; i++) {
+        struct job_log *l = &j->logs[i];
+        if (!l->text.len)
+            continue;
+        if (l->cut)
+            buf_puts(&l->text, "\n[the rest is longer than 1 MiB and was not kept]\n");
+        struct job_file *f = &r->files[r->nfiles++];
+        f->path = l->retry_id > 0 ? str_printf("%s_%lld_error_logs.txt", l->task, (long long)l->retry_id)
+                                  : str_printf("%s_error_logs.txt", l->task);
+        f->content = buf_steal(&l->text, &f->len);
+        if (!f->path || !f->content)
+            return OSMO_ENOMEM;
+    }
+    return 0;
+}
+
+/* A job that fails is tried again until its attempts are used up; a create that the backend calls hopeless is not. */
+static int final_outcome(engine_t *e, const struct job *j, int outcome) {
+    if (outcome == JOB_DONE)
+        return outcome;
+    const struct settings *s = engine_settings(e);
+    int64_t limit = s->max_retry_per_job > 0 ? s->max_retry_per_job : 1;
+    engine_settings_put(s);
+    if (!j->cleanup && outcome == JOB_FAILED)
+        return JOB_FAILED;
+    return j->attempts + 1 >= limit ? JOB_FAILED : JOB_RETRY;
+}
+
+void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
+    struct job_result *r = calloc(1, sizeof *r);
+    int rc = r ? 0 : OSMO_ENOMEM;
+    if (r) {
+        r->work_id = j->work_id;
+        r->attempts = j->attempts;
+        r->cleanup = j->cleanup;
+        memcpy(r->workflow_uuid, j->workflow_uuid, sizeof r->workflow_uuid);
+        memcpy(r->group_uuid, j->group_uuid, sizeof r->group_uuid);
+        r->outcome = final_outcome(e, j, outcome);
+        r->cause = str_dup(cause);
+        if (r->outcome != JOB_RETRY)
+            rc = logs_to_files(j, r);
+        if (rc >= 0)
+            rc = reactor_job_result(e, r, NULL, NULL);
+        else
+            job_result_free(r);
+    }
+    if (rc < 0)
+        log_error(&e->log, "the outcome of job %s was not stored; the job is sent again when its lease ends", j->id ? j->id : "");
+    job_free(j);
+}
+
+/* With the "jobs" extension the answer names its job; without it the one job in flight is meant. */
+static struct job *take_job(struct agent_session *s, const json_t *body) {
+    const char *id = json_get_str(body, "job_id"), *uuid = json_get_str(body, "job_uuid");
+    struct job *found = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->njobs && !found; i++) {
+        struct job *j = s->jobs[i];
+        if (!j->sent || (s->jobs_extension && (!str_eq(j->id, id) || !str_eq(j->uuid, uuid))))
+            continue;
+        found = j;
+        s->jobs[i] = s->jobs[--s->njobs];
+    }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+void agent_job_status(struct agent_session *s, const json_t *body) {
+    const char *status = json_get_str(body, "status"), *message = json_get_str(body, "message");
+    struct job *j = take_job(s, body);
+    if (!j) {
+        log_warning(&s->e->log, "backend %s answered a job that this session did not send: ignored", s->backend);
+        return;
+    }
+    int outcome = !status || str_eq(status, "SUCCESS") ? JOB_DONE : str_eq(status, "FAILED_RETRY") ? JOB_RETRY : JOB_FAILED;
+    if (outcome != JOB_DONE)
+        log_warning(&s->e->log, "backend %s could not do job %s: %.500s", s->backend, j->id, message ? message : status);
+    job_finish(s->e, j, outcome, message ? message : status);
+    agents_wake(s->e);
+}
+
+void agent_pod_log(struct agent_session *s, const json_t *body) {
+    const char *task = json_get_str(body, "task"), *text = json_get_str(body, "text");
+    int64_t retry = json_get_int(body, "retry_id", 0);
+    if (!task || !text)
+        return;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->njobs; i++)
+        for (size_t k = 0; k < s->jobs[i]->nlogs; k++) {
+            struct job_log *l = &s->jobs[i]->logs[k];
+            if (strcmp(l->uuid, task) != 0 || l->retry_id != retry || l->cut)
+                continue;
+            size_t len = strlen(text), room = ERROR_LOG_MAX - l->text.len;
+            while (len > room && room && ((unsigned char)text[room] & 0xC0) == 0x80)
+                room--;
+            l->cut = len > room;
+            buf_append(&l->text, text, l->cut ? room : len);
+        }
+    pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,162 @@
+/* Front of the template engine: compile, render, budgets, name slots. The public face of template.h. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "model/template_internal.h"
+
+int tpl_compile(const char *text, size_t len, const struct tpl_options *options, template_t **out, osmo_error_t *err) {
+    struct tpl_tokens tokens = { 0 };
+    struct template *t = calloc(1, sizeof(*t));
+    if (!t)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory while reading a template");
+    t->arena.max = (size_t)1 << 32;
+    int rc = tpl_lex(&t->arena, text, len, options, &tokens, err);
+    if (rc == 0) {
+        struct tpl_parser p = { .t = t, .tok = tokens.items, .err = err };
+        t->body = tpl_parse_body(&p);
+        rc = p.code;
+    }
+    free(tokens.items);
+    if (rc < 0) {
+        template_free(t);
+        return rc;
+    }
+    *out = t;
+    return 0;
+}
+
+int template_compile(const char *text, size_t len, template_t **out, osmo_error_t *err) {
+    static const struct tpl_options plain = { .protect_tokens = false, .first_line = 1 };
+    return tpl_compile(text, len, &plain, out, err);
+}
+
+void template_free(template_t *t) {
+    if (!t)
+        return;
+    tpl_arena_free(&t->arena);
+    free(t);
+}
+
+/* ---- failures and budgets ---- */
+static int fail_v(struct tpl_rt *rt, int code, const char *format, va_list args) {
+    if (rt->code) /* the first failure is the cause */
+        return -1;
+    rt->code = osmo_error_setv(rt->err, code, format, args);
+    if (rt->err && rt->line)
+        osmo_error_prefix(rt->err, "line %d", rt->line);
+    return -1;
+}
+
+int tpl_fail(struct tpl_rt *rt, int code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fail_v(rt, code, format, args);
+    va_end(args);
+    return -1;
+}
+
+int tpl_type_error(struct tpl_rt *rt, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fail_v(rt, OSMO_EUSAGE, format, args);
+    va_end(args);
+    return -1;
+}
+
+int tpl_steps_exceeded(struct tpl_rt *rt) {
+    return tpl_fail(rt, OSMO_EUSAGE, "template exceeds %llu steps", (unsigned long long)rt->limits.max_steps);
+}
+
+int tpl_descend(struct tpl_rt *rt) {
+    if (rt->depth >= rt->limits.max_depth)
+        return tpl_fail(rt, OSMO_EUSAGE, "template values are nested more than %d deep", rt->limits.max_depth);
+    rt->depth++;
+    return tpl_charge(rt, 1);
+}
+
+/* ---- one rendering ---- */
+int tpl_rt_init(struct tpl_rt *rt, const struct template *t, const struct template_limits *limits, osmo_error_t *err) {
+    static const struct template_limits defaults = TEMPLATE_LIMITS_DEFAULT;
+    *rt = (struct tpl_rt){ .t = t, .limits = limits ? *limits : defaults, .err = err };
+    size_t room = rt->limits.max_output < SIZE_MAX / 8 ? rt->limits.max_output * 4 : SIZE_MAX / 2;
+    rt->arena.max = room + ((size_t)1 << 20);
+    if (t->n_names && !(rt->slots = tpl_alloc(rt, (size_t)t->n_names * sizeof(*rt->slots))))
+        return rt->code;
+    for (int i = 0; i < t->n_names; i++) {
+        const tpl_value_t *name = &t->names[i];
+        const struct tpl_row *function = tpl_function_find(name->u.s, name->len);
+        if (function) {
+            rt->slots[i] = (tpl_value_t){ .kind = V_FUNC, .u.func = function };
+        } else {
+            rt->slots[i] = *name;
+            rt->slots[i].kind = V_UNDEF;
+            rt->slots[i].flags = V_FLAG_NAME;
+        }
+    }
+    return 0;
+}
+
+static int find_slot(const struct tpl_rt *rt, const char *name, size_t len) {
+    for (int i = 0; i < rt->t->n_names; i++) {
+        if (rt->t->names[i].len == len && memcmp(rt->t->names[i].u.s, name, len) == 0)
+            return i;
+    }
+    return -1;
+}
+
+bool tpl_rt_uses(const struct tpl_rt *rt, const char *name, size_t len) { return find_slot(rt, name, len) >= 0; }
+
+int tpl_rt_bind(struct tpl_rt *rt, const char *name, size_t len, tpl_value_t v) {
+    int slot = find_slot(rt, name, len);
+    if (slot >= 0)
+        rt->slots[slot] = v;
+    return 0;
+}
+
+int tpl_rt_run(struct tpl_rt *rt, buf_t *out) {
+    buf_t text = BUF_INIT(rt->limits.max_output);
+    rt->out = &text;
+    int rc = tpl_exec(rt, rt->t->body);
+    if (rc == 0 && tpl_buf_check(rt, &text) == 0 && buf_append(out, text.data, text.len) < 0)
+        tpl_buf_check(rt, out);
+    buf_free(&text);
+    return rt->code;
+}
+
+void tpl_rt_free(struct tpl_rt *rt) {
+    tpl_arena_free(&rt->arena);
+    free(rt->undo);
+    rt->undo = NULL;
+}
+
+int template_render(const template_t *t, const json_t *variables, const struct template_limits *limits, buf_t *out,
+                    osmo_error_t *err) {
+    struct tpl_rt rt;
+    int rc = tpl_rt_init(&rt, t, limits, err);
+    json_iter_t it = json_iter(variables);
+    while (rc == 0 && json_kind(variables) == JSON_OBJECT && json_iter_next(&it)) {
+        tpl_value_t v;
+        if (!tpl_rt_uses(&rt, it.key, strlen(it.key)))
+            continue;
+        if (tpl_from_json(&rt, it.value, &v) < 0)
+            rc = rt.code;
+        else
+            tpl_rt_bind(&rt, it.key, strlen(it.key), v);
+    }
+    if (rc == 0)
+        rc = tpl_rt_run(&rt, out);
+    tpl_rt_free(&rt);
+    return rc;
+}
+
+int template_render_text(const char *text, size_t len, const json_t *variables, const struct template_limits *limits,
+                         buf_t *out, osmo_error_t *err) {
+    template_t *t;
+    int rc = template_compile(text, len, &t, err);
+    if (rc < 0)
+        return rc;
+    rc = template_render(t, variables, limits, out, err);
+    template_free(t);
+    return rc;
+}
