@@ -12,7 +12,7 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/repo_task.c libosmo-core/store/repo_work.c libosmo-core/store/repo_backend.c \
     libosmo-core/store/repo_event.c libosmo-core/store/repo_identity.c \
     libosmo-core/store/logstore.c libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \
-    libosmo-core/store/logstore_reader.c
+    libosmo-core/store/logstore_int.h libosmo-core/store/logstore_reader.c
 
 unit_tests += tests/unit/test_store tests/unit/test_writer tests/unit/test_repo tests/unit/test_logstore tests/unit/test_logline
 store_fixture = tests/unit/check.c tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h
@@ -27,5 +27,3 @@ tests_unit_test_logstore_SOURCES = tests/unit/test_logstore.c tests/unit/check.c
 tests_unit_test_logstore_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logline_SOURCES = tests/unit/test_logline.c tests/unit/check.c
 tests_unit_test_logline_LDADD = $(UNIT_MODEL_LIBS)
-
-EXTRA_DIST += tests/pgsql-server

@@ -45,6 +45,11 @@ struct txn {
  * <0 rolls everything back. */
 typedef int (*decide_fn)(struct txn *x, void *arg);
 
+/* For deletions: somebody was faster. */
+static inline int gone_is_fine(int rc) {
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
 int reactor_open(engine_t *e, osmo_error_t *err);
 void reactor_close(engine_t *e); /* waits until every posted event is committed and reported */
 /* Post an event of a workflow; takes arg (freed with free_arg after done). A workflow that does not exist is a warning and rc 0. */

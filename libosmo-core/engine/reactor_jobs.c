@@ -66,7 +66,7 @@ static int decide_job(struct txn *x, void *arg) {
         return rc;
     if (r->outcome == JOB_RETRY) {
         x->fx->wake |= WAKE_WORK;
-        return repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts), r->cause ? r->cause : "", x->err);
+        return gone_is_fine(repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts), r->cause ? r->cause : "", x->err));
     }
     if (r->cleanup)
         rc = cleanup_settled(x, r);
@@ -77,9 +77,9 @@ static int decide_job(struct txn *x, void *arg) {
     if (r->cleanup && r->outcome == JOB_FAILED) {
         log_error(&x->e->log, "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s", x->wf.id,
                   x->wf.backend, r->cause ? r->cause : "");
-        return repo_work_kill(x->db, r->work_id, r->cause ? r->cause : "", x->err);
+        return gone_is_fine(repo_work_kill(x->db, r->work_id, r->cause ? r->cause : "", x->err));
     }
-    return repo_work_done(x->db, r->work_id, x->err);
+    return gone_is_fine(repo_work_done(x->db, r->work_id, x->err));
 }
 
 int reactor_job_result(engine_t *e, struct job_result *r, engine_done_fn done, void *ctx) {
@@ -127,7 +127,7 @@ void handout_clear(struct handout *h) {
 
 static int handout_drop(struct txn *x, struct handout *h) {
     h->drop = true;
-    return repo_work_done(x->db, h->work_id, x->err);
+    return gone_is_fine(repo_work_done(x->db, h->work_id, x->err));
 }
 
 int handout_decide(struct txn *x, void *arg) {

@@ -67,7 +67,7 @@ static int fire_start(struct txn *x, const struct timer_row *row) {
 
 static int decide_timer(struct txn *x, void *arg) {
     const struct timer_row *row = &((struct firing *)arg)->row;
-    int rc = repo_timer_delete(x->db, row->id, x->err);
+    int rc = gone_is_fine(repo_timer_delete(x->db, row->id, x->err));
     if (rc < 0)
         return rc;
     return str_eq(row->kind, TIMER_START) ? fire_start(x, row) : fire_group(x, row);

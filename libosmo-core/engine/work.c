@@ -33,6 +33,7 @@ static int archive_run(engine_t *e, const struct work_row *item, osmo_error_t *e
 
 static int archive_settle(struct txn *x) {
     x->wf.archived = true;
+    x->fx->changed = true;
     x->wf_dirty = true;
     return 0;
 }
@@ -72,15 +73,15 @@ struct outcome {
 static int decide_outcome(struct txn *x, void *arg) {
     const struct outcome *o = arg;
     if (o->rc >= 0) {
-        int rc = repo_work_done(x->db, o->item->id, x->err);
+        int rc = gone_is_fine(repo_work_done(x->db, o->item->id, x->err));
         return rc < 0 ? rc : o->kind->settle(x);
     }
     if (!o->kind || o->item->attempts + 1 >= ATTEMPTS_MAX) {
         log_error(&x->e->log, "%s of workflow %s was given up after %lld attempts: %s", o->item->kind, x->wf.id,
                   (long long)o->item->attempts + 1, o->cause);
-        return repo_work_kill(x->db, o->item->id, o->cause, x->err);
+        return gone_is_fine(repo_work_kill(x->db, o->item->id, o->cause, x->err));
     }
-    return repo_work_retry(x->db, o->item->id, x->now + retry_delay_us(o->item->attempts), o->cause, x->err);
+    return gone_is_fine(repo_work_retry(x->db, o->item->id, x->now + retry_delay_us(o->item->attempts), o->cause, x->err));
 }
 
 static void run_item(struct worker *w, const struct work_row *item) {
