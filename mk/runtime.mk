@@ -19,3 +19,12 @@ osmo_exec_LDADD = $(JSONC_LIBS) -lm
 osmo_init_SOURCES = daemons/osmo-init/main.c daemons/runtime/flags.c
 osmo_init_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 osmo_init_LDADD = libbase.la $(BASE_EXTERNAL)
+
+unit_tests += tests/unit/test_spool
+tests_unit_test_spool_SOURCES = tests/unit/test_spool.c tests/unit/check.c daemons/osmo-ctrl/spool.c daemons/runtime/link.c
+tests_unit_test_spool_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
+tests_unit_test_spool_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_exec
+tests_unit_test_exec_SOURCES = tests/unit/test_exec.c tests/unit/check.c daemons/runtime/link.c
+tests_unit_test_exec_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
+tests_unit_test_exec_LDADD = $(UNIT_BASE_LIBS)

@@ -1,1 +1,22 @@
-# spec
+# model: specification, settings, pods
+libmodel_la_SOURCES += \
+	libosmo-core/model/pods.c libosmo-core/model/pods.h libosmo-core/model/pods_internal.h \
+	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_secret.c \
+	libosmo-core/model/pods_topology.c libosmo-core/model/pods_vars.c \
+	libosmo-core/model/quantity.c \
+	libosmo-core/model/settings.c libosmo-core/model/settings.h libosmo-core/model/settings_internal.h \
+	libosmo-core/model/settings_pools.c libosmo-core/model/settings_sections.c \
+	libosmo-core/model/spec.c libosmo-core/model/spec.h libosmo-core/model/spec_internal.h \
+	libosmo-core/model/spec_graph.c libosmo-core/model/spec_json.c libosmo-core/model/spec_public.c \
+	libosmo-core/model/spec_read.c libosmo-core/model/spec_read.h libosmo-core/model/spec_resolve.c \
+	libosmo-core/model/spec_resource.c libosmo-core/model/spec_task.c libosmo-core/model/spec_tree.c
+
+unit_tests += tests/unit/test_spec
+tests_unit_test_spec_SOURCES = tests/unit/test_spec.c tests/unit/check.c
+tests_unit_test_spec_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_settings
+tests_unit_test_settings_SOURCES = tests/unit/test_settings.c tests/unit/check.c
+tests_unit_test_settings_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_pods
+tests_unit_test_pods_SOURCES = tests/unit/test_pods.c tests/unit/check.c
+tests_unit_test_pods_LDADD = $(UNIT_MODEL_LIBS)

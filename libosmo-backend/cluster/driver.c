@@ -1,9 +1,11 @@
 /* The table of cluster drivers: one row each. */
 #include <stddef.h>
 #include <string.h>
-#include "cluster/drivers.h"
+#include "osmo/backend/cluster.h"
+#include "cluster/local/local.h"
+#include "cluster/scripted/scripted.h"
 
-static const osmo_cluster_driver_t *const drivers[] = {&local_driver, &scripted_driver};
+static const osmo_cluster_driver_t *const drivers[] = {&local_cluster_driver, &scripted_cluster_driver};
 
 const osmo_cluster_driver_t *osmo_cluster_driver_find(const char *name) {
     for (size_t i = 0; name && i < sizeof drivers / sizeof drivers[0]; i++) {

@@ -215,19 +215,17 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
 
 static void on_closed(void *ctx, uint64_t conn, int code, int http_status, const char *reason) {
     struct session *s = ctx;
-    if (conn != s->conn)
+    if (conn != s->conn || s->op->stopping)
         return;
     if (s->kind == STREAM_WORKER)
         worker_disconnected(s->op);
     if (s->state == SESSION_OPEN && clock_mono_us() - s->opened_us >= STABLE_US)
         s->backoff_ms = BACKOFF_FIRST_MS;
-    if (!s->op->stopping) {
-        if (http_status)
-            log_warning(&s->op->log, "%s: %s refused the connection with HTTP %d", streams[s->kind].name, s->op->url, http_status);
-        else
-            log_info(&s->op->log, "%s: connection to %s is closed (%d%s%s)", streams[s->kind].name, s->op->url, code,
-                     reason && *reason ? ": " : "", reason && *reason ? reason : "");
-    }
+    if (http_status)
+        log_warning(&s->op->log, "%s: %s refused the connection with HTTP %d", streams[s->kind].name, s->op->url, http_status);
+    else
+        log_info(&s->op->log, "%s: connection to %s is closed (%d%s%s)", streams[s->kind].name, s->op->url, code,
+                 reason && *reason ? ": " : "", reason && *reason ? reason : "");
     if (s->out)
         outbox_rewind(s->out);
     wait_and_retry(s);

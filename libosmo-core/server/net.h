@@ -69,7 +69,7 @@ struct conn {
     struct conn *prev, *next;
     struct lws *wsi;
     struct exchange *ex;           /* being collected or answered */
-    bool dispatched, head_sent, keep_alive, http10, is_head;
+    bool dispatched, wants_write, head_sent, keep_alive, http10, is_head;
     uint64_t sent;                 /* bytes of the body written */
     int64_t kill_ms;               /* 0, or when the sweep cuts it */
     struct session *session;

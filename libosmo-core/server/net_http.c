@@ -156,6 +156,14 @@ void http_stream_wake(struct osmo_server *s, uint64_t request) {
     pthread_mutex_unlock(&s->lock);
 }
 
+/* A connection whose reading is off gets no writable events from this library either, so reading is on while there is
+ * something to write and off while a worker is busy. */
+static void want_write(struct conn *c) {
+    c->wants_write = true;
+    lws_rx_flow_control(c->wsi, 1);
+    lws_callback_on_writable(c->wsi);
+}
+
 static const char *reason_phrase(int status) {
     static const struct { int status; const char *text; } phrases[] = {
         { 200, "OK" }, { 201, "Created" }, { 204, "No Content" }, { 206, "Partial Content" }, { 301, "Moved Permanently" },
@@ -420,7 +428,7 @@ static int write_head_and_body(struct osmo_server *s, struct conn *c) {
         return finish(s, c);
     if (r->stream)
         c->kill_ms = 0;
-    lws_callback_on_writable(c->wsi);
+    want_write(c);
     return 0;
 }
 
@@ -443,7 +451,7 @@ static size_t take_pending(struct osmo_server *s, struct conn *c, unsigned char 
     }
     pthread_mutex_unlock(&s->lock);
     if (more || *eof)
-        lws_callback_on_writable(c->wsi);
+        want_write(c);
     return n;
 }
 
@@ -481,7 +489,11 @@ int http_writable(struct osmo_server *s, struct conn *c) {
     pthread_mutex_unlock(&s->lock);
     if (!answered)
         return 0;
-    return c->ex->response.stream && c->head_sent ? write_stream(s, c) : write_head_and_body(s, c);
+    c->wants_write = false;
+    int rc = c->ex->response.stream && c->head_sent ? write_stream(s, c) : write_head_and_body(s, c);
+    if (rc == 0 && c->ex && !c->wants_write)
+        lws_rx_flow_control(c->wsi, 0);
+    return rc;
 }
 
 void http_ready(struct osmo_server *s) {
@@ -493,7 +505,7 @@ void http_ready(struct osmo_server *s) {
             s->ready_tail = NULL;
         ex->ready = false;
         if (ex->conn)
-            lws_callback_on_writable(ex->conn->wsi);
+            want_write(ex->conn);
         else if (!ex->busy)
             release(s, ex);
     }
