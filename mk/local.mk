@@ -1,1 +1,23 @@
-# local
+# The local cluster: driver, placement, and the supervisor that runs each pod.
+libmodel_la_SOURCES += libosmo-core/model/schedule.c libosmo-core/model/schedule.h
+libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backend/cluster/local/local.h \
+	libosmo-backend/cluster/local/local_int.h libosmo-backend/cluster/local/local_env.c libosmo-backend/cluster/local/local_node.c \
+	libosmo-backend/cluster/local/local_place.c libosmo-backend/cluster/local/local_plan.c libosmo-backend/cluster/local/local_pod.c \
+	libosmo-backend/cluster/local/local_rewrite.c libosmo-backend/cluster/local/local_run.c libosmo-backend/cluster/local/local_store.c \
+	libosmo-backend/cluster/local/local_volumes.c
+
+osmolibexec_PROGRAMS += osmo-pod-supervisor
+osmo_pod_supervisor_SOURCES = daemons/osmo-pod-supervisor/main.c daemons/osmo-pod-supervisor/mounts.c daemons/osmo-pod-supervisor/plain.c \
+	daemons/osmo-pod-supervisor/plan.c daemons/osmo-pod-supervisor/run.c daemons/osmo-pod-supervisor/sandbox.c \
+	daemons/osmo-pod-supervisor/status.c daemons/osmo-pod-supervisor/supervisor.h
+osmo_pod_supervisor_LDADD = libbase.la $(BASE_EXTERNAL)
+
+unit_tests += tests/unit/test_schedule tests/unit/test_local tests/unit/test_supervisor
+tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c tests/unit/check.c
+tests_unit_test_schedule_LDADD = $(UNIT_MODEL_LIBS)
+tests_unit_test_local_SOURCES = tests/unit/test_local.c tests/unit/check.c
+tests_unit_test_local_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_local_DEPENDENCIES = libbackendint.la libmodel.la libbase.la osmo-pod-supervisor$(EXEEXT)
+tests_unit_test_supervisor_SOURCES = tests/unit/test_supervisor.c daemons/osmo-pod-supervisor/mounts.c tests/unit/check.c
+tests_unit_test_supervisor_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons/osmo-pod-supervisor
+tests_unit_test_supervisor_LDADD = $(UNIT_BASE_LIBS)

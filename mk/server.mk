@@ -1,1 +1,15 @@
-# server
+# server: the network front and its program
+server_sources = \
+	libosmo-core/server/net.c libosmo-core/server/net.h \
+	libosmo-core/server/net_http.c libosmo-core/server/net_request.c libosmo-core/server/net_ws.c \
+	libosmo-core/server/server.c libosmo-core/server/workers.c
+libcoreint_la_SOURCES += $(server_sources)
+
+bin_PROGRAMS += osmo-service
+osmo_service_SOURCES = daemons/osmo-service/main.c daemons/osmo-service/options.c daemons/osmo-service/options.h
+osmo_service_LDADD = libosmo-core.la libbase.la $(BASE_EXTERNAL)
+
+# The test brings a service of its own, so it takes the server's objects without the rest of libosmo-core.
+unit_tests += tests/unit/test_server
+tests_unit_test_server_SOURCES = tests/unit/test_server.c tests/unit/check.c $(server_sources)
+tests_unit_test_server_LDADD = $(UNIT_BASE_LIBS)

@@ -51,6 +51,7 @@ struct login {
     int code;
     char *jwt;
     osmo_error_t err;
+    osmo_error_t told;         /* failure that was logged last; loop thread only */
 };
 
 struct worker {

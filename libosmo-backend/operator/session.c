@@ -284,10 +284,11 @@ void session_login_done(void *ctx) {
     int rc = login_take(op, &jwt, &err);
     if (rc == OSMO_EBUSY && !*err.text)
         return; /* answered by an earlier wake already */
-    if (rc < 0)
-        log_warning(&op->log, "login failed: %s", err.text);
-    else
+    if (rc >= 0)
         header = str_printf("Authorization: Bearer %s", jwt);
+    else if (strcmp(err.text, op->login.told.text) != 0) /* six sockets retry: once per cause is enough */
+        log_warning(&op->log, "login failed, trying again: %s", err.text);
+    op->login.told = err;
     for (int i = 0; i < STREAM_COUNT; i++) {
         struct session *s = &op->sessions[i];
         if (s->state != SESSION_LOGIN)

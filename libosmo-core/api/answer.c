@@ -113,7 +113,8 @@ int answer_unprocessable(struct call *c, const char *where, const char *field, c
         return OSMO_ENOMEM;
     }
     failed |= json_set_str(item, "type", type) < 0 || json_set(item, "loc", loc) < 0 || json_add_str(loc, where) < 0;
-    failed |= (field && json_add_str(loc, field) < 0) || json_set_str(item, "msg", message) < 0 || json_set_str(item, "input", NULL) < 0;
+    failed |= (field && json_add_str(loc, field) < 0) || json_set_str(item, "msg", message) < 0 ||
+        json_set_str(item, "input", NULL) < 0;
     return failed ? OSMO_ENOMEM : answer_json(c, 422, STEAL(o));
 }
 
@@ -125,7 +126,8 @@ static int error_body(struct call *c, int code, int status, const char *message)
         _cleanup_free_ char *full = str_printf("Internal server error: %s", message);
         if (!full || json_set_str(o, "message", full) < 0)
             return OSMO_ENOMEM;
-    } else if (json_set_str(o, "message", message) < 0 || json_set_str(o, "error_code", osmo_error_wire_name(code)) < 0 ||
+    } else if (json_set_str(o, "message", message) < 0 ||
+               json_set_str(o, "error_code", osmo_error_wire_name(code)) < 0 ||
                json_set_str(o, "workflow_id", c->error_workflow_id) < 0) {
         return OSMO_ENOMEM;
     }
@@ -137,7 +139,7 @@ void answer_error(struct call *c, int code, const osmo_error_t *err) {
     const char *text = err && err->text[0] ? err->text : osmo_error_name(code);
     size_t clean_len;
     _cleanup_free_ char *clean = utf8_repair(text, strlen(text), &clean_len);
-    if (status >= 500)
+    if (status >= 500 && status != 503)
         log_warning(&c->engine->log, "%s %s: %s", c->rq->method, c->rq->path, text);
     if (error_body(c, code, status, clean ? clean : osmo_error_name(code)) < 0)
         c->rs->status = status;
@@ -172,7 +174,8 @@ static int query_piece(struct map *m, const char *piece, size_t len, osmo_error_
     if (rc >= 0 && eq)
         rc = url_decode(eq + 1, len - name_len - 1, true, &value);
     if (rc < 0)
-        return osmo_error_set(err, rc, "the query string holds a malformed or too long parameter; percent-encode its name and value");
+        return osmo_error_set(err, rc,
+                              "the query string holds a malformed or too long parameter; percent-encode its name and value");
     if (!utf8_valid(buf_cstr(&name), name.len) || !utf8_valid(buf_cstr(&value), value.len))
         return osmo_error_set(err, OSMO_EINVAL, "the query string is not UTF-8");
     return query_add(m, buf_cstr(&name), buf_cstr(&value));
@@ -210,7 +213,8 @@ const char *query_get(struct call *c, const char *name) {
 }
 
 int query_bool(struct call *c, const char *name, bool fallback, bool *out, osmo_error_t *err) {
-    static const char *const yes[] = { "1", "true", "t", "yes", "y", "on" }, *const no[] = { "0", "false", "f", "no", "n", "off" };
+    static const char *const yes[] = { "1", "true", "t", "yes", "y", "on" },
+        *const no[] = { "0", "false", "f", "no", "n", "off" };
     const char *text = query_get(c, name);
     *out = fallback;
     if (!text)
@@ -239,7 +243,8 @@ int query_time(struct call *c, const char *name, int64_t *out_us, osmo_error_t *
     *out_us = 0;
     if (!text || !*text || time_parse(text, out_us))
         return 0;
-    int rc = answer_unprocessable(c, "query", name, "datetime_parsing", "Input should be a date and time such as 2026-03-01T09:30:00");
+    int rc = answer_unprocessable(c, "query", name, "datetime_parsing",
+                                  "Input should be a date and time such as 2026-03-01T09:30:00");
     return osmo_error_set(err, rc < 0 ? rc : OSMO_EINVAL, "query parameter %s is not a date and time", name);
 }
 
@@ -266,7 +271,8 @@ int body_json(struct call *c, json_t **out, osmo_error_t *err) {
     if (rc < 0)
         return rc;
     if (!len)
-        rc = answer_unprocessable(c, "body", NULL, "missing", "Field required: the request needs a JSON object as its body");
+        rc = answer_unprocessable(c, "body", NULL, "missing",
+                                  "Field required: the request needs a JSON object as its body");
     else if (json_parse(data, len, &v, &reason) < 0)
         rc = answer_unprocessable(c, "body", NULL, "json_invalid", reason.text);
     else if (json_kind(v) != JSON_OBJECT)

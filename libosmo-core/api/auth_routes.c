@@ -49,7 +49,8 @@ static int body_token(struct call *c, json_t **body, const char **token, osmo_er
     if (*token)
         return 0;
     bool there = json_has(*body, "token");
-    rc = answer_unprocessable(c, "body", "token", there ? "string_type" : "missing", there ? "Input should be a valid string" : "Field required");
+    rc = answer_unprocessable(c, "body", "token", there ? "string_type" : "missing", there
+                              ? "Input should be a valid string" : "Field required");
     return rc < 0 ? rc : OSMO_EINVAL;
 }
 

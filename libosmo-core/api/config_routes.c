@@ -84,7 +84,8 @@ int get_backend(struct call *c, osmo_error_t *err) {
     if (rc >= 0)
         rc = repo_backend_get(db, c->params[0], &r, err);
     if (rc == OSMO_ENOTFOUND)
-        return osmo_error_set(err, rc, "Backend %s does not exist; a backend appears when its operator first connects", c->params[0]);
+        return osmo_error_set(err, rc, "Backend %s does not exist; a backend appears when its operator first connects",
+                              c->params[0]);
     if (rc < 0)
         return rc;
     const struct settings *s = engine_settings(c->engine);

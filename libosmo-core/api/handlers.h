@@ -54,7 +54,8 @@ int post_storage_commit(struct call *c, osmo_error_t *err);
 /* Shared: a workflow by id or uuid, DATABASE error with a clear text when unknown. */
 int call_workflow(struct call *c, const char *id, struct workflow_row *out, osmo_error_t *err);
 /* One task's attempt (-1 latest), DATABASE error when unknown. */
-int call_task(struct call *c, const struct workflow_row *w, const char *task, int64_t retry_id, struct task_row *out, osmo_error_t *err);
+int call_task(struct call *c, const struct workflow_row *w, const char *task, int64_t retry_id, struct task_row *out,
+              osmo_error_t *err);
 
 /* workflow_filter.c: users, pools, statuses, priority, order, offset, limit of the two list routes. */
 int filter_read(struct call *c, struct workflow_filter *f, osmo_error_t *err);
@@ -73,7 +74,8 @@ int node_set_load(struct call *c, struct node_set *out, osmo_error_t *err);
 void node_set_clear(struct node_set *s);
 bool node_serves_platform(const struct node_set *s, size_t node, const struct pool *p, const struct platform *pl);
 bool node_serves_pool(const struct node_set *s, size_t node, const struct pool *p);
-/* Kubernetes quantity text of one resource ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu") in a JSON object text. */
+/* Kubernetes quantity text of one resource ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu") in a JSON object
+ * text. */
 double quantity_of(const json_t *resources, const char *name);
 int backends_online(struct call *c, strlist_t *online, osmo_error_t *err);
 #endif

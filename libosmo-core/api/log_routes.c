@@ -77,7 +77,8 @@ int watch_workflow(struct call *c, osmo_error_t *err) {
     return rc < 0 ? rc : answer_stream(c, "application/x-ndjson", stream);
 }
 
-static int get_file(struct call *c, const struct workflow_row *w, const char *path, char **text, size_t *len, osmo_error_t *err) {
+static int get_file(struct call *c, const struct workflow_row *w, const char *path, char **text, size_t *len,
+                    osmo_error_t *err) {
     db_t *db;
     int rc = store_reader(c->engine->store, &db, err);
     return rc < 0 ? rc : repo_file_get(db, w->uuid, path, text, len, err);
@@ -99,7 +100,8 @@ static int answer_error_index(struct call *c, const struct workflow_row *w, osmo
             continue;
         long long retry = (long long)tasks[i].sm.retry_id;
         _cleanup_free_ char *key = retry ? str_printf("%s retry-%lld", tasks[i].name, retry) : str_dup(tasks[i].name);
-        rc = key ? json_set_url(table, key, "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", call_base_url(c), w->id,
+        rc = key ? json_set_url(table, key, "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld",
+                                call_base_url(c), w->id,
                                 tasks[i].name, retry) : OSMO_ENOMEM;
     }
     task_rows_free(tasks, n);
@@ -126,7 +128,8 @@ static const char *tail_start(const char *text, size_t len, int64_t last_n) {
     return text;
 }
 
-static int answer_lines(struct call *c, const char *text, size_t len, int64_t last_n, const char *regex, osmo_error_t *err) {
+static int answer_lines(struct call *c, const char *text, size_t len, int64_t last_n, const char *regex,
+                        osmo_error_t *err) {
     const char *p = tail_start(text, len, last_n), *end = text + len;
     _cleanup_buf_ buf_t out = BUF_INIT(len + 1);
     re_t *re = NULL;
@@ -182,7 +185,8 @@ int get_spec(struct call *c, osmo_error_t *err) {
     if (rc >= 0)
         rc = get_file(c, &w, template ? "templated_workflow_spec.yaml" : "workflow_spec.yaml", &text, &len, err);
     if (rc == OSMO_ENOTFOUND)
-        rc = osmo_error_set(err, OSMO_EUSER, "Workflow %s has no stored %s", c->params[0], template ? "template" : "specification");
+        rc = osmo_error_set(err, OSMO_EUSER, "Workflow %s has no stored %s", c->params[0], template ? "template"
+                            : "specification");
     workflow_row_clear(&w);
     return rc < 0 ? rc : answer_text(c, 200, "text/plain; charset=utf-8", text, len);
 }

@@ -1,4 +1,5 @@
-/* Which nodes serve which pools: a platform takes a node whose labels contain the platform's and whose taints it tolerates. */
+/* Which nodes serve which pools: a platform takes a node whose labels contain the platform's and whose taints it
+ * tolerates. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -42,7 +42,8 @@ static int set_platforms(json_t *pool, const struct pool *p) {
 }
 
 static int set_gpu(json_t *pool, const struct pool *p, bool with_gpu) {
-    json_t *resources = json_object(), *gpu = with_gpu || p->gpu_guarantee != -1 || p->gpu_maximum != -1 ? json_object() : NULL;
+    json_t *resources = json_object(), *gpu = with_gpu || p->gpu_guarantee != -1 || p->gpu_maximum != -1
+        ? json_object() : NULL;
     int failed = json_set(pool, "resources", resources);
     if (gpu) {
         failed |= json_set_int(gpu, "guarantee", p->gpu_guarantee);
@@ -57,7 +58,8 @@ json_t *pool_to_json(struct call *c, const struct settings *s, const struct pool
     json_t *o = json_object();
     if (!o)
         return NULL;
-    int failed = json_set_str(o, "name", p->name) | json_set_str(o, "description", p->description ? p->description : "");
+    int failed = json_set_str(o, "name", p->name) |
+        json_set_str(o, "description", p->description ? p->description : "");
     failed |= json_set_str(o, "status", p->enable_maintenance ? "MAINTENANCE" : online ? "ONLINE" : "OFFLINE");
     failed |= json_set_text(o, "download_type", p->download_type);
     failed |= json_set_bool(o, "enable_maintenance", p->enable_maintenance);
@@ -213,8 +215,10 @@ struct gpu_numbers { int64_t used, free_quota, limit, usage, capacity, free_gpus
 
 /* The client reads these as text. */
 static json_t *numbers_json(const struct gpu_numbers *n) {
-    const struct { const char *key; int64_t value; } rows[] = { { "quota_used", n->used }, { "quota_free", n->free_quota },
-        { "quota_limit", n->limit }, { "total_usage", n->usage }, { "total_capacity", n->capacity }, { "total_free", n->free_gpus } };
+    const struct { const char *key; int64_t value; } rows[] = { { "quota_used", n->used },
+        { "quota_free", n->free_quota },
+        { "quota_limit", n->limit }, { "total_usage", n->usage }, { "total_capacity", n->capacity },
+            { "total_free", n->free_gpus } };
     json_t *o = json_object();
     for (size_t i = 0; o && i < ARRAY_SIZE(rows); i++) {
         char text[32];
@@ -296,7 +300,8 @@ int get_pool_quota(struct call *c, osmo_error_t *err) {
     int rc = quota_load(c, &q, err);
     if (rc >= 0) {
         json_t *sets = quota_sets(c, &q, &sum);
-        rc = o && sets && json_set(o, "node_sets", json_ref(sets)) >= 0 && json_set(o, "resource_sum", numbers_json(&sum)) >= 0 ? 0 : OSMO_ENOMEM;
+        rc = o && sets && json_set(o, "node_sets", json_ref(sets)) >= 0 &&
+            json_set(o, "resource_sum", numbers_json(&sum)) >= 0 ? 0 : OSMO_ENOMEM;
         json_free(sets);
     }
     quota_clear(&q);

@@ -7,7 +7,8 @@
 
 static json_t *profile_json(const char *user, const struct profile_row *p) {
     json_t *o = json_object();
-    if (o && json_set_str(o, "username", user) >= 0 && json_set_bool(o, "email_notification", p->email_notification) >= 0 &&
+    if (o && json_set_str(o, "username", user) >= 0 &&
+        json_set_bool(o, "email_notification", p->email_notification) >= 0 &&
         json_set_bool(o, "slack_notification", p->slack_notification) >= 0 && json_set_text(o, "pool", p->pool) >= 0)
         return o;
     json_free(o);
@@ -16,7 +17,8 @@ static json_t *profile_json(const char *user, const struct profile_row *p) {
 
 static json_t *token_json(const struct identity *who) {
     json_t *o = who->token_name ? json_object() : NULL;
-    if (o && (json_set_str(o, "name", who->token_name) < 0 || json_set_time(o, "expires_at", who->token_expires_us) < 0)) {
+    if (o && (json_set_str(o, "name", who->token_name) < 0 ||
+              json_set_time(o, "expires_at", who->token_expires_us) < 0)) {
         json_free(o);
         return NULL;
     }

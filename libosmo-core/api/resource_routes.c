@@ -16,7 +16,8 @@ struct amounts { double cpu, memory, storage, gpu; };
 struct view { struct call *c; const struct settings *s; struct node_set set; strlist_t online; };
 
 static struct amounts amounts_of(const json_t *v) {
-    struct amounts a = { quantity_of(v, "cpu"), quantity_of(v, "memory"), quantity_of(v, "ephemeral-storage"), quantity_of(v, "nvidia.com/gpu") };
+    struct amounts a = { quantity_of(v, "cpu"), quantity_of(v, "memory"), quantity_of(v, "ephemeral-storage"),
+        quantity_of(v, "nvidia.com/gpu") };
     return a;
 }
 
@@ -39,7 +40,8 @@ static bool wanted(const struct view *v, const struct pool *p, const struct plat
 
 /* The raw quantity texts under the client's four names. */
 static json_t *raw_fields(const json_t *v) {
-    static const char *const names[][2] = { { "storage", "ephemeral-storage" }, { "cpu", "cpu" }, { "memory", "memory" }, { "gpu", "nvidia.com/gpu" } };
+    static const char *const names[][2] = { { "storage", "ephemeral-storage" }, { "cpu", "cpu" },
+        { "memory", "memory" }, { "gpu", "nvidia.com/gpu" } };
     json_t *o = json_object();
     for (size_t i = 0; o && i < ARRAY_SIZE(names); i++) {
         const json_t *value = json_get(v, names[i][1]);
@@ -65,7 +67,8 @@ static int set_amounts(json_t *pools, const struct pool *p, const struct platfor
     if (json_set(pool, pl->name, o) < 0 || !o)
         return OSMO_ENOMEM;
     snprintf(memory, sizeof memory, "%.0fKi", floor(positive(a.memory) / 1024));
-    return json_set_int(o, "storage", (int64_t)positive(a.storage)) | json_set_int(o, "cpu", (int64_t)floor(positive(a.cpu))) |
+    return json_set_int(o, "storage", (int64_t)positive(a.storage)) |
+        json_set_int(o, "cpu", (int64_t)floor(positive(a.cpu))) |
            json_set_str(o, "memory", memory) | json_set_int(o, "gpu", (int64_t)floor(positive(a.gpu)));
 }
 
@@ -86,7 +89,8 @@ static int set_config(json_t *pools, const struct pool *p, const struct platform
         json_free(allowed);
         return OSMO_ENOMEM;
     }
-    failed |= json_set_bool(o, "host_network", pl->host_network_allowed) | json_set_bool(o, "privileged", pl->privileged_allowed);
+    failed |= json_set_bool(o, "host_network", pl->host_network_allowed) |
+        json_set_bool(o, "privileged", pl->privileged_allowed);
     failed |= json_set(o, "default_mounts", defaults) | json_set(o, "allowed_mounts", allowed);
     return failed | json_set(pool, pl->name, o);
 }
@@ -94,9 +98,11 @@ static int set_config(json_t *pools, const struct pool *p, const struct platform
 /* Members of an entry that are filled pool by pool, borrowed from the entry. */
 struct per_pool { json_t *names, *allocatable, *available, *workflow, *config, *labels; int64_t pools; };
 
-static int add_platform(struct per_pool *x, const struct pool *p, const struct platform *pl, struct amounts alloc, struct amounts used,
+static int add_platform(struct per_pool *x, const struct pool *p, const struct platform *pl, struct amounts alloc,
+                        struct amounts used,
                         struct amounts foreign) {
-    struct amounts ctrl = { CTRL_CPU, CTRL_MEMORY, CTRL_STORAGE, 0 }, usable = minus(alloc, ctrl), ours = minus(usable, foreign);
+    struct amounts ctrl = { CTRL_CPU, CTRL_MEMORY, CTRL_STORAGE, 0 }, usable = minus(alloc, ctrl),
+        ours = minus(usable, foreign);
     _cleanup_free_ char *name = str_printf("%s/%s", p->name, pl->name);
     json_t *labels = json_get(x->labels, p->name);
     int failed = !name || json_add_str(x->names, name);
@@ -111,14 +117,16 @@ static int add_platform(struct per_pool *x, const struct pool *p, const struct p
 }
 
 /* 0 with nothing added when no wanted pool is served. */
-static int add_pools(const struct view *v, size_t node, struct per_pool *x, struct amounts alloc, struct amounts used, struct amounts foreign,
+static int add_pools(const struct view *v, size_t node, struct per_pool *x, struct amounts alloc, struct amounts used,
+                     struct amounts foreign,
                      int64_t *all_pools) {
     for (size_t i = 0; i < v->s->npools; i++) {
         const struct pool *p = &v->s->pools[i];
         *all_pools += node_serves_pool(&v->set, node, p);
         for (size_t j = 0; j < p->nplatforms; j++) {
             const struct platform *pl = &p->platforms[j];
-            if (wanted(v, p, pl) && node_serves_platform(&v->set, node, p, pl) && add_platform(x, p, pl, alloc, used, foreign))
+            if (wanted(v, p, pl) && node_serves_platform(&v->set, node, p, pl) &&
+                add_platform(x, p, pl, alloc, used, foreign))
                 return OSMO_ENOMEM;
         }
     }
@@ -134,7 +142,8 @@ static int set_exposed(json_t *o, const struct node_row *n, struct amounts a, js
         return OSMO_ENOMEM;
     }
     int failed = json_set_str(exposed, "node", n->name) | json_set(exposed, "pool/platform", *names);
-    const struct { const char *key; double value; } rows[] = { { "storage", a.storage / GIB }, { "cpu", a.cpu }, { "memory", a.memory / GIB }, { "gpu", a.gpu } };
+    const struct { const char *key; double value; } rows[] = { { "storage", a.storage / GIB }, { "cpu", a.cpu },
+        { "memory", a.memory / GIB }, { "gpu", a.gpu } };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         snprintf(text, sizeof text, "%.0f", floor(positive(rows[i].value)));
         failed |= json_set_str(exposed, rows[i].key, text);
@@ -151,7 +160,8 @@ static int set_fresh(json_t *o, const char *key, json_t **out) {
 static json_t *node_json(const struct view *v, size_t node, bool *served) {
     const struct node_row *n = &v->set.nodes[node];
     _cleanup_json_ json_t *o = json_object(), *alloc = json_from_text(n->allocatable_json, json_object());
-    _cleanup_json_ json_t *usage = json_from_text(n->usage_json, json_object()), *foreign = json_from_text(n->foreign_usage_json, json_object());
+    _cleanup_json_ json_t *usage = json_from_text(n->usage_json, json_object()),
+        *foreign = json_from_text(n->foreign_usage_json, json_object());
     struct per_pool x = { 0 };
     int64_t pools = 0;
     if (!o)
@@ -161,9 +171,12 @@ static json_t *node_json(const struct view *v, size_t node, bool *served) {
     failed |= json_set(o, "usage_fields", raw_fields(usage)) | json_set(o, "conditions", NULL);
     failed |= json_set(o, "non_workflow_usage_fields", json_ref(foreign));
     failed |= json_set(o, "allocatable_fields", raw_fields(alloc));
-    failed |= set_fresh(o, "platform_allocatable_fields", &x.allocatable) | set_fresh(o, "platform_available_fields", &x.available);
-    failed |= set_fresh(o, "platform_workflow_allocatable_fields", &x.workflow) | set_fresh(o, "config_fields", &x.config);
-    failed |= json_set_str(o, "backend", n->backend) | json_set(o, "label_fields", NULL) | set_fresh(o, "pool_platform_labels", &x.labels);
+    failed |= set_fresh(o, "platform_allocatable_fields", &x.allocatable) |
+        set_fresh(o, "platform_available_fields", &x.available);
+    failed |= set_fresh(o, "platform_workflow_allocatable_fields", &x.workflow) |
+        set_fresh(o, "config_fields", &x.config);
+    failed |= json_set_str(o, "backend", n->backend) | json_set(o, "label_fields", NULL) |
+        set_fresh(o, "pool_platform_labels", &x.labels);
     if (failed || add_pools(v, node, &x, amounts_of(alloc), amounts_of(usage), amounts_of(foreign), &pools) < 0)
         return NULL;
     *served = x.pools > 0;
@@ -185,15 +198,19 @@ static json_t *concise_entry(const struct view *v, const struct pool *p, const s
     for (size_t i = 0; i < v->set.n; i++) {
         if (!node_serves_platform(&v->set, i, p, pl))
             continue;
-        _cleanup_json_ json_t *a = json_from_text(v->set.nodes[i].allocatable_json, NULL), *u = json_from_text(v->set.nodes[i].usage_json, NULL);
+        _cleanup_json_ json_t *a = json_from_text(v->set.nodes[i].allocatable_json, NULL),
+            *u = json_from_text(v->set.nodes[i].usage_json, NULL);
         struct amounts na = amounts_of(a), nu = amounts_of(u), zero = { 0 };
         alloc = minus(alloc, minus(zero, na));
         used = minus(used, minus(zero, nu));
     }
     json_t *o = json_object();
-    const char *status = p->enable_maintenance ? "MAINTENANCE" : strlist_has(&v->online, p->backend) ? "ONLINE" : "OFFLINE";
-    if (o && !(json_set_str(o, "pool", p->name) | json_set_str(o, "platform", pl->name) | json_set_str(o, "backend", p->backend) |
-               json_set_str(o, "status", status) | json_set(o, "usage_fields", numbers(used)) | json_set(o, "allocatable_fields", numbers(alloc))))
+    const char *status = p->enable_maintenance ? "MAINTENANCE" : strlist_has(&v->online, p->backend) ? "ONLINE"
+        : "OFFLINE";
+    if (o && !(json_set_str(o, "pool", p->name) | json_set_str(o, "platform", pl->name) |
+               json_set_str(o, "backend", p->backend) |
+               json_set_str(o, "status", status) | json_set(o, "usage_fields", numbers(used)) |
+                   json_set(o, "allocatable_fields", numbers(alloc))))
         return o;
     json_free(o);
     return NULL;
@@ -280,7 +297,8 @@ int get_resource(struct call *c, osmo_error_t *err) {
         json_t *list = node_list(&v, c->params[0]);
         if (list && !json_len(list)) {
             json_free(list);
-            rc = osmo_error_set(err, OSMO_ENOTFOUND, "Node %s does not exist; osmo resource list shows the nodes", c->params[0]);
+            rc = osmo_error_set(err, OSMO_ENOTFOUND, "Node %s does not exist; osmo resource list shows the nodes",
+                                c->params[0]);
         } else {
             rc = answer_named(c, "resources", list);
         }

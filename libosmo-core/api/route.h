@@ -1,4 +1,5 @@
-/* Routes: one row each in api/routes.c, one handler file per noun. Handlers get a parsed request and fill an answer; no sockets.
+/* Routes: one row each in api/routes.c,
+    one handler file per noun. Handlers get a parsed request and fill an answer; no sockets.
  * Used by api/ only; servers see include/osmo/service.h. */
 #ifndef API_ROUTE_H
 #define API_ROUTE_H
@@ -46,7 +47,8 @@ int answer_stream(struct call *c, const char *content_type, osmo_stream_t *strea
 int answer_header(struct call *c, const char *name, const char *value);
 /* {"detail": text} */
 int answer_detail(struct call *c, int status, const char *text);
-/* The envelope {message, error_code, workflow_id}, or the 5xx form. Never fails: falls back to an answer without a body. */
+/* The envelope {message, error_code, workflow_id}, or the 5xx form. Never fails: falls back to an answer without a
+ * body. */
 void answer_error(struct call *c, int code, const osmo_error_t *err);
 /* 422 {"detail":[{type,loc,msg,input}]}: fills the answer and returns 0. */
 int answer_unprocessable(struct call *c, const char *where, const char *field, const char *type, const char *message);

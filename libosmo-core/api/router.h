@@ -15,7 +15,8 @@ struct router_match {
 };
 router_t *router_new(void);
 void router_free(router_t *r);
-/* Pattern "/api/workflow/{}/logs"; with `rest` its last "{}" takes everything that follows. 0, OSMO_ENOMEM or OSMO_EEXISTS. */
+/* Pattern "/api/workflow/{}/logs"; with `rest` its last "{}" takes everything that follows. 0, OSMO_ENOMEM or
+ * OSMO_EEXISTS. */
 int router_add(router_t *r, const char *method, const char *pattern, bool rest, const void *row);
 /* `path` is canonical. 0 also when nothing matches; OSMO_ENOMEM. Release with router_match_clear. */
 int router_find(const router_t *r, const char *method, const char *path, struct router_match *out);

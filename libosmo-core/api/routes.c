@@ -15,7 +15,8 @@ const struct route api_routes[] = {
     { "GET", "/api/auth/keys", ROLE_CORE | ROLE_LOGGER, ROUTE_OPEN, get_keys, "auth:Login", 0 },
     { "POST", "/api/auth/jwt/access_token", ROLE_CORE | ROLE_LOGGER, ROUTE_OPEN, post_access_token, "auth:Refresh", 0 },
     { "GET", "/api/auth/jwt/access_token", ROLE_CORE | ROLE_LOGGER, ROUTE_OPEN, get_access_token, "auth:Refresh", 0 },
-    { "POST", "/api/auth/jwt/refresh_token", ROLE_CORE | ROLE_LOGGER, ROUTE_OPEN, post_refresh_token, "auth:Refresh", 0 },
+    { "POST", "/api/auth/jwt/refresh_token", ROLE_CORE | ROLE_LOGGER, ROUTE_OPEN, post_refresh_token, "auth:Refresh",
+        0 },
     { "GET", "/api/auth/jwt/refresh_token", ROLE_CORE | ROLE_LOGGER, ROUTE_OPEN, get_refresh_token, "auth:Refresh", 0 },
 
     { "GET", "/api/profile/settings", ROLE_CORE, ROUTE_EVERYONE, get_profile, "profile:Read", 0 },
@@ -47,7 +48,8 @@ const struct route api_routes[] = {
 
     { "GET", "/api/storage/{}/{}", ROLE_CORE, ROUTE_TASK, get_storage_list, "storage:Read", 0 },
     { "GET", "/api/storage/{}/{}/{}", ROLE_CORE, ROUTE_TASK | ROUTE_REST, get_storage_object, "storage:Read", 0 },
-    { "PUT", "/api/storage/{}/{}/{}", ROLE_CORE, ROUTE_TASK | ROUTE_REST | ROUTE_BODY_FILE, put_storage_object, "storage:Write", MAX_OBJECT },
+    { "PUT", "/api/storage/{}/{}/{}", ROLE_CORE, ROUTE_TASK | ROUTE_REST | ROUTE_BODY_FILE, put_storage_object,
+        "storage:Write", MAX_OBJECT },
     { "POST", "/api/storage/{}/{}", ROLE_CORE, ROUTE_TASK, post_storage_commit, "storage:Write", 0 },
 
     { "GET", "/api/router/{}", ROLE_ROUTER, ROUTE_OPEN | ROUTE_REST, any_router, "internal:Router", 0 },

@@ -1,4 +1,5 @@
-/* include/osmo/service.h: bytes in, bytes out. Finds the route, proves the identity, runs the handler, writes the envelope.
+/* include/osmo/service.h: bytes in, bytes out. Finds the route, proves the identity, runs the handler,
+    writes the envelope.
  * Called by servers, embedders, tests and fuzzers. */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@ static int routes_build(osmo_service_t *s) {
         return OSMO_ENOMEM;
     for (size_t i = 0; i < api_route_count; i++) {
         const struct route *row = &api_routes[i];
-        int rc = row->role & s->engine->roles ? router_add(s->routes, row->method, row->pattern, row->flags & ROUTE_REST, row) : 0;
+        int rc = row->role & s->engine->roles ? router_add(s->routes, row->method, row->pattern,
+                                                           row->flags & ROUTE_REST, row) : 0;
         if (rc < 0)
             return rc;
     }
@@ -28,7 +30,8 @@ static int routes_build(osmo_service_t *s) {
 
 int osmo_service_open(const osmo_service_options_t *options, osmo_service_t **out, osmo_error_t *err) {
     if (!options || !out || options->size < sizeof *options)
-        return osmo_error_set(err, OSMO_EINVAL, "service options are missing or of another library version; set options.size");
+        return osmo_error_set(err, OSMO_EINVAL,
+                              "service options are missing or of another library version; set options.size");
     osmo_service_t *s = calloc(1, sizeof *s);
     if (!s)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -112,7 +115,8 @@ static int check_roles(struct call *c, const struct route *row, osmo_error_t *er
 static int check_body(struct call *c, const struct route *row, osmo_error_t *err) {
     uint64_t limit = row->max_body ? row->max_body : ROUTE_SMALL_BODY;
     if (c->rq->body_len > limit)
-        return osmo_error_set(err, OSMO_ELIMIT, "the request body is %zu bytes long; %s %s takes at most %llu", c->rq->body_len,
+        return osmo_error_set(err, OSMO_ELIMIT, "the request body is %zu bytes long; %s %s takes at most %llu",
+                              c->rq->body_len,
                               row->method, row->pattern, (unsigned long long)limit);
     return 0;
 }

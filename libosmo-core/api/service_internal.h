@@ -10,7 +10,8 @@ struct osmo_service {
 };
 /* Websocket routes of the roles that run here. */
 int ws_routes_add(router_t *r, unsigned roles);
-/* Canonical copy of a request's path and the decisions every request needs; used for HTTP and websocket upgrades alike. */
+/* Canonical copy of a request's path and the decisions every request needs; used for HTTP and websocket upgrades
+ * alike. */
 int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *err);
 void call_clear(struct call *c);
 #endif

@@ -28,9 +28,11 @@ static int own_task(struct call *c, const struct workflow_row *w, const struct t
     if (identity_has_role(&c->who, "osmo-admin") && !c->who.workflow_id)
         return 0;
     if (!str_eq(c->who.workflow_id, w->id) || !str_eq(c->who.task_name, t->name))
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: only task %s of workflow %s may write its data", t->name, w->id);
+        return osmo_error_set(err, OSMO_EDENIED, "access denied: only task %s of workflow %s may write its data",
+                              t->name, w->id);
     if (c->who.retry_id != t->sm.retry_id)
-        return osmo_error_set(err, OSMO_ECONFLICT, "attempt %lld of task %s was replaced by attempt %lld", (long long)c->who.retry_id,
+        return osmo_error_set(err, OSMO_ECONFLICT, "attempt %lld of task %s was replaced by attempt %lld",
+                              (long long)c->who.retry_id,
                               t->name, (long long)t->sm.retry_id);
     return 0;
 }
@@ -107,7 +109,8 @@ static int read_mode(struct call *c, mode_t *mode) {
         return 0;
     size_t len = strlen(text);
     if (!len || len > 5 || strspn(text, "01234567") != len) {
-        int rc = answer_unprocessable(c, "query", "mode", "mode_parsing", "Input should be a file mode in octal, such as 0644");
+        int rc = answer_unprocessable(c, "query", "mode", "mode_parsing",
+                                      "Input should be a file mode in octal, such as 0644");
         return rc < 0 ? rc : OSMO_EINVAL;
     }
     *mode = (mode_t)strtoul(text, NULL, 8) & 0777;
@@ -118,7 +121,8 @@ static int upload_id(struct call *c, const char *name, const char **id) {
     *id = query_get(c, name);
     if (storage_upload_valid(*id))
         return 0;
-    int rc = answer_unprocessable(c, "query", name, *id ? "string_pattern_mismatch" : "missing", "Input should be 32 lower-case hexadecimal digits");
+    int rc = answer_unprocessable(c, "query", name, *id ? "string_pattern_mismatch" : "missing",
+                                  "Input should be 32 lower-case hexadecimal digits");
     return rc < 0 ? rc : OSMO_EINVAL;
 }
 

@@ -132,7 +132,8 @@ int post_workflow(struct call *c, osmo_error_t *err) {
             rc = read_body(c, body, &rq);
     }
     if (rc >= 0 && has_body == (rq.resubmit_id != NULL))
-        rc = osmo_error_set(err, OSMO_EUSAGE, has_body ? "a workflow file and workflow_id were both given; send one of them"
+        rc = osmo_error_set(err, OSMO_EUSAGE, has_body
+                            ? "a workflow file and workflow_id were both given; send one of them"
                                                        : "neither a workflow file nor workflow_id was given; send one of them");
     if (rc >= 0)
         rc = submit(c, &rq, err);

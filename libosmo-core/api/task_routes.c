@@ -94,10 +94,12 @@ static int narrow_workflows(struct workflow_filter *w, const struct task_filter 
         alive &= !status_is_task_finished(status_parse(f->statuses.items[i]));
     if (!alive)
         return 0;
-    return strlist_add(&w->statuses, "PENDING") | strlist_add(&w->statuses, "RUNNING") | strlist_add(&w->statuses, "WAITING");
+    return strlist_add(&w->statuses, "PENDING") | strlist_add(&w->statuses, "RUNNING") |
+        strlist_add(&w->statuses, "WAITING");
 }
 
-static int load(struct call *c, struct workflow_filter *w, const struct task_filter *f, struct tasks *x, osmo_error_t *err) {
+static int load(struct call *c, struct workflow_filter *w, const struct task_filter *f, struct tasks *x,
+                osmo_error_t *err) {
     db_t *db;
     w->name_contains = query_get(c, "workflow_id");
     w->ascending = false;
@@ -125,15 +127,22 @@ static json_t *row_json(struct call *c, const struct row *r, int64_t now_us) {
     json_t *o = json_object();
     if (!o)
         return NULL;
-    int failed = json_set_str(o, "user", r->w->user) | json_set_str(o, "workflow_id", id) | json_set_str(o, "workflow_uuid", r->w->uuid);
-    failed |= json_set_str(o, "task_name", r->t->name) | json_set_int(o, "retry_id", t->retry_id) | json_set_text(o, "pool", r->w->pool);
-    failed |= json_set_text(o, "node", r->t->node_name) | json_set_time(o, "start_time", t->start_us) | json_set_time(o, "end_time", t->end_us);
-    failed |= t->start_us ? json_set_double(o, "duration", (double)((t->end_us ? t->end_us : now_us) - t->start_us) / 1e6)
+    int failed = json_set_str(o, "user", r->w->user) | json_set_str(o, "workflow_id", id) |
+        json_set_str(o, "workflow_uuid", r->w->uuid);
+    failed |= json_set_str(o, "task_name", r->t->name) | json_set_int(o, "retry_id", t->retry_id) |
+        json_set_text(o, "pool", r->w->pool);
+    failed |= json_set_text(o, "node", r->t->node_name) | json_set_time(o, "start_time", t->start_us) |
+        json_set_time(o, "end_time", t->end_us);
+    failed |= t->start_us ? json_set_double(o, "duration",
+                                            (double)((t->end_us ? t->end_us : now_us) - t->start_us) / 1e6)
                           : json_set(o, "duration", NULL);
-    failed |= json_set_str(o, "status", status_name(t->status)) | json_set_url(o, "overview", "%s/workflows/%s", base, id);
-    failed |= json_set_url(o, "logs", "%s/api/workflow/%s/logs?task_name=%s&retry_id=%lld", base, id, r->t->name, retry);
+    failed |= json_set_str(o, "status", status_name(t->status)) |
+        json_set_url(o, "overview", "%s/workflows/%s", base, id);
+    failed |= json_set_url(o, "logs", "%s/api/workflow/%s/logs?task_name=%s&retry_id=%lld", base, id, r->t->name,
+                           retry);
     if (status_has_error_logs(t->status))
-        failed |= json_set_url(o, "error_logs", "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", base, id, r->t->name, retry);
+        failed |= json_set_url(o, "error_logs", "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", base, id,
+                               r->t->name, retry);
     else
         failed |= json_set(o, "error_logs", NULL);
     failed |= json_set(o, "grafana_url", NULL) | json_set(o, "dashboard_url", NULL) | set_resources(o, r->t);

@@ -66,7 +66,8 @@ static int gate_client(struct call *c, const struct settings *s, const char *cli
     if (!version_parse(newest_text, &newest) || !version_less(&client, &newest))
         return 0;
     if (s->min_client_version && version_parse(s->min_client_version, &minimum) && version_less(&client, &minimum)) {
-        snprintf(text, sizeof text, "Your client is out of date: version %s is older than %s, the oldest this service supports. Install version %s.",
+        snprintf(text, sizeof text,
+                 "Your client is out of date: version %s is older than %s, the oldest this service supports. Install version %s.",
                  client_text, s->min_client_version, newest_text);
         return refuse(c, text);
     }
@@ -85,7 +86,8 @@ static int gate_token(struct call *c) {
         return refuse(c, "Your access token has expired: make a new one and log in again.");
     if (expires - now <= WEEK_US) {
         time_iso(expires, when);
-        snprintf(text, sizeof text, "Access token %.64s expires on %.10s: make a new one before.", c->who.token_name, when);
+        snprintf(text, sizeof text, "Access token %.64s expires on %.10s: make a new one before.", c->who.token_name,
+                 when);
         warn(c, text);
     }
     return 0;

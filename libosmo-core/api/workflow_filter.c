@@ -18,13 +18,15 @@ int call_workflow(struct call *c, const char *id, struct workflow_row *out, osmo
     return rc;
 }
 
-int call_task(struct call *c, const struct workflow_row *w, const char *task, int64_t retry_id, struct task_row *out, osmo_error_t *err) {
+int call_task(struct call *c, const struct workflow_row *w, const char *task, int64_t retry_id, struct task_row *out,
+              osmo_error_t *err) {
     db_t *db;
     int rc = store_reader(c->engine->store, &db, err);
     if (rc >= 0)
         rc = repo_task_by_name(db, w->uuid, task, retry_id, out, err);
     if (rc == OSMO_ENOTFOUND && retry_id >= 0)
-        return osmo_error_set(err, OSMO_EDATABASE, "Task %s of workflow %s has no attempt %lld", task, w->id, (long long)retry_id);
+        return osmo_error_set(err, OSMO_EDATABASE, "Task %s of workflow %s has no attempt %lld", task, w->id,
+                              (long long)retry_id);
     if (rc == OSMO_ENOTFOUND)
         return osmo_error_set(err, OSMO_EDATABASE, "Workflow %s has no task %s", w->id, task);
     return rc;
@@ -69,7 +71,8 @@ static int read_page(struct call *c, struct workflow_filter *f, osmo_error_t *er
     if (rc >= 0)
         rc = query_int(c, "limit", 20, &f->limit, err);
     if (rc >= 0 && (f->offset < 0 || f->limit < 0)) {
-        rc = answer_unprocessable(c, "query", f->offset < 0 ? "offset" : "limit", "greater_than_equal", "Input should be 0 or more");
+        rc = answer_unprocessable(c, "query", f->offset < 0 ? "offset" : "limit", "greater_than_equal",
+                                  "Input should be 0 or more");
         rc = rc < 0 ? rc : OSMO_EINVAL;
     }
     if (f->limit > MAX_LIMIT)
@@ -93,7 +96,8 @@ static int default_pool(struct call *c, struct workflow_filter *f, osmo_error_t 
         engine_settings_put(s);
     }
     if (!pool)
-        return osmo_error_set(err, OSMO_EUSER, "no pool was given and your profile has no default pool; name one, or set it with: "
+        return osmo_error_set(err, OSMO_EUSER,
+                              "no pool was given and your profile has no default pool; name one, or set it with: "
                               "osmo profile set pool NAME");
     return strlist_add(&f->pools, pool);
 }

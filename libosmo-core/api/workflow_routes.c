@@ -15,7 +15,8 @@ static json_t *entry_json(struct call *c, const struct workflow_row *w, int64_t 
     json_t *o = json_object();
     if (!o)
         return NULL;
-    int failed = json_set_str(o, "user", w->user) | json_set_str(o, "name", w->id) | json_set_str(o, "workflow_uuid", w->uuid);
+    int failed = json_set_str(o, "user", w->user) | json_set_str(o, "name", w->id) |
+        json_set_str(o, "workflow_uuid", w->uuid);
     failed |= json_set_time(o, "submit_time", w->submit_us) | json_set_time(o, "start_time", w->sm.start_us);
     failed |= json_set_time(o, "end_time", w->sm.end_us);
     failed |= view_set_durations(o, w->submit_us, w->sm.start_us, w->sm.end_us, now_us);
@@ -88,7 +89,8 @@ int list_workflows(struct call *c, osmo_error_t *err) {
 
 /* ---- detail ---- */
 
-struct detail { struct workflow_row w; struct group_row *groups; struct task_row *tasks; size_t ngroups, ntasks; strlist_t edges; };
+struct detail { struct workflow_row w; struct group_row *groups; struct task_row *tasks; size_t ngroups,
+    ntasks; strlist_t edges; };
 
 static int detail_load(struct call *c, struct detail *d, bool groups, bool verbose, osmo_error_t *err) {
     db_t *db;
@@ -121,8 +123,10 @@ int get_workflow(struct call *c, osmo_error_t *err) {
     if (rc >= 0)
         rc = detail_load(c, &d, !skip_groups, verbose, err);
     if (rc >= 0) {
-        struct workflow_view v = { .w = &d.w, .groups = d.groups, .ngroups = d.ngroups, .tasks = d.tasks, .ntasks = d.ntasks,
-                                   .edges = &d.edges, .base = call_base_url(c), .now_us = clock_now_us(), .url_lines = URL_LINES };
+        struct workflow_view v = { .w = &d.w, .groups = d.groups, .ngroups = d.ngroups, .tasks = d.tasks,
+            .ntasks = d.ntasks,
+                                   .edges = &d.edges, .base = call_base_url(c), .now_us = clock_now_us(),
+                                       .url_lines = URL_LINES };
         json_t *o = workflow_view_json(&v);
         rc = o ? answer_json(c, 200, o) : OSMO_ENOMEM;
     }
@@ -134,7 +138,8 @@ static json_t *task_entry(const struct workflow_row *w, const struct task_row *t
     json_t *o = json_object();
     if (!o)
         return NULL;
-    int failed = json_set_str(o, "workflow_id", w->id) | json_set_str(o, "task_name", t->name) | json_set_text(o, "node", t->node_name);
+    int failed = json_set_str(o, "workflow_id", w->id) | json_set_str(o, "task_name", t->name) |
+        json_set_text(o, "node", t->node_name);
     failed |= json_set_time(o, "start_time", t->sm.start_us) | json_set_time(o, "end_time", t->sm.end_us);
     failed |= json_set_str(o, "status", status_name(t->sm.status));
     failed |= json_set_double(o, "storage", t->storage_gib) | json_set_int(o, "cpu", (int64_t)t->cpu);

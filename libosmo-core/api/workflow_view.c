@@ -40,7 +40,8 @@ static json_t *names_json(const strlist_t *l) {
 static int set_error_logs(json_t *o, const char *base, const char *workflow, const struct task_row *t) {
     if (!status_has_error_logs(t->sm.status))
         return json_set(o, "error_logs", NULL);
-    return json_set_url(o, "error_logs", "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", base, workflow, t->name,
+    return json_set_url(o, "error_logs", "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", base, workflow,
+                        t->name,
                         (long long)t->sm.retry_id);
 }
 
@@ -65,11 +66,14 @@ static json_t *task_json(const struct workflow_view *v, const struct group_row *
     failed |= json_set_int(o, "retry_id", t->sm.retry_id);
     failed |= json_set_str(o, "status", status_name(t->sm.status));
     failed |= json_set_text(o, "failure_message", t->failure_message);
-    failed |= t->sm.exit_code == EXIT_CODE_NONE ? json_set(o, "exit_code", NULL) : json_set_int(o, "exit_code", t->sm.exit_code);
-    failed |= json_set_url(o, "logs", "%s/api/workflow/%s/logs?last_n_lines=%lld&task_name=%s&retry_id=%lld", v->base, v->w->id,
+    failed |= t->sm.exit_code == EXIT_CODE_NONE ? json_set(o, "exit_code", NULL)
+        : json_set_int(o, "exit_code", t->sm.exit_code);
+    failed |= json_set_url(o, "logs", "%s/api/workflow/%s/logs?last_n_lines=%lld&task_name=%s&retry_id=%lld", v->base,
+                           v->w->id,
                            (long long)v->url_lines, t->name, retry);
     failed |= set_error_logs(o, v->base, v->w->id, t);
-    failed |= json_set_url(o, "events", "%s/api/workflow/%s/events?task_name=%s&retry_id=%lld", v->base, v->w->id, t->name, retry);
+    failed |= json_set_url(o, "events", "%s/api/workflow/%s/events?task_name=%s&retry_id=%lld", v->base, v->w->id,
+                           t->name, retry);
     failed |= task_times(o, g, t);
     failed |= json_set(o, "dashboard_url", NULL);
     failed |= json_set_str(o, "pod_name", t->pod_name ? t->pod_name : "");
@@ -172,12 +176,15 @@ static int set_urls(json_t *o, const struct workflow_view *v) {
 
 static int set_parent(json_t *o, const struct workflow_row *w) {
     bool has = w->parent_name && *w->parent_name;
-    return json_set_text(o, "parent_name", w->parent_name) | (has ? json_set_int(o, "parent_job_id", w->parent_job_id) : json_set(o, "parent_job_id", NULL));
+    return json_set_text(o, "parent_name", w->parent_name) |
+        (has ? json_set_int(o, "parent_job_id", w->parent_job_id) : json_set(o, "parent_job_id", NULL));
 }
 
 static int set_timeouts(json_t *o, const struct workflow_row *w) {
-    int failed = w->exec_timeout_us ? json_set_double(o, "exec_timeout", seconds(w->exec_timeout_us)) : json_set(o, "exec_timeout", NULL);
-    return failed | (w->queue_timeout_us ? json_set_double(o, "queue_timeout", seconds(w->queue_timeout_us)) : json_set(o, "queue_timeout", NULL));
+    int failed = w->exec_timeout_us ? json_set_double(o, "exec_timeout", seconds(w->exec_timeout_us))
+        : json_set(o, "exec_timeout", NULL);
+    return failed | (w->queue_timeout_us ? json_set_double(o, "queue_timeout", seconds(w->queue_timeout_us))
+                     : json_set(o, "queue_timeout", NULL));
 }
 
 int view_set_apps(json_t *o) {
@@ -193,19 +200,22 @@ json_t *workflow_view_json(const struct workflow_view *v) {
         json_free(groups);
         return NULL;
     }
-    int failed = json_set_str(o, "name", w->id) | json_set_str(o, "uuid", w->uuid) | json_set_str(o, "submitted_by", w->user);
+    int failed = json_set_str(o, "name", w->id) | json_set_str(o, "uuid", w->uuid) |
+        json_set_str(o, "submitted_by", w->user);
     failed |= json_set_text(o, "cancelled_by", w->cancelled_by);
     failed |= set_urls(o, v) | set_parent(o, w);
     failed |= json_set(o, "dashboard_url", NULL) | json_set(o, "grafana_url", NULL) | json_set(o, "tags", json_array());
     failed |= json_set_time(o, "submit_time", w->submit_us) | json_set_time(o, "start_time", w->sm.start_us);
     failed |= json_set_time(o, "end_time", w->sm.end_us);
     failed |= set_timeouts(o, w) | view_set_durations(o, w->submit_us, w->sm.start_us, w->sm.end_us, v->now_us);
-    failed |= json_set_str(o, "status", status_name(w->sm.status)) | json_set_str(o, "outputs", w->outputs ? w->outputs : "");
+    failed |= json_set_str(o, "status", status_name(w->sm.status)) |
+        json_set_str(o, "outputs", w->outputs ? w->outputs : "");
     failed |= json_set(o, "groups", groups);
     failed |= json_set_text(o, "pool", w->pool) | json_set_text(o, "backend", w->backend);
     failed |= view_set_apps(o) | json_set(o, "plugins", plugins);
     failed |= json_set_str(o, "priority", w->priority ? w->priority : "NORMAL");
-    failed |= json_set(o, "labels", json_from_text(w->labels_json, json_object())) | json_set(o, "warnings", json_array());
+    failed |= json_set(o, "labels", json_from_text(w->labels_json, json_object())) |
+        json_set(o, "warnings", json_array());
     failed |= json_set_text(o, "failure_message", w->failure_message);
     if (!failed)
         return o;

@@ -11,7 +11,8 @@ struct ws_route {
     const char *pattern;
     unsigned role;
     int agent_socket;      /* an enum agent_socket, or -1 */
-    int (*open)(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions, osmo_error_t *err);
+    int (*open)(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions,
+                osmo_error_t *err);
 };
 
 static const char *offered(struct call *c) {
@@ -19,28 +20,35 @@ static const char *offered(struct call *c) {
     return h ? h : "";
 }
 
-static int open_agent(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions, osmo_error_t *err) {
+static int open_agent(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
+                      const char **extensions, osmo_error_t *err) {
     if (!identity_has_role(&c->who, "osmo-backend") && !identity_has_role(&c->who, "osmo-admin"))
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: a backend operator needs a token with role osmo-backend");
-    return agent_open(c->engine, (enum agent_socket)r->agent_socket, c->params[0], conn, offered(c), &ws->agent, extensions, err);
+        return osmo_error_set(err, OSMO_EDENIED,
+                              "access denied: a backend operator needs a token with role osmo-backend");
+    return agent_open(c->engine, (enum agent_socket)r->agent_socket, c->params[0], conn, offered(c), &ws->agent,
+                      extensions, err);
 }
 
 static bool is_that_task(const struct identity *who, const char *workflow, const char *task, int64_t retry) {
-    return who->workflow_id && who->task_name && str_eq(who->workflow_id, workflow) && str_eq(who->task_name, task) && who->retry_id == retry;
+    return who->workflow_id && who->task_name && str_eq(who->workflow_id, workflow) && str_eq(who->task_name, task) &&
+        who->retry_id == retry;
 }
 
-static int open_logger(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions, osmo_error_t *err) {
+static int open_logger(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
+                       const char **extensions, osmo_error_t *err) {
     (void)r;
     int64_t retry;
     if (!str_to_i64(c->params[2], &retry) || retry < 0)
         return osmo_error_set(err, OSMO_EINVAL, "retry id %s is not a number", c->params[2]);
     if (!identity_has_role(&c->who, "osmo-admin") && !is_that_task(&c->who, c->params[0], c->params[1], retry))
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: the token is not the one of task %s of workflow %s, attempt %lld",
+        return osmo_error_set(err, OSMO_EDENIED,
+                              "access denied: the token is not the one of task %s of workflow %s, attempt %lld",
                               c->params[1], c->params[0], (long long)retry);
     return logger_open(c->engine, c->params[0], c->params[1], retry, conn, offered(c), &ws->logger, extensions, err);
 }
 
-static int open_router(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions, osmo_error_t *err) {
+static int open_router(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
+                       const char **extensions, osmo_error_t *err) {
     (void)c, (void)r, (void)conn, (void)ws, (void)extensions;
     return osmo_error_set(err, OSMO_EUNAVAIL, "interactive access to tasks is not available on this service");
 }
@@ -67,13 +75,15 @@ int ws_routes_add(router_t *r, unsigned roles) {
     return 0;
 }
 
-static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions, osmo_error_t *err) {
+static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
+                   const char **extensions, osmo_error_t *err) {
     int rc = auth_identify(c->engine, c->rq, &c->who, err);
     return rc < 0 ? rc : r->open(c, r, conn, ws, extensions, err);
 }
 
 /* 0 with *found false when the path is not a websocket of this process. */
-static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, struct osmo_ws *ws, const char **extensions, bool *found,
+static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, struct osmo_ws *ws,
+                            const char **extensions, bool *found,
                             osmo_error_t *err) {
     _cleanup_free_ char *path = NULL;
     osmo_request_t copy;

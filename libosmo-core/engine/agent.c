@@ -1,5 +1,6 @@
-/* Sessions of backend operators: the INIT gate, the order of acknowledgements, and nothing acknowledged before the commit of what it caused.
- * Entered by api/ws routes; messages of one session come one after another, commits report from writer threads. */
+/* Sessions of backend operators: the INIT gate, the order of acknowledgements, and nothing acknowledged before the
+ * commit of what it caused. Entered by api/ws routes; messages of one session come one after another, commits report
+ * from writer threads. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -64,8 +65,9 @@ static int session_send(struct agent_session *s, const void *data, size_t len, b
     return t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
 }
 
-int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_t conn, const char *offered_extensions,
-               agent_session_t **out, const char **accepted_extensions, osmo_error_t *err) {
+int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_t conn,
+               const char *offered_extensions, agent_session_t **out, const char **accepted_extensions,
+               osmo_error_t *err) {
     struct agents *a = e->agents;
     *accepted_extensions = NULL;
     if (!a)
@@ -135,12 +137,14 @@ static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
 static void release_done(void *ctx, int rc, const osmo_error_t *err) {
     struct agent_session *s = ctx;
     if (rc < 0)
-        log_warning(&s->e->log, "jobs of a lost session of backend %s stay leased until their lease ends: %s", s->backend, err->text);
+        log_warning(&s->e->log, "jobs of a lost session of backend %s stay leased until their lease ends: %s",
+                    s->backend, err->text);
     agents_wake(s->e);
     session_unref(s);
 }
 
-/* The operator is gone; its jobs become free at once. The operator may still finish what it had begun: jobs are idempotent. */
+/* The operator is gone; its jobs become free at once. The operator may still finish what it had begun: jobs are
+ * idempotent. */
 void agent_closed(agent_session_t *s) {
     struct agents *a = s->e->agents;
     pthread_mutex_lock(&a->lock);
@@ -269,8 +273,13 @@ static int handle_init(struct agent_session *s, const json_t *body, struct ticke
     }
     int64_t now = clock_now_us();
     i->ticket = t;
-    i->row = (struct backend_row){ .name = str_dup(s->backend), .k8s_uid = str_dup(uid), .k8s_namespace = str_dup(ns),
-                                   .version = str_dup(version), .node_prefix = str_dup(prefix), .heartbeat_us = now, .created_us = now };
+    i->row = (struct backend_row){ .name = str_dup(s->backend),
+                                   .k8s_uid = str_dup(uid),
+                                   .k8s_namespace = str_dup(ns),
+                                   .version = str_dup(version),
+                                   .node_prefix = str_dup(prefix),
+                                   .heartbeat_us = now,
+                                   .created_us = now };
     s->inited = true;
     bool whole = i->row.name && i->row.k8s_uid && i->row.k8s_namespace && i->row.version && i->row.node_prefix;
     int rc = whole ? store_post(s->e->store, NULL, init_run, init_done, i) : OSMO_ENOMEM;
@@ -290,7 +299,8 @@ static void handle_worker(struct agent_session *s, const struct message *m) {
     else if (m->type == MSG_POD_LOG)
         agent_pod_log(s, m->body);
     else
-        log_warning(&s->e->log, "backend %s sent %s on its worker socket: ignored", s->backend, message_type_name(m->type));
+        log_warning(&s->e->log, "backend %s sent %s on its worker socket: ignored", s->backend,
+                    message_type_name(m->type));
 }
 
 static void handle(struct agent_session *s, const struct message *m) {
@@ -313,7 +323,8 @@ static void handle(struct agent_session *s, const struct message *m) {
         return;
     }
     if (fn(s, m->body, t, &err) < 0)
-        log_warning(&s->e->log, "backend %s sent a bad %s message, ignored: %s", s->backend, message_type_name(m->type), err.text);
+        log_warning(&s->e->log, "backend %s sent a bad %s message, ignored: %s", s->backend,
+                    message_type_name(m->type), err.text);
 }
 
 /* A message that is not one at all would be sent again for ever if it were not acknowledged. */
@@ -321,7 +332,8 @@ static void handle_garbage(struct agent_session *s, const void *data, size_t len
     _cleanup_json_ json_t *root = NULL;
     log_warning(&s->e->log, "backend %s sent something that is not a message: %s", s->backend, why->text);
     const char *uuid = json_parse(data, len, &root, NULL) >= 0 ? json_get_str(root, "uuid") : NULL;
-    struct ticket *t = s->inited && uuid && strlen(uuid) <= 32 && s->kind != AGENT_WORKER ? ticket_new(s, uuid) : NULL;
+    struct ticket *t =
+        s->inited && uuid && strlen(uuid) <= 32 && s->kind != AGENT_WORKER ? ticket_new(s, uuid) : NULL;
     if (t)
         ticket_done(t, 0, NULL);
     else

@@ -1,5 +1,6 @@
-/* The dispatcher: one thread that claims create and cleanup items for backends whose worker is connected, builds their frames outside the
- * network threads and sends them, and beats the workers' hearts. Woken by new work, by answers and by new sessions. */
+/* The dispatcher: one thread that claims create and cleanup items for backends whose worker is connected, builds
+ * their frames outside the network threads and sends them, and beats the workers' hearts. Woken by new work, by
+ * answers and by new sessions. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -17,7 +18,10 @@ static void hold_locked(struct agents *a, struct agent_session *s) {
     a->pending++;
 }
 
-struct held { struct agent_session **s; size_t n, cap; };
+struct held {
+    struct agent_session **s;
+    size_t n, cap;
+};
 
 static void held_add(struct agents *a, struct held *h, struct agent_session *s) {
     if (h->n == h->cap) {
@@ -74,7 +78,8 @@ static bool in_flight(const struct held *h, int64_t work_id, const char *create_
         struct agent_session *s = h->s[i];
         pthread_mutex_lock(&s->lock);
         for (size_t k = 0; k < s->njobs && !s->closed; k++)
-            if (s->jobs[k]->work_id == work_id || (create_of && !s->jobs[k]->cleanup && str_eq(s->jobs[k]->group_uuid, create_of)))
+            if (s->jobs[k]->work_id == work_id ||
+                (create_of && !s->jobs[k]->cleanup && str_eq(s->jobs[k]->group_uuid, create_of)))
                 found = true;
         pthread_mutex_unlock(&s->lock);
     }
@@ -127,14 +132,19 @@ static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
     return repo_work_release(db, ((struct agent_session *)ctx)->owner, err);
 }
 
-/* Handing out of a batch: every item is its own transaction under its workflow, posted together so that one commit carries them. */
+/* Handing out of a batch: every item is its own transaction under its workflow, posted together so that one commit
+ * carries them. */
 struct parcel {
     struct handout h;
     struct job *job;
     struct counter *counter;
     int rc;
 };
-struct counter { pthread_mutex_t lock; pthread_cond_t cond; size_t open; };
+struct counter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    size_t open;
+};
 
 static void parcel_done(void *ctx, int rc, const osmo_error_t *err) {
     (void)err; /* logged by the reactor */
@@ -198,17 +208,23 @@ static bool attach(struct agent_session *s, struct job *j, bool sent) {
 static bool deliver(const struct held *all, struct agent_session *s, struct parcel *p) {
     struct job *j = STEAL(p->job);
     osmo_error_t err = OSMO_ERROR_INIT;
-    if (p->rc < 0 || p->h.drop) {
-        job_free(j);
-        return p->rc < 0;
+    if (p->rc < 0) { /* the store was busy or down */
+        job_finish(s->e, j, JOB_RETRY, "the group could not be read");
+        return false;
     }
-    if (!p->h.wf.id || in_flight(all, j->work_id, NULL)) { /* the workflow is gone; or our own lease ran out while the worker works */
+    if (p->h.drop) {
+        job_free(j);
+        return false;
+    }
+    if (!p->h.wf.id || in_flight(all, j->work_id,
+                                 NULL)) { /* the workflow is gone; or our own lease ran out while the worker works */
         job_free(j);
         return false;
     }
     int rc = job_frame(s->e, s->backend, &p->h, j, &err);
     if (rc < 0) {
-        log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s", p->h.group.name, p->h.wf.id, err.text);
+        log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s", p->h.group.name, p->h.wf.id,
+                  err.text);
         job_finish(s->e, j, rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL ? JOB_RETRY : JOB_FAILED, err.text);
         return false;
     }
@@ -257,7 +273,8 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
         bool over = s->closed;
         pthread_mutex_unlock(&s->lock);
         if (over && store_write(s->e->store, NULL, release_run, s, &err) < 0)
-            log_warning(&s->e->log, "jobs of backend %s stay leased until their lease ends: %s", s->backend, err.text);
+            log_warning(&s->e->log, "jobs of backend %s stay leased until their lease ends: %s", s->backend,
+                        err.text);
     }
     return claimed;
 }
@@ -275,7 +292,8 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
             if (!s->jobs[i]->sent)
                 waiting[n++] = s->jobs[i];
         pthread_mutex_unlock(&s->lock);
-        for (size_t i = 0; i < n && !next; i++) { /* unsent jobs are removed by this thread or at the end of the session only */
+        for (size_t i = 0; i < n && !next;
+             i++) { /* unsent jobs are removed by this thread or at the end of the session only */
             memcpy(group, waiting[i]->group_uuid, sizeof group);
             if (!in_flight(all, -1, group))
                 next = waiting[i];
@@ -337,7 +355,8 @@ int agents_open(engine_t *e, osmo_error_t *err) {
     if (rc < 0)
         return osmo_error_set(err, rc, "the agent cannot start: no memory or no randomness");
     a->started = pthread_create(&a->thread, NULL, dispatch_main, a) == 0;
-    return a->started ? 0 : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the dispatcher thread: too many threads");
+    return a->started ? 0
+                      : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the dispatcher thread: too many threads");
 }
 
 /* Every session was closed before; what is left are commits that still report to them. */

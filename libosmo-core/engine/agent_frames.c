@@ -1,14 +1,12 @@
-/* The job frames sent to a backend worker: built when they are sent, so that tokens are fresh and a cancelled group never leaves. Called by
- * agent_dispatch.c on the dispatcher thread. */
+/* The job frames sent to a backend worker: built when they are sent, so that tokens are fresh and a cancelled group
+ * never leaves. Called by agent_dispatch.c on the dispatcher thread. */
 #include <string.h>
 
 #include "base/crypto.h"
 #include "engine/agent_internal.h"
 #include "model/pods.h"
 
-static int no_memory(osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-}
+static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* job_id and job_uuid of the wire. */
 static int job_name(struct job *j, const struct handout *h, osmo_error_t *err) {
@@ -16,8 +14,9 @@ static int job_name(struct job *j, const struct handout *h, osmo_error_t *err) {
     if (crypto_random_hex32(hex) < 0 || crypto_random_hex32(six) < 0)
         return osmo_error_set(err, OSMO_EIO, "no randomness for ids");
     snprintf(j->uuid, sizeof j->uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
-    j->id = j->cleanup ? str_printf("%s-%s-%.6s-%sbackend-cleanup", h->wf.uuid, h->group.name, six, j->force ? "force-" : "")
-                       : str_printf("%s-%s-submit", h->wf.uuid, h->group.name);
+    j->id = j->cleanup
+                ? str_printf("%s-%s-%.6s-%sbackend-cleanup", h->wf.uuid, h->group.name, six, j->force ? "force-" : "")
+                : str_printf("%s-%s-submit", h->wf.uuid, h->group.name);
     return j->id ? 0 : no_memory(err);
 }
 
@@ -25,10 +24,14 @@ static json_t *job_envelope(const char *backend, const struct handout *h, const 
     json_t *o = json_object();
     int rc = o ? 0 : OSMO_ENOMEM;
     const char *const fields[][2] = {
-        { "super_type", "frontend" }, { "job_type", j->cleanup ? "CleanupGroup" : "CreateGroup" },
-        { "job_id", j->id },          { "job_uuid", j->uuid },
-        { "backend", backend },       { "workflow_id", h->wf.id },
-        { "workflow_uuid", h->wf.uuid }, { "user", h->wf.user },
+        { "super_type", "frontend" },
+        { "job_type", j->cleanup ? "CleanupGroup" : "CreateGroup" },
+        { "job_id", j->id },
+        { "job_uuid", j->uuid },
+        { "backend", backend },
+        { "workflow_id", h->wf.id },
+        { "workflow_uuid", h->wf.uuid },
+        { "user", h->wf.user },
         { "group_name", h->group.name },
     };
     for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(fields); i++)
@@ -41,7 +44,12 @@ static json_t *job_envelope(const char *backend, const struct handout *h, const 
 
 /* ---- create ---- */
 
-struct secrets { struct pod_task_ids *ids; char (*refresh)[44]; char **jwt; size_t n; };
+struct secrets {
+    struct pod_task_ids *ids;
+    char (*refresh)[44];
+    char **jwt;
+    size_t n;
+};
 
 static void secrets_clear(struct secrets *s) {
     for (size_t i = 0; i < s->n; i++) {
@@ -82,7 +90,8 @@ static int group_spec(const struct handout *h, struct spec **out, osmo_error_t *
     return rc < 0 ? rc : spec_group_from_json(json, out, err);
 }
 
-static int build_objects(engine_t *e, struct pod_context *c, const struct handout *h, json_t **objects, osmo_error_t *err) {
+static int build_objects(engine_t *e, struct pod_context *c, const struct handout *h, json_t **objects,
+                         osmo_error_t *err) {
     struct spec *spec = NULL;
     struct secrets secrets = { 0 };
     int rc = secrets_make(e, h, &secrets, err);
@@ -97,18 +106,28 @@ static int build_objects(engine_t *e, struct pod_context *c, const struct handou
     return rc;
 }
 
-static int create_objects(engine_t *e, const char *backend, const struct handout *h, json_t **objects, osmo_error_t *err) {
+static int create_objects(engine_t *e, const char *backend, const struct handout *h, json_t **objects,
+                          osmo_error_t *err) {
     const struct settings *settings = engine_settings(e);
     const struct backend_settings *bs = settings_backend(settings, backend);
     struct backend_row row = { 0 };
     _cleanup_json_ json_t *labels = NULL;
     _cleanup_free_ char *base = engine_base_url(e);
-    _cleanup_free_ char *data = settings->data_endpoint && *settings->data_endpoint ? str_dup(settings->data_endpoint)
-                                                                                    : str_printf("%s/api/storage", base ? base : "");
+    _cleanup_free_ char *data = settings->data_endpoint && *settings->data_endpoint
+                                    ? str_dup(settings->data_endpoint)
+                                    : str_printf("%s/api/storage", base ? base : "");
     struct pod_context c = {
-        .workflow_id = h->wf.id, .workflow_uuid = h->wf.uuid, .group_uuid = h->group.uuid, .user = h->wf.user, .priority = h->wf.priority,
-        .settings = settings, .pool = settings_pool(settings, h->wf.pool), .scheduler_name = bs ? bs->scheduler_name : NULL,
-        .service_base_url = base, .dev_login = e->auth_mode == OSMO_AUTH_DEV, .data_endpoint = data,
+        .workflow_id = h->wf.id,
+        .workflow_uuid = h->wf.uuid,
+        .group_uuid = h->group.uuid,
+        .user = h->wf.user,
+        .priority = h->wf.priority,
+        .settings = settings,
+        .pool = settings_pool(settings, h->wf.pool),
+        .scheduler_name = bs ? bs->scheduler_name : NULL,
+        .service_base_url = base,
+        .dev_login = e->auth_mode == OSMO_AUTH_DEV,
+        .data_endpoint = data,
     };
     db_t *db;
     int rc = base && data ? store_reader(e->store, &db, err) : no_memory(err);
@@ -217,7 +236,8 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, struct 
     buf_init(&j->frame, JOB_FRAME_MAX);
     rc = job_frame_pack(o, &j->frame, err);
     if (rc == OSMO_ELIMIT)
-        osmo_error_set(err, rc, "the objects of its %zu tasks take more than the %u MiB a backend accepts; split the group", h->ntasks,
-                       JOB_FRAME_MAX >> 20);
+        osmo_error_set(err, rc,
+                       "the objects of its %zu tasks take more than the %u MiB a backend accepts; split the group",
+                       h->ntasks, JOB_FRAME_MAX >> 20);
     return rc;
 }

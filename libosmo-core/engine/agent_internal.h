@@ -1,5 +1,6 @@
-/* Operator sessions as the agent_*.c files share them: sockets and acknowledgements (agent.c), what listeners report (agent_messages.c,
- * agent_nodes.c), jobs in flight and their outcome (agent_jobs.c), the frames (agent_frames.c) and the dispatcher (agent_dispatch.c). */
+/* Operator sessions as the agent_*.c files share them: sockets and acknowledgements (agent.c), what listeners report
+ * (agent_messages.c, agent_nodes.c), jobs in flight and their outcome (agent_jobs.c), the frames (agent_frames.c) and
+ * the dispatcher (agent_dispatch.c). */
 #ifndef ENGINE_AGENT_INTERNAL_H
 #define ENGINE_AGENT_INTERNAL_H
 #include "base/map.h"
@@ -7,8 +8,9 @@
 #include "engine/reactor_internal.h"
 #include "model/messages.h"
 
-#define ACKS_MAX 1024         /* messages of one socket being worked on; clients keep at most 1024 unacknowledged, 100 by default */
-#define JOBS_MAX 16           /* jobs in flight of one worker that speaks the "jobs" extension */
+#define ACKS_MAX                                                                                                     \
+    1024 /* messages of one socket being worked on; clients keep at most 1024 unacknowledged, 100 by default */
+#define JOBS_MAX 16 /* jobs in flight of one worker that speaks the "jobs" extension */
 #define JOB_HEARTBEAT_US (60LL * 1000 * 1000)
 #define ERROR_LOG_MAX (1u << 20) /* per task */
 
@@ -17,13 +19,19 @@ struct ack {
     bool done;
 };
 
-struct job_log { char uuid[33]; char *task; int64_t retry_id; buf_t text; bool cut; };
+struct job_log {
+    char uuid[33];
+    char *task;
+    int64_t retry_id;
+    buf_t text;
+    bool cut;
+};
 struct job {
     int64_t work_id, attempts;
-    bool cleanup, force, sent;      /* not sent: waits until the create of the same group is answered */
+    bool cleanup, force, sent; /* not sent: waits until the create of the same group is answered */
     char workflow_uuid[33], group_uuid[33];
-    char *id, uuid[40];             /* job_id and job_uuid on the wire */
-    buf_t frame;                    /* until sent */
+    char *id, uuid[40]; /* job_id and job_uuid on the wire */
+    buf_t frame;        /* until sent */
     struct job_log *logs;
     size_t nlogs;
 };
@@ -34,22 +42,22 @@ struct agent_session {
     char *backend;
     uint64_t conn;
     bool jobs_extension;
-    struct agent_session *next;     /* list of agents->lock */
+    struct agent_session *next; /* list of agents->lock */
 
-    pthread_mutex_t lock;           /* everything below; order: agents->lock before it */
+    pthread_mutex_t lock; /* everything below; order: agents->lock before it */
     pthread_cond_t room;
     int refs;
     bool opened, closed, failed, inited; /* failed: a commit failed, the rest is neither handled nor acknowledged */
-    struct ack acks[ACKS_MAX];      /* ring, in order of arrival */
+    struct ack acks[ACKS_MAX];           /* ring, in order of arrival */
     uint64_t first_ack, next_ack;
 
     /* worker socket */
-    bool ready;                     /* its INIT is committed: jobs may go out */
-    uint64_t serial;                /* the newest wins */
+    bool ready;      /* its INIT is committed: jobs may go out */
+    uint64_t serial; /* the newest wins */
     char owner[64];
     struct job *jobs[JOBS_MAX];
     size_t njobs;
-    int64_t next_heartbeat;         /* monotonic */
+    int64_t next_heartbeat; /* monotonic */
 };
 
 struct agents {
@@ -57,24 +65,30 @@ struct agents {
     pthread_mutex_t lock;
     pthread_cond_t idle;
     struct agent_session *sessions;
-    size_t pending;                 /* store functions whose done still needs a session */
+    size_t pending; /* store functions whose done still needs a session */
     uint64_t serial;
-    map_t *heartbeats;              /* backend → int64_t*: monotonic time of the last write */
+    map_t *heartbeats; /* backend → int64_t*: monotonic time of the last write */
     struct waker waker;
     pthread_t thread;
     bool started;
     char instance[33];
 };
 
-/* One message being worked on. ticket_done is an engine_done_fn and a store_done_fn: acknowledges after the commit, in order. */
-struct ticket { struct agent_session *s; uint64_t number; bool silent; };
-struct ticket *ticket_new(struct agent_session *s, const char *uuid);  /* uuid NULL: nothing to acknowledge */
+/* One message being worked on. ticket_done is an engine_done_fn and a store_done_fn: acknowledges after the commit,
+ * in order. */
+struct ticket {
+    struct agent_session *s;
+    uint64_t number;
+    bool silent;
+};
+struct ticket *ticket_new(struct agent_session *s, const char *uuid); /* uuid NULL: nothing to acknowledge */
 void ticket_done(void *ticket, int rc, const osmo_error_t *err);
 void session_ref(struct agent_session *s);
 void session_unref(struct agent_session *s);
 void session_close(struct agent_session *s, int code, const char *reason);
 
-/* Handlers take the ticket in any case. <0: err says what is wrong with the message; it is acknowledged all the same. */
+/* Handlers take the ticket in any case. <0: err says what is wrong with the message; it is acknowledged all the same.
+ */
 typedef int (*message_fn)(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
 message_fn agent_handler(enum message_type type);
 int agent_resource(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);

@@ -1,5 +1,5 @@
-/* Answers of backend workers: which job a job_status belongs to, what it changes, and the error logs collected on the way. Called by
- * agent.c (messages) and agent_dispatch.c (jobs that could not be built). */
+/* Answers of backend workers: which job a job_status belongs to, what it changes, and the error logs collected on the
+ * way. Called by agent.c (messages) and agent_dispatch.c (jobs that could not be built). */
 #include <string.h>
 
 #include "engine/agent_internal.h"
@@ -69,7 +69,8 @@ void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
             job_result_free(r);
     }
     if (rc < 0)
-        log_error(&e->log, "the outcome of job %s was not stored; the job is sent again when its lease ends", j->id ? j->id : "");
+        log_error(&e->log, "the outcome of job %s was not stored; the job is sent again when its lease ends",
+                  j->id ? j->id : "");
     job_free(j);
 }
 
@@ -96,9 +97,12 @@ void agent_job_status(struct agent_session *s, const json_t *body) {
         log_warning(&s->e->log, "backend %s answered a job that this session did not send: ignored", s->backend);
         return;
     }
-    int outcome = !status || str_eq(status, "SUCCESS") ? JOB_DONE : str_eq(status, "FAILED_RETRY") ? JOB_RETRY : JOB_FAILED;
+    int outcome = !status || str_eq(status, "SUCCESS") ? JOB_DONE
+                  : str_eq(status, "FAILED_RETRY")     ? JOB_RETRY
+                                                       : JOB_FAILED;
     if (outcome != JOB_DONE)
-        log_warning(&s->e->log, "backend %s could not do job %s: %.500s", s->backend, j->id, message ? message : status);
+        log_warning(&s->e->log, "backend %s could not do job %s: %.500s", s->backend, j->id,
+                    message ? message : status);
     job_finish(s->e, j, outcome, message ? message : status);
     agents_wake(s->e);
 }

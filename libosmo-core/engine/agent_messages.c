@@ -1,4 +1,5 @@
-/* What listeners report about pods, and the small messages: one handler each, one row in the table at the end. Called by agent.c. */
+/* What listeners report about pods, and the small messages: one handler each, one row in the table at the end. Called
+ * by agent.c. */
 #include <ctype.h>
 #include <string.h>
 
@@ -46,7 +47,10 @@ static int posted(struct ticket *t, int rc) {
     return 0;
 }
 
-struct task_ref { char workflow_uuid[33], task_uuid[33]; int64_t retry_id; };
+struct task_ref {
+    char workflow_uuid[33], task_uuid[33];
+    int64_t retry_id;
+};
 
 static int read_ref(const json_t *body, struct task_ref *ref, osmo_error_t *err) {
     int rc = body_uuid(body, "workflow_uuid", ref->workflow_uuid, err);
@@ -84,7 +88,8 @@ static int handle_monitor_pod(struct agent_session *s, const json_t *body, struc
     int rc = read_ref(body, &ref, err);
     if (rc < 0)
         return bad(t, rc);
-    return posted(t, reactor_start_timer(s->e, s->backend, ref.workflow_uuid, ref.task_uuid, ref.retry_id, ticket_done, t));
+    return posted(
+        t, reactor_start_timer(s->e, s->backend, ref.workflow_uuid, ref.task_uuid, ref.retry_id, ticket_done, t));
 }
 
 /* ---- events of a workflow ---- */
@@ -103,7 +108,8 @@ static int line_begin(int64_t at_us, const char *task, int64_t retry_id, buf_t *
 }
 
 /* An operator that restarts reports everything again: a line that is there is not added. */
-static int event_add(db_t *db, const struct task_row *t, int64_t at_us, const char *text, bool *added, osmo_error_t *err) {
+static int event_add(db_t *db, const struct task_row *t, int64_t at_us, const char *text, bool *added,
+                     osmo_error_t *err) {
     strlist_t lines = { 0 };
     int64_t last = 0;
     *added = false;
@@ -136,7 +142,8 @@ static bool condition_is_news(const char *type, const char *status) {
 }
 
 static int condition_line(struct txn *x, const struct task_row *t, const json_t *c) {
-    const char *type = json_get_str(c, "type"), *status = json_get_str(c, "status"), *stamp = json_get_str(c, "timestamp");
+    const char *type = json_get_str(c, "type"), *status = json_get_str(c, "status"),
+               *stamp = json_get_str(c, "timestamp");
     const char *reason = json_get_str(c, "reason"), *message = json_get_str(c, "message");
     int64_t at = 0;
     if (!type || !status || !condition_is_news(type, status))
@@ -181,7 +188,8 @@ static int handle_pod_conditions(struct agent_session *s, const json_t *body, st
         return posted(t, OSMO_ENOMEM);
     c->ref = ref;
     c->backend = str_dup(s->backend);
-    c->json = json_kind(json_get(body, "conditions")) == JSON_ARRAY ? json_to_text(json_get(body, "conditions")) : str_dup("[]");
+    c->json = json_kind(json_get(body, "conditions")) == JSON_ARRAY ? json_to_text(json_get(body, "conditions"))
+                                                                    : str_dup("[]");
     if (!c->backend || !c->json) {
         conditions_free(c);
         return posted(t, OSMO_ENOMEM);
@@ -250,7 +258,8 @@ static int handle_pod_event(struct agent_session *s, const json_t *body, struct 
     p->message = str_dup(message ? message : "");
     if (!stamp || !time_parse(stamp, &p->at_us))
         p->at_us = clock_now_us();
-    int rc = p->pod && p->reason && p->message ? store_post(s->e->store, NULL, pod_event_run, pod_event_done, p) : OSMO_ENOMEM;
+    int rc = p->pod && p->reason && p->message ? store_post(s->e->store, NULL, pod_event_run, pod_event_done, p)
+                                               : OSMO_ENOMEM;
     if (rc < 0) {
         osmo_error_t busy = OSMO_ERROR_INIT;
         osmo_error_set(&busy, rc, "the store does not accept more work");
@@ -278,7 +287,8 @@ static void beat_done(void *ctx, int rc, const osmo_error_t *err) {
     free(b);
 }
 
-/* Heartbeats say one thing; several in a short time are written once. The time is ours: the operator's clock may be wrong. */
+/* Heartbeats say one thing; several in a short time are written once. The time is ours: the operator's clock may be
+ * wrong. */
 static bool beat_is_due(struct agents *a, const char *backend) {
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&a->lock);
@@ -316,7 +326,8 @@ void agent_logging(struct agent_session *s, const json_t *body) {
     const char *text = json_get_str(body, "text");
     if (level != LOG_LEVEL_DEBUG && level != LOG_LEVEL_INFO && level != LOG_LEVEL_WARNING && level != LOG_LEVEL_ERROR)
         level = LOG_LEVEL_INFO;
-    log_write(&s->e->log, (int)level, "backend %s %s: %.2000s", s->backend, s->kind == AGENT_WORKER ? "worker" : "listener", text ? text : "");
+    log_write(&s->e->log, (int)level, "backend %s %s: %.2000s", s->backend,
+              s->kind == AGENT_WORKER ? "worker" : "listener", text ? text : "");
 }
 
 message_fn agent_handler(enum message_type type) {

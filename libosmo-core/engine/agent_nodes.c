@@ -1,13 +1,14 @@
-/* What listeners report about nodes: capacity, usage, removal. A removed node fails the tasks that were on it. Called by agent.c. */
+/* What listeners report about nodes: capacity, usage, removal. A removed node fails the tasks that were on it. Called
+ * by agent.c. */
 #include <string.h>
 
 #include "engine/agent_internal.h"
 
 struct node_write {
     struct ticket *ticket;
-    struct node_row row;          /* name and backend always; the rest as the message has it */
-    strlist_t names;              /* node_hash */
-    struct task_row *tasks;       /* delete_resource: out */
+    struct node_row row;    /* name and backend always; the rest as the message has it */
+    strlist_t names;        /* node_hash */
+    struct task_row *tasks; /* delete_resource: out */
     size_t ntasks;
 };
 
@@ -37,7 +38,8 @@ static struct node_write *node_write_new(struct agent_session *s, const char *na
     return NULL;
 }
 
-static int node_post(struct agent_session *s, struct node_write *w, struct ticket *t, bool whole, store_fn run, store_done_fn done) {
+static int node_post(struct agent_session *s, struct node_write *w, struct ticket *t, bool whole, store_fn run,
+                     store_done_fn done) {
     int rc = w && whole ? store_post(s->e->store, NULL, run, done, w) : OSMO_ENOMEM;
     if (rc >= 0)
         return 0;
@@ -118,7 +120,8 @@ int agent_node_hash(struct agent_session *s, const json_t *body, struct ticket *
 
 /* ---- removal ---- */
 
-/* The acknowledgement waits for the events of all tasks: replayed after a crash, the message finds what is still to do. */
+/* The acknowledgement waits for the events of all tasks: replayed after a crash, the message finds what is still to
+ * do. */
 struct removal {
     struct ticket *ticket;
     pthread_mutex_t lock;
@@ -143,8 +146,11 @@ static void removal_step(void *ctx, int rc, const osmo_error_t *err) {
     free(r);
 }
 
-static void fail_task(engine_t *e, const char *backend, const char *node, const struct task_row *row, struct removal *r) {
-    struct task_event ev = { .retry_id = row->sm.retry_id, .status = STATUS_FAILED_BACKEND_ERROR, .exit_code = EXIT_BACKEND };
+static void fail_task(engine_t *e, const char *backend, const char *node, const struct task_row *row,
+                      struct removal *r) {
+    struct task_event ev = { .retry_id = row->sm.retry_id,
+                             .status = STATUS_FAILED_BACKEND_ERROR,
+                             .exit_code = EXIT_BACKEND };
     memcpy(ev.workflow_uuid, row->workflow_uuid, sizeof ev.workflow_uuid);
     memcpy(ev.task_uuid, row->uuid, sizeof ev.task_uuid);
     ev.message = str_printf("node %s was removed from the cluster", node);

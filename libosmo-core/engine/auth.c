@@ -67,7 +67,8 @@ static int load_master(engine_t *e, struct auth *a, osmo_error_t *err) {
     if (rc >= 0)
         rc = crypto_base64_decode(kept, strlen(kept), &raw, err);
     if (rc >= 0 && raw.len != sizeof a->master)
-        rc = osmo_error_set(err, OSMO_EDATABASE, "the master secret in the store is damaged; restore the database from a backup");
+        rc = osmo_error_set(err, OSMO_EDATABASE,
+                            "the master secret in the store is damaged; restore the database from a backup");
     if (rc >= 0)
         memcpy(a->master, raw.data, sizeof a->master);
     if (raw.data)
@@ -111,7 +112,8 @@ static void key_finish(struct auth *a, rsa_key_t *key, int rc, const osmo_error_
 
 static int key_from_text(const char *pem, rsa_key_t **key, osmo_error_t *err) {
     int rc = rsa_key_from_pem(pem, key, err);
-    return rc < 0 ? osmo_error_set(err, rc, "the signing key in the store is damaged; restore the database from a backup") : 0;
+    return rc < 0 ? osmo_error_set(err, rc,
+                                   "the signing key in the store is damaged; restore the database from a backup") : 0;
 }
 
 static int key_make(engine_t *e, rsa_key_t **key, osmo_error_t *err) {
@@ -123,7 +125,8 @@ static int key_make(engine_t *e, rsa_key_t **key, osmo_error_t *err) {
         rc = rsa_key_to_pem(fresh, &pem);
     rsa_key_free(fresh);
     if (rc >= 0)
-        rc = kv_once(e, KV_SERVICE_AUTH, buf_cstr(&pem), &kept, err); /* another replica may have been first: its key counts */
+        /* another replica may have been first: its key counts */
+        rc = kv_once(e, KV_SERVICE_AUTH, buf_cstr(&pem), &kept, err);
     if (pem.data)
         crypto_wipe(pem.data, pem.len);
     buf_free(&pem);
@@ -192,7 +195,8 @@ json_t *auth_jwks(engine_t *e) {
 
 /* ---- administrator ---- */
 
-struct admin_change { const char *user, *kv_key; uint8_t hash[32]; char hex[65]; bool with_token, only_if_absent, kept; int64_t now; };
+struct admin_change { const char *user, *kv_key; uint8_t hash[32]; char hex[65]; bool with_token, only_if_absent,
+    kept; int64_t now; };
 
 /* Is there a token that an earlier open made or was given, still this user's? */
 static int admin_token_known(db_t *db, const struct admin_change *ch, bool *known, osmo_error_t *err) {
@@ -221,7 +225,8 @@ static int admin_token_put(db_t *db, struct admin_change *ch, osmo_error_t *err)
     ch->kept = known;
     if (rc < 0 || known)
         return rc;
-    struct token_row row = { .user = (char *)ch->user, .name = (char *)ADMIN_TOKEN_NAME, .description = (char *)"made at the first start",
+    struct token_row row = { .user = (char *)ch->user, .name = (char *)ADMIN_TOKEN_NAME,
+        .description = (char *)"made at the first start",
                              .roles_csv = (char *)"osmo-admin,osmo-user", .created_us = ch->now };
     row.expires_us = ch->now + ADMIN_TOKEN_DAYS * DAY_US;
     memcpy(row.hash, ch->hash, sizeof row.hash);
@@ -240,7 +245,8 @@ static int admin_fn(db_t *db, void *ctx, osmo_error_t *err) {
 }
 
 static bool token_chars(const char *text, size_t len) {
-    return strlen(text) == len && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == len;
+    return strlen(text) == len && strspn(text,
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == len;
 }
 
 static int admin_write(engine_t *e, struct auth *a, struct admin_change *ch, const char *token, osmo_error_t *err) {
@@ -270,8 +276,10 @@ static int ensure_admin(engine_t *e, struct auth *a, const osmo_service_options_
     uint8_t secret[32];
     char made[ACCESS_TOKEN_LEN + 1] = "";
     if (o->admin_token && !token_chars(o->admin_token, ACCESS_TOKEN_LEN))
-        return osmo_error_set(err, OSMO_EINVAL, "the administrator token must have exactly %d characters of A-Z a-z 0-9 - _; "
-                              "make one with: head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =", ACCESS_TOKEN_LEN);
+        return osmo_error_set(err, OSMO_EINVAL,
+                              "the administrator token must have exactly %d characters of A-Z a-z 0-9 - _; "
+                              "make one with: head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =",
+                                  ACCESS_TOKEN_LEN);
     ch.with_token = o->admin_token || o->auth == OSMO_AUTH_REQUIRED;
     ch.only_if_absent = !o->admin_token;
     if (ch.with_token && !o->admin_token && (crypto_random(secret, sizeof secret) < 0 || token_text(secret, made) < 0))

@@ -1,5 +1,6 @@
 /* Who is asking. Required mode believes only a JWT that this service signed; identity headers from clients are ignored.
- * Development mode believes x-osmo-user, and therefore only answers requests that a loopback program made on purpose: the
+ * Development mode believes x-osmo-user,
+     and therefore only answers requests that a loopback program made on purpose: the
  * Host, Origin and Content-Type checks keep web pages in a browser on the same machine out. */
 #include <stdlib.h>
 #include <string.h>
@@ -190,7 +191,8 @@ static int identify_token(engine_t *e, const osmo_request_t *rq, struct identity
     if (len > JWT_MAX_BYTES)
         return osmo_error_set(err, OSMO_EUNAUTH, "the token is too long; " LOGIN_HINT);
     if (!memchr(token, '.', len) && (len == ACCESS_TOKEN_LEN || len == LEGACY_TOKEN_LEN))
-        return osmo_error_set(err, OSMO_EUNAUTH, "an access token must first be exchanged at /api/auth/jwt/access_token; "
+        return osmo_error_set(err, OSMO_EUNAUTH,
+                              "an access token must first be exchanged at /api/auth/jwt/access_token; "
                               "log in with: osmo login --method token");
     _cleanup_json_ json_t *claims = NULL;
     uint8_t hash[32];
@@ -225,7 +227,8 @@ static bool is_loopback_v4(const char *s, size_t len) {
         return false;
     memcpy(text, s, len);
     text[len] = '\0';
-    return text[strspn(text, "0123456789.")] == '\0' && sscanf(text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &extra) == 4 && b < 256 &&
+    return text[strspn(text, "0123456789.")] == '\0' &&
+        sscanf(text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &extra) == 4 && b < 256 &&
            c < 256 && d < 256;
 }
 
@@ -240,7 +243,8 @@ static bool is_loopback_authority(const char *text) {
     } else {
         end = text + strcspn(text, ":");
         size_t len = (size_t)(end - text);
-        bool name = (len == 9 && !strncasecmp(text, "localhost", 9)) || (len == 10 && !strncasecmp(text, "localhost.", 10));
+        bool name = (len == 9 && !strncasecmp(text, "localhost", 9)) ||
+            (len == 10 && !strncasecmp(text, "localhost.", 10));
         if (!name && !is_loopback_v4(text, len))
             return false;
     }
@@ -265,13 +269,16 @@ static int check_dev_request(const osmo_request_t *rq, osmo_error_t *err) {
     const char *host = header_of(rq, "host"), *origin = header_of(rq, "origin");
     bool has_body = rq->body_len || rq->body_file;
     if (!is_loopback_peer(rq->peer))
-        return osmo_error_set(err, OSMO_EDENIED, "development mode answers this machine only; start the service with authentication");
+        return osmo_error_set(err, OSMO_EDENIED,
+                              "development mode answers this machine only; start the service with authentication");
     if (!host || !is_loopback_authority(host))
-        return osmo_error_set(err, OSMO_EDENIED, "development mode answers only requests for localhost or 127.0.0.1; use such an address");
+        return osmo_error_set(err, OSMO_EDENIED,
+                              "development mode answers only requests for localhost or 127.0.0.1; use such an address");
     if (origin && !is_loopback_origin(origin))
         return osmo_error_set(err, OSMO_EDENIED, "development mode does not answer pages of other web sites");
     if (has_body && !str_starts(rq->path, "/api/storage/") && !is_json(header_of(rq, "content-type")))
-        return osmo_error_set(err, OSMO_EDENIED, "development mode takes request bodies only with Content-Type: application/json");
+        return osmo_error_set(err, OSMO_EDENIED,
+                              "development mode takes request bodies only with Content-Type: application/json");
     return 0;
 }
 
@@ -283,8 +290,10 @@ static int identify_dev(const osmo_request_t *rq, struct identity *out, osmo_err
     user = user && *user ? user : DEV_USER;
     size_t len = strnlen(user, MAX_USER_BYTES + 1);
     if (len > MAX_USER_BYTES || !utf8_valid(user, len))
-        return osmo_error_set(err, OSMO_EUNAUTH, "header x-osmo-user is not a user name of at most %d bytes", MAX_USER_BYTES);
-    if (copy_text(user, &out->user) < 0 || strlist_add(&out->roles, "osmo-admin") < 0 || strlist_add(&out->roles, "osmo-user") < 0) {
+        return osmo_error_set(err, OSMO_EUNAUTH, "header x-osmo-user is not a user name of at most %d bytes",
+                              MAX_USER_BYTES);
+    if (copy_text(user, &out->user) < 0 || strlist_add(&out->roles, "osmo-admin") < 0 ||
+        strlist_add(&out->roles, "osmo-user") < 0) {
         identity_clear(out);
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }

@@ -100,14 +100,17 @@ static int find_token(db_t *db, const char *token, struct token_row *row, osmo_e
     size_t len = strnlen(token, LEGACY_TOKEN_LEN + 1);
     uint8_t hash[32];
     if (len != ACCESS_TOKEN_LEN && len != LEGACY_TOKEN_LEN)
-        return osmo_error_set(err, OSMO_EUSER, "the access token must have %d characters; check that it was copied whole", ACCESS_TOKEN_LEN);
+        return osmo_error_set(err, OSMO_EUSER,
+                              "the access token must have %d characters; check that it was copied whole",
+                                  ACCESS_TOKEN_LEN);
     crypto_sha256(token, len, hash);
     int rc = repo_token_by_hash(db, hash, row, err);
     crypto_wipe(hash, sizeof hash);
     if (rc == OSMO_ENOTFOUND)
         return osmo_error_set(err, OSMO_EUSER, "the access token is not known to this service; ask for a new one");
     if (rc >= 0 && row->expires_us <= clock_now_us())
-        return osmo_error_set(err, OSMO_EUSER, "access token %s has expired; make a new one", row->name ? row->name : "");
+        return osmo_error_set(err, OSMO_EUSER, "access token %s has expired; make a new one", row->name ? row->name
+                              : "");
     return rc;
 }
 
@@ -121,7 +124,8 @@ int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_a
     if (rc >= 0)
         rc = token_roles(db, &row, &roles, err);
     if (rc >= 0) {
-        struct jwt_subject s = { .user = row.user, .roles = &roles, .token_name = row.name, .token_expires_us = row.expires_us };
+        struct jwt_subject s = { .user = row.user, .roles = &roles, .token_name = row.name,
+            .token_expires_us = row.expires_us };
         rc = mint(e, &s, jwt, expires_at_s, err);
     }
     strlist_free(&roles);
@@ -143,16 +147,19 @@ int auth_task_refresh_token(engine_t *e, const char *task_uuid, int64_t retry_id
     return rc < 0 ? osmo_error_set(err, rc, "cannot derive a task token") : 0;
 }
 
-static int mint_task(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task, int64_t retry_id,
+static int mint_task(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task,
+                     int64_t retry_id,
                      char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
     const struct settings *set = engine_settings(e);
-    struct jwt_subject s = { .user = user, .roles = &set->ctrl_roles, .workflow_id = workflow_id, .group = group, .task = task, .retry_id = retry_id };
+    struct jwt_subject s = { .user = user, .roles = &set->ctrl_roles, .workflow_id = workflow_id, .group = group,
+        .task = task, .retry_id = retry_id };
     int rc = mint(e, &s, jwt, expires_at_s, err);
     engine_settings_put(set);
     return rc;
 }
 
-int auth_task_jwt(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task, int64_t retry_id,
+int auth_task_jwt(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task,
+                  int64_t retry_id,
                   char **jwt, osmo_error_t *err) {
     return mint_task(e, user, workflow_id, group, task, retry_id, jwt, NULL, err);
 }
@@ -167,7 +174,8 @@ static int check_refresh_token(engine_t *e, const struct task_row *t, const char
     return same ? 0 : osmo_error_set(err, OSMO_EUSER, "the refresh token is not the one of this task");
 }
 
-static int load_attempt(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, struct workflow_row *w,
+static int load_attempt(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id,
+                        struct workflow_row *w,
                         struct task_row *t, osmo_error_t *err) {
     db_t *db;
     int rc = store_reader(e->store, &db, err);
@@ -176,11 +184,13 @@ static int load_attempt(engine_t *e, const char *workflow_id, const char *task, 
     if (rc >= 0)
         rc = repo_task_by_name(db, w->uuid, task, retry_id, t, err);
     if (rc == OSMO_ENOTFOUND)
-        return osmo_error_set(err, OSMO_EUSER, "Task %s of workflow %s, attempt %lld, does not exist", task, workflow_id, (long long)retry_id);
+        return osmo_error_set(err, OSMO_EUSER, "Task %s of workflow %s, attempt %lld, does not exist", task,
+                              workflow_id, (long long)retry_id);
     return rc;
 }
 
-int auth_exchange_task(engine_t *e, const char *workflow_id, const char *group, const char *task, int64_t retry_id, const char *token,
+int auth_exchange_task(engine_t *e, const char *workflow_id, const char *group, const char *task, int64_t retry_id,
+                       const char *token,
                        char **jwt, int64_t *expires_at_s, bool *finished, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct task_row t = { 0 };

@@ -1,5 +1,6 @@
-/* Configuration as shared snapshots: readers take a reference, a reload swaps the pointer. The file's directory is watched, so an editor's
- * or a ConfigMap's rename is seen; a file that does not parse leaves the old snapshot in place. Called by everybody in engine/ and api/. */
+/* Configuration as shared snapshots: readers take a reference, a reload swaps the pointer. The file's directory is
+ * watched, so an editor's or a ConfigMap's rename is seen; a file that does not parse leaves the old snapshot in
+ * place. Called by everybody in engine/ and api/. */
 #include <errno.h>
 #include <libgen.h>
 #include <poll.h>

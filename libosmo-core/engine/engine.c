@@ -32,9 +32,10 @@ int roles_parse(const char *text, unsigned *roles, osmo_error_t *err) {
         if (k < ARRAY_SIZE(role_table))
             *roles |= role_table[k].role;
         else
-            rc = osmo_error_set(err, OSMO_EINVAL,
-                                "unknown role '%s': use a comma list of core, worker, agent, logger, router, delayed-job-monitor",
-                                names.items[i]);
+            rc = osmo_error_set(
+                err, OSMO_EINVAL,
+                "unknown role '%s': use a comma list of core, worker, agent, logger, router, delayed-job-monitor",
+                names.items[i]);
     }
     strlist_free(&names);
     return rc;
@@ -49,8 +50,9 @@ void engine_wake(engine_t *e, unsigned what) {
         monitor_wake(e);
 }
 
-/* Only one process can have the SQLite file open, so every lease found in it belongs to a process that is gone. There is no call that
- * returns foreign leases; claiming as if all had run out and releasing that claim has the same effect. */
+/* Only one process can have the SQLite file open, so every lease found in it belongs to a process that is gone. There
+ * is no call that returns foreign leases; claiming as if all had run out and releasing that claim has the same
+ * effect. */
 #define STALE_OWNER "startup"
 #define STALE_BATCH 1000
 #define FAR_US (100LL * 365 * 86400 * 1000 * 1000)
@@ -100,8 +102,8 @@ static int open_dirs(engine_t *e, const osmo_service_options_t *o, osmo_error_t 
     if (!e->data_dir || !e->storage_dir || (o->base_url && !e->base_url_option))
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (access(e->data_dir, W_OK | X_OK) != 0)
-        return osmo_error_set(err, errno == ENOENT ? OSMO_ENOTFOUND : OSMO_EDENIED, "data directory %s cannot be used: %s", e->data_dir,
-                              strerror(errno));
+        return osmo_error_set(err, errno == ENOENT ? OSMO_ENOTFOUND : OSMO_EDENIED,
+                              "data directory %s cannot be used: %s", e->data_dir, strerror(errno));
     return dir_make(e->storage_dir, 0700, err);
 }
 

@@ -1,6 +1,7 @@
-/* The engine: decides through model/, writes through store/, performs effects from the outbox. Only entry to engine/ for api/.
- * Files: engine.c (open, close, roles, threads), submit.c, reactor.c, work.c (outbox dispatch), timers.c, config.c (reload),
- * agent.c (operator sessions), auth.c, logs.c (log store, logger sessions), storage.c (task data), registry of followers in watch.c. */
+/* The engine: decides through model/, writes through store/, performs effects from the outbox. Only entry to engine/
+ * for api/. Files: engine.c (open, close, roles, threads), submit.c, reactor.c, work.c (outbox dispatch), timers.c,
+ * config.c (reload), agent.c (operator sessions), auth.c, logs.c (log store, logger sessions), storage.c (task data),
+ * registry of followers in watch.c. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 #include <stdbool.h>
@@ -14,9 +15,24 @@
 #include "store/logstore.h"
 #include "store/store.h"
 
-enum role { ROLE_CORE = 1, ROLE_WORKER = 2, ROLE_AGENT = 4, ROLE_LOGGER = 8, ROLE_ROUTER = 16, ROLE_MONITOR = 32, ROLE_ALL = 63 };
+enum role {
+    ROLE_CORE = 1,
+    ROLE_WORKER = 2,
+    ROLE_AGENT = 4,
+    ROLE_LOGGER = 8,
+    ROLE_ROUTER = 16,
+    ROLE_MONITOR = 32,
+    ROLE_ALL = 63
+};
 
-struct auth; struct reactor; struct agents; struct loggers; struct watchers; struct worker; struct monitor; struct config;
+struct auth;
+struct reactor;
+struct agents;
+struct loggers;
+struct watchers;
+struct worker;
+struct monitor;
+struct config;
 typedef struct engine {
     store_t *store;
     logstore_t *logs;
@@ -26,14 +42,14 @@ typedef struct engine {
     unsigned roles;
     osmo_auth_mode_t auth_mode;
     /* each owned by the file of its name */
-    struct config *config;       /* config.c */
-    struct auth *auth;           /* auth.c */
-    struct reactor *reactor;     /* reactor.c: posted events that are not committed yet */
-    struct agents *agents;       /* agent.c */
-    struct loggers *loggers;     /* logs.c */
-    struct watchers *watchers;   /* watch.c */
-    struct worker *worker;       /* work.c */
-    struct monitor *monitor;     /* timers.c */
+    struct config *config;     /* config.c */
+    struct auth *auth;         /* auth.c */
+    struct reactor *reactor;   /* reactor.c: posted events that are not committed yet */
+    struct agents *agents;     /* agent.c */
+    struct loggers *loggers;   /* logs.c */
+    struct watchers *watchers; /* watch.c */
+    struct worker *worker;     /* work.c */
+    struct monitor *monitor;   /* timers.c */
 } engine_t;
 
 int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *err);
@@ -50,21 +66,32 @@ char *engine_base_url(engine_t *e);
 
 /* ---- submit.c ---- */
 struct submit_request {
-    const char *user, *pool, *priority; const char *text; size_t text_len;   /* priority HIGH NORMAL LOW */
-    const char *uploaded_template;                                            /* may be NULL */
+    const char *user, *pool, *priority;
+    const char *text;
+    size_t text_len;               /* priority HIGH NORMAL LOW */
+    const char *uploaded_template; /* may be NULL */
     strlist_t set_variables, set_string_variables, env_vars, labels;
-    const char *resubmit_id;                                                  /* workflow_id query; text is NULL then */
+    const char *resubmit_id; /* workflow_id query; text is NULL then */
     bool dry_run, validation_only, is_admin;
 };
-struct submit_result { char *name; char *spec_yaml; /* dry run */ strlist_t warnings; bool validated; };
+struct submit_result {
+    char *name;
+    char *spec_yaml; /* dry run */
+    strlist_t warnings;
+    bool validated;
+};
 void submit_request_clear(struct submit_request *r); /* the lists only */
 void submit_result_clear(struct submit_result *r);
 /* On failure err holds code and text, *workflow_id_of_error (malloc'ed or NULL) what the error envelope carries. */
-int engine_submit(engine_t *e, const struct submit_request *rq, struct submit_result *out, char **workflow_id_of_error, osmo_error_t *err);
+int engine_submit(engine_t *e, const struct submit_request *rq, struct submit_result *out,
+                  char **workflow_id_of_error, osmo_error_t *err);
 
 /* ---- reactor.c: every change of state goes through these; they post to the writer and return at once ---- */
 struct task_event {
-    char workflow_uuid[33], task_uuid[33]; int64_t retry_id; enum status status; int64_t exit_code; /* EXIT_CODE_NONE */
+    char workflow_uuid[33], task_uuid[33];
+    int64_t retry_id;
+    enum status status;
+    int64_t exit_code;             /* EXIT_CODE_NONE */
     char *message, *node, *pod_ip; /* owned; may be NULL */
 };
 void task_event_clear(struct task_event *ev);
@@ -72,79 +99,101 @@ typedef void (*engine_done_fn)(void *ctx, int rc, const osmo_error_t *err);
 /* Takes the strings of *ev. done (may be NULL) runs after the commit, on a writer thread. */
 int reactor_task_event(engine_t *e, struct task_event *ev, engine_done_fn done, void *ctx);
 /* Whole group to a failed status (server error, timeouts). */
-int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group_uuid, enum status status, int64_t exit_code, const char *message,
-                       engine_done_fn done, void *ctx);
+int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group_uuid, enum status status,
+                       int64_t exit_code, const char *message, engine_done_fn done, void *ctx);
 /* Waits for the commit. OSMO_EUSER when finished and not forced, OSMO_EDATABASE unknown. */
-int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const char *message, bool force, osmo_error_t *err);
-/* Called by agent.c when the backend confirmed: create done (nothing to change), cleanup done. work_id is deleted in the same transaction. */
-int reactor_work_done(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid, engine_done_fn done, void *ctx);
-/* The backend failed a job for good (after its attempts): create_group fails the group 3002 with the cause, cleanup becomes a dead letter. */
-int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid, const char *cause, bool retry,
-                        engine_done_fn done, void *ctx);
+int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const char *message, bool force,
+                  osmo_error_t *err);
+/* Called by agent.c when the backend confirmed: create done (nothing to change), cleanup done. work_id is deleted in
+ * the same transaction. */
+int reactor_work_done(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid,
+                      const char *group_uuid, engine_done_fn done, void *ctx);
+/* The backend failed a job for good (after its attempts): create_group fails the group 3002 with the cause, cleanup
+ * becomes a dead letter. */
+int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid,
+                        const char *group_uuid, const char *cause, bool retry, engine_done_fn done, void *ctx);
 
 /* ---- work.c / timers.c / watch.c: wake-ups, safe from any thread ---- */
-#define WAKE_WORK 1u      /* outbox items for backends or the worker role */
+#define WAKE_WORK 1u /* outbox items for backends or the worker role */
 #define WAKE_TIMERS 2u
 void engine_wake(engine_t *e, unsigned what);
 /* State of a workflow changed (status of it, a group or a task): followers of /watch and of logs look again. */
 void watch_workflow_changed(engine_t *e, const char *workflow_uuid, const char *workflow_id);
-/* Register a stream (request id) to be woken by transport->stream_wake when the workflow (by public id) changes or its log grows. */
+/* Register a stream (request id) to be woken by transport->stream_wake when the workflow (by public id) changes or
+ * its log grows. */
 int watch_add(engine_t *e, const char *workflow_id, uint64_t request_id);
 void watch_remove(engine_t *e, const char *workflow_id, uint64_t request_id);
 
 /* ---- agent.c: operator websockets. Sessions are created by api/ws routes ---- */
 enum agent_socket { AGENT_CONTROL, AGENT_POD, AGENT_NODE, AGENT_EVENT, AGENT_HEARTBEAT, AGENT_MESSAGE, AGENT_WORKER };
 typedef struct agent_session agent_session_t;
-int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_t conn, const char *offered_extensions,
-               agent_session_t **out, const char **accepted_extensions, osmo_error_t *err);
+int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_t conn,
+               const char *offered_extensions, agent_session_t **out, const char **accepted_extensions,
+               osmo_error_t *err);
 void agent_opened(agent_session_t *s);
 void agent_message(agent_session_t *s, const void *data, size_t len, bool binary);
 void agent_closed(agent_session_t *s);
 
 /* ---- logs.c: logger websockets of osmo-ctrl and log reading ---- */
 typedef struct logger_session logger_session_t;
-int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t conn, const char *offered_extensions,
-                logger_session_t **out, const char **accepted_extensions, osmo_error_t *err);
+int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t conn,
+                const char *offered_extensions, logger_session_t **out, const char **accepted_extensions,
+                osmo_error_t *err);
 void logger_opened(logger_session_t *s);
 void logger_message(logger_session_t *s, const void *data, size_t len, bool binary);
 void logger_closed(logger_session_t *s);
-/* Push an action to the ctrl of a task attempt: "barrier", "restart" … (JSON text). Dropped when no ctrl is connected: ctrl re-asks. */
+/* Push an action to the ctrl of a task attempt: "barrier", "restart" … (JSON text). Dropped when no ctrl is
+ * connected: ctrl re-asks. */
 void logger_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *action_json);
-/* Re-check the group's barrier: when every unfinished task has joined, release them. After commit of a join or a task's end. */
+/* Re-check the group's barrier: when every unfinished task has joined, release them. After commit of a join or a
+ * task's end. */
 void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid);
 /* Worker item "archive_workflow": failure banner, end of log. */
 int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *err);
-/* Streams for the API: logs (query may be NULL), events. *out is an osmo_stream_t that reads until the end of the workflow's log. */
-int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q, const char *regex, uint64_t request_id, osmo_stream_t **out, osmo_error_t *err);
-int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id, osmo_stream_t **out, osmo_error_t *err);
+/* Streams for the API: logs (query may be NULL), events. *out is an osmo_stream_t that reads until the end of the
+ * workflow's log. */
+int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q, const char *regex,
+                uint64_t request_id, osmo_stream_t **out, osmo_error_t *err);
+int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id,
+                  osmo_stream_t **out, osmo_error_t *err);
 /* One JSON line {"status":…} per change until the workflow is finished. */
 int status_stream(engine_t *e, const char *workflow_id, uint64_t request_id, osmo_stream_t **out, osmo_error_t *err);
 
 /* osmo_stream implementors: first member of their struct. */
-struct osmo_stream { ssize_t (*read)(struct osmo_stream *s, char *data, size_t max); void (*close)(struct osmo_stream *s); };
+struct osmo_stream {
+    ssize_t (*read)(struct osmo_stream *s, char *data, size_t max);
+    void (*close)(struct osmo_stream *s);
+};
 
 /* ---- auth.c ---- */
 struct identity {
-    char *user; strlist_t roles; char *token_name;   /* NULL unless an access token */
-    int64_t token_expires_us;                         /* of that access token; 0 = unknown */
-    char *workflow_id;                                /* claim osmo_workflow_id: a task's token */
-    char *task_name; int64_t retry_id; char *group_name; /* of a task's token */
+    char *user;
+    strlist_t roles;
+    char *token_name;         /* NULL unless an access token */
+    int64_t token_expires_us; /* of that access token; 0 = unknown */
+    char *workflow_id;        /* claim osmo_workflow_id: a task's token */
+    char *task_name;
+    int64_t retry_id;
+    char *group_name; /* of a task's token */
     bool anonymous;
 };
 void identity_clear(struct identity *id);
 bool identity_has_role(const struct identity *id, const char *role);
-/* Who is asking: Authorization: Bearer / x-osmo-auth (required mode), x-osmo-user (dev mode, with Host and Origin checks). OSMO_EUNAUTH / OSMO_EDENIED. */
+/* Who is asking: Authorization: Bearer / x-osmo-auth (required mode), x-osmo-user (dev mode, with Host and Origin
+ * checks). OSMO_EUNAUTH / OSMO_EDENIED. */
 int auth_identify(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err);
 /* Access token (43 or 64 characters) → JWT valid 300 s. */
 int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_at_s, osmo_error_t *err);
 /* Task refresh token → JWT. *finished set when the task is finished (answer is the FINISHED detail). */
-int auth_exchange_task(engine_t *e, const char *workflow_id, const char *group, const char *task, int64_t retry_id, const char *token,
-                       char **jwt, int64_t *expires_at_s, bool *finished, osmo_error_t *err);
-json_t *auth_jwks(engine_t *e);                       /* waits for the key when it is still being made */
-/* The refresh token of a task attempt: derived from the master secret, so every re-send of a create carries the same. 43 characters + NUL. */
+int auth_exchange_task(engine_t *e, const char *workflow_id, const char *group, const char *task, int64_t retry_id,
+                       const char *token, char **jwt, int64_t *expires_at_s, bool *finished, osmo_error_t *err);
+json_t *auth_jwks(engine_t *e); /* waits for the key when it is still being made */
+/* The refresh token of a task attempt: derived from the master secret, so every re-send of a create carries the same.
+ * 43 characters + NUL. */
 int auth_task_refresh_token(engine_t *e, const char *task_uuid, int64_t retry_id, char out[44], osmo_error_t *err);
 /* First login JWT of a task (300 s). */
-int auth_task_jwt(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task, int64_t retry_id, char **jwt, osmo_error_t *err);
+int auth_task_jwt(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task,
+                  int64_t retry_id, char **jwt, osmo_error_t *err);
 char *auth_take_admin_token(engine_t *e);
 
 /* internal constructors, called by engine_open in this order and destroyed in reverse */
@@ -154,13 +203,14 @@ int auth_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err);
 void auth_close(engine_t *e);
 int watch_open(engine_t *e, osmo_error_t *err);
 void watch_close(engine_t *e);
-int logs_open(engine_t *e, osmo_error_t *err);        /* opens e->logs below data_dir/logs */
+int logs_open(engine_t *e, osmo_error_t *err); /* opens e->logs below data_dir/logs */
 void logs_close(engine_t *e);
-int agents_open(engine_t *e, osmo_error_t *err);      /* dispatcher thread: claims create/cleanup items for connected backends */
+int agents_open(engine_t *e,
+                osmo_error_t *err); /* dispatcher thread: claims create/cleanup items for connected backends */
 void agents_close(engine_t *e);
-int worker_open(engine_t *e, osmo_error_t *err);      /* worker role: archive and other service-side items */
+int worker_open(engine_t *e, osmo_error_t *err); /* worker role: archive and other service-side items */
 void worker_close(engine_t *e);
-int monitor_open(engine_t *e, osmo_error_t *err);     /* delayed-job monitor: sleeps until the next timer row */
+int monitor_open(engine_t *e, osmo_error_t *err); /* delayed-job monitor: sleeps until the next timer row */
 void monitor_close(engine_t *e);
 void agents_wake(engine_t *e);
 void worker_wake(engine_t *e);

@@ -1,10 +1,12 @@
-/* Small things several engine files need: a wake-up that is never lost, and the role list. Included by engine/ only. */
+/* Small things several engine files need: a wake-up that is never lost, and the role list. Included by engine/ only.
+ */
 #ifndef ENGINE_ENGINE_INTERNAL_H
 #define ENGINE_ENGINE_INTERNAL_H
 #include <pthread.h>
 #include "engine/engine.h"
 
-/* A thread that sleeps until a time or until somebody has news. Wakes that arrive while it works are kept (as one). */
+/* A thread that sleeps until a time or until somebody has news. Wakes that arrive while it works are kept (as one).
+ */
 struct waker {
     pthread_mutex_t lock;
     pthread_cond_t cond; /* on CLOCK_MONOTONIC */
@@ -18,8 +20,8 @@ bool waker_stopped(struct waker *w);
 /* Up to wait_us microseconds; returns at once when a wake is pending, and takes it. */
 void waker_wait(struct waker *w, int64_t wait_us);
 
-/* End a thread and wait for what it has posted; its struct stays, because commits of others still wake it. The *_close functions of
- * engine.h free the struct and come after the reactor has drained. */
+/* End a thread and wait for what it has posted; its struct stays, because commits of others still wake it. The
+ * *_close functions of engine.h free the struct and come after the reactor has drained. */
 void agents_stop(engine_t *e);
 void worker_stop(engine_t *e);
 void monitor_stop(engine_t *e);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 
+#define BANNER_SOURCE "osmo:banner" /* no task can have this name */
 #define BANNER_RULE "----------------------------------------------------------------------------------------------------"
 
 static void log_grew(void *ctx, const char *workflow_id) {
@@ -23,6 +24,7 @@ int logs_open(engine_t *e, osmo_error_t *err) {
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }
     pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->idle, NULL);
     e->loggers = l;
     l->by_attempt = map_new(NULL);
     int rc = l->by_attempt ? dir_make(dir, 0700, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -37,13 +39,31 @@ void logs_close(engine_t *e) {
     struct loggers *l = e->loggers;
     if (!l)
         return;
+    pthread_mutex_lock(&l->lock);
+    while (l->writes)
+        pthread_cond_wait(&l->idle, &l->lock);
+    pthread_mutex_unlock(&l->lock);
     if (e->logs)
         logstore_close(e->logs);
     e->logs = NULL;
     map_free(l->by_attempt);
+    pthread_cond_destroy(&l->idle);
     pthread_mutex_destroy(&l->lock);
     free(l);
     e->loggers = NULL;
+}
+
+void logs_write_begin(engine_t *e) {
+    pthread_mutex_lock(&e->loggers->lock);
+    e->loggers->writes++;
+    pthread_mutex_unlock(&e->loggers->lock);
+}
+
+void logs_write_end(engine_t *e) {
+    pthread_mutex_lock(&e->loggers->lock);
+    if (--e->loggers->writes == 0)
+        pthread_cond_broadcast(&e->loggers->idle);
+    pthread_mutex_unlock(&e->loggers->lock);
 }
 
 /* ---- connected ctrls ---- */
@@ -81,13 +101,15 @@ void logger_action(engine_t *e, const char *workflow_id, const char *task, int64
 static int append_banner(engine_t *e, const struct workflow_row *w, osmo_error_t *err) {
     _cleanup_free_ char *base = engine_base_url(e);
     const char *why = w->failure_message && *w->failure_message ? w->failure_message : "no cause was recorded";
-    _cleanup_free_ char *text = str_printf("%s\nWorkflow %s: %s\nCause: %s\nStatus: %s/workflows/%s\nError logs: %s/api/workflow/%s/error_logs\n%s",
-                                           BANNER_RULE, w->id, status_name(w->sm.status), why, base ? base : "", w->id, base ? base : "",
-                                           w->id, BANNER_RULE);
+    _cleanup_free_ char *text = str_printf("%s\nWorkflow %s: %s\nCause: %s\nStatus: %s/workflows/%s\n"
+                                           "Error logs: %s/api/workflow/%s/error_logs\n%s",
+                                           BANNER_RULE, w->id, status_name(w->sm.status), why, base ? base : "", w->id,
+                                           base ? base : "", w->id, BANNER_RULE);
     if (!text)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    struct log_entry entry = { .time_us = w->sm.end_us ? w->sm.end_us : clock_now_us(), .type = IO_DUMP, .text = text, .len = strlen(text), .seq = 1 };
-    int rc = logstore_append(e->logs, w->id, "", 0, &entry, 1, err);
+    struct log_entry entry = { .time_us = w->sm.end_us ? w->sm.end_us : clock_now_us(), .type = IO_DUMP, .text = text,
+        .len = strlen(text), .seq = 1 };
+    int rc = logstore_append(e->logs, w->id, BANNER_SOURCE, 0, &entry, 1, err);
     return rc == OSMO_EGONE ? 0 : rc;
 }
 

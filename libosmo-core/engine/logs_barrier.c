@@ -1,7 +1,8 @@
 /* Group barriers: a task joins by name, and when enough members have joined every one of them is released.
  * A barrier stays joined after its release (a rescheduled member re-triggers all; those already running ignore it).
  *
- * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names have no
+ * Which barriers a group has is kept beside the members, under the empty barrier name,
+     as ":COUNT:NAME" (task names have no
  * colon), so a check needs nothing but the group and survives a restart of the service. */
 #include "engine/logs_internal.h"
 
@@ -43,7 +44,8 @@ static bool barrier_is_open(const struct group_view *v, const strlist_t *members
     return count > 0 ? (int64_t)members->len >= count : v->unfinished > 0 && waiting >= v->unfinished;
 }
 
-static void release(engine_t *e, const char *workflow_id, const struct group_view *v, const strlist_t *members, const char *only_task) {
+static void release(engine_t *e, const char *workflow_id, const struct group_view *v, const strlist_t *members,
+                    const char *only_task) {
     for (size_t i = 0; i < members->len; i++) {
         const struct task_row *t = view_task(v, members->items[i]);
         if (t && (!only_task || !strcmp(only_task, t->name)))
@@ -51,7 +53,8 @@ static void release(engine_t *e, const char *workflow_id, const struct group_vie
     }
 }
 
-static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const char *group_uuid, const char *index, const struct group_view *v,
+static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const char *group_uuid, const char *index,
+                         const struct group_view *v,
                          const char *only_task, osmo_error_t *err) {
     strlist_t members = { 0 };
     char *name;
@@ -67,7 +70,8 @@ static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const c
     return rc;
 }
 
-static int check_group(engine_t *e, const char *workflow_id, const char *group_uuid, const char *only_task, osmo_error_t *err) {
+static int check_group(engine_t *e, const char *workflow_id, const char *group_uuid, const char *only_task,
+                       osmo_error_t *err) {
     strlist_t index = { 0 };
     struct group_view v = { 0 };
     db_t *db;
@@ -126,6 +130,7 @@ static void join_done(void *ctx, int rc, const osmo_error_t *err) {
         log_warning(&j->engine->log, "task %s could not join barrier %s: %s", j->task, j->name, err ? err->text : "");
     else
         logger_barrier_check(j->engine, j->workflow_uuid, j->group_uuid);
+    logs_write_end(j->engine);
     join_free(j);
 }
 
@@ -143,8 +148,11 @@ void barrier_join(struct logger_session *s, const char *name, int64_t count) {
     j->name = str_dup(name);
     j->task = str_dup(s->task);
     j->index = str_printf(":%lld:%s", (long long)(count > 0 ? count : -1), name);
-    int rc = j->name && j->task && j->index ? store_post(s->engine->store, s->workflow_uuid, join_fn, join_done, j) : OSMO_ENOMEM;
+    logs_write_begin(s->engine);
+    int rc = j->name && j->task && j->index ? store_post(s->engine->store, s->workflow_uuid, join_fn, join_done, j)
+        : OSMO_ENOMEM;
     if (rc < 0) {
+        logs_write_end(s->engine);
         log_warning(&s->engine->log, "task %s could not join barrier %s: %s", s->task, name, osmo_error_name(rc));
         join_free(j);
         logs_close_session(s, CLOSE_INTERNAL, "the barrier cannot be joined now");

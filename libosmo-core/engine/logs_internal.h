@@ -1,4 +1,5 @@
-/* Shared by logs.c (log store, session table, end of a workflow's log), logs_session.c (frames from ctrl), logs_barrier.c and
+/* Shared by logs.c (log store, session table,
+                     end of a workflow's log), logs_session.c (frames from ctrl), logs_barrier.c and
  * logs_stream.c (readers for the API). */
 #ifndef ENGINE_LOGS_INTERNAL_H
 #define ENGINE_LOGS_INTERNAL_H
@@ -9,11 +10,13 @@
 
 #define CLOSE_APPLICATION 4000   /* unknown workflow or task, malformed frame: the reason says which */
 #define CLOSE_INTERNAL 1011      /* the lines could not be stored: reconnect and send them again */
-#define MAX_BATCH 4096
+#define MAX_BATCH 262144        /* entries in one frame; the frame itself is capped by the transport */
 
 struct loggers {
     pthread_mutex_t lock;
     struct map *by_attempt;      /* attempt key → struct logger_session, the newest connection of each attempt */
+    pthread_cond_t idle;
+    size_t writes;               /* posted and not yet done: closing waits for them */
 };
 struct logger_session {
     engine_t *engine;
@@ -28,6 +31,9 @@ struct logger_session {
 char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id);
 /* Send to the attempt's ctrl; false when none is connected. */
 bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json);
+/* Around every store_post of this area, from posting to the end of its done function. */
+void logs_write_begin(engine_t *e);
+void logs_write_end(engine_t *e);
 void logs_send_text(struct logger_session *s, const char *text);
 void logs_close_session(struct logger_session *s, int code, const char *reason);
 

@@ -15,7 +15,8 @@
 
 /* ---- opening and closing ---- */
 
-static int load_attempt(struct logger_session *s, const char *workflow, const char *task, int64_t retry_id, osmo_error_t *err) {
+static int load_attempt(struct logger_session *s, const char *workflow, const char *task, int64_t retry_id,
+                        osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct task_row t = { 0 };
     db_t *db;
@@ -23,11 +24,11 @@ static int load_attempt(struct logger_session *s, const char *workflow, const ch
     if (rc >= 0)
         rc = repo_workflow_get(db, workflow, &w, err);
     if (rc == OSMO_ENOTFOUND)
-        osmo_error_set(err, rc, "Workflow %.60s does not exist", workflow);
+        osmo_error_set(err, rc, "Workflow %s does not exist", workflow);
     if (rc >= 0) {
         rc = repo_task_by_name(db, w.uuid, task, retry_id, &t, err);
         if (rc == OSMO_ENOTFOUND)
-            osmo_error_set(err, rc, "Workflow %.40s has no task %.40s, attempt %lld", w.id, task, (long long)retry_id);
+            osmo_error_set(err, rc, "Workflow %s has no task %s, attempt %lld", w.id, task, (long long)retry_id);
     }
     if (rc >= 0) {
         memcpy(s->workflow_uuid, w.uuid, sizeof s->workflow_uuid);
@@ -61,7 +62,8 @@ static int session_register(struct logger_session *s) {
 
 static void session_unregister(struct logger_session *s) {
     struct loggers *l = s->engine->loggers;
-    _cleanup_free_ char *key = s->workflow_id && s->task ? logs_attempt_key(s->workflow_id, s->task, s->retry_id) : NULL;
+    _cleanup_free_ char *key = s->workflow_id && s->task ? logs_attempt_key(s->workflow_id, s->task, s->retry_id)
+        : NULL;
     if (!key)
         return;
     pthread_mutex_lock(&l->lock);
@@ -70,7 +72,17 @@ static void session_unregister(struct logger_session *s) {
     pthread_mutex_unlock(&l->lock);
 }
 
-int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t conn, const char *offered_extensions,
+/* A close reason has room for 120 bytes and must stay UTF-8. */
+static void set_refusal(struct logger_session *s, const char *text) {
+    size_t n = strnlen(text, sizeof s->refusal - 1);
+    while (n && text[n] && ((unsigned char)text[n] & 0xC0) == 0x80)
+        n--;
+    memcpy(s->refusal, text, n);
+    s->refusal[n] = '\0';
+}
+
+int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t conn,
+                const char *offered_extensions,
                 logger_session_t **out, const char **accepted_extensions, osmo_error_t *err) {
     osmo_error_t reason = OSMO_ERROR_INIT;
     struct logger_session *s = calloc(1, sizeof *s);
@@ -80,7 +92,8 @@ int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t 
     s->conn = conn;
     int rc = load_attempt(s, workflow_id, task, retry_id, &reason);
     if (rc == OSMO_ENOTFOUND) {
-        snprintf(s->refusal, sizeof s->refusal, "%s", reason.text); /* the protocol answers after the handshake, by a close frame */
+        /* the protocol answers after the handshake, by a close frame */
+        set_refusal(s, reason.text);
     } else if (rc < 0) {
         session_free(s);
         return osmo_error_set(err, rc, "%s", reason.text);
@@ -196,7 +209,8 @@ static void on_batch(struct logger_session *s, const json_t *o) {
     const json_t *list = member(o, "entries");
     size_t n = json_len(list), used = 0;
     if (!s->batches || json_kind(list) != JSON_ARRAY || n > MAX_BATCH) {
-        logs_close_session(s, CLOSE_APPLICATION, "a batch of log entries was not agreed on, has no entries or too many");
+        logs_close_session(s, CLOSE_APPLICATION,
+                           "a batch of log entries was not agreed on, has no entries or too many");
         return;
     }
     _cleanup_free_ struct log_entry *entries = calloc(n ? n : 1, sizeof *entries);
@@ -239,6 +253,7 @@ static void metric_done(void *ctx, int rc, const osmo_error_t *err) {
     struct metric *m = ctx;
     if (rc < 0)
         log_warning(&m->engine->log, "metric of task %s was not stored: %s", m->task, err ? err->text : "");
+    logs_write_end(m->engine);
     metric_free(m);
 }
 
@@ -262,8 +277,10 @@ static void on_metrics(struct logger_session *s, const json_t *o) {
         metric_free(m);
         return;
     }
+    logs_write_begin(s->engine);
     int rc = store_post(s->engine->store, s->workflow_uuid, metric_fn, metric_done, m);
     if (rc < 0) {
+        logs_write_end(s->engine);
         log_warning(&s->engine->log, "metric of task %s was not stored: %s", s->task, osmo_error_name(rc));
         metric_free(m);
     }
@@ -285,7 +302,8 @@ static void on_frame(struct logger_session *s, const json_t *o) {
         const char *name = member_str(o, "Name");
         barrier_join(s, name ? name : "", member_int(o, "Count", -1));
     } else if (type == IO_LOG_DONE) {
-        logs_send_text(s, "{\"action\":\"log_done\"}"); /* appends are synchronous: everything before this frame is stored */
+        /* appends are synchronous: everything before this frame is stored */
+        logs_send_text(s, "{\"action\":\"log_done\"}");
     } else {
         logs_close_session(s, CLOSE_APPLICATION, "a frame has an unknown IOType");
     }

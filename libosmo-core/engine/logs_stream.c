@@ -1,4 +1,5 @@
-/* Readers for the API: log text, event text and status lines of one workflow, produced as they happen. A stream registers with
+/* Readers for the API: log text, event text and status lines of one workflow,
+    produced as they happen. A stream registers with
  * the followers of its workflow before its first read, so nothing that happens in between is missed. */
 #include "engine/logs_internal.h"
 
@@ -163,7 +164,8 @@ static int produce_status(struct follow *f, osmo_error_t *err) {
 
 /* ---- opening ---- */
 
-static int follow_new(engine_t *e, const char *workflow_id, uint64_t request_id, struct follow **out, osmo_error_t *err) {
+static int follow_new(engine_t *e, const char *workflow_id, uint64_t request_id, struct follow **out,
+                      osmo_error_t *err) {
     struct workflow_row w = { 0 };
     db_t *db;
     struct follow *f = calloc(1, sizeof *f);
@@ -220,7 +222,8 @@ int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q,
     return finish(f, rc, out);
 }
 
-int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id, osmo_stream_t **out,
+int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id,
+                  osmo_stream_t **out,
                   osmo_error_t *err) {
     struct follow *f;
     int rc = follow_new(e, workflow_id, request_id, &f, err);

@@ -1,5 +1,6 @@
-/* The reactor: every change of state is one function run by the store under the workflow's key. It locks the workflow,
- * decides, writes; what others must learn happens in the done function, after the commit. Called by api/, agents, timers. */
+/* The reactor: every change of state is one function run by the store under the workflow's key. It locks the
+ * workflow, decides, writes; what others must learn happens in the done function, after the commit. Called by api/,
+ * agents, timers. */
 #include <pthread.h>
 #include <string.h>
 
@@ -72,7 +73,9 @@ static void txn_clear(struct txn *x) {
 static int reaction_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct reaction *r = ctx;
     effects_reset(&r->fx);
-    _cleanup_(txn_clear) struct txn x = { .e = r->e, .db = db, .now = clock_now_us(), .cascade = true, .fx = &r->fx, .err = err };
+    _cleanup_(txn_clear) struct txn x = {
+        .e = r->e, .db = db, .now = clock_now_us(), .cascade = true, .fx = &r->fx, .err = err
+    };
     int rc = repo_workflow_lock(db, r->workflow_uuid, &x.wf, err);
     if (rc == OSMO_ENOTFOUND) {
         log_warning(&r->e->log, "an event for the unknown workflow %s was dropped", r->workflow_uuid);
@@ -120,7 +123,8 @@ int reactor_post(engine_t *e, const char *workflow_uuid, decide_fn decide, void 
     struct reaction *r = calloc(1, sizeof *r);
     int rc = r ? 0 : OSMO_ENOMEM;
     if (r) {
-        *r = (struct reaction){ .e = e, .decide = decide, .arg = arg, .free_arg = free_arg, .done = done, .ctx = ctx };
+        *r =
+            (struct reaction){ .e = e, .decide = decide, .arg = arg, .free_arg = free_arg, .done = done, .ctx = ctx };
         snprintf(r->workflow_uuid, sizeof r->workflow_uuid, "%s", workflow_uuid);
         pending_add(e);
         rc = store_post(e->store, r->workflow_uuid, reaction_run, reaction_done, r);
@@ -170,8 +174,8 @@ static void backend_event_free(void *p) {
 static bool of_backend(const struct txn *x, const char *backend) {
     if (!backend || str_eq(backend, x->wf.backend))
         return true;
-    log_warning(&x->e->log, "backend %s reported about workflow %s, which belongs to backend %s: ignored", backend, x->wf.id,
-                x->wf.backend);
+    log_warning(&x->e->log, "backend %s reported about workflow %s, which belongs to backend %s: ignored", backend,
+                x->wf.id, x->wf.backend);
     return false;
 }
 
@@ -200,7 +204,8 @@ int reactor_task_event(engine_t *e, struct task_event *ev, engine_done_fn done, 
     return reactor_backend_event(e, NULL, ev, done, ctx);
 }
 
-/* Measured from the moment the task began to initialise, so that repeated reports of the same attempt do not push it away. */
+/* Measured from the moment the task began to initialise, so that repeated reports of the same attempt do not push it
+ * away. */
 static int decide_start_timer(struct txn *x, void *arg) {
     const struct backend_event *b = arg;
     struct task_row t = { 0 };
@@ -220,8 +225,8 @@ static int decide_start_timer(struct txn *x, void *arg) {
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
-int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_uuid, const char *task_uuid, int64_t retry_id,
-                        engine_done_fn done, void *ctx) {
+int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_uuid, const char *task_uuid,
+                        int64_t retry_id, engine_done_fn done, void *ctx) {
     struct backend_event *b = calloc(1, sizeof *b);
     if (!b)
         return OSMO_ENOMEM;
@@ -261,8 +266,8 @@ static int decide_group_fail(struct txn *x, void *arg) {
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
-int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group_uuid, enum status status, int64_t exit_code,
-                       const char *message, engine_done_fn done, void *ctx) {
+int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group_uuid, enum status status,
+                       int64_t exit_code, const char *message, engine_done_fn done, void *ctx) {
     struct group_event *ev = calloc(1, sizeof *ev);
     if (!ev)
         return OSMO_ENOMEM;
@@ -293,7 +298,8 @@ static int force_cleanup(struct txn *x, const struct group_row *g) {
 static int decide_cancel(struct txn *x, void *arg) {
     const struct cancel *c = arg;
     if (status_is_workflow_finished(x->wf.sm.status) && !c->force)
-        return osmo_error_set(x->err, OSMO_EUSER, "workflow %s is already finished with status %s; only a forced cancel acts on it",
+        return osmo_error_set(x->err, OSMO_EUSER,
+                              "workflow %s is already finished with status %s; only a forced cancel acts on it",
                               x->wf.id, status_name(x->wf.sm.status));
     if (!x->wf.cancel_requested) {
         x->wf.cancel_requested = true;
@@ -305,7 +311,8 @@ static int decide_cancel(struct txn *x, void *arg) {
                                                           : str_printf("cancelled by %s", c->user);
     if (!text)
         return osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
-    x->cascade = false; /* everything unfinished is cancelled here; nothing may be promoted or blamed on an upstream group */
+    x->cascade =
+        false; /* everything unfinished is cancelled here; nothing may be promoted or blamed on an upstream group */
     struct group_row *groups = NULL;
     size_t n = 0;
     int rc = repo_groups_of(x->db, x->wf.uuid, false, &groups, &n, x->err);
@@ -319,7 +326,8 @@ static int decide_cancel(struct txn *x, void *arg) {
     return rc;
 }
 
-int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const char *message, bool force, osmo_error_t *err) {
+int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const char *message, bool force,
+                  osmo_error_t *err) {
     db_t *db;
     struct workflow_row wf = { 0 };
     int rc = store_reader(e->store, &db, err);

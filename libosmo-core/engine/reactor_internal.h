@@ -1,5 +1,5 @@
-/* What the files of the reactor share: the transaction of one event, the rules that change rows in it and the effects that
- * follow its commit. Included by reactor*.c, timers.c, submit*.c, work.c and agent*.c only. */
+/* What the files of the reactor share: the transaction of one event, the rules that change rows in it and the effects
+ * that follow its commit. Included by reactor*.c, timers.c, submit*.c, work.c and agent*.c only. */
 #ifndef ENGINE_REACTOR_INTERNAL_H
 #define ENGINE_REACTOR_INTERNAL_H
 #include "base/cleanup.h"
@@ -16,7 +16,7 @@
 /* What must happen after the commit, and only then. */
 struct effects {
     unsigned wake;
-    bool changed;             /* a status of the workflow, a group or a task */
+    bool changed; /* a status of the workflow, a group or a task */
     char *workflow_id;
     strlist_t barrier_groups; /* groups whose barrier may be satisfied now */
 };
@@ -34,7 +34,7 @@ struct txn {
     int64_t now;
     struct workflow_row wf;
     bool wf_dirty;
-    bool cascade;             /* ended groups promote or fail what is downstream of them */
+    bool cascade;              /* ended groups promote or fail what is downstream of them */
     struct ended_group *ended; /* groups that ended in this transaction, in order */
     size_t nended, cap_ended;
     struct effects *fx;
@@ -46,31 +46,32 @@ struct txn {
 typedef int (*decide_fn)(struct txn *x, void *arg);
 
 /* For deletions: somebody was faster. */
-static inline int gone_is_fine(int rc) {
-    return rc == OSMO_ENOTFOUND ? 0 : rc;
-}
+static inline int gone_is_fine(int rc) { return rc == OSMO_ENOTFOUND ? 0 : rc; }
 
 int reactor_open(engine_t *e, osmo_error_t *err);
 void reactor_close(engine_t *e); /* waits until every posted event is committed and reported */
-/* Post an event of a workflow; takes arg (freed with free_arg after done). A workflow that does not exist is a warning and rc 0. */
+/* Post an event of a workflow; takes arg (freed with free_arg after done). A workflow that does not exist is a
+ * warning and rc 0. */
 int reactor_post(engine_t *e, const char *workflow_uuid, decide_fn decide, void *arg, void (*free_arg)(void *),
                  engine_done_fn done, void *ctx);
 /* The same, waiting for the commit. Never call it from a done function. */
 int reactor_run(engine_t *e, const char *workflow_uuid, decide_fn decide, void *arg, osmo_error_t *err);
 
-/* An event of one task as reported by a backend; only workflows of that backend are changed. backend NULL = trusted source. */
+/* An event of one task as reported by a backend; only workflows of that backend are changed. backend NULL = trusted
+ * source. */
 int reactor_backend_event(engine_t *e, const char *backend, struct task_event *ev, engine_done_fn done, void *ctx);
 /* Arm the start timeout of a task that a backend reports as stuck before RUNNING. */
-int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_uuid, const char *task_uuid, int64_t retry_id,
-                        engine_done_fn done, void *ctx);
+int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_uuid, const char *task_uuid,
+                        int64_t retry_id, engine_done_fn done, void *ctx);
 
 /* ---- rules (reactor_rules.c) ---- */
-int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum status to, int64_t exit_code, const char *message,
-                 bool *changed);
+int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum status to, int64_t exit_code,
+                 const char *message, bool *changed);
 /* Every unfinished task of the group except the one with key `except` (may be NULL). */
-int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum status to, int64_t exit_code, const char *message);
-/* Give the group the status `to` if its guard allows, write it, and do what the new status demands. message (may be NULL) is kept when
- * `to` is a failure. */
+int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum status to, int64_t exit_code,
+                    const char *message);
+/* Give the group the status `to` if its guard allows, write it, and do what the new status demands. message (may be
+ * NULL) is kept when `to` is a failure. */
 int txn_group_settle(struct txn *x, struct group_row *g, enum status to, bool forced, const char *message);
 int txn_group_fail(struct txn *x, struct group_row *g, enum status status, int64_t exit_code, const char *message);
 /* Start a group all of whose upstream groups are COMPLETED. */
@@ -80,21 +81,22 @@ int txn_task_event(struct txn *x, const struct task_event *ev);
 /* Downstream groups, workflow status, archive item, workflow row. Once, last. */
 int txn_finish(struct txn *x);
 /* Was the group ever handed to its backend? Then objects may exist there and a cleanup job is owed. */
-static inline bool group_was_sent(const struct group_row *g) {
-    return g->exec_generation > 0;
-}
+static inline bool group_was_sent(const struct group_row *g) { return g->exec_generation > 0; }
 /* "task NAME failed with exit code 3: message" */
 char *task_failure_text(const struct task_row *t);
 
 /* ---- outcome of jobs (reactor_jobs.c) ---- */
-struct job_file { char *path, *content; size_t len; };
+struct job_file {
+    char *path, *content;
+    size_t len;
+};
 struct job_result {
     int64_t work_id, attempts;
-    bool cleanup;                  /* cleanup_group, else create_group */
+    bool cleanup; /* cleanup_group, else create_group */
     char workflow_uuid[33], group_uuid[33];
     enum { JOB_DONE, JOB_RETRY, JOB_FAILED } outcome;
-    char *cause;                   /* owned */
-    struct job_file *files;        /* owned; stored with the outcome */
+    char *cause;            /* owned */
+    struct job_file *files; /* owned; stored with the outcome */
     size_t nfiles;
 };
 void job_result_free(void *r);
@@ -102,8 +104,8 @@ int reactor_job_result(engine_t *e, struct job_result *r /* taken */, engine_don
 /* Delay before attempt n+1: doubles from 1 s to 5 min, with jitter of a quarter. */
 int64_t retry_delay_us(int64_t attempts);
 
-/* Group and tasks of a job about to be sent; marks the group as handed to the backend. `drop` is set when the item is not needed any
- * more (then it is deleted). */
+/* Group and tasks of a job about to be sent; marks the group as handed to the backend. `drop` is set when the item is
+ * not needed any more (then it is deleted). */
 struct handout {
     int64_t work_id;
     bool cleanup;

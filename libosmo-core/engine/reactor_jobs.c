@@ -1,5 +1,5 @@
-/* Jobs at the backends as the reactor sees them: handing a group out, and what the outcome of its job changes. Called by agent*.c;
- * reactor_work_done and reactor_work_failed are the entry for others. */
+/* Jobs at the backends as the reactor sees them: handing a group out, and what the outcome of its job changes. Called
+ * by agent*.c; reactor_work_done and reactor_work_failed are the entry for others. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -34,8 +34,8 @@ void job_result_free(void *p) {
     free(r);
 }
 
-/* The job succeeded, or (dead) will never succeed: a cleanup that was given up must not keep the log of the workflow open for ever;
- * the dead letter remembers it. */
+/* The job succeeded, or (dead) will never succeed: a cleanup that was given up must not keep the log of the workflow
+ * open for ever; the dead letter remembers it. */
 static int cleanup_settled(struct txn *x, const struct job_result *r) {
     struct group_row g = { 0 };
     int rc = repo_group_get(x->db, r->group_uuid, &g, x->err);
@@ -49,7 +49,8 @@ static int create_failed(struct txn *x, const struct job_result *r) {
     struct group_row g = { 0 };
     int rc = repo_group_get(x->db, r->group_uuid, &g, x->err);
     if (rc >= 0) {
-        _cleanup_free_ char *text = str_printf("group %s could not be created: %s", g.name, r->cause ? r->cause : "no reason was given");
+        _cleanup_free_ char *text =
+            str_printf("group %s could not be created: %s", g.name, r->cause ? r->cause : "no reason was given");
         rc = text ? txn_group_fail(x, &g, STATUS_FAILED_SERVER_ERROR, EXIT_SERVER, text)
                   : osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
     }
@@ -66,7 +67,8 @@ static int decide_job(struct txn *x, void *arg) {
         return rc;
     if (r->outcome == JOB_RETRY) {
         x->fx->wake |= WAKE_WORK;
-        return gone_is_fine(repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts), r->cause ? r->cause : "", x->err));
+        return gone_is_fine(repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts),
+                                            r->cause ? r->cause : "", x->err));
     }
     if (r->cleanup)
         rc = cleanup_settled(x, r);
@@ -75,8 +77,9 @@ static int decide_job(struct txn *x, void *arg) {
     if (rc < 0)
         return rc;
     if (r->cleanup && r->outcome == JOB_FAILED) {
-        log_error(&x->e->log, "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s", x->wf.id,
-                  x->wf.backend, r->cause ? r->cause : "");
+        log_error(&x->e->log,
+                  "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s",
+                  x->wf.id, x->wf.backend, r->cause ? r->cause : "");
         return gone_is_fine(repo_work_kill(x->db, r->work_id, r->cause ? r->cause : "", x->err));
     }
     return gone_is_fine(repo_work_done(x->db, r->work_id, x->err));
@@ -88,7 +91,8 @@ int reactor_job_result(engine_t *e, struct job_result *r, engine_done_fn done, v
     return reactor_post(e, uuid, decide_job, r, job_result_free, done, ctx);
 }
 
-static struct job_result *result_new(int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid) {
+static struct job_result *result_new(int64_t work_id, const char *kind, const char *workflow_uuid,
+                                     const char *group_uuid) {
     struct job_result *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
@@ -99,14 +103,14 @@ static struct job_result *result_new(int64_t work_id, const char *kind, const ch
     return r;
 }
 
-int reactor_work_done(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid, engine_done_fn done,
-                      void *ctx) {
+int reactor_work_done(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid,
+                      const char *group_uuid, engine_done_fn done, void *ctx) {
     struct job_result *r = result_new(work_id, kind, workflow_uuid, group_uuid);
     return r ? reactor_job_result(e, r, done, ctx) : OSMO_ENOMEM;
 }
 
-int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid, const char *group_uuid, const char *cause,
-                        bool retry, engine_done_fn done, void *ctx) {
+int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid,
+                        const char *group_uuid, const char *cause, bool retry, engine_done_fn done, void *ctx) {
     struct job_result *r = result_new(work_id, kind, workflow_uuid, group_uuid);
     if (!r)
         return OSMO_ENOMEM;

@@ -1,5 +1,6 @@
-/* The rules of the reactor: what one change of a task or group implies for its group, its neighbours and its workflow. All run inside
- * one transaction with the workflow locked; the pure decisions are in model/sm.c. Called by reactor*.c, submit_store.c, timers.c. */
+/* The rules of the reactor: what one change of a task or group implies for its group, its neighbours and its
+ * workflow. All run inside one transaction with the workflow locked; the pure decisions are in model/sm.c. Called by
+ * reactor*.c, submit_store.c, timers.c. */
 #include <string.h>
 
 #include "base/json.h"
@@ -7,9 +8,7 @@
 
 #define FAILURE_TEXT_MAX 4000
 
-static int no_memory(struct txn *x) {
-    return osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
-}
+static int no_memory(struct txn *x) { return osmo_error_set(x->err, OSMO_ENOMEM, "out of memory"); }
 
 /* Replaces *slot by a copy of text, cut to a bound at a character boundary. */
 static int set_text(struct txn *x, char **slot, const char *text) {
@@ -27,7 +26,8 @@ static int set_text(struct txn *x, char **slot, const char *text) {
     return 0;
 }
 
-static int history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to, const char *cause) {
+static int history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to,
+                   const char *cause) {
     _cleanup_free_ char *subject = retry >= 0 ? str_printf("%s:%s:%lld", kind, name, (long long)retry)
                                    : name     ? str_printf("%s:%s", kind, name)
                                               : str_dup(kind);
@@ -49,8 +49,8 @@ char *task_failure_text(const struct task_row *t) {
 
 /* ---- tasks ---- */
 
-int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum status to, int64_t exit_code, const char *message,
-                 bool *changed) {
+int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum status to, int64_t exit_code,
+                 const char *message, bool *changed) {
     enum status from = t->sm.status;
     *changed = sm_task_apply(&t->sm, to, exit_code, x->now);
     if (!*changed)
@@ -64,7 +64,8 @@ int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum st
     return rc < 0 ? rc : history(x, "task", t->name, t->sm.retry_id, from, to, message);
 }
 
-int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum status to, int64_t exit_code, const char *message) {
+int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum status to, int64_t exit_code,
+                    const char *message) {
     struct task_row *tasks = NULL;
     size_t n = 0;
     if (g->sm.unfinished == 0)
@@ -84,23 +85,22 @@ int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum
 /* Which failure names the workflow's own: the same precedence as its status. */
 static int failure_rank(enum status s) {
     switch (s) {
-    case STATUS_FAILED_CANCELED:
-        return 5;
-    case STATUS_FAILED_SERVER_ERROR:
-        return 4;
-    case STATUS_FAILED_EXEC_TIMEOUT:
-        return 3;
-    case STATUS_FAILED_QUEUE_TIMEOUT:
-        return 2;
-    case STATUS_FAILED_UPSTREAM:
-        return 0;
-    default:
-        return 1;
+    case STATUS_FAILED_CANCELED: return 5;
+    case STATUS_FAILED_SERVER_ERROR: return 4;
+    case STATUS_FAILED_EXEC_TIMEOUT: return 3;
+    case STATUS_FAILED_QUEUE_TIMEOUT: return 2;
+    case STATUS_FAILED_UPSTREAM: return 0;
+    default: return 1;
     }
 }
 
 static int highest_rank(const struct sm_workflow *w) {
-    return w->canceled ? 5 : w->server_error ? 4 : w->exec_timeout ? 3 : w->queue_timeout ? 2 : w->failed > w->failed_upstream ? 1 : 0;
+    return w->canceled                      ? 5
+           : w->server_error                ? 4
+           : w->exec_timeout                ? 3
+           : w->queue_timeout               ? 2
+           : w->failed > w->failed_upstream ? 1
+                                            : 0;
 }
 
 static int remember_end(struct txn *x, const struct group_row *g) {
@@ -122,7 +122,8 @@ static int remember_end(struct txn *x, const struct group_row *g) {
     return 0;
 }
 
-static int arm_timer(struct txn *x, const char *kind, const struct group_row *g, int64_t generation, int64_t timeout_us) {
+static int arm_timer(struct txn *x, const char *kind, const struct group_row *g, int64_t generation,
+                     int64_t timeout_us) {
     if (timeout_us <= 0)
         return 0;
     x->fx->wake |= WAKE_TIMERS;
@@ -221,7 +222,10 @@ int txn_group_cleaned(struct txn *x, struct group_row *g) {
 
 /* ---- task events ---- */
 
-struct verdict { enum status to; char *message; };
+struct verdict {
+    enum status to;
+    char *message;
+};
 
 static int verdict_note(struct txn *x, struct verdict *v, const char *note) {
     bool has = v->message && *v->message;
@@ -252,7 +256,8 @@ static int match_actions(struct txn *x, const char *actions_json, const struct t
 }
 
 /* exitActions of the task, then of the pool. */
-static int apply_exit_actions(struct txn *x, const struct task_row *t, const struct task_event *ev, struct verdict *v) {
+static int apply_exit_actions(struct txn *x, const struct task_row *t, const struct task_event *ev,
+                              struct verdict *v) {
     v->to = ev->status;
     v->message = str_dup(ev->message);
     if (ev->message && !v->message)
@@ -272,13 +277,14 @@ static int apply_exit_actions(struct txn *x, const struct task_row *t, const str
     char note[200];
     if (to == STATUS_RESCHEDULED) {
         if (t->sm.retry_id >= limit)
-            snprintf(note, sizeof note, "not rescheduled: the retry limit max_retry_per_task of %lld is reached", (long long)limit);
+            snprintf(note, sizeof note, "not rescheduled: the retry limit max_retry_per_task of %lld is reached",
+                     (long long)limit);
         else
             snprintf(note, sizeof note, "not rescheduled: this service does not reschedule tasks");
     } else {
         v->to = to;
-        snprintf(note, sizeof note, "exit code %lld was turned from %s into %s by exitActions", (long long)ev->exit_code,
-                 status_name(ev->status), status_name(to));
+        snprintf(note, sizeof note, "exit code %lld was turned from %s into %s by exitActions",
+                 (long long)ev->exit_code, status_name(ev->status), status_name(to));
     }
     return verdict_note(x, v, note);
 }
@@ -291,7 +297,8 @@ static int task_ended(struct txn *x, struct group_row *g, struct task_row *t) {
         rc = repo_barrier_clear(x->db, g->uuid, x->err);
         text = str_printf("the lead task %s ended with %s", t->name, status_name(t->sm.status));
         if (rc >= 0)
-            rc = text ? txn_tasks_close(x, g, t->key, sm_sibling_status(t->sm.status), EXIT_CODE_NONE, text) : no_memory(x);
+            rc = text ? txn_tasks_close(x, g, t->key, sm_sibling_status(t->sm.status), EXIT_CODE_NONE, text)
+                      : no_memory(x);
     } else {
         rc = repo_barrier_leave(x->db, g->uuid, t->name, x->err);
         if (rc >= 0 && strlist_add(&x->fx->barrier_groups, g->uuid) < 0)
@@ -305,8 +312,10 @@ static int task_ended(struct txn *x, struct group_row *g, struct task_row *t) {
     return rc;
 }
 
-/* The task whose failure explains a failed group: the one that ended last if it failed, else the first one with that status. */
-static int group_cause(struct txn *x, const struct group_row *g, const struct task_row *t, enum status to, char **out) {
+/* The task whose failure explains a failed group: the one that ended last if it failed, else the first one with that
+ * status. */
+static int group_cause(struct txn *x, const struct group_row *g, const struct task_row *t, enum status to,
+                       char **out) {
     if (status_is_failed(t->sm.status)) {
         *out = task_failure_text(t);
         return *out ? 0 : no_memory(x);
@@ -371,8 +380,8 @@ int txn_task_event(struct txn *x, const struct task_event *ev) {
     if (rc >= 0)
         rc = repo_group_get(x->db, t.group_uuid, &g, x->err);
     if (rc == OSMO_ENOTFOUND) {
-        log_warning(&x->e->log, "%s reported for the unknown task %s (attempt %lld) of workflow %s: ignored", status_name(ev->status),
-                    ev->task_uuid, (long long)ev->retry_id, x->wf.id);
+        log_warning(&x->e->log, "%s reported for the unknown task %s (attempt %lld) of workflow %s: ignored",
+                    status_name(ev->status), ev->task_uuid, (long long)ev->retry_id, x->wf.id);
         rc = 0;
     } else if (rc >= 0) {
         rc = task_event_apply(x, &t, &g, ev);
@@ -397,8 +406,8 @@ static int upstream_failed(struct txn *x, struct group_row *g, const struct ende
     return text ? txn_group_fail(x, g, STATUS_FAILED_UPSTREAM, EXIT_UPSTREAM, text) : no_memory(x);
 }
 
-/* Groups that ended start or fail the groups behind them. Failing groups extend the list while it is walked; a group ends once, so
- * the walk is bounded by the number of groups. */
+/* Groups that ended start or fail the groups behind them. Failing groups extend the list while it is walked; a group
+ * ends once, so the walk is bounded by the number of groups. */
 static int propagate(struct txn *x) {
     int rc = 0;
     for (size_t i = 0; rc >= 0 && x->cascade && i < x->nended; i++) {
@@ -428,7 +437,8 @@ int txn_finish(struct txn *x) {
         if (rc >= 0 && status_is_workflow_finished(to))
             rc = repo_timers_of_workflow_delete(x->db, x->wf.uuid, x->err);
     }
-    if (rc >= 0 && x->wf.sm.total > 0 && status_is_workflow_finished(x->wf.sm.status) && x->wf.groups_uncleaned == 0 && !x->wf.archived) {
+    if (rc >= 0 && x->wf.sm.total > 0 && status_is_workflow_finished(x->wf.sm.status) &&
+        x->wf.groups_uncleaned == 0 && !x->wf.archived) {
         x->fx->wake |= WAKE_WORK;
         rc = repo_work_add(x->db, WORK_ARCHIVE, x->wf.uuid, x->wf.uuid, NULL, 5, "{}", x->now, x->err);
     }

@@ -36,7 +36,9 @@ static int split_path(const char *path, strlist_t *parts, osmo_error_t *err) {
     for (size_t i = 0; i < parts->len; i++) {
         const char *p = parts->items[i];
         if (!*p || !strcmp(p, ".") || !strcmp(p, "..") || strlen(p) > 255)
-            return osmo_error_set(err, OSMO_EINVAL, "object path %.64s must not have empty, '.' or '..' parts, nor parts over 255 bytes", path);
+            return osmo_error_set(err, OSMO_EINVAL,
+                                  "object path %.64s must not have empty, '.' or '..' parts, nor parts over 255 bytes",
+                                      path);
     }
     if (parts->len > STORAGE_MAX_DEPTH)
         return osmo_error_set(err, OSMO_EINVAL, "object path %.64s has more than %d parts", path, STORAGE_MAX_DEPTH);
@@ -81,7 +83,8 @@ static int open_object(int parent, const char *name, uint64_t *size, mode_t *mod
     return STEAL_FD(fd);
 }
 
-int storage_get(engine_t *e, const char *workflow, const char *task, const char *path, int *fd, uint64_t *size, mode_t *mode, osmo_error_t *err) {
+int storage_get(engine_t *e, const char *workflow, const char *task, const char *path, int *fd, uint64_t *size,
+                mode_t *mode, osmo_error_t *err) {
     const char *const where[] = { workflow, task, STORAGE_DATA_DIR, NULL };
     strlist_t parts = { 0 };
     int rc = check_names(workflow, task, err), parent = -1;
@@ -134,18 +137,21 @@ static int finish_object(int fd, mode_t mode, uint64_t *size, char sha256[65], o
     return 0;
 }
 
-static int place_file(int parent, const char *name, const char *file, mode_t mode, uint64_t *size, char sha256[65], osmo_error_t *err) {
+static int place_file(int parent, const char *name, const char *file, mode_t mode, uint64_t *size, char sha256[65],
+                      osmo_error_t *err) {
     _cleanup_close_ int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return storage_io_error(err, errno, "opening the uploaded body");
     int rc = finish_object(fd, mode, size, sha256, err);
     if (rc >= 0 && renameat(AT_FDCWD, file, parent, name) < 0)
-        rc = errno == EISDIR || errno == ENOTDIR ? osmo_error_set(err, OSMO_EINVAL, "object %.64s is a directory of this upload", name)
+        rc = errno == EISDIR || errno == ENOTDIR ? osmo_error_set(err, OSMO_EINVAL,
+            "object %.64s is a directory of this upload", name)
                                                  : storage_io_error(err, errno, "moving the uploaded body into place");
     return rc;
 }
 
-static int place_bytes(int parent, const char *name, const struct storage_body *b, mode_t mode, uint64_t *size, char sha256[65],
+static int place_bytes(int parent, const char *name, const struct storage_body *b, mode_t mode, uint64_t *size,
+                       char sha256[65],
                        osmo_error_t *err) {
     char temporary[48], id[33];
     if (crypto_random_hex32(id) < 0)
@@ -158,7 +164,8 @@ static int place_bytes(int parent, const char *name, const struct storage_body *
     if (rc >= 0)
         rc = finish_object(fd, mode, size, sha256, err);
     if (rc >= 0 && renameat(parent, temporary, parent, name) < 0)
-        rc = errno == EISDIR || errno == ENOTDIR ? osmo_error_set(err, OSMO_EINVAL, "object %.64s is a directory of this upload", name)
+        rc = errno == EISDIR || errno == ENOTDIR ? osmo_error_set(err, OSMO_EINVAL,
+            "object %.64s is a directory of this upload", name)
                                                  : storage_io_error(err, errno, "naming an object");
     if (rc < 0)
         unlinkat(parent, temporary, 0);
@@ -176,11 +183,14 @@ int storage_put(engine_t *e, const char *workflow, const char *task, const char 
         rc = split_path(path, &parts, err);
     if (rc >= 0) {
         parent = walk_to_parent(storage_dir(e, where, true, err), &parts, true);
-        rc = parent == OSMO_ENOTFOUND ? osmo_error_set(err, OSMO_EINVAL, "part of object path %.64s is a file of this upload", path) : parent;
+        rc = parent == OSMO_ENOTFOUND ? osmo_error_set(err, OSMO_EINVAL,
+                                                       "part of object path %.64s is a file of this upload", path)
+                                                           : parent;
     }
     if (rc >= 0) {
         const char *name = parts.items[parts.len - 1];
-        rc = body->file ? place_file(parent, name, body->file, mode, size, sha256, err) : place_bytes(parent, name, body, mode, size, sha256, err);
+        rc = body->file ? place_file(parent, name, body->file, mode, size, sha256, err)
+            : place_bytes(parent, name, body, mode, size, sha256, err);
         close(parent);
     }
     strlist_free(&parts);
@@ -199,14 +209,16 @@ static bool is_published(engine_t *e, const char *workflow, const char *task, co
 }
 
 static int write_upload_id(int dir, const char *upload, osmo_error_t *err) {
-    _cleanup_close_ int fd = openat(dir, STORAGE_UPLOAD_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _cleanup_close_ int fd = openat(dir, STORAGE_UPLOAD_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                                    0600);
     if (fd < 0 || fd_write_all(fd, upload, 32) < 0)
         return storage_io_error(err, errno, "writing the upload id");
     return 0;
 }
 
 /* Swap in the new tree; what was there ends up under the upload's name in staging and is removed. */
-static int swap_in(engine_t *e, int staging, const char *upload, int published, const char *task, const char *staging_path, osmo_error_t *err) {
+static int swap_in(engine_t *e, int staging, const char *upload, int published, const char *task,
+                   const char *staging_path, osmo_error_t *err) {
     if (renameat2(staging, upload, published, task, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno == EEXIST && renameat2(staging, upload, published, task, RENAME_EXCHANGE) == 0) {
@@ -220,14 +232,16 @@ static int swap_in(engine_t *e, int staging, const char *upload, int published, 
 }
 
 /* Everything that was uploaded must be on disk before the task may be called complete. */
-static int publish(engine_t *e, const char *workflow, const char *task, const char *upload, int64_t *objects, osmo_error_t *err) {
+static int publish(engine_t *e, const char *workflow, const char *task, const char *upload, int64_t *objects,
+                   osmo_error_t *err) {
     const char *const tree[] = { STORAGE_STAGING, workflow, task, upload, NULL };
     const char *const from[] = { STORAGE_STAGING, workflow, task, NULL }, *const to[] = { workflow, NULL };
     _cleanup_free_ char *staging_path = str_printf("%s/%s/%s", STORAGE_STAGING, workflow, task);
     _cleanup_close_ int dir = storage_dir(e, tree, true, err);
     int data = dir < 0 ? dir : storage_dir_at(dir, STORAGE_DATA_DIR, true);
     if (data < 0 || !staging_path)
-        return data < 0 ? osmo_error_set(err, data, "cannot open the staged upload") : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+        return data < 0 ? osmo_error_set(err, data, "cannot open the staged upload")
+            : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     int rc = storage_walk(data, NULL, objects, err);
     if (rc >= 0)
         rc = write_upload_id(dir, upload, err);
@@ -245,7 +259,8 @@ static int publish(engine_t *e, const char *workflow, const char *task, const ch
     return rc;
 }
 
-int storage_commit(engine_t *e, const char *workflow, const char *task, const char *upload, int64_t *objects, osmo_error_t *err) {
+int storage_commit(engine_t *e, const char *workflow, const char *task, const char *upload, int64_t *objects,
+                   osmo_error_t *err) {
     const char *const data[] = { workflow, task, STORAGE_DATA_DIR, NULL };
     int rc = check_names(workflow, task, err);
     if (rc >= 0 && !storage_upload_valid(upload))

@@ -10,7 +10,8 @@
 #define STORAGE_DATA_DIR "data"
 #define STORAGE_STAGING ".staging"
 
-/* Directory below `at`, never through a symbolic link; made when `make`. Descriptor or a negative code (OSMO_ENOTFOUND). */
+/* Directory below `at`, never through a symbolic link; made when `make`. Descriptor or a negative code
+ * (OSMO_ENOTFOUND). */
 int storage_dir_at(int at, const char *name, bool make);
 /* Directory `parts` below the storage root, NULL-terminated list of checked names. */
 int storage_dir(engine_t *e, const char *const *parts, bool make, osmo_error_t *err);

@@ -42,7 +42,8 @@ int storage_dir(engine_t *e, const char *const *parts, bool make, osmo_error_t *
     if (fd < 0 && errno == ENOENT && make && mkdir(e->storage_dir, 0700) >= 0)
         fd = open(e->storage_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT && !make ? OSMO_ENOTFOUND : storage_io_error(err, errno, "opening the storage directory");
+        return errno == ENOENT && !make ? OSMO_ENOTFOUND
+            : storage_io_error(err, errno, "opening the storage directory");
     for (; fd >= 0 && *parts; parts++) {
         int next = storage_dir_at(fd, *parts, make);
         if (next == OSMO_EIO)
@@ -56,12 +57,12 @@ int storage_dir(engine_t *e, const char *const *parts, bool make, osmo_error_t *
 struct walk { json_t *list; int64_t count; size_t depth; buf_t path; };
 
 static int list_object(struct walk *w, int dir, const char *name, const struct stat *st) {
-    char mode[16], sha[65] = "";
+    char sha[65] = "";
     _cleanup_json_ json_t *o = json_object();
     _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     ssize_t n = fd >= 0 ? fgetxattr(fd, STORAGE_XATTR_SHA256, sha, 64) : -1;
-    snprintf(mode, sizeof mode, "%04o", (unsigned)(st->st_mode & 0777));
-    if (!o || json_set_str(o, "path", buf_cstr(&w->path)) < 0 || json_set_int(o, "size", st->st_size) < 0 || json_set_str(o, "mode", mode) < 0)
+    if (!o || json_set_str(o, "path", buf_cstr(&w->path)) < 0 || json_set_int(o, "size", st->st_size) < 0 ||
+        json_set_int(o, "mode", st->st_mode & 0777) < 0)
         return OSMO_ENOMEM;
     if (n == 64 && json_set_str(o, "sha256", sha) < 0)
         return OSMO_ENOMEM;

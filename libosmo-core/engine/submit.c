@@ -1,5 +1,5 @@
-/* Submission: from the user's text to a stored workflow. The checks run in a fixed order, because clients see which one fails first; all
- * that is written is written by submit_store.c in one transaction. Called by api/. */
+/* Submission: from the user's text to a stored workflow. The checks run in a fixed order, because clients see which
+ * one fails first; all that is written is written by submit_store.c in one transaction. Called by api/. */
 #include <ctype.h>
 #include <string.h>
 
@@ -34,9 +34,7 @@ static void submission_clear(struct submission *s) {
     free(s->workflow_id);
 }
 
-static int no_memory(osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-}
+static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- source ---- */
 
@@ -82,7 +80,8 @@ static int read_document(struct submission *s, osmo_error_t *err) {
         return rc;
     const yaml_node_t *workflow = yaml_get(s->document, "workflow");
     if (!workflow || workflow->kind != YAML_MAP)
-        return osmo_error_set(err, OSMO_EUSAGE, "workflow must be a mapping, it is %s", workflow ? yaml_kind_name(workflow) : "missing");
+        return osmo_error_set(err, OSMO_EUSAGE, "workflow must be a mapping, it is %s",
+                              workflow ? yaml_kind_name(workflow) : "missing");
     const yaml_node_t *name = yaml_get(workflow, "name");
     if (name && name->kind != YAML_LIST && name->kind != YAML_MAP && name->kind != YAML_NULL) {
         s->name = yaml_scalar_text(name);
@@ -97,7 +96,8 @@ static int render(struct submission *s, osmo_error_t *err) {
         limits.max_output = (size_t)s->settings->template_max_bytes;
     const char *text = s->text ? s->text : s->rq->text;
     size_t len = s->text ? s->text_len : s->rq->text_len;
-    return submission_render(text, len, &s->rq->set_variables, &s->rq->set_string_variables, &limits, &s->rendered, err);
+    return submission_render(text, len, &s->rq->set_variables, &s->rq->set_string_variables, &limits, &s->rendered,
+                             err);
 }
 
 /* ---- dry run ---- */
@@ -129,7 +129,8 @@ static int check_credentials(const struct spec *spec, osmo_error_t *err) {
         for (size_t t = 0; t < spec->groups[g].ntasks; t++) {
             json_iter_t it = json_iter(spec->groups[g].tasks[t].credentials);
             if (json_iter_next(&it))
-                return osmo_error_set(err, OSMO_ECREDENTIAL, "task %s needs the credential '%s', which you have not set",
+                return osmo_error_set(err, OSMO_ECREDENTIAL,
+                                      "task %s needs the credential '%s', which you have not set",
                                       spec->groups[g].tasks[t].name, it.key);
         }
     return 0;
@@ -145,8 +146,8 @@ static int check_foreign_input(db_t *db, const char *task, const struct spec_inp
     if (rc == OSMO_ENOTFOUND)
         rc = osmo_error_set(err, OSMO_EDATABASE, "input %s:%s of task %s is not found", in->workflow, in->task, task);
     else if (rc >= 0 && !status_is_task_finished(t.sm.status))
-        rc = osmo_error_set(err, OSMO_ESUBMISSION, "input %s:%s of task %s is not finished, its status is %s", in->workflow, in->task, task,
-                            status_name(t.sm.status));
+        rc = osmo_error_set(err, OSMO_ESUBMISSION, "input %s:%s of task %s is not finished, its status is %s",
+                            in->workflow, in->task, task, status_name(t.sm.status));
     task_row_clear(&t);
     workflow_row_clear(&wf);
     return rc;
@@ -177,7 +178,8 @@ static int check_guarantee(const struct submission *s, osmo_error_t *err) {
             gpus += r && r->has_gpu ? r->gpu : 0;
         }
         if (gpus > s->pool->gpu_guarantee)
-            return osmo_error_set(err, OSMO_EUSAGE, "group %s asks for %lld GPUs, pool %s guarantees %lld: submit with priority LOW",
+            return osmo_error_set(err, OSMO_EUSAGE,
+                                  "group %s asks for %lld GPUs, pool %s guarantees %lld: submit with priority LOW",
                                   group->name, (long long)gpus, s->pool->name, (long long)s->pool->gpu_guarantee);
     }
     return 0;
@@ -185,11 +187,13 @@ static int check_guarantee(const struct submission *s, osmo_error_t *err) {
 
 static int check_maintenance(const struct submission *s, osmo_error_t *err) {
     if (s->pool->enable_maintenance && !s->rq->is_admin)
-        return osmo_error_set(err, OSMO_EUSAGE, "pool %s is in maintenance; try again later or choose another pool", s->pool->name);
+        return osmo_error_set(err, OSMO_EUSAGE, "pool %s is in maintenance; try again later or choose another pool",
+                              s->pool->name);
     return 0;
 }
 
-/* Everything between the document and the transaction. *record tells whether a failure is kept as a FAILED_SUBMISSION row. */
+/* Everything between the document and the transaction. *record tells whether a failure is kept as a FAILED_SUBMISSION
+ * row. */
 static int validate(struct submission *s, bool *record, osmo_error_t *err) {
     *record = !s->name || name_usable(s->name);
     int rc = spec_parse(yaml_get(s->document, "workflow"), s->settings, &s->spec, err);
@@ -225,7 +229,8 @@ static int parse(struct submission *s, osmo_error_t *err) {
     }
     s->pool = settings_pool(s->settings, s->rq->pool);
     if (!s->pool)
-        return osmo_error_set(err, OSMO_EUSER, "pool %s does not exist; see the list of pools", s->rq->pool ? s->rq->pool : "");
+        return osmo_error_set(err, OSMO_EUSER, "pool %s does not exist; see the list of pools",
+                              s->rq->pool ? s->rq->pool : "");
     if (!s->rq->resubmit_id && !s->rq->text)
         return osmo_error_set(err, OSMO_EUSAGE, "either a workflow file or a workflow id is needed");
     return render(s, err);
@@ -268,8 +273,11 @@ static int submit(struct submission *s, struct submit_result *out, char **id, os
     return rc;
 }
 
-int engine_submit(engine_t *e, const struct submit_request *rq, struct submit_result *out, char **workflow_id_of_error, osmo_error_t *err) {
-    _cleanup_(submission_clear) struct submission s = { .e = e, .rq = rq, .settings = engine_settings(e), .rendered = BUF_INIT(64u << 20) };
+int engine_submit(engine_t *e, const struct submit_request *rq, struct submit_result *out,
+                  char **workflow_id_of_error, osmo_error_t *err) {
+    _cleanup_(submission_clear) struct submission s = {
+        .e = e, .rq = rq, .settings = engine_settings(e), .rendered = BUF_INIT(64u << 20)
+    };
     osmo_error_t local = OSMO_ERROR_INIT; /* the record needs the text even when the caller does not */
     char *id = NULL;
     *out = (struct submit_result){ 0 };

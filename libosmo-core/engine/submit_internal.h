@@ -11,15 +11,17 @@ struct submission {
     const struct submit_request *rq;
     const struct settings *settings;
     const struct pool *pool;
-    char uuid[33];                 /* of the workflow; also names a failed one without a name */
-    char *text; size_t text_len;   /* of a resubmission */
+    char uuid[33]; /* of the workflow; also names a failed one without a name */
+    char *text;
+    size_t text_len; /* of a resubmission */
     buf_t rendered;
     yaml_node_t *document;
-    char *name;                    /* from the document, when there is a usable one */
-    json_t *labels;                /* merged: of the document (or the stored row) and of the request */
-    char *parent_name; int64_t parent_job_id;
+    char *name;     /* from the document, when there is a usable one */
+    json_t *labels; /* merged: of the document (or the stored row) and of the request */
+    char *parent_name;
+    int64_t parent_job_id;
     struct spec *spec;
-    char *workflow_id;             /* out, of the stored workflow */
+    char *workflow_id; /* out, of the stored workflow */
 };
 
 /* Labels of the document or of the resubmitted workflow, overlaid by the request's "key=value" items. OSMO_EUSAGE. */

@@ -1,4 +1,5 @@
-/* Workflow labels at submission: merging and their grammar, [prefix/]name and value as Kubernetes has them. Called by submit.c. */
+/* Workflow labels at submission: merging and their grammar, [prefix/]name and value as Kubernetes has them. Called by
+ * submit.c. */
 #include <ctype.h>
 #include <string.h>
 
@@ -50,9 +51,12 @@ static int add_override(json_t *labels, const char *item, osmo_error_t *err) {
     if (!key)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (!key_ok(key, strlen(key)))
-        return osmo_error_set(err, OSMO_EUSAGE, "label key '%s' is invalid: use [prefix/]name with letters, digits, '-', '_', '.'", key);
+        return osmo_error_set(err, OSMO_EUSAGE,
+                              "label key '%s' is invalid: use [prefix/]name with letters, digits, '-', '_', '.'",
+                              key);
     if (!name_ok(equals + 1, strlen(equals + 1)))
-        return osmo_error_set(err, OSMO_EUSAGE, "value '%s' of label '%s' is invalid: use 1 to 63 letters, digits, '-', '_', '.'",
+        return osmo_error_set(err, OSMO_EUSAGE,
+                              "value '%s' of label '%s' is invalid: use 1 to 63 letters, digits, '-', '_', '.'",
                               equals + 1, key);
     return json_set_str(labels, key, equals + 1) < 0 ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
 }
@@ -67,7 +71,8 @@ static int check_document(const json_t *labels, osmo_error_t *err) {
         if (!value)
             return osmo_error_set(err, OSMO_EUSAGE, "label '%s' must be text; quote its value", it.key);
         if (!key_ok(it.key, strlen(it.key)) || !name_ok(value, strlen(value)))
-            return osmo_error_set(err, OSMO_EUSAGE, "label '%s: %s' is invalid: use letters, digits, '-', '_', '.'", it.key, value);
+            return osmo_error_set(err, OSMO_EUSAGE, "label '%s: %s' is invalid: use letters, digits, '-', '_', '.'",
+                                  it.key, value);
     }
     return 0;
 }
@@ -86,6 +91,7 @@ int submission_labels(struct submission *s, osmo_error_t *err) {
     for (size_t i = 0; rc >= 0 && i < s->rq->labels.len; i++)
         rc = add_override(s->labels, s->rq->labels.items[i], err);
     if (rc >= 0 && json_len(s->labels) > LABELS_MAX)
-        rc = osmo_error_set(err, OSMO_EUSAGE, "the workflow has %zu labels, at most %d are allowed", json_len(s->labels), LABELS_MAX);
+        rc = osmo_error_set(err, OSMO_EUSAGE, "the workflow has %zu labels, at most %d are allowed",
+                            json_len(s->labels), LABELS_MAX);
     return rc;
 }

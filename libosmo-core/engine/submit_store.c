@@ -1,5 +1,5 @@
-/* The rows of a submission and the one transaction that writes them: workflow, groups, tasks, edges, files and the work items of the groups
- * that can start. Nothing of a workflow exists before it commits. Called by submit.c. */
+/* The rows of a submission and the one transaction that writes them: workflow, groups, tasks, edges, files and the
+ * work items of the groups that can start. Nothing of a workflow exists before it commits. Called by submit.c. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -22,9 +22,7 @@ struct batch {
     buf_t spec_file;
 };
 
-static int no_memory(osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-}
+static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static void batch_clear(struct batch *b) {
     workflow_row_clear(&b->wf);
@@ -64,7 +62,8 @@ static double gib(const char *quantity) {
     return quantity && quantity_bytes(quantity, &bytes) ? bytes / GIB : 0;
 }
 
-static int fill_task(struct batch *b, const struct spec_task *t, const struct group_row *g, bool starts, osmo_error_t *err) {
+static int fill_task(struct batch *b, const struct spec_task *t, const struct group_row *g, bool starts,
+                     osmo_error_t *err) {
     struct task_row *row = &b->tasks[b->ntasks];
     char pod[40];
     if (crypto_random_hex32(row->key) < 0 || crypto_random_hex32(row->uuid) < 0)
@@ -103,7 +102,8 @@ static int fill_group(struct batch *b, size_t index, osmo_error_t *err) {
     if (!row->name || !row->spec_json)
         return no_memory(err);
     bool starts = g->nupstream == 0;
-    row->sm = (struct sm_group){ .status = STATUS_SUBMITTING, .ignore_nonlead_status = g->ignore_nonlead_status,
+    row->sm = (struct sm_group){ .status = STATUS_SUBMITTING,
+                                 .ignore_nonlead_status = g->ignore_nonlead_status,
                                  .remaining_upstream = (int64_t)g->nupstream };
     sm_group_apply(&row->sm, STATUS_WAITING, false, b->wf.submit_us);
     if (starts)
@@ -132,7 +132,8 @@ static int fill_spec_file(struct batch *b, osmo_error_t *err) {
     if (!spec || json_sort_keys(spec, &sorted) < 0)
         return no_memory(err);
     int rc = yaml_emit(sorted, &b->spec_file);
-    return rc < 0 ? osmo_error_set(err, rc, "the normalised specification is larger than %u MiB", SPEC_FILE_MAX >> 20) : 0;
+    return rc < 0 ? osmo_error_set(err, rc, "the normalised specification is larger than %u MiB", SPEC_FILE_MAX >> 20)
+                  : 0;
 }
 
 static int fill(struct batch *b, osmo_error_t *err) {
@@ -164,7 +165,8 @@ static int insert_workflow(db_t *db, struct batch *b, osmo_error_t *err) {
     b->wf.id = NULL;
     int rc = repo_workflow_insert(db, &b->wf, err);
     if (rc >= 0)
-        rc = repo_history_add(db, b->wf.uuid, "workflow", STATUS_NONE, b->wf.sm.status, "submitted", b->wf.submit_us, err);
+        rc = repo_history_add(db, b->wf.uuid, "workflow", STATUS_NONE, b->wf.sm.status, "submitted", b->wf.submit_us,
+                              err);
     if (rc >= 0 && b->spec_file.len)
         rc = repo_file_put(db, b->wf.uuid, "workflow_spec.yaml", buf_cstr(&b->spec_file), b->spec_file.len, err);
     const char *uploaded = b->s->rq->uploaded_template;
@@ -184,7 +186,8 @@ static int insert_all(db_t *db, void *ctx, osmo_error_t *err) {
         rc = repo_edges_insert(db, b->wf.uuid, (const char *const(*)[2])b->edges, b->nedges, err);
     for (size_t g = 0; rc >= 0 && g < b->ngroups; g++)
         if (b->groups[g].sm.status == STATUS_PROCESSING)
-            rc = repo_work_add(db, WORK_CREATE, b->groups[g].uuid, b->wf.uuid, b->wf.backend, 6, "{}", b->wf.submit_us, err);
+            rc = repo_work_add(db, WORK_CREATE, b->groups[g].uuid, b->wf.uuid, b->wf.backend, 6, "{}",
+                               b->wf.submit_us, err);
     return rc;
 }
 
@@ -201,9 +204,7 @@ int submission_store(struct submission *s, osmo_error_t *err) {
     return s->workflow_id ? 0 : no_memory(err);
 }
 
-static int insert_failed(db_t *db, void *ctx, osmo_error_t *err) {
-    return insert_workflow(db, ctx, err);
-}
+static int insert_failed(db_t *db, void *ctx, osmo_error_t *err) { return insert_workflow(db, ctx, err); }
 
 void submission_record_failure(struct submission *s, const char *name, const char *message) {
     osmo_error_t err = OSMO_ERROR_INIT;

@@ -1,5 +1,6 @@
-/* The delayed-job monitor: sleeps until the next timer row is due and turns due rows into events. A timer whose generation or
- * status is not current any more is deleted without effect. Called by engine.c; woken through engine_wake. */
+/* The delayed-job monitor: sleeps until the next timer row is due and turns due rows into events. A timer whose
+ * generation or status is not current any more is deleted without effect. Called by engine.c; woken through
+ * engine_wake. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -39,10 +40,13 @@ static int fire_group(struct txn *x, const struct timer_row *row) {
                           : g.sm.status == STATUS_SCHEDULING && row->generation == g.queue_generation;
         char limit[32], text[512];
         duration_text(exec ? x->wf.exec_timeout_us : x->wf.queue_timeout_us, limit);
-        snprintf(text, sizeof text, exec ? "group %s ran longer than its exec_timeout of %s"
-                                         : "group %s waited for resources longer than its queue_timeout of %s", g.name, limit);
+        snprintf(text, sizeof text,
+                 exec ? "group %s ran longer than its exec_timeout of %s"
+                      : "group %s waited for resources longer than its queue_timeout of %s",
+                 g.name, limit);
         if (valid)
-            rc = txn_group_fail(x, &g, exec ? STATUS_FAILED_EXEC_TIMEOUT : STATUS_FAILED_QUEUE_TIMEOUT, EXIT_CODE_NONE, text);
+            rc = txn_group_fail(x, &g, exec ? STATUS_FAILED_EXEC_TIMEOUT : STATUS_FAILED_QUEUE_TIMEOUT,
+                                EXIT_CODE_NONE, text);
     }
     group_row_clear(&g);
     return rc == OSMO_ENOTFOUND ? 0 : rc;

@@ -1,5 +1,6 @@
-/* Followers: streaming answers that wait for news of one workflow, by its public id. Status changes and log growth wake them through the
- * transport; a wake is only a hint, so waking one too many is harmless. Safe from any thread. */
+/* Followers: streaming answers that wait for news of one workflow, by its public id. Status changes and log growth
+ * wake them through the transport; a wake is only a hint, so waking one too many is harmless. Safe from any thread.
+ */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,8 +110,8 @@ void watch_workflow_changed(engine_t *e, const char *workflow_uuid, const char *
     struct watchers *w = e->watchers;
     if (!w || !workflow_id || !e->transport || !e->transport->stream_wake)
         return;
-    /* The transport is called without our lock, chunk by chunk from the end: a follower that leaves meanwhile moves the last one
-     * forward, so nobody is missed and at worst one is woken twice. */
+    /* The transport is called without our lock, chunk by chunk from the end: a follower that leaves meanwhile moves
+     * the last one forward, so nobody is missed and at worst one is woken twice. */
     uint64_t chunk[WAKE_CHUNK];
     size_t top = SIZE_MAX;
     while (top > 0) {

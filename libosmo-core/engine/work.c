@@ -1,5 +1,5 @@
-/* The worker role: runs the outbox items that need no backend, under a lease, with back-off and a dead letter at the end. A kind of item
- * is one row in the table below. Called by engine.c; woken through engine_wake. */
+/* The worker role: runs the outbox items that need no backend, under a lease, with back-off and a dead letter at the
+ * end. A kind of item is one row in the table below. Called by engine.c; woken through engine_wake. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -81,7 +81,8 @@ static int decide_outcome(struct txn *x, void *arg) {
                   (long long)o->item->attempts + 1, o->cause);
         return gone_is_fine(repo_work_kill(x->db, o->item->id, o->cause, x->err));
     }
-    return gone_is_fine(repo_work_retry(x->db, o->item->id, x->now + retry_delay_us(o->item->attempts), o->cause, x->err));
+    return gone_is_fine(
+        repo_work_retry(x->db, o->item->id, x->now + retry_delay_us(o->item->attempts), o->cause, x->err));
 }
 
 static void run_item(struct worker *w, const struct work_row *item) {
@@ -91,7 +92,8 @@ static void run_item(struct worker *w, const struct work_row *item) {
     o.cause = err.text;
     if (o.rc < 0)
         log_warning(&w->e->log, "%s failed: %s", item->kind, err.text);
-    if (reactor_run(w->e, item->workflow_uuid, decide_outcome, &o, &store_err) < 0) /* the lease ends and the item is run again */
+    if (reactor_run(w->e, item->workflow_uuid, decide_outcome, &o, &store_err) <
+        0) /* the lease ends and the item is run again */
         log_error(&w->e->log, "the outcome of %s was not stored: %s", item->kind, store_err.text);
 }
 
@@ -125,9 +127,7 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_work_release(db, ctx, err);
-}
+static int release_run(db_t *db, void *ctx, osmo_error_t *err) { return repo_work_release(db, ctx, err); }
 
 int worker_open(engine_t *e, osmo_error_t *err) {
     struct worker *w = calloc(1, sizeof *w);

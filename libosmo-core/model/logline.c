@@ -1,10 +1,12 @@
-/* The line of text a log entry becomes: identical live, stored and read again. Used by store/logstore and the logger. */
+/* The line of text a log entry becomes: identical live, stored and read again. Used by store/logstore and the
+ * logger. */
 #include "model/logline.h"
 #include <string.h>
 #include "base/clock.h"
 
 static const struct { enum io_type type; const char *name; } io_names[] = {
-    { IO_STDOUT, "STDOUT" }, { IO_STDERR, "STDERR" }, { IO_DOWNLOAD, "DOWNLOAD" }, { IO_UPLOAD, "UPLOAD" }, { IO_OSMO_CTRL, "OSMO_CTRL" },
+    { IO_STDOUT, "STDOUT" }, { IO_STDERR, "STDERR" }, { IO_DOWNLOAD, "DOWNLOAD" }, { IO_UPLOAD, "UPLOAD" },
+        { IO_OSMO_CTRL, "OSMO_CTRL" },
     { IO_DUMP, "DUMP" }, { IO_METRICS, "METRICS" }, { IO_BARRIER, "BARRIER" }, { IO_LOG_DONE, "LOG_DONE" },
 };
 #define IO_NAMES_LEN (sizeof(io_names) / sizeof(io_names[0]))
@@ -35,7 +37,8 @@ static void put_prefix(buf_t *out, int64_t time_us, const char *task, int64_t re
     buf_puts(out, osmo ? "][osmo] " : "] ");
 }
 
-int logline_render(int64_t time_us, const char *task, int64_t retry_id, enum io_type type, const char *text, size_t len, buf_t *out) {
+int logline_render(int64_t time_us, const char *task, int64_t retry_id, enum io_type type, const char *text,
+                   size_t len, buf_t *out) {
     bool osmo = type == IO_DOWNLOAD || type == IO_UPLOAD || type == IO_OSMO_CTRL;
     if (!osmo && type != IO_STDOUT && type != IO_STDERR && type != IO_DUMP)
         return OSMO_EINVAL; /* control entries are not text */

@@ -1,5 +1,5 @@
-/* A group of tasks becomes Kubernetes objects: the order, names and labels. The engine calls pods_build_group(); the parts are
- * in pods_secret.c, pods_pod.c, pods_vars.c and pods_topology.c. Pure. */
+/* A group of tasks becomes Kubernetes objects: the order, names and labels. The engine calls pods_build_group(); the
+ * parts are in pods_secret.c, pods_pod.c, pods_vars.c and pods_topology.c. Pure. */
 #include "model/pods.h"
 
 #include <stdlib.h>
@@ -181,7 +181,8 @@ static int split_base_url(struct pod_build *b)
 
     b->tls = str_starts(url, "https://");
     if (!p || (!b->tls && !str_starts(url, "http://")))
-        return osmo_error_set(b->err, OSMO_EINVAL, "the service's base URL '%.200s' must begin with http:// or https://", url);
+        return osmo_error_set(b->err, OSMO_EINVAL, "the service's base URL '%.200s' must begin with http:// or "
+            "https://", url);
     p += 3;
     len = *p == '[' ? strcspn(p, "]") + 1 : strcspn(p, ":/");
     b->host = *p == '[' ? strndup(p + 1, len > 2 ? len - 2 : 0) : strndup(p, len);
@@ -275,7 +276,8 @@ static int prepare_task(struct pod_build *b, size_t i)
     if (!t->ids)
         return osmo_error_set(b->err, OSMO_EINTERNAL, "no ids were given for task '%.80s'", in->name);
     if (in->credentials && json_len(in->credentials) > 0)
-        return osmo_error_set(b->err, OSMO_ECREDENTIAL, "task '%.80s' names credentials, which this service does not hold yet: remove "
+        return osmo_error_set(b->err, OSMO_ECREDENTIAL, "task '%.80s' names credentials, which this service does "
+            "not hold yet: remove "
                               "credentials from the task", in->name);
     t->resource = spec_find_resource(b->spec, in->resource);
     t->platform = t->resource && t->resource->platform ? pool_platform(b->c->pool, t->resource->platform) : NULL;
@@ -296,18 +298,18 @@ static int add_group_templates(struct pod_build *b)
     for (size_t i = 0; i < json_len(list) && rc == 0; i++) {
         json_t *v = NULL, *labels = pods_object(b);
         rc = template_render_json(json_at(list, i), vars, &limits, &v, b->err);
+        if (rc < 0) {
+            json_free(labels);
+            break;
+        }
         json_t *metadata = json_get(v, "metadata");
         json_del(metadata, "namespace");
         workflow_labels(b, labels);
         if (json_get(metadata, "labels"))
             b->oom |= pods_merge(labels, json_get(metadata, "labels")) < 0;
         b->oom |= pods_merge(labels, b->labels) < 0;
-        if (rc == 0)
-            pods_put(b, metadata, "labels", labels);
-        else
-            json_free(labels);
-        if (rc == 0)
-            pods_add(b, b->objects, v);
+        pods_put(b, metadata, "labels", labels);
+        pods_add(b, b->objects, v);
     }
     return rc;
 }
@@ -435,11 +437,13 @@ int pods_build_group(const struct pod_context *c, const struct spec *group, json
     if (group->ngroups != 1)
         return osmo_error_set(err, OSMO_EINTERNAL, "pods are built for exactly one group, not %zu", group->ngroups);
     if (!c->data_endpoint || !*c->data_endpoint)
-        return osmo_error_set(err, OSMO_EINVAL, "no storage for task data is configured: set workflow.workflow_data.credential.endpoint");
+        return osmo_error_set(err, OSMO_EINVAL, "no storage for task data is configured: set "
+            "workflow.workflow_data.credential.endpoint");
     struct pod_build b = { .c = c, .spec = group, .group = &group->groups[0], .err = err };
     int rc = build(&b);
     if (b.oom || rc == OSMO_ENOMEM)
-        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory while building the objects of group '%.80s'", group->groups[0].name);
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory while building the objects of group '%.80s'",
+            group->groups[0].name);
     if (rc == 0)
         *objects = STEAL(b.objects);
     build_clear(&b);

@@ -187,7 +187,8 @@ static void add_inputs(struct pod_build *b, const struct pod_task *t, json_t *ar
         const struct spec_input *in = &t->spec.inputs[i];
         if (in->task)
             add_format(b, args, "-inputs", str_printf("task:%zu,%s/%s/%s,%s", i, b->endpoint,
-                                                      in->workflow ? in->workflow : b->c->workflow_id, in->task, in->regex));
+                                                      in->workflow ? in->workflow : b->c->workflow_id, in->task,
+                                                          in->regex));
         else
             add_format(b, args, "-inputs", str_printf("url:%zu,%s,%s", i, in->url, in->regex));
     }
@@ -330,7 +331,8 @@ static void add_secret_volume(struct pod_build *b, json_t *volumes, map_t *seen,
 static json_t *volumes(struct pod_build *b, const struct pod_task *t)
 {
     static const char *const plain[] = { "osmo", "osmo-data", "osmo-login", "osmo-usr-bin", "osmo-run" };
-    static const enum pod_file order[] = { FILE_LOGIN, FILE_USER_CONFIG, FILE_SERVICE_CONFIG, FILE_METADATA, FILE_REFRESH_TOKEN };
+    static const enum pod_file order[] = { FILE_LOGIN, FILE_USER_CONFIG, FILE_SERVICE_CONFIG, FILE_METADATA,
+        FILE_REFRESH_TOKEN };
     json_t *list = pods_array(b);
     map_t *seen = map_new(NULL);
 

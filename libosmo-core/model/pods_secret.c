@@ -29,7 +29,8 @@ static json_t *opaque(struct pod_build *b, const char *name)
 static char *file_secret(struct pod_build *b, const char *base64, const char *path, const char *stable)
 {
     char hex[65];
-    _cleanup_free_ char *what = stable ? str_printf("custom-%s", stable) : str_printf("content-%s%s", base64, base_name(path));
+    _cleanup_free_ char *what = stable ? str_printf("custom-%s", stable) : str_printf("content-%s%s", base64,
+        base_name(path));
     char *name = NULL;
 
     if (what) {

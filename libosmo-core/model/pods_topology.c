@@ -65,8 +65,11 @@ static int attach(struct pod_build *b, struct node *root, const json_t *keys, st
     }
     if (at == root)
         return 0;
-    if (!map_has(b->subgroups, at->name) && map_set(b->subgroups, at->name, str_dup(at->name)) < 0)
-        return OSMO_ENOMEM;
+    if (!map_has(b->subgroups, at->name)) {
+        char *copy = str_dup(at->name);
+        if (!copy || map_set(b->subgroups, at->name, copy) < 0)
+            return OSMO_ENOMEM;
+    }
     t->subgroup = map_get(b->subgroups, at->name);
     return 0;
 }

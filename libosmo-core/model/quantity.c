@@ -175,7 +175,8 @@ bool quantity_bytes(const char *text, double *bytes)
 {
     static const struct { const char *names[3]; double factor; } units[] = {
         { { "", "B", "B" }, 1.0 }, { { "K", "Ki", "KiB" }, 1024.0 }, { { "M", "Mi", "MiB" }, 1048576.0 },
-        { { "G", "Gi", "GiB" }, 1073741824.0 }, { { "T", "Ti", "TiB" }, 1099511627776.0 }, { { "m", "m", "m" }, 1.0 / 1024 },
+        { { "G", "Gi", "GiB" }, 1073741824.0 }, { { "T", "Ti", "TiB" }, 1099511627776.0 }, { { "m", "m", "m" },
+            1.0 / 1024 },
     };
     const char *p = text;
 

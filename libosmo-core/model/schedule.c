@@ -152,7 +152,7 @@ size_t schedule_place(struct sched_node *nodes, size_t nnodes, struct sched_gang
         if (head && strict_fifo) {
             for (size_t p = 0; p < g->npods; p++)
                 g->pods[p].node = -1;
-            snprintf(g->reason, sizeof(g->reason), "waits behind %.80s", head->name ? head->name : "an earlier group");
+            snprintf(g->reason, sizeof(g->reason), "waits its turn, behind %.80s", head->name ? head->name : "an earlier group");
         } else if (place_gang(nodes, nnodes, g)) {
             placed++;
         } else if (!head) {

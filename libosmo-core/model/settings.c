@@ -36,11 +36,13 @@ static const char builtin_parts[] =
     "  default_memory:\n"
     "  - {operator: LE, left_operand: '{{USER_MEMORY}}', right_operand: '{{K8_MEMORY}}',\n"
     "     assert_message: 'memory {{USER_MEMORY}} is more than the {{K8_MEMORY}} of the node'}\n"
-    "  - {operator: GT, left_operand: '{{USER_MEMORY}}', right_operand: '0', assert_message: 'memory must be more than 0'}\n"
+    "  - {operator: GT, left_operand: '{{USER_MEMORY}}', right_operand: '0', assert_message: 'memory must be more "
+        "than 0'}\n"
     "  default_storage:\n"
     "  - {operator: LT, left_operand: '{{USER_STORAGE}}', right_operand: '{{K8_STORAGE}}',\n"
     "     assert_message: 'storage {{USER_STORAGE}} is not less than the {{K8_STORAGE}} of the node'}\n"
-    "  - {operator: GT, left_operand: '{{USER_STORAGE}}', right_operand: '0', assert_message: 'storage must be more than 0'}\n";
+    "  - {operator: GT, left_operand: '{{USER_STORAGE}}', right_operand: '0', assert_message: 'storage must be "
+        "more than 0'}\n";
 
 static const char builtin_pools[] =
     "backends:\n"
@@ -111,7 +113,8 @@ struct build {
 };
 
 /* Named objects or lists of a section laid over what is known by those names. */
-static void read_parts(struct reader *r, const yaml_node_t *doc, const char *section, enum yaml_kind kind, json_t *known)
+static void read_parts(struct reader *r, const yaml_node_t *doc, const char *section, enum yaml_kind kind,
+    json_t *known)
 {
     const yaml_node_t *n = yaml_get(doc, section);
     struct read_path at = { NULL, section, 0 };
@@ -150,7 +153,8 @@ static void check_group_templates(struct reader *r, const yaml_node_t *doc, cons
         if (!json_get_str(it.value, "apiVersion") || !json_get_str(it.value, "kind") || !json_get_str(metadata, "name"))
             read_report(r, &member, yaml_get(section, it.key), "needs apiVersion, kind and metadata.name");
         else if (json_has(metadata, "namespace"))
-            read_report(r, &member, yaml_get(section, it.key), "must not set metadata.namespace: the backend decides it");
+            read_report(r, &member, yaml_get(section, it.key), "must not set metadata.namespace: the backend "
+                "decides it");
     }
 }
 
@@ -173,7 +177,8 @@ static void check_validations(struct reader *r, const yaml_node_t *doc, const js
             for (size_t k = 0; k < ARRAY_SIZE(operators) && good; k++)
                 known |= str_eq(json_get_str(rule, "operator"), operators[k]);
             if (!good)
-                read_report(r, &item, yaml_get(section, it.key), "must have exactly operator, left_operand, right_operand and "
+                read_report(r, &item, yaml_get(section, it.key), "must have exactly operator, left_operand, "
+                    "right_operand and "
                             "assert_message, all text");
             else if (!known)
                 read_report(r, &item, yaml_get(section, it.key), "operator must be GT, GE, LT, LE or EQ");
@@ -299,7 +304,8 @@ int settings_parse(const char *yaml, size_t len, const char *source_name, struct
         return rc;
     }
     if (doc->kind != YAML_MAP && doc->kind != YAML_NULL)
-        return osmo_error_set(err, OSMO_EUSAGE, "%s must be a mapping with keys such as service, workflow and pools, not %s", what,
+        return osmo_error_set(err, OSMO_EUSAGE, "%s must be a mapping with keys such as service, workflow and "
+            "pools, not %s", what,
                               yaml_kind_name(doc));
     return settings_build(doc, what, out, err);
 }

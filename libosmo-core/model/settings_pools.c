@@ -1,4 +1,5 @@
-/* Pools and platforms of the configuration, with the templates they name merged once at load time. Called by settings.c. */
+/* Pools and platforms of the configuration, with the templates they name merged once at load time.
+ * Called by settings.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -7,7 +8,8 @@
 
 static void platform_clear(struct platform *p)
 {
-    char *texts[] = { p->name, p->description, p->variables_json, p->pod_template_json, p->labels_json, p->tolerations_json,
+    char *texts[] = { p->name, p->description, p->variables_json, p->pod_template_json, p->labels_json,
+        p->tolerations_json,
                       p->validations_json };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
@@ -17,7 +19,8 @@ static void platform_clear(struct platform *p)
 
 void settings_pool_clear(struct pool *p)
 {
-    char *texts[] = { p->name, p->description, p->backend, p->default_platform, p->download_type, p->default_exit_actions_json,
+    char *texts[] = { p->name, p->description, p->backend, p->default_platform, p->download_type,
+        p->default_exit_actions_json,
                       p->resources_json, p->topology_keys_json, p->group_templates_json };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
@@ -226,7 +229,8 @@ static json_t *object_of(const char *text)
 }
 
 /* Everything derived of one platform, from the pool's parts and its own. */
-static void merge_platform(struct context *c, struct platform *p, const struct raw_pool *pool, const struct raw_platform *raw,
+static void merge_platform(struct context *c, struct platform *p, const struct raw_pool *pool,
+    const struct raw_platform *raw,
                            const json_t *pool_template, const json_t *pool_rules)
 {
     _cleanup_json_ json_t *template = json_copy(pool_template);
@@ -258,14 +262,16 @@ static void merge_group_templates(struct context *c, struct raw_pool *raw)
         const json_t *t = json_get(c->parts->group_templates, raw->group_templates.items[i]);
         bool found = false;
         if (!t) {
-            read_report(c->r, &member, c->place, "refers to '%.80s', which is not defined", raw->group_templates.items[i]);
+            read_report(c->r, &member, c->place, "refers to '%.80s', which is not defined",
+                raw->group_templates.items[i]);
             continue;
         }
         for (size_t k = 0; k < json_len(merged) && !found; k++) {
             json_t *other = json_at(merged, k);
             found = str_eq(json_get_str(other, "apiVersion"), json_get_str(t, "apiVersion")) &&
                     str_eq(json_get_str(other, "kind"), json_get_str(t, "kind")) &&
-                    str_eq(json_get_str(json_get(other, "metadata"), "name"), json_get_str(json_get(t, "metadata"), "name"));
+                    str_eq(json_get_str(json_get(other, "metadata"), "name"), json_get_str(json_get(t, "metadata"),
+                        "name"));
             if (found)
                 c->r->oom |= pods_merge(other, t) < 0;
         }
@@ -275,7 +281,8 @@ static void merge_group_templates(struct context *c, struct raw_pool *raw)
     raw->pool.group_templates_json = text_of(c, merged, "[]");
 }
 
-static void read_platform(struct reader *r, const struct settings_parts *parts, const yaml_node_t *n, const struct read_path *at,
+static void read_platform(struct reader *r, const struct settings_parts *parts, const yaml_node_t *n,
+    const struct read_path *at,
                           struct raw_pool *pool, const json_t *template, const json_t *rules)
 {
     struct platform *p = &pool->pool.platforms[pool->pool.nplatforms++];

@@ -30,7 +30,8 @@ struct settings *settings_new(void)
     s->client_image = str_dup("osmo/runtime");
     s->data_endpoint = str_dup("");
     s->pod_label_prefix = str_dup("");
-    bool good = s->service_base_url && s->issuer && s->audience && s->init_image && s->client_image && s->data_endpoint &&
+    bool good = s->service_base_url && s->issuer && s->audience && s->init_image && s->client_image &&
+        s->data_endpoint &&
                 s->pod_label_prefix && strlist_add(&s->ctrl_roles, "osmo-user") == 0 &&
                 strlist_add(&s->ctrl_roles, "osmo-ctrl") == 0;
     if (good)

@@ -13,24 +13,17 @@
 #define BEFORE_RUNNING (BEFORE_INITIALIZING | BIT(STATUS_INITIALIZING))
 #define UNFINISHED (BEFORE_RUNNING | BIT(STATUS_RUNNING))
 
-static bool in(enum status s, unsigned mask) {
-    return (unsigned)s < 32 && (mask & BIT(s));
-}
+static bool in(enum status s, unsigned mask) { return (unsigned)s < 32 && (mask & BIT(s)); }
 
 /* Statuses a task may come from. */
 static unsigned task_sources(enum status to) {
     switch (to) {
-    case STATUS_PROCESSING:
-        return BIT(STATUS_WAITING);
-    case STATUS_SCHEDULING:
-        return BEFORE_SCHEDULING;
-    case STATUS_INITIALIZING:
-        return BEFORE_INITIALIZING;
+    case STATUS_PROCESSING: return BIT(STATUS_WAITING);
+    case STATUS_SCHEDULING: return BEFORE_SCHEDULING;
+    case STATUS_INITIALIZING: return BEFORE_INITIALIZING;
     case STATUS_RUNNING:
-    case STATUS_FAILED_START_TIMEOUT: /* a task that runs has started */
-        return BEFORE_RUNNING;
-    default:
-        return status_is_task_finished(to) ? UNFINISHED : 0;
+    case STATUS_FAILED_START_TIMEOUT: /* a task that runs has started */ return BEFORE_RUNNING;
+    default: return status_is_task_finished(to) ? UNFINISHED : 0;
     }
 }
 
@@ -100,16 +93,11 @@ enum status sm_group_derive(const struct sm_group *g) {
 static unsigned group_sources(enum status to, bool forced) {
     unsigned start = BIT(STATUS_SUBMITTING);
     switch (to) {
-    case STATUS_WAITING:
-        return start;
-    case STATUS_PROCESSING:
-        return start | BIT(STATUS_WAITING);
-    case STATUS_SCHEDULING:
-        return start | BEFORE_SCHEDULING;
-    case STATUS_INITIALIZING:
-        return start | BEFORE_INITIALIZING;
-    case STATUS_RUNNING:
-        return start | BEFORE_RUNNING;
+    case STATUS_WAITING: return start;
+    case STATUS_PROCESSING: return start | BIT(STATUS_WAITING);
+    case STATUS_SCHEDULING: return start | BEFORE_SCHEDULING;
+    case STATUS_INITIALIZING: return start | BEFORE_INITIALIZING;
+    case STATUS_RUNNING: return start | BEFORE_RUNNING;
     default:
         if (!status_is_group_finished(to))
             return 0;
@@ -211,8 +199,8 @@ enum status sm_sibling_status(enum status lead_status) {
 
 /* ---- exit codes: "0,10-12" ---- */
 
-/* One item: digits, then at most one "-digits". The first item of a list may repeat that pair ("1-23-4"), which the wire
- * grammar lets through; its bounds are then the first and the last number. */
+/* One item: digits, then at most one "-digits". The first item of a list may repeat that pair ("1-23-4"), which the
+ * wire grammar lets through; its bounds are then the first and the last number. */
 static bool code_item(const char **text, bool first, int64_t *low, int64_t *high) {
     const char *p = *text;
     int dashes = 0, digits = 0;
@@ -268,7 +256,8 @@ bool sm_codes_contain(const char *codes, int64_t code) {
     return codes_scan(codes, code, &contains) && contains;
 }
 
-enum status sm_exit_action_status(const struct sm_exit_action *actions, size_t n, enum status status, int64_t exit_code) {
+enum status sm_exit_action_status(const struct sm_exit_action *actions, size_t n, enum status status,
+                                  int64_t exit_code) {
     static const struct {
         const char *action;
         enum status status;

@@ -225,7 +225,8 @@ static void read_groups(struct reader *r, struct raw *raw, const yaml_node_t *wo
         groups_from_tasks(r, &raw->spec, list, n);
         free(list);
     } else if (has_groups) {
-        raw->spec.groups = read_list(r, groups, &groups_at, sizeof(*raw->spec.groups), &raw->spec.ngroups, spec_read_group);
+        raw->spec.groups = read_list(r, groups, &groups_at, sizeof(*raw->spec.groups), &raw->spec.ngroups,
+            spec_read_group);
     }
 }
 
@@ -265,7 +266,8 @@ static void add_name(struct names *names, const struct read_path *at, const char
         *p = *p == '_' ? '-' : (*p >= 'A' && *p <= 'Z') ? (char)(*p - 'A' + 'a') : *p;
     const char *other = map_get(names->seen, key);
     if (other)
-        read_report(names->r, &member, &place, "'%.80s' collides with the name '%.80s': task and group names must differ in "
+        read_report(names->r, &member, &place, "'%.80s' collides with the name '%.80s': task and group names must "
+            "differ in "
                     "more than case and '_' or '-'", name, other);
     else if (map_set(names->seen, key, (void *)(uintptr_t)name) < 0)
         names->r->oom = true;
@@ -304,7 +306,8 @@ static void check_length(struct reader *r, const struct read_path *at, const cha
                          strlen(name), (long long)most, why);
 }
 
-static void check_lengths(struct reader *r, const struct spec *s, const struct read_path *at, bool implicit, int64_t most)
+static void check_lengths(struct reader *r, const struct spec *s, const struct read_path *at, bool implicit,
+    int64_t most)
 {
     struct read_path list = { at, implicit ? "tasks" : "groups", 0 };
 
@@ -317,7 +320,8 @@ static void check_lengths(struct reader *r, const struct spec *s, const struct r
         for (size_t k = 0; k < g->ntasks; k++) {
             struct read_path task = { &tasks, NULL, k };
             if (implicit)
-                check_length(r, &group, g->tasks[k].name, most - 6, " under tasks, because its group is called <task>-group");
+                check_length(r, &group, g->tasks[k].name, most - 6, " under tasks, because its group is called "
+                    "<task>-group");
             else
                 check_length(r, &task, g->tasks[k].name, most, "");
         }
@@ -341,7 +345,8 @@ int spec_parse(const yaml_node_t *workflow, const struct settings *limits, struc
         add_default_resource(&r, &raw.spec);
         if (raw.spec.name && !spec_name_valid(raw.spec.name)) {
             struct read_path name = { &at, "name", 0 };
-            read_report(&r, &name, yaml_get(workflow, "name"), "'%.80s' must begin with a letter, end with a letter or digit, "
+            read_report(&r, &name, yaml_get(workflow, "name"), "'%.80s' must begin with a letter, end with a "
+                "letter or digit, "
                         "and hold only letters, digits, - and _ between", raw.spec.name);
         }
         check_names(&r, &raw.spec, &at, implicit);

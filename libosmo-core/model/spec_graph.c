@@ -13,16 +13,19 @@ struct graph {
     bool implicit;
 };
 
-static void report_order(struct graph *g, const struct read_path *at, const yaml_node_t *place, size_t mine, const char *task,
+static void report_order(struct graph *g, const struct read_path *at, const yaml_node_t *place, size_t mine,
+    const char *task,
                          const char *other, size_t theirs)
 {
     if (strcmp(task, other) == 0)
         read_report(g->r, at, place, "task '%.80s' takes input from itself: remove this input", task);
     else if (mine == theirs)
-        read_report(g->r, at, place, "task '%.80s' takes input from task '%.80s' of its own group '%.80s', which runs at the "
+        read_report(g->r, at, place, "task '%.80s' takes input from task '%.80s' of its own group '%.80s', which "
+            "runs at the "
                     "same time: move '%.80s' to a group declared earlier", task, other, g->s->groups[mine].name, other);
     else
-        read_report(g->r, at, place, "task '%.80s' takes input from task '%.80s', which is declared later: declare '%.80s' "
+        read_report(g->r, at, place, "task '%.80s' takes input from task '%.80s', which is declared later: declare "
+            "'%.80s' "
                     "earlier (no task may depend on itself through others)", task, other, other);
 }
 
@@ -61,7 +64,8 @@ static void link_task(struct graph *g, size_t mine, size_t k)
         const struct spec_group *owner = map_get(g->owners, in->task);
         size_t theirs = owner ? (size_t)(owner - g->s->groups) : 0;
         if (!owner)
-            read_report_code(g->r, OSMO_ESUBMISSION, &at, &place, "task '%.80s' takes input from task '%.80s', which this workflow "
+            read_report_code(g->r, OSMO_ESUBMISSION, &at, &place, "task '%.80s' takes input from task '%.80s', "
+                "which this workflow "
                              "does not have", t->name, in->task);
         else if (theirs >= mine)
             report_order(g, &at, &place, mine, t->name, in->task, theirs);

@@ -239,7 +239,8 @@ static void put_timeout(struct out *o, const struct spec *s)
         { "exec_timeout", s->given_exec_us }, { "queue_timeout", s->given_queue_us },
     };
     for (size_t i = 0; i < ARRAY_SIZE(members) && timeout.v; i++)
-        o->failed |= json_set_str(timeout.v, members[i].key, members[i].us ? duration_text(members[i].us, text) : NULL) < 0;
+        o->failed |= json_set_str(timeout.v, members[i].key, members[i].us ? duration_text(members[i].us,
+            text) : NULL) < 0;
     put(o, "timeout", timeout.v);
 }
 

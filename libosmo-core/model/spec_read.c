@@ -66,7 +66,8 @@ void read_report(struct reader *r, const struct read_path *at, const yaml_node_t
     va_end(args);
 }
 
-void read_report_code(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n, const char *format, ...)
+void read_report_code(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n,
+    const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -237,7 +238,8 @@ char *read_key(struct reader *r, const yaml_node_t *key, const struct read_path 
     return text;
 }
 
-void *read_list(struct reader *r, const yaml_node_t *n, const struct read_path *at, size_t size, size_t *count, read_fn fn)
+void *read_list(struct reader *r, const yaml_node_t *n, const struct read_path *at, size_t size, size_t *count,
+    read_fn fn)
 {
     *count = 0;
     if (n->kind != YAML_LIST) {
@@ -283,7 +285,8 @@ static size_t edits(const char *a, const char *b)
     return row[lb];
 }
 
-static void report_unknown(struct reader *r, const yaml_node_t *key, const struct read_path *at, const struct read_table *t)
+static void report_unknown(struct reader *r, const yaml_node_t *key, const struct read_path *at,
+    const struct read_table *t)
 {
     const char *near = NULL;
     for (size_t i = 0; i < t->len && !near; i++) {
@@ -297,7 +300,8 @@ static void report_unknown(struct reader *r, const yaml_node_t *key, const struc
         read_report(r, at, key, "unknown key");
 }
 
-static void read_json_text(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct read_field *f,
+static void read_json_text(struct reader *r, const yaml_node_t *n, const struct read_path *at,
+    const struct read_field *f,
                            char **out)
 {
     _cleanup_json_ json_t *v = NULL;
@@ -341,7 +345,8 @@ static void read_field(struct reader *r, const yaml_node_t *n, const struct read
     }
 }
 
-void read_mapping(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct read_table *t, void *object)
+void read_mapping(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct read_table *t,
+    void *object)
 {
     if (n->kind != YAML_MAP) {
         wrong(r, n, at, "a mapping");

@@ -1,5 +1,5 @@
-/* Reading YAML mappings by table: key, kind, offset. Shared by the workflow specification and the settings, so that both
- * coerce alike and both report every finding with its path, line and column instead of stopping at the first. Pure. */
+/* Reading YAML mappings by table: key, kind, offset. Shared by the workflow specification and the settings, so that
+ * both coerce alike and both report every finding with its path, line and column instead of stopping at the first. Pure. */
 #ifndef MODEL_SPEC_READ_H
 #define MODEL_SPEC_READ_H
 #include <stdbool.h>
@@ -35,7 +35,8 @@ int reader_result(struct reader *r, const char *what, osmo_error_t *err);
 void read_report(struct reader *r, const struct read_path *at, const yaml_node_t *n, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* The same with a code of its own. OSMO_ERESOURCE outranks what was found before, as upstream raises it at once. */
-void read_report_code(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n, const char *format, ...)
+void read_report_code(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n,
+                      const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
 enum read_kind {
@@ -69,16 +70,18 @@ struct read_table {
 #define READ_TABLE(array, is_open) { (array), sizeof(array) / sizeof((array)[0]), (is_open) }
 
 /* Fill `object` from a mapping. */
-void read_mapping(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct read_table *t, void *object);
+void read_mapping(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct read_table *t,
+                  void *object);
 /* Array of n->len zeroed items of `size`, each filled by fn; NULL and 0 for an empty or wrong list. */
-void *read_list(struct reader *r, const yaml_node_t *n, const struct read_path *at, size_t size, size_t *count, read_fn fn);
+void *read_list(struct reader *r, const yaml_node_t *n, const struct read_path *at, size_t size, size_t *count,
+                read_fn fn);
 bool read_text(struct reader *r, const yaml_node_t *n, const struct read_path *at, bool lax, char **out);
 bool read_bool(struct reader *r, const yaml_node_t *n, const struct read_path *at, bool *out);
 bool read_int(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out);
 bool read_texts(struct reader *r, const yaml_node_t *n, const struct read_path *at, strlist_t *out);
 /* Booleans are refused unless they are allowed to count as seconds. */
 bool read_duration(struct reader *r, const yaml_node_t *n, const struct read_path *at, bool allow_bool, int64_t *us);
-/* Text of a scalar value or key of the free maps (environment, exitActions, credentials): text, numbers and booleans. */
+/* Text of a scalar value of the free maps (environment, exitActions, credentials): text, numbers and booleans. */
 bool read_loose(struct reader *r, const yaml_node_t *n, const struct read_path *at, char **out);
 /* Key of a free map as text; malloc'ed. */
 char *read_key(struct reader *r, const yaml_node_t *key, const struct read_path *at);

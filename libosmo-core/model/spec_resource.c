@@ -73,7 +73,8 @@ static size_t image_host_len(const char *image)
         return 0;
     while (name < len && (is_letter(image[name]) || is_digit(image[name]) || image[name] == '.' || image[name] == '-'))
         name++;
-    bool port = name > 0 && image[name] == ':' && name + 1 < len && strspn(image + name + 1, "0123456789") == len - name - 1;
+    bool port = name > 0 && image[name] == ':' && name + 1 < len && strspn(image + name + 1,
+        "0123456789") == len - name - 1;
     if (port)
         return len;
     if (name == len && (memchr(image, '.', len) || (len == 9 && strncmp(image, "localhost", 9) == 0)))
@@ -172,11 +173,13 @@ static void read_label(struct reader *r, const yaml_node_t *key, const yaml_node
         return;
     struct read_path member = { at, name, 0 };
     if (!label_key_valid(name))
-        read_report(r, &member, key, "no valid label key: [prefix/]name, the name of at most 63 letters, digits, '-', '_', '.'");
+        read_report(r, &member, key, "no valid label key: [prefix/]name, the name of at most 63 letters, digits, "
+            "'-', '_', '.'");
     if (!read_text(r, value, &member, false, &text))
         return;
     if (!label_name_valid(text, strlen(text)))
-        read_report(r, &member, value, "'%.80s' is no valid label value: 1 to 63 letters, digits, '-', '_', '.', beginning "
+        read_report(r, &member, value, "'%.80s' is no valid label value: 1 to 63 letters, digits, '-', '_', '.', "
+            "beginning "
                     "and ending with a letter or digit", text);
     else
         r->oom |= json_set_str(labels, name, text) < 0;
@@ -241,7 +244,8 @@ static void read_quantity(struct reader *r, const yaml_node_t *n, const struct r
     if (!read_text(r, n, at, true, &text))
         return;
     if (!quantity_bytes(text, &bytes)) {
-        read_report_code(r, OSMO_ERESOURCE, at, n, "'%.60s' is no size: write a number and one of B, Ki, Mi, Gi, Ti (8Gi)", text);
+        read_report_code(r, OSMO_ERESOURCE, at, n, "'%.60s' is no size: write a number and one of B, Ki, Mi, Gi, "
+            "Ti (8Gi)", text);
         return;
     }
     free(*out);

@@ -92,7 +92,8 @@ static const struct read_field input_fields[] = {
 static const struct read_table input_table = READ_TABLE(input_fields, false);
 
 /* "task" or "workflow:task"; takes the text apart. */
-static void split_task(struct reader *r, const yaml_node_t *n, const struct read_path *at, char *text, struct spec_input *in)
+static void split_task(struct reader *r, const yaml_node_t *n, const struct read_path *at, char *text,
+    struct spec_input *in)
 {
     char *colon = strchr(text, ':');
     if (colon)
@@ -172,10 +173,12 @@ static void read_file(struct reader *r, const yaml_node_t *n, const struct read_
     if (len == 0 || str_ends(f->path, "/"))
         read_report(r, &member, n, "'%.80s' names no file", f->path);
     else if (len == 4 && strncmp(first, "osmo", 4) == 0)
-        read_report(r, &member, n, "'%.80s' is reserved: only /osmo/data/output/... may be written under /osmo", f->path);
+        read_report(r, &member, n, "'%.80s' is reserved: only /osmo/data/output/... may be written under /osmo",
+            f->path);
 }
 
-static void check_file_paths(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct spec_task *t)
+static void check_file_paths(struct reader *r, const yaml_node_t *n, const struct read_path *at,
+    const struct spec_task *t)
 {
     map_t *seen = t->nfiles > 1 ? map_new(NULL) : NULL;
     for (size_t i = 0; i < t->nfiles && seen; i++) {
@@ -213,7 +216,8 @@ static void read_checkpoint(struct reader *r, const yaml_node_t *n, const struct
     read_mapping(r, n, at, &checkpoint_table, c);
     if (c->url && !spec_url_valid(c->url)) {
         struct read_path member = { at, "url", 0 };
-        read_report(r, &member, n, "'%.80s' is no storage address (s3://bucket/..., gs://, azure://, tos://, swift://)", c->url);
+        read_report(r, &member, n, "'%.80s' is no storage address (s3://bucket/..., gs://, azure://, tos://, "
+            "swift://)", c->url);
     }
     check_regex(r, n, at, &c->regex);
 }
@@ -222,7 +226,8 @@ static void read_checkpoint(struct reader *r, const yaml_node_t *n, const struct
 
 /* Calls fn for every key of a free map with its text. */
 static void each_member(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct spec_task *t,
-                        void (*fn)(struct reader *, const yaml_node_t *, const struct read_path *, struct spec_task *, char *))
+                        void (*fn)(struct reader *, const yaml_node_t *, const struct read_path *,
+                            struct spec_task *, char *))
 {
     if (n->kind != YAML_MAP) {
         read_report(r, at, n, "must be a mapping, not %s", yaml_kind_name(n));
@@ -283,7 +288,8 @@ static bool exit_codes_valid(const char *p)
     }
 }
 
-static void add_exit_action(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct spec_task *t, char *key)
+static void add_exit_action(struct reader *r, const yaml_node_t *n, const struct read_path *at,
+    struct spec_task *t, char *key)
 {
     _cleanup_free_ char *action = key;
     _cleanup_free_ char *codes = NULL;
@@ -329,7 +335,8 @@ static json_t *read_credential_map(struct reader *r, const yaml_node_t *n, const
     return map;
 }
 
-static void add_credential(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct spec_task *t, char *key)
+static void add_credential(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct spec_task *t,
+    char *key)
 {
     _cleanup_free_ char *name = key;
     _cleanup_free_ char *dir = NULL;

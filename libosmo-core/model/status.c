@@ -6,15 +6,15 @@
 #include <string.h>
 
 enum {
-    FAILED = 1 << 0,        /* the name begins with FAILED */
-    TASK_END = 1 << 1,      /* finished for a task */
-    GROUP_END = 1 << 2,     /* finished for a group */
-    PRESCHED = 1 << 3,      /* nothing of it is known in the cluster yet */
+    FAILED = 1 << 0,    /* the name begins with FAILED */
+    TASK_END = 1 << 1,  /* finished for a task */
+    GROUP_END = 1 << 2, /* finished for a group */
+    PRESCHED = 1 << 3,  /* nothing of it is known in the cluster yet */
     IN_QUEUE = 1 << 4,
     PRERUN = 1 << 5,
-    CANCELED = 1 << 6,      /* ended from outside: user or clock */
+    CANCELED = 1 << 6, /* ended from outside: user or clock */
     SERVER = 1 << 7,
-    ERROR_LOGS = 1 << 8,    /* worth collecting container logs at cleanup */
+    ERROR_LOGS = 1 << 8, /* worth collecting container logs at cleanup */
     WORKFLOW_ALIVE = 1 << 9
 };
 #define ENDED (TASK_END | GROUP_END)
@@ -48,13 +48,9 @@ static const struct {
     [STATUS_FAILED_SUBMISSION] = { "FAILED_SUBMISSION", FAILED },
 };
 
-static bool has(enum status s, unsigned flag) {
-    return (unsigned)s < STATUS_COUNT && (table[s].flags & flag);
-}
+static bool has(enum status s, unsigned flag) { return (unsigned)s < STATUS_COUNT && (table[s].flags & flag); }
 
-const char *status_name(enum status s) {
-    return (unsigned)s < STATUS_COUNT ? table[s].name : "";
-}
+const char *status_name(enum status s) { return (unsigned)s < STATUS_COUNT ? table[s].name : ""; }
 
 enum status status_parse(const char *name) {
     for (int s = 1; name && s < STATUS_COUNT; s++)

@@ -1,4 +1,5 @@
-/* What a database driver gives the store, and the state every connection shares. Only store/ includes this: the repositories
+/* What a database driver gives the store, and the state every connection shares. Only store/ includes this:
+ * the repositories
  * speak through the db_* functions of store.h, the writer and the store through this table. */
 #ifndef STORE_DRIVER_H
 #define STORE_DRIVER_H
@@ -9,11 +10,13 @@
 struct db_target { const char *url; const logger_t *log; };
 
 /* Why the last failing statement failed, as far as trying again is concerned. */
-enum db_trouble { DB_FINE, DB_RETRY /* the transaction lost a race: run it again */, DB_LOST /* the connection is gone */ };
+enum db_trouble { DB_FINE, DB_RETRY /* the transaction lost a race: run it again */,
+                  DB_LOST /* the connection is gone */ };
 
 struct db_driver {
     bool pgsql;
-    /* The one exclusive owner of an embedded database: *lock_fd stays open as long as the ownership. NULL: a server arbitrates. */
+    /* The one exclusive owner of an embedded database: *lock_fd stays open as long as the ownership. NULL: a
+     * server arbitrates. */
     int (*own)(const struct db_target *t, int *lock_fd, osmo_error_t *err);
     int (*open)(const struct db_target *t, bool writer, db_t **out, osmo_error_t *err);
     void (*close)(db_t *db);
@@ -31,9 +34,11 @@ struct db_driver {
     void (*rollback)(db_t *db);
     int (*savepoint)(db_t *db, osmo_error_t *err);
     int (*release)(db_t *db, osmo_error_t *err);             /* keep what was done since the savepoint */
-    int (*undo)(db_t *db, osmo_error_t *err);                /* drop what was done since the savepoint, and the savepoint */
+    /* drop what was done since the savepoint, and the savepoint */
+    int (*undo)(db_t *db, osmo_error_t *err);
     int (*ping)(db_t *db, osmo_error_t *err);                /* reconnects when needed */
-    int (*outcome)(db_t *db, osmo_error_t *err);             /* after a commit that lost its connection: 1 happened, 0 did not, <0 not known yet */
+    /* after a commit that lost its connection: 1 happened, 0 did not, <0 not known yet */
+    int (*outcome)(db_t *db, osmo_error_t *err);
     int (*script)(db_t *db, const char *sql, osmo_error_t *err); /* several statements without arguments */
 };
 

@@ -1,5 +1,6 @@
 /* The log store: which logs are in memory, which have open files, and appending to them. Reading is logstore_reader.c.
- * The store's mutex guards the table and the order of use; a log's own mutex its files. They are taken one after the other,
+ * The store's mutex guards the table and the order of use; a log's own mutex its files. They are taken one
+ * after the other,
  * never the store's inside of a log's. */
 #include "store/logstore_int.h"
 #include <errno.h>
@@ -32,9 +33,11 @@ struct logstore {
 static int lock_dir(logstore_t *s, osmo_error_t *err) {
     s->lock_fd = openat(s->dir_fd, ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->lock_fd < 0)
-        return osmo_error_set(err, errno == EACCES ? OSMO_EDENIED : OSMO_EIO, "cannot lock log directory %s: %s", s->dir, strerror(errno));
+        return osmo_error_set(err, errno == EACCES ? OSMO_EDENIED : OSMO_EIO,
+                              "cannot lock log directory %s: %s", s->dir, strerror(errno));
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return osmo_error_set(err, OSMO_EBUSY, "log directory %s is in use by another osmo-service: stop it or choose another --data-dir", s->dir);
+        return osmo_error_set(err, OSMO_EBUSY, "log directory %s is in use by another osmo-service: stop it or "
+                                               "choose another --data-dir", s->dir);
     return 0;
 }
 
@@ -103,7 +106,8 @@ static void link_newest(logstore_t *s, struct wlog *w) {
 
 /* Nobody uses a log without users, so its files may be touched under the store's mutex alone. */
 static void shrink(logstore_t *s) {
-    for (struct wlog *w = s->oldest, *next; w && (s->open_logs > OPEN_MAX_LOGS || map_len(s->logs) > KNOWN_MAX_LOGS); w = next) {
+    for (struct wlog *w = s->oldest, *next; w && (s->open_logs > OPEN_MAX_LOGS ||
+                                                  map_len(s->logs) > KNOWN_MAX_LOGS); w = next) {
         next = w->newer;
         if (w->users)
             continue;
@@ -176,9 +180,11 @@ int logstore_check_id(const char *id, osmo_error_t *err) {
     bool good = len > 0 && len <= ID_MAX && id[0] != '.';
     for (size_t i = 0; good && i < len; i++) {
         char c = id[i];
-        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c ==
+            '_' || c == '.';
     }
-    return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "workflow id %.*s is not usable as a name of a log: letters, digits, - _ . only",
+    return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "workflow id %.*s is not usable as a name of a log: "
+                                                       "letters, digits, - _ . only",
                                      (int)(len < 80 ? len : 80), id ? id : "");
 }
 
@@ -187,12 +193,14 @@ static int check_task(const char *task, int64_t retry_id, osmo_error_t *err) {
     bool good = len > 0 && len <= TASK_NAME_MAX && retry_id >= 0 && retry_id <= UINT32_MAX;
     for (size_t i = 0; good && i < len; i++)
         good = (unsigned char)task[i] >= ' ';
-    return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "a log entry needs a task name of 1 to %d characters and a retry of 0 or more", TASK_NAME_MAX);
+    return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "a log entry needs a task name of 1 to %d characters and "
+                                                       "a retry of 0 or more", TASK_NAME_MAX);
 }
 
 /* ---- appending ---- */
 
-struct append { const char *task; int64_t retry; uint32_t index; struct log_attempt *attempt; uint64_t seq; buf_t text, records; };
+struct append { const char *task; int64_t retry; uint32_t index; struct log_attempt *attempt; uint64_t seq;
+                buf_t text, records; };
 
 static int render(struct wlog *w, struct append *a, const struct log_entry *e, osmo_error_t *err) {
     uint8_t raw[LOG_RECORD_SIZE];
@@ -202,18 +210,23 @@ static int render(struct wlog *w, struct append *a, const struct log_entry *e, o
         return osmo_error_set(err, OSMO_EINVAL, "log of workflow %s: unknown kind of entry", w->id);
     int rc = control ? 0 : logline_render(e->time_us, a->task, a->retry, e->type, e->text, e->len, &a->text);
     if (rc < 0)
-        return osmo_error_set(err, rc, "log of workflow %s: entries of one append exceed %u bytes", w->id, APPEND_TEXT_MAX);
+        return osmo_error_set(err, rc, "log of workflow %s: entries of one append exceed %u bytes", w->id,
+                              APPEND_TEXT_MAX);
     if (a->text.len == before && !e->seq)
         return 0;
-    struct log_record r = { .offset = w->text_size + before, .length = (uint32_t)(a->text.len - before), .task = a->index,
-                            .retry = (uint32_t)a->retry, .type = (uint8_t)e->type, .time_us = e->time_us, .seq = e->seq };
+    struct log_record r = { .offset = w->text_size + before, .length = (uint32_t)(a->text.len - before),
+                            .task = a->index,
+                            .retry = (uint32_t)a->retry, .type = (uint8_t)e->type, .time_us = e->time_us,
+                                .seq = e->seq };
     log_record_pack(&r, raw);
     if (e->seq)
         a->seq = e->seq;
-    return buf_append(&a->records, raw, sizeof(raw)) < 0 ? osmo_error_set(err, OSMO_ELIMIT, "log of workflow %s: too many entries in one append", w->id) : 0;
+    return buf_append(&a->records, raw, sizeof(raw)) < 0 ? osmo_error_set(err, OSMO_ELIMIT,
+        "log of workflow %s: too many entries in one append", w->id) : 0;
 }
 
-static int append_entries(logstore_t *s, struct wlog *w, struct append *a, const struct log_entry *e, size_t n, osmo_error_t *err) {
+static int append_entries(logstore_t *s, struct wlog *w, struct append *a, const struct log_entry *e, size_t n,
+                          osmo_error_t *err) {
     int64_t known = wlog_task_index(w, a->task);
     int rc = 0;
     if (w->ended)
@@ -239,8 +252,10 @@ static int append_entries(logstore_t *s, struct wlog *w, struct append *a, const
     return rc;
 }
 
-int logstore_append(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, const struct log_entry *e, size_t n, osmo_error_t *err) {
-    struct append a = { .task = task, .retry = retry_id, .text = BUF_INIT(APPEND_TEXT_MAX), .records = BUF_INIT(APPEND_TEXT_MAX) };
+int logstore_append(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id,
+                    const struct log_entry *e, size_t n, osmo_error_t *err) {
+    struct append a = { .task = task, .retry = retry_id, .text = BUF_INIT(APPEND_TEXT_MAX),
+                        .records = BUF_INIT(APPEND_TEXT_MAX) };
     struct wlog *w = NULL;
     int rc = check_task(task, retry_id, err);
     if (rc == 0)
@@ -257,7 +272,8 @@ int logstore_append(logstore_t *s, const char *workflow_id, const char *task, in
     return rc;
 }
 
-int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, uint64_t *seq, osmo_error_t *err) {
+int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id,
+                      uint64_t *seq, osmo_error_t *err) {
     struct wlog *w = NULL;
     *seq = 0;
     int rc = check_task(task, retry_id, err);

@@ -4,7 +4,8 @@
  * workflow_logs.idx    one record an entry; the last one may say that the log has ended
  * workflow_logs.tasks  the names of tasks, one a line; records say the line's number
  *
- * Text is written before the record that covers it, a task's name before the record that uses it. What a crash leaves behind is
+ * Text is written before the record that covers it, a task's name before the record that uses it. What a crash
+ * leaves behind is
  * cut back to the last whole entry when the log is loaded. All functions are called with the log's mutex held. */
 #ifndef STORE_LOGSTORE_FILE_H
 #define STORE_LOGSTORE_FILE_H
@@ -39,7 +40,8 @@ struct wlog {
 struct wlog *wlog_new(const char *id);
 void wlog_free(struct wlog *w);
 void wlog_close_files(struct wlog *w);
-/* Reads what is there and repairs it; with `create` makes the files when they are missing, else a missing log is an empty one. */
+/* Reads what is there and repairs it; with `create` makes the files when they are missing, else a missing log
+ * is an empty one. */
 int wlog_load(struct wlog *w, int dir_fd, bool create, osmo_error_t *err);
 /* -1 when the task never wrote. */
 int64_t wlog_task_index(const struct wlog *w, const char *task);

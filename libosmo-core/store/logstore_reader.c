@@ -1,4 +1,5 @@
-/* Reading a log: a position in the index, filters over records, whole entries handed out. A reader holds nothing between two reads,
+/* Reading a log: a position in the index, filters over records, whole entries handed out. A reader holds
+ * nothing between two reads,
  * so any number of followers costs memory only. One reader belongs to one thread at a time. */
 #include "store/logstore_int.h"
 #include <errno.h>
@@ -16,14 +17,16 @@ struct log_reader {
     uint64_t next;         /* record to look at */
 };
 
-int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_query *q, log_reader_t **out, osmo_error_t *err) {
+int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_query *q, log_reader_t **out,
+                    osmo_error_t *err) {
     *out = NULL;
     int rc = logstore_check_id(workflow_id, err);
     if (rc < 0)
         return rc;
     log_reader_t *r = calloc(1, sizeof(*r));
     if (r) {
-        *r = (log_reader_t){ .store = s, .id = str_dup(workflow_id), .task = q ? str_dup(q->task) : NULL, .retry = q ? q->retry_id : -1,
+        *r = (log_reader_t){ .store = s, .id = str_dup(workflow_id), .task = q ? str_dup(q->task) : NULL,
+                             .retry = q ? q->retry_id : -1,
                              .last_n = q ? q->last_n : 0, .error_only = q && q->error_only };
     }
     if (!r || !r->id || (q && q->task && !r->task)) {
@@ -73,13 +76,15 @@ static int find_start(log_reader_t *r, struct wlog *w, int64_t task, osmo_error_
 
 static int read_text(struct wlog *w, uint64_t offset, uint64_t len, buf_t *out, osmo_error_t *err) {
     if (buf_reserve(out, (size_t)len) < 0)
-        return osmo_error_set(err, out->code, "log of workflow %s: an entry does not fit into the reader's buffer", w->id);
+        return osmo_error_set(err, out->code, "log of workflow %s: an entry does not fit into the reader's "
+                                              "buffer", w->id);
     while (len) {
         ssize_t n = pread(w->text_fd, out->data + out->len, (size_t)len, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return osmo_error_set(err, OSMO_EIO, "log of workflow %s: cannot read its text: %s", w->id, n ? strerror(errno) : "it is too short");
+            return osmo_error_set(err, OSMO_EIO, "log of workflow %s: cannot read its text: %s", w->id, n
+                                  ? strerror(errno) : "it is too short");
         out->len += (size_t)n;
         out->data[out->len] = '\0';
         offset += (uint64_t)n;

@@ -1,4 +1,5 @@
-/* Brings a database forward to the schema this program knows, in one transaction under a lock. Called by store.c at opening. */
+/* Brings a database forward to the schema this program knows, in one transaction under a lock. Called by
+ * store.c at opening. */
 #include "store/driver.h"
 #include <string.h>
 #include "base/buf.h"
@@ -13,6 +14,7 @@ static const struct { const char *word, *sqlite, *pgsql; } dialect_words[] = {
     { "{blob}", "BLOB", "BYTEA" },
     { "{real}", "REAL", "DOUBLE PRECISION" },
     { "BIGINT", "INTEGER", "BIGINT" },
+    { " TEXT", " TEXT", " TEXT COLLATE \"C\"" }, /* both databases order by bytes, whatever the server's locale */
     { "{end}", " STRICT", "" },
 };
 
@@ -58,12 +60,15 @@ static int migrate_locked(db_t *db, const char *shown_url, osmo_error_t *err) {
         if (rc < 0)
             return rc;
     }
-    int rc = db->drv->script(db, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY, applied_us BIGINT NOT NULL)", err);
+    int rc = db->drv->script(db, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY "
+                                 "KEY, applied_us BIGINT NOT NULL)", err);
     if (rc == 0)
         rc = current_version(db, &have, err);
     if (rc == 0 && have > known)
-        return osmo_error_set(err, OSMO_ECONFLICT, "database %s has schema version %lld but this osmo-service knows only up to %lld: "
-                              "run the newer osmo-service or restore a backup", shown_url, (long long)have, (long long)known);
+        return osmo_error_set(err, OSMO_ECONFLICT, "database %s has schema version %lld but this osmo-service "
+                                                   "knows only up to %lld: "
+                              "run the newer osmo-service or restore a backup", shown_url, (long long)have,
+                                  (long long)known);
     for (size_t i = 0; rc == 0 && i < store_migrations_len; i++) {
         const struct migration *m = &store_migrations[i];
         if (m->version <= have)

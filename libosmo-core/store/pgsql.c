@@ -1,5 +1,7 @@
-/* The only door to libpq, which is opened on first use so that nobody without PostgreSQL needs it. Reached through db_pgsql only.
- * A connection belongs to one thread. Readers reconnect by themselves; a writer's transaction is run again by writer.c. */
+/* The only door to libpq, which is opened on first use so that nobody without PostgreSQL needs it. Reached
+ * through db_pgsql only.
+ * A connection belongs to one thread. Readers reconnect by themselves; a writer's transaction is run again by
+ * writer.c. */
 #include "store/driver.h"
 #include <dlfcn.h>
 #include <libpq-fe.h>
@@ -71,7 +73,8 @@ static void one_line(char *text) {
 }
 
 static bool is_loss(const char *state) {
-    return strncmp(state, "08", 2) == 0 || strcmp(state, "57P01") == 0 || strcmp(state, "57P02") == 0 || strcmp(state, "57P03") == 0;
+    return strncmp(state, "08", 2) == 0 || strcmp(state, "57P01") == 0 || strcmp(state, "57P02") == 0 ||
+        strcmp(state, "57P03") == 0;
 }
 
 /* Only the primary message: the details repeat values of the row. Takes res. */
@@ -125,13 +128,16 @@ static void quiet(void *arg, const char *message) {
 
 static int connect_error(struct pg_conn *c, osmo_error_t *err) {
     const char *message = pq.PQerrorMessage_(c->conn);
-    bool denied = strstr(message, "authentication failed") || strstr(message, "no password supplied") || strstr(message, "no pg_hba.conf entry");
+    bool denied = strstr(message, "authentication failed") || strstr(message, "no password supplied") ||
+        strstr(message, "no pg_hba.conf entry");
     char text[400], where[200];
     snprintf(text, sizeof(text), "%s", message);
     one_line(text);
     const char *host = pq.PQhost_(c->conn), *port = pq.PQport_(c->conn), *name = pq.PQdb_(c->conn);
-    snprintf(where, sizeof(where), "%s:%s/%s", host && *host ? host : "localhost", port && *port ? port : "5432", name ? name : "");
-    osmo_error_set(err, denied ? OSMO_EDENIED : OSMO_EUNAVAIL, "cannot use database server %s: %s: check the database URL and the server", where, text);
+    snprintf(where, sizeof(where), "%s:%s/%s", host && *host ? host : "localhost", port && *port ? port
+             : "5432", name ? name : "");
+    osmo_error_set(err, denied ? OSMO_EDENIED : OSMO_EUNAVAIL, "cannot use database server %s: %s: check the "
+                                                               "database URL and the server", where, text);
     return denied ? OSMO_EDENIED : OSMO_EUNAVAIL;
 }
 
@@ -147,7 +153,8 @@ static int session_setup(struct pg_conn *c, osmo_error_t *err) {
 
 static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     /* ours first: what the URL says comes later and wins */
-    const char *keys[] = { "connect_timeout", "application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    const char *keys[] = { "connect_timeout", "application_name", "keepalives_idle", "keepalives_interval",
+                           "keepalives_count",
                            "tcp_user_timeout", "client_encoding", "dbname", NULL };
     const char *values[] = { "10", "osmo-service", "15", "5", "3", "20000", "UTF8", c->url, NULL };
     disconnect(c);
@@ -171,9 +178,11 @@ static int pgsql_ping(db_t *db, osmo_error_t *err) {
     if (c->conn && pq.PQstatus_(c->conn) == CONNECTION_OK)
         return 0;
     if (c->in_tx)
-        return db_fail(db, DB_LOST, OSMO_EUNAVAIL, err, "database server: the connection was lost inside a transaction");
+        return db_fail(db, DB_LOST, OSMO_EUNAVAIL, err, "database server: the connection was lost inside a "
+                                                        "transaction");
     if (clock_mono_us() < c->retry_at_us)
-        return db_fail(db, DB_LOST, OSMO_EUNAVAIL, err, "database server: the connection is lost and could not be made again yet");
+        return db_fail(db, DB_LOST, OSMO_EUNAVAIL, err, "database server: the connection is lost and could not "
+                                                        "be made again yet");
     int rc = connect_now(c, err);
     if (rc < 0) {
         db->failed = true;
@@ -196,7 +205,8 @@ static int check_url(const char *url, osmo_error_t *err) {
     PQconninfoOption *o = pq.PQconninfoParse_(url, &why);
     pq.PQfreemem_(why);
     if (!o)
-        return osmo_error_set(err, OSMO_EINVAL, "the database URL is malformed: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE");
+        return osmo_error_set(err, OSMO_EINVAL, "the database URL is malformed: write "
+                                                "postgresql://USER:PASSWORD@HOST:PORT/DATABASE");
     pq.PQconninfoFree_(o);
     return 0;
 }
@@ -204,7 +214,8 @@ static int check_url(const char *url, osmo_error_t *err) {
 static int pgsql_connect(const struct db_target *t, bool writer, db_t **out, osmo_error_t *err) {
     pthread_once(&pq_once, load_libpq);
     if (!pq.ok || !pq.PQisthreadsafe_())
-        return osmo_error_set(err, OSMO_EUNAVAIL, "the PostgreSQL client library %s cannot be loaded: install the package libpq5", LIBPQ);
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the PostgreSQL client library %s cannot be loaded: install "
+                                                  "the package libpq5", LIBPQ);
     int rc = check_url(t->url, err);
     if (rc < 0)
         return rc;
@@ -272,7 +283,7 @@ static int prepare_new(struct pg_conn *c, const char *sql, struct pg_stmt **out,
     return 0;
 }
 
-/* Values as PQexecPrepared wants them: numbers as text, blobs as they are. */
+/* Values as PQexecPrepared wants them: numbers as text, texts and blobs as they are. */
 struct values { const char **value; int *length, *format; char (*number)[32]; };
 
 static void values_free(struct values *v) {
@@ -301,12 +312,13 @@ static int values_make(struct values *v, const struct db_arg *args, size_t n) {
         else if (a->type != DB_NULL)
             v->value[i] = a->p ? a->p : "";
         v->length[i] = (int)a->len;
-        v->format[i] = a->type == DB_BLOB;
+        v->format[i] = a->type == DB_BLOB || a->type == DB_TEXT; /* by length: text need not end with NUL */
     }
     return 0;
 }
 
-static int run_once(struct pg_conn *c, const char *sql, const struct db_arg *args, size_t n, PGresult **out, osmo_error_t *err) {
+static int run_once(struct pg_conn *c, const char *sql, const struct db_arg *args, size_t n, PGresult **out,
+                    osmo_error_t *err) {
     int rc = pgsql_ping(&c->base, err);
     if (rc < 0)
         return rc;
@@ -315,7 +327,8 @@ static int run_once(struct pg_conn *c, const char *sql, const struct db_arg *arg
     if (!s && (rc = prepare_new(c, sql, &s, err)) < 0)
         return rc;
     if (s->params != n)
-        return db_fail(&c->base, DB_FINE, OSMO_EINTERNAL, err, "SQL statement called with the wrong number of arguments");
+        return db_fail(&c->base, DB_FINE, OSMO_EINTERNAL, err, "SQL statement called with the wrong number of "
+                                                               "arguments");
     struct values v = { 0 };
     rc = values_make(&v, args, n);
     if (rc < 0) {
@@ -345,7 +358,8 @@ static int run(db_t *db, const char *sql, const struct db_arg *args, size_t n, P
     return rc;
 }
 
-static int pgsql_exec(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed, osmo_error_t *err) {
+static int pgsql_exec(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed,
+                      osmo_error_t *err) {
     PGresult *res = NULL;
     int rc = run(db, sql, args, n, &res, err);
     if (rc < 0)
@@ -356,7 +370,8 @@ static int pgsql_exec(db_t *db, const char *sql, const struct db_arg *args, size
     return 0;
 }
 
-static int pgsql_query(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out, osmo_error_t *err) {
+static int pgsql_query(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out,
+                       osmo_error_t *err) {
     struct pg_rows *r = calloc(1, sizeof(*r));
     if (!r)
         return db_fail(db, DB_FINE, OSMO_ENOMEM, err, "out of memory");
@@ -418,7 +433,8 @@ static int command(db_t *db, const char *sql, const char *tag, osmo_error_t *err
     return as_told ? 0 : db_fail(db, DB_FINE, OSMO_EDATABASE, err, "database server: the transaction was rolled back");
 }
 
-/* The transaction's id is fetched along with BEGIN: when COMMIT's answer is lost, it tells whether the commit happened. */
+/* The transaction's id is fetched along with BEGIN: when COMMIT's answer is lost, it tells whether the commit
+ * happened. */
 static int pgsql_begin(db_t *db, osmo_error_t *err) {
     struct pg_conn *c = conn_of(db);
     int rc = pgsql_ping(db, err);
@@ -448,11 +464,13 @@ static void pgsql_rollback(db_t *db) {
 
 static int pgsql_savepoint(db_t *db, osmo_error_t *err) { return command(db, "SAVEPOINT item", NULL, err); }
 static int pgsql_release(db_t *db, osmo_error_t *err) { return command(db, "RELEASE SAVEPOINT item", "RELEASE", err); }
-static int pgsql_undo(db_t *db, osmo_error_t *err) { return command(db, "ROLLBACK TO SAVEPOINT item; RELEASE SAVEPOINT item", NULL, err); }
+static int pgsql_undo(db_t *db, osmo_error_t *err) { return command(db, "ROLLBACK TO SAVEPOINT item; RELEASE "
+                                                                        "SAVEPOINT item", NULL, err); }
 
 static int pgsql_outcome(db_t *db, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
-    int rc = db_query(db, "SELECT COALESCE(txid_status(CAST(? AS BIGINT)), 'unknown')", DB_ARGS(DB_T(conn_of(db)->xid)), &rows, err);
+    int rc = db_query(db, "SELECT COALESCE(txid_status(CAST(? AS BIGINT)), 'unknown')",
+                      DB_ARGS(DB_I(strtoll(conn_of(db)->xid, NULL, 10))), &rows, err);
     if (rc < 0)
         return rc;
     if ((rc = db_next(rows, err)) <= 0)
@@ -470,7 +488,8 @@ static int pgsql_script(db_t *db, const char *sql, osmo_error_t *err) { return c
 const struct db_driver db_pgsql = {
     .pgsql = true, .own = NULL, .open = pgsql_connect, .close = pgsql_shut,
     .exec = pgsql_exec, .query = pgsql_query, .next = pgsql_next, .rows_free = pgsql_rows_drop,
-    .get_int = pgsql_int, .get_real = pgsql_real, .get_text = pgsql_text, .get_null = pgsql_null, .get_blob = pgsql_blob,
+    .get_int = pgsql_int, .get_real = pgsql_real, .get_text = pgsql_text, .get_null = pgsql_null, .get_blob =
+        pgsql_blob,
     .begin = pgsql_begin, .commit = pgsql_commit, .rollback = pgsql_rollback,
     .savepoint = pgsql_savepoint, .release = pgsql_release, .undo = pgsql_undo,
     .ping = pgsql_ping, .outcome = pgsql_outcome, .script = pgsql_script,

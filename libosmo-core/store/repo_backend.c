@@ -12,10 +12,12 @@
 #define B_COL(kind, column, field) COL_ENTRY(backend_row, kind, column, field)
 static const struct col backend_cols[] = { BACKEND_LIST(B_COL, B_COL) };
 #define BACKEND_LEN (sizeof(backend_cols) / sizeof(backend_cols[0]))
-static const struct row_type backend_type = { "backends", sizeof(struct backend_row), backend_cols, BACKEND_LEN, BACKEND_LEN };
+static const struct row_type backend_type = { "backends", sizeof(struct backend_row), backend_cols,
+                                              BACKEND_LEN, BACKEND_LEN };
 
 #define NODE_LIST(F, N) \
-    F(TEXT, backend, backend) N(TEXT, name, name) N(BOOL, available, available) N(TEXT, allocatable_json, allocatable_json) \
+    F(TEXT, backend, backend) N(TEXT, name, name) N(BOOL, available, available) N(TEXT, allocatable_json, \
+        allocatable_json) \
     N(TEXT, labels_json, labels_json) N(TEXT, taints_json, taints_json) N(TEXT, conditions_json, conditions_json) \
     N(TEXT, usage_json, usage_json) N(TEXT, foreign_usage_json, foreign_usage_json)
 #define N_COL(kind, column, field) COL_ENTRY(node_row, kind, column, field)
@@ -34,31 +36,38 @@ int repo_backend_upsert(db_t *db, const struct backend_row *r, osmo_error_t *err
     int64_t changed = 0;
     row_args(backend_cols, BACKEND_LEN, r, args);
     int rc = db_exec(db, "INSERT INTO backends (" BACKEND_LIST(NAME_F, NAME_N) ") VALUES (?, ?, ?, ?, ?, ?, ?)"
-                         " ON CONFLICT (name) DO UPDATE SET k8s_uid = excluded.k8s_uid, k8s_namespace = excluded.k8s_namespace,"
-                         " version = excluded.version, node_prefix = excluded.node_prefix, heartbeat_us = excluded.heartbeat_us"
+                         " ON CONFLICT (name) DO UPDATE SET k8s_uid = excluded.k8s_uid, k8s_namespace = "
+                         "excluded.k8s_namespace,"
+                         " version = excluded.version, node_prefix = excluded.node_prefix, heartbeat_us = "
+                         "excluded.heartbeat_us"
                          " WHERE COALESCE(backends.k8s_uid, '') = '' OR backends.k8s_uid = excluded.k8s_uid",
                      args, BACKEND_LEN, &changed, err);
     if (rc == 0 && changed == 0)
-        return osmo_error_set(err, OSMO_ECONFLICT, "backend %s belongs to another cluster: choose another backend name", r->name);
+        return osmo_error_set(err, OSMO_ECONFLICT, "backend %s belongs to another cluster: choose another "
+                                                   "backend name", r->name);
     return rc;
 }
 
 int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, osmo_error_t *err) {
     int64_t changed = 0;
-    int rc = db_exec(db, "UPDATE backends SET heartbeat_us = ? WHERE name = ?", DB_ARGS(DB_I(at_us), DB_T(name)), &changed, err);
+    int rc = db_exec(db, "UPDATE backends SET heartbeat_us = ? WHERE name = ?", DB_ARGS(DB_I(at_us),
+        DB_T(name)), &changed, err);
     if (rc == 0 && changed == 0)
         return osmo_error_set(err, OSMO_ENOTFOUND, "backend %s does not exist", name);
     return rc;
 }
 
 int repo_backend_get(db_t *db, const char *name, struct backend_row *out, osmo_error_t *err) {
-    return row_select(db, &backend_type, "SELECT " BACKEND_LIST(NAME_F, NAME_N) " FROM backends WHERE name = ?", DB_ARGS(DB_T(name)),
+    return row_select(db, &backend_type, "SELECT " BACKEND_LIST(NAME_F,
+                                                                NAME_N) " FROM backends WHERE name = ?",
+                                                                    DB_ARGS(DB_T(name)),
                       out, err, "backend %s", name);
 }
 
 int repo_backend_list(db_t *db, struct backend_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
-    int rc = rows_select(db, &backend_type, "SELECT " BACKEND_LIST(NAME_F, NAME_N) " FROM backends ORDER BY name", NULL, 0, &list, n, err);
+    int rc = rows_select(db, &backend_type, "SELECT " BACKEND_LIST(NAME_F, NAME_N) " FROM backends ORDER BY "
+                                                                                   "name", NULL, 0, &list, n, err);
     *out = list;
     return rc;
 }
@@ -67,12 +76,15 @@ int repo_node_upsert(db_t *db, const struct node_row *r, osmo_error_t *err) {
     struct db_arg args[NODE_LEN];
     row_args(node_cols, NODE_LEN, r, args);
     return db_exec(db, "INSERT INTO nodes (" NODE_LIST(NAME_F, NAME_N) ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                       " ON CONFLICT (backend, name) DO UPDATE SET available = excluded.available, allocatable_json = excluded.allocatable_json,"
-                       " labels_json = excluded.labels_json, taints_json = excluded.taints_json, conditions_json = excluded.conditions_json",
+                       " ON CONFLICT (backend, name) DO UPDATE SET available = excluded.available, "
+                       "allocatable_json = excluded.allocatable_json,"
+                       " labels_json = excluded.labels_json, taints_json = excluded.taints_json, "
+                       "conditions_json = excluded.conditions_json",
                    args, NODE_LEN, NULL, err);
 }
 
-int repo_node_usage(db_t *db, const char *backend, const char *name, const char *usage_json, const char *foreign_json, osmo_error_t *err) {
+int repo_node_usage(db_t *db, const char *backend, const char *name, const char *usage_json,
+                    const char *foreign_json, osmo_error_t *err) {
     int64_t changed = 0;
     int rc = db_exec(db, "UPDATE nodes SET usage_json = ?, foreign_usage_json = ? WHERE backend = ? AND name = ?",
                      DB_ARGS(DB_T(usage_json), DB_T(foreign_json), DB_T(backend), DB_T(name)), &changed, err);
@@ -82,7 +94,8 @@ int repo_node_usage(db_t *db, const char *backend, const char *name, const char 
 }
 
 int repo_node_delete(db_t *db, const char *backend, const char *name, osmo_error_t *err) {
-    return db_exec(db, "DELETE FROM nodes WHERE backend = ? AND name = ?", DB_ARGS(DB_T(backend), DB_T(name)), NULL, err);
+    return db_exec(db, "DELETE FROM nodes WHERE backend = ? AND name = ?", DB_ARGS(DB_T(backend), DB_T(name)),
+                   NULL, err);
 }
 
 static int delete_missing(db_t *db, const char *backend, const strlist_t *have, const map_t *keep, osmo_error_t *err) {
@@ -113,9 +126,11 @@ int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_
 
 int repo_node_list(db_t *db, const char *backend, struct node_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
-    int rc = backend ? rows_select(db, &node_type, "SELECT " NODE_LIST(NAME_F, NAME_N) " FROM nodes WHERE backend = ? ORDER BY name",
+    int rc = backend ? rows_select(db, &node_type, "SELECT " NODE_LIST(NAME_F,
+        NAME_N) " FROM nodes WHERE backend = ? ORDER BY name",
                                    DB_ARGS(DB_T(backend)), &list, n, err)
-                     : rows_select(db, &node_type, "SELECT " NODE_LIST(NAME_F, NAME_N) " FROM nodes ORDER BY backend, name",
+                     : rows_select(db, &node_type, "SELECT " NODE_LIST(NAME_F,
+                         NAME_N) " FROM nodes ORDER BY backend, name",
                                    NULL, 0, &list, n, err);
     *out = list;
     return rc;

@@ -1,25 +1,32 @@
 /* What happened: history of statuses, events of pods, barriers that tasks joined. Part of repo.h.
- * The cursor over events is their id. Ids become visible in order as long as the writers of one workflow's events are serialised,
+ * The cursor over events is their id. Ids become visible in order as long as the writers of one workflow's
+ * events are serialised,
  * which the key of store_post() does within a process and the workflow's lock between processes. */
 #include "store/repo.h"
 #include "store/rows.h"
 
-int repo_history_add(db_t *db, const char *workflow_uuid, const char *subject, enum status from, enum status to, const char *cause,
+int repo_history_add(db_t *db, const char *workflow_uuid, const char *subject, enum status from,
+                     enum status to, const char *cause,
                      int64_t at_us, osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO history (workflow_uuid, subject, from_status, to_status, cause, at_us) VALUES (?, ?, ?, ?, ?, ?)",
-                   DB_ARGS(DB_T(workflow_uuid), DB_T(subject), DB_I(from), DB_I(to), DB_T(cause), DB_I(at_us)), NULL, err);
+    return db_exec(db, "INSERT INTO history (workflow_uuid, subject, from_status, to_status, cause, at_us) "
+                       "VALUES (?, ?, ?, ?, ?, ?)",
+                   DB_ARGS(DB_T(workflow_uuid), DB_T(subject), DB_I(from), DB_I(to), DB_T(cause), DB_I(at_us)),
+                       NULL, err);
 }
 
-int repo_event_add(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us, const char *text, osmo_error_t *err) {
+int repo_event_add(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us,
+                   const char *text, osmo_error_t *err) {
     return db_exec(db, "INSERT INTO events (workflow_uuid, task, retry_id, at_us, content) VALUES (?, ?, ?, ?, ?)",
-                   DB_ARGS(DB_T(workflow_uuid), DB_T(task ? task : ""), DB_I(retry_id), DB_I(at_us), DB_T(text ? text : "")), NULL, err);
+                   DB_ARGS(DB_T(workflow_uuid), DB_T(task ? task : ""), DB_I(retry_id), DB_I(at_us),
+                           DB_T(text ? text : "")), NULL, err);
 }
 
 int repo_event_list(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t after_id,
                     strlist_t *texts, int64_t *last_id, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     *last_id = after_id;
-    int rc = db_query(db, "SELECT id, task, retry_id, content FROM events WHERE workflow_uuid = ? AND id > ? ORDER BY id LIMIT 100000",
+    int rc = db_query(db, "SELECT id, task, retry_id, content FROM events WHERE workflow_uuid = ? AND id > ? "
+                          "ORDER BY id LIMIT 100000",
                       DB_ARGS(DB_T(workflow_uuid), DB_I(after_id)), &rows, err);
     while (rc >= 0 && (rc = db_next(rows, err)) == 1) {
         *last_id = db_int(rows, 0);
@@ -32,7 +39,8 @@ int repo_event_list(db_t *db, const char *workflow_uuid, const char *task, int64
 }
 
 int repo_barrier_join(db_t *db, const char *group_uuid, const char *name, const char *task, osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO barrier_members (group_uuid, barrier, task) VALUES (?, ?, ?) ON CONFLICT (group_uuid, barrier, task) DO NOTHING",
+    return db_exec(db, "INSERT INTO barrier_members (group_uuid, barrier, task) VALUES (?, ?, ?) ON CONFLICT "
+                       "(group_uuid, barrier, task) DO NOTHING",
                    DB_ARGS(DB_T(group_uuid), DB_T(name), DB_T(task)), NULL, err);
 }
 
@@ -42,7 +50,8 @@ int repo_barrier_members(db_t *db, const char *group_uuid, const char *name, str
 }
 
 int repo_barrier_leave(db_t *db, const char *group_uuid, const char *task, osmo_error_t *err) {
-    return db_exec(db, "DELETE FROM barrier_members WHERE group_uuid = ? AND task = ?", DB_ARGS(DB_T(group_uuid), DB_T(task)), NULL, err);
+    return db_exec(db, "DELETE FROM barrier_members WHERE group_uuid = ? AND task = ?",
+                   DB_ARGS(DB_T(group_uuid), DB_T(task)), NULL, err);
 }
 
 int repo_barrier_clear(db_t *db, const char *group_uuid, osmo_error_t *err) {

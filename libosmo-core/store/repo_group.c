@@ -4,26 +4,32 @@
 #include "store/repo.h"
 #include "store/rows.h"
 
-#define GROUP_FIXED(F, N) F(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, name, name) N(I64, ordinal, ordinal)
+#define GROUP_FIXED(F, N) F(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, name, name)
+    N(I64, ordinal, ordinal)
 #define GROUP_MUTABLE(F, N) \
-    F(ENUM, status, sm.status) N(TEXT, failure_message, failure_message) N(BOOL, ignore_nonlead, sm.ignore_nonlead_status) \
+    F(ENUM, status, sm.status) N(TEXT, failure_message, failure_message) N(BOOL, ignore_nonlead, \
+        sm.ignore_nonlead_status) \
     N(I64, tasks_total, sm.total) N(I64, tasks_unfinished, sm.unfinished) N(I64, tasks_running, sm.running) \
     N(I64, tasks_finished, sm.finished_or_rescheduled) N(I64, failed_upstream, sm.failed_upstream) \
     N(I64, failed_server_error, sm.failed_server_error) N(I64, failed_preempted, sm.failed_preempted) \
     N(I64, considered_evicted, sm.considered_evicted) N(I64, considered_failed, sm.considered_failed) \
-    N(I64, remaining_upstream, sm.remaining_upstream) N(I64, processing_us, sm.processing_us) N(I64, scheduling_us, sm.scheduling_us) \
+    N(I64, remaining_upstream, sm.remaining_upstream) N(I64, processing_us, sm.processing_us) \
+        N(I64, scheduling_us, sm.scheduling_us) \
     N(I64, initializing_us, sm.initializing_us) N(I64, start_us, sm.start_us) N(I64, end_us, sm.end_us) \
     N(BOOL, cleaned_up, cleaned_up) N(I64, exec_generation, exec_generation) N(I64, queue_generation, queue_generation)
 #define G_COL(kind, column, field) COL_ENTRY(group_row, kind, column, field)
 
 /* the spec is read from its own table, last */
-static const struct col group_cols[] = { GROUP_FIXED(G_COL, G_COL) GROUP_MUTABLE(G_COL, G_COL) G_COL(TEXT, spec_json, spec_json) };
+static const struct col group_cols[] = { GROUP_FIXED(G_COL, G_COL) GROUP_MUTABLE(G_COL, G_COL) G_COL(TEXT,
+    spec_json, spec_json) };
 #define GROUP_LEN (sizeof(group_cols) / sizeof(group_cols[0]))
 #define GROUP_FIXED_LEN (sizeof((struct col[]){ GROUP_FIXED(G_COL, G_COL) }) / sizeof(struct col))
-static const struct row_type group_type = { "workflow_groups", sizeof(struct group_row), group_cols, GROUP_LEN - 1, GROUP_LEN };
+static const struct row_type group_type = { "workflow_groups", sizeof(struct group_row), group_cols,
+                                            GROUP_LEN - 1, GROUP_LEN };
 
 #define GROUP_SELECT "SELECT " GROUP_FIXED(COL_SELECT_F, COL_SELECT_N) GROUP_MUTABLE(COL_SELECT_N, COL_SELECT_N)
-#define WITH_SPEC GROUP_SELECT ", s.spec_json FROM workflow_groups t LEFT JOIN group_specs s ON s.group_uuid = t.uuid WHERE "
+#define WITH_SPEC GROUP_SELECT ", s.spec_json FROM workflow_groups t LEFT JOIN group_specs s ON s.group_uuid = "
+                               "t.uuid WHERE "
 #define WITHOUT_SPEC GROUP_SELECT ", NULL FROM workflow_groups t WHERE "
 
 void group_row_clear(struct group_row *r) { row_clear(&group_type, r); }
@@ -50,14 +56,17 @@ int repo_edges_insert(db_t *db, const char *workflow_uuid, const char *const (*p
         args[3 * i + 1] = DB_T(pairs[i][0]);
         args[3 * i + 2] = DB_T(pairs[i][1]);
     }
-    return values_insert(db, "INSERT INTO group_edges (workflow_uuid, upstream_uuid, downstream_uuid) VALUES", 3, args, n, err);
+    return values_insert(db, "INSERT INTO group_edges (workflow_uuid, upstream_uuid, downstream_uuid) VALUES",
+                         3, args, n, err);
 }
 
 int repo_group_get(db_t *db, const char *group_uuid, struct group_row *out, osmo_error_t *err) {
-    return row_select(db, &group_type, WITH_SPEC "t.uuid = ?", DB_ARGS(DB_T(group_uuid)), out, err, "group %s", group_uuid);
+    return row_select(db, &group_type, WITH_SPEC "t.uuid = ?", DB_ARGS(DB_T(group_uuid)), out, err, "group %s",
+                      group_uuid);
 }
 
-int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct group_row **out, size_t *n, osmo_error_t *err) {
+int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct group_row **out, size_t *n,
+                   osmo_error_t *err) {
     void *list = NULL;
     int rc = rows_select(db, &group_type, with_spec ? WITH_SPEC "t.workflow_uuid = ? ORDER BY t.ordinal"
                                                     : WITHOUT_SPEC "t.workflow_uuid = ? ORDER BY t.ordinal",
@@ -72,12 +81,16 @@ int repo_group_update(db_t *db, const struct group_row *r, osmo_error_t *err) {
 }
 
 int repo_downstream_of(db_t *db, const char *group_uuid, strlist_t *group_uuids, osmo_error_t *err) {
-    return strings_select(db, "SELECT e.downstream_uuid FROM group_edges e JOIN workflow_groups g ON g.uuid = e.downstream_uuid"
-                              " WHERE e.upstream_uuid = ? ORDER BY g.ordinal", DB_ARGS(DB_T(group_uuid)), 1, group_uuids, err);
+    return strings_select(db, "SELECT e.downstream_uuid FROM group_edges e JOIN workflow_groups g ON g.uuid = "
+                              "e.downstream_uuid"
+                              " WHERE e.upstream_uuid = ? ORDER BY g.ordinal", DB_ARGS(DB_T(group_uuid)), 1,
+                                  group_uuids, err);
 }
 
 int repo_edges_of(db_t *db, const char *workflow_uuid, strlist_t *names, osmo_error_t *err) {
-    return strings_select(db, "SELECT u.name, d.name FROM group_edges e JOIN workflow_groups u ON u.uuid = e.upstream_uuid"
-                              " JOIN workflow_groups d ON d.uuid = e.downstream_uuid WHERE e.workflow_uuid = ? ORDER BY u.ordinal, d.ordinal",
+    return strings_select(db, "SELECT u.name, d.name FROM group_edges e JOIN workflow_groups u ON u.uuid = "
+                              "e.upstream_uuid"
+                              " JOIN workflow_groups d ON d.uuid = e.downstream_uuid WHERE e.workflow_uuid = ? "
+                              "ORDER BY u.ordinal, d.ordinal",
                           DB_ARGS(DB_T(workflow_uuid)), 2, names, err);
 }

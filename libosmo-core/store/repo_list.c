@@ -1,4 +1,5 @@
-/* The list of workflows with its filters (filter grammar of the API: different filters and together, values of one filter or
+/* The list of workflows with its filters (filter grammar of the API: different filters and together, values of
+ * one filter or
  * together, labels and together). Part of repo.h. */
 #include <string.h>
 #include "base/buf.h"
@@ -19,7 +20,8 @@ static void add(struct query *q, const char *sql, struct db_arg a) {
 }
 
 static int too_many(const char *what, osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_ELIMIT, "more than %d values for filter %s: ask for fewer", FILTER_VALUES_MAX, what);
+    return osmo_error_set(err, OSMO_ELIMIT, "more than %d values for filter %s: ask for fewer",
+                          FILTER_VALUES_MAX, what);
 }
 
 static int any_of(struct query *q, const char *column, const strlist_t *values, osmo_error_t *err) {
@@ -91,7 +93,8 @@ static int build(db_t *db, struct query *q, const struct workflow_filter *f, osm
     return buf_failed(&q->sql) ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
 }
 
-int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n, osmo_error_t *err) {
+int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n,
+                       osmo_error_t *err) {
     struct query q = { .sql = BUF_INIT(1u << 16) };
     void *list = NULL;
     *n = 0;

@@ -4,19 +4,24 @@
 #include "store/rows.h"
 
 #define TASK_FIXED(F, N) \
-    F(UUID, task_key, key) N(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(UUID, group_uuid, group_uuid) N(TEXT, name, name) \
-    N(I64, ordinal, ordinal) N(I64, retry_id, sm.retry_id) N(REAL, cpu, cpu) N(REAL, gpu, gpu) N(REAL, memory_gib, memory_gib) \
+    F(UUID, task_key, key) N(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(UUID, group_uuid, \
+        group_uuid) N(TEXT, name, name) \
+    N(I64, ordinal, ordinal) N(I64, retry_id, sm.retry_id) N(REAL, cpu, cpu) N(REAL, gpu, gpu) \
+        N(REAL, memory_gib, memory_gib) \
     N(REAL, storage_gib, storage_gib) N(I64, input_download_start_us, input_download_start_us) \
     N(I64, input_download_end_us, input_download_end_us) N(I64, output_upload_start_us, output_upload_start_us) \
     N(I64, output_upload_end_us, output_upload_end_us)
 #define TASK_MUTABLE(F, N) \
-    F(ENUM, status, sm.status) N(I64, exit_code, sm.exit_code) N(TEXT, failure_message, failure_message) N(TEXT, node_name, node_name) \
-    N(TEXT, pod_name, pod_name) N(TEXT, pod_ip, pod_ip) N(BOOL, is_lead, sm.lead) N(TEXT, exit_actions_json, exit_actions_json) \
+    F(ENUM, status, sm.status) N(I64, exit_code, sm.exit_code) N(TEXT, failure_message, failure_message) \
+        N(TEXT, node_name, node_name) \
+    N(TEXT, pod_name, pod_name) N(TEXT, pod_ip, pod_ip) N(BOOL, is_lead, sm.lead) N(TEXT, exit_actions_json, \
+        exit_actions_json) \
     N(I64, scheduling_us, sm.scheduling_us) N(I64, initializing_us, sm.initializing_us) N(I64, start_us, sm.start_us) \
     N(I64, end_us, sm.end_us) N(I64, heartbeat_us, heartbeat_us)
 #define T_COL(kind, column, field) COL_ENTRY(task_row, kind, column, field)
 
-static const struct col task_cols[] = { TASK_FIXED(T_COL, T_COL) TASK_MUTABLE(T_COL, T_COL) T_COL(TEXT, group_name, group_name) };
+static const struct col task_cols[] = { TASK_FIXED(T_COL, T_COL) TASK_MUTABLE(T_COL, T_COL) T_COL(TEXT,
+    group_name, group_name) };
 #define TASK_LEN (sizeof(task_cols) / sizeof(task_cols[0]))
 #define TASK_FIXED_LEN (sizeof((struct col[]){ TASK_FIXED(T_COL, T_COL) }) / sizeof(struct col))
 static const struct row_type task_type = { "tasks", sizeof(struct task_row), task_cols, TASK_LEN - 1, TASK_LEN };
@@ -32,25 +37,30 @@ int repo_tasks_insert(db_t *db, const struct task_row *rows, size_t n, osmo_erro
     return rows_insert(db, &task_type, rows, n, err);
 }
 
-static int select_tasks(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, struct task_row **out, size_t *n, osmo_error_t *err) {
+static int select_tasks(db_t *db, const char *sql, const struct db_arg *args, size_t n_args,
+                        struct task_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
     int rc = rows_select(db, &task_type, sql, args, n_args, &list, n, err);
     *out = list;
     return rc;
 }
 
-int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, int64_t retry_id, struct task_row *out, osmo_error_t *err) {
+int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, int64_t retry_id,
+                  struct task_row *out, osmo_error_t *err) {
     return row_select(db, &task_type, TASK_SELECT "WHERE t.uuid = ? AND t.retry_id = ? AND t.workflow_uuid = ?",
                       DB_ARGS(DB_T(task_uuid), DB_I(retry_id), DB_T(workflow_uuid)), out, err,
                       "task %s retry %lld", task_uuid, (long long)retry_id);
 }
 
-int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id, struct task_row *out, osmo_error_t *err) {
+int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id,
+                      struct task_row *out, osmo_error_t *err) {
     if (retry_id < 0)
-        return row_select(db, &task_type, TASK_SELECT "WHERE t.workflow_uuid = ? AND t.name = ? ORDER BY t.retry_id DESC LIMIT 1",
+        return row_select(db, &task_type, TASK_SELECT "WHERE t.workflow_uuid = ? AND t.name = ? ORDER BY "
+                                                      "t.retry_id DESC LIMIT 1",
                           DB_ARGS(DB_T(workflow_uuid), DB_T(name)), out, err, "task %s", name);
     return row_select(db, &task_type, TASK_SELECT "WHERE t.workflow_uuid = ? AND t.name = ? AND t.retry_id = ?",
-                      DB_ARGS(DB_T(workflow_uuid), DB_T(name), DB_I(retry_id)), out, err, "task %s retry %lld", name, (long long)retry_id);
+                      DB_ARGS(DB_T(workflow_uuid), DB_T(name), DB_I(retry_id)), out, err, "task %s retry %lld",
+                          name, (long long)retry_id);
 }
 
 int repo_tasks_by_pod(db_t *db, const char *pod_name, struct task_row **out, size_t *n, osmo_error_t *err) {
@@ -58,20 +68,27 @@ int repo_tasks_by_pod(db_t *db, const char *pod_name, struct task_row **out, siz
                         DB_ARGS(DB_T(pod_name)), out, n, err);
 }
 
-int repo_tasks_by_node(db_t *db, const char *backend, const char *node, struct task_row **out, size_t *n, osmo_error_t *err) {
-    return select_tasks(db, TASK_SELECT "JOIN workflows w ON w.uuid = t.workflow_uuid WHERE t.node_name = ? AND t.status < 7 AND w.backend = ?"
-                        " ORDER BY t.workflow_uuid, t.ordinal, t.retry_id", DB_ARGS(DB_T(node), DB_T(backend)), out, n, err);
+int repo_tasks_by_node(db_t *db, const char *backend, const char *node, struct task_row **out, size_t *n,
+                       osmo_error_t *err) {
+    return select_tasks(db, TASK_SELECT "JOIN workflows w ON w.uuid = t.workflow_uuid WHERE t.node_name = ? AND "
+                                        "t.status < 7 AND w.backend = ?"
+                        " ORDER BY t.workflow_uuid, t.ordinal, t.retry_id", DB_ARGS(DB_T(node), DB_T(backend)),
+                            out, n, err);
 }
 
-int repo_tasks_of_group(db_t *db, const char *group_uuid, bool all_retries, struct task_row **out, size_t *n, osmo_error_t *err) {
+int repo_tasks_of_group(db_t *db, const char *group_uuid, bool all_retries, struct task_row **out, size_t *n,
+                        osmo_error_t *err) {
     return select_tasks(db, all_retries ? TASK_SELECT "WHERE t.group_uuid = ? ORDER BY t.ordinal, t.retry_id"
                                         : TASK_SELECT "WHERE t.group_uuid = ?" LATEST " ORDER BY t.ordinal",
                         DB_ARGS(DB_T(group_uuid)), out, n, err);
 }
 
-int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries, struct task_row **out, size_t *n, osmo_error_t *err) {
-    return select_tasks(db, all_retries ? TASK_SELECT "WHERE t.workflow_uuid = ? ORDER BY g.ordinal, t.ordinal, t.retry_id"
-                                        : TASK_SELECT "WHERE t.workflow_uuid = ?" LATEST " ORDER BY g.ordinal, t.ordinal",
+int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries, struct task_row **out,
+                           size_t *n, osmo_error_t *err) {
+    return select_tasks(db, all_retries ? TASK_SELECT "WHERE t.workflow_uuid = ? ORDER BY g.ordinal, t.ordinal, "
+                                                      "t.retry_id"
+                                        : TASK_SELECT "WHERE t.workflow_uuid = ?" LATEST " ORDER BY g.ordinal, "
+                                                                                         "t.ordinal",
                         DB_ARGS(DB_T(workflow_uuid)), out, n, err);
 }
 
@@ -85,12 +102,16 @@ int repo_task_metric(db_t *db, const char *workflow_uuid, const char *task, int6
     const char *sql;
     int64_t changed = 0;
     if (str_eq(type, "input_download"))
-        sql = "UPDATE tasks SET input_download_start_us = ?, input_download_end_us = ? WHERE workflow_uuid = ? AND name = ? AND retry_id = ?";
+        sql = "UPDATE tasks SET input_download_start_us = ?, input_download_end_us = ? WHERE workflow_uuid = ? "
+              "AND name = ? AND retry_id = ?";
     else if (str_eq(type, "output_upload"))
-        sql = "UPDATE tasks SET output_upload_start_us = ?, output_upload_end_us = ? WHERE workflow_uuid = ? AND name = ? AND retry_id = ?";
+        sql = "UPDATE tasks SET output_upload_start_us = ?, output_upload_end_us = ? WHERE workflow_uuid = ? "
+              "AND name = ? AND retry_id = ?";
     else
-        return osmo_error_set(err, OSMO_EINVAL, "unknown metric type %s: input_download or output_upload", type ? type : "");
-    int rc = db_exec(db, sql, DB_ARGS(DB_I(start_us), DB_I(end_us), DB_T(workflow_uuid), DB_T(task), DB_I(retry_id)), &changed, err);
+        return osmo_error_set(err, OSMO_EINVAL, "unknown metric type %s: input_download or output_upload", type
+                              ? type : "");
+    int rc = db_exec(db, sql, DB_ARGS(DB_I(start_us), DB_I(end_us), DB_T(workflow_uuid), DB_T(task),
+                                      DB_I(retry_id)), &changed, err);
     if (rc == 0 && changed == 0)
         return osmo_error_set(err, OSMO_ENOTFOUND, "task %s retry %lld does not exist", task, (long long)retry_id);
     return rc;

@@ -5,8 +5,10 @@
 #include "store/rows.h"
 
 #define WORK_LIST(F, N) \
-    F(I64, id, id) N(TEXT, kind, kind) N(TEXT, work_key, key) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, payload_json, payload_json) \
-    N(TEXT, last_error, last_error) N(I64, priority, priority) N(I64, run_at_us, run_at_us) N(I64, lease_until_us, lease_until_us) \
+    F(I64, id, id) N(TEXT, kind, kind) N(TEXT, work_key, key) N(UUID, workflow_uuid, workflow_uuid) \
+        N(TEXT, payload_json, payload_json) \
+    N(TEXT, last_error, last_error) N(I64, priority, priority) N(I64, run_at_us, run_at_us) \
+        N(I64, lease_until_us, lease_until_us) \
     N(I64, attempts, attempts) N(TEXT, owner, owner) N(BOOL, dead, dead) N(TEXT, backend, backend)
 #define W_COL(kind, column, field) COL_ENTRY(work_row, kind, column, field)
 #define NAME_F(kind, column, field) #column
@@ -17,11 +19,15 @@ static const struct row_type work_type = { "work", sizeof(struct work_row), work
 
 void work_rows_free(struct work_row *r, size_t n) { row_list_free(&work_type, r, n); }
 
-int repo_work_add(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend, int64_t priority,
+int repo_work_add(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend,
+                  int64_t priority,
                   const char *payload_json, int64_t run_at_us, osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO work (kind, work_key, workflow_uuid, backend, payload_json, priority, run_at_us, lease_until_us, due_us,"
-                       " attempts, dead) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0) ON CONFLICT (kind, work_key) DO NOTHING",
-                   DB_ARGS(DB_T(kind), DB_T(key), DB_T(workflow_uuid ? workflow_uuid : ""), DB_T(backend ? backend : ""),
+    return db_exec(db, "INSERT INTO work (kind, work_key, workflow_uuid, backend, payload_json, priority, "
+                       "run_at_us, lease_until_us, due_us,"
+                       " attempts, dead) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0) ON CONFLICT (kind, work_key) "
+                       "DO NOTHING",
+                   DB_ARGS(DB_T(kind), DB_T(key), DB_T(workflow_uuid ? workflow_uuid : ""),
+                           DB_T(backend ? backend : ""),
                            DB_T(payload_json), DB_I(priority), DB_I(run_at_us), DB_I(run_at_us)), NULL, err);
 }
 
@@ -33,7 +39,8 @@ static int by_urgency(const void *a, const void *b) {
 }
 
 #define CLAIM(lock) \
-    "UPDATE work SET owner = ?, lease_until_us = ?, due_us = ? WHERE id IN (SELECT id FROM work WHERE backend = ? AND dead = 0" \
+    "UPDATE work SET owner = ?, lease_until_us = ?, due_us = ? WHERE id IN (SELECT id FROM work WHERE backend = " \
+    "? AND dead = 0" \
     " AND due_us <= ? ORDER BY priority, id LIMIT ?" lock ") RETURNING " WORK_LIST(NAME_F, NAME_N)
 
 int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t now_us, int64_t lease_us, size_t limit,
@@ -41,7 +48,8 @@ int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t no
     void *list = NULL;
     int64_t until = now_us + lease_us;
     int rc = rows_select(db, &work_type, db_is_pgsql(db) ? CLAIM(" FOR UPDATE SKIP LOCKED") : CLAIM(""),
-                         DB_ARGS(DB_T(owner), DB_I(until), DB_I(until), DB_T(backend ? backend : ""), DB_I(now_us), DB_I((int64_t)limit)),
+                         DB_ARGS(DB_T(owner), DB_I(until), DB_I(until), DB_T(backend ? backend : ""),
+                                 DB_I(now_us), DB_I((int64_t)limit)),
                          &list, n, err);
     struct work_row *rows = *out = list;
     for (size_t i = 0; rc == 0 && i < *n; i++) {
@@ -68,7 +76,8 @@ int repo_work_done(db_t *db, int64_t id, osmo_error_t *err) {
 }
 
 int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error, osmo_error_t *err) {
-    return change_item(db, "UPDATE work SET owner = NULL, lease_until_us = 0, run_at_us = ?, due_us = ?, attempts = attempts + 1, last_error = ?"
+    return change_item(db, "UPDATE work SET owner = NULL, lease_until_us = 0, run_at_us = ?, due_us = ?, "
+                           "attempts = attempts + 1, last_error = ?"
                            " WHERE id = ?", DB_ARGS(DB_I(run_at_us), DB_I(run_at_us), DB_T(error), DB_I(id)), id, err);
 }
 
@@ -78,17 +87,20 @@ int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err) {
 }
 
 int repo_work_release(db_t *db, const char *owner, osmo_error_t *err) {
-    return db_exec(db, "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?", DB_ARGS(DB_T(owner)), NULL, err);
+    return db_exec(db, "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?",
+                   DB_ARGS(DB_T(owner)), NULL, err);
 }
 
 int repo_work_next_due(db_t *db, int64_t now_us, int64_t *due_us, osmo_error_t *err) {
-    return int_select(db, "SELECT MIN(due_us) FROM work WHERE dead = 0 AND due_us > ?", DB_ARGS(DB_I(now_us)), 0, due_us, err);
+    return int_select(db, "SELECT MIN(due_us) FROM work WHERE dead = 0 AND due_us > ?", DB_ARGS(DB_I(now_us)),
+                      0, due_us, err);
 }
 
 /* ---- timers ---- */
 
 #define TIMER_LIST(F, N) \
-    F(I64, id, id) N(TEXT, kind, kind) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, subject, subject) N(I64, generation, generation) \
+    F(I64, id, id) N(TEXT, kind, kind) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, subject, subject) \
+        N(I64, generation, generation) \
     N(I64, due_us, due_us)
 #define TM_COL(kind, column, field) COL_ENTRY(timer_row, kind, column, field)
 static const struct col timer_cols[] = { TIMER_LIST(TM_COL, TM_COL) };
@@ -98,18 +110,23 @@ static const struct row_type timer_type = { "timers", sizeof(struct timer_row), 
 void timer_rows_free(struct timer_row *r, size_t n) { row_list_free(&timer_type, r, n); }
 
 /* A replaced timer gets a new id: whoever still holds the old row cannot delete the new timer. */
-int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const char *subject, int64_t generation, int64_t due_us, osmo_error_t *err) {
-    int rc = db_exec(db, "DELETE FROM timers WHERE kind = ? AND subject = ?", DB_ARGS(DB_T(kind), DB_T(subject)), NULL, err);
+int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const char *subject,
+                   int64_t generation, int64_t due_us, osmo_error_t *err) {
+    int rc = db_exec(db, "DELETE FROM timers WHERE kind = ? AND subject = ?", DB_ARGS(DB_T(kind),
+        DB_T(subject)), NULL, err);
     if (rc < 0)
         return rc;
     return db_exec(db, "INSERT INTO timers (kind, workflow_uuid, subject, generation, due_us) VALUES (?, ?, ?, ?, ?)"
-                       " ON CONFLICT (kind, subject) DO UPDATE SET generation = excluded.generation, due_us = excluded.due_us",
-                   DB_ARGS(DB_T(kind), DB_T(workflow_uuid ? workflow_uuid : ""), DB_T(subject), DB_I(generation), DB_I(due_us)), NULL, err);
+                       " ON CONFLICT (kind, subject) DO UPDATE SET generation = excluded.generation, due_us = "
+                       "excluded.due_us",
+                   DB_ARGS(DB_T(kind), DB_T(workflow_uuid ? workflow_uuid : ""), DB_T(subject),
+                           DB_I(generation), DB_I(due_us)), NULL, err);
 }
 
 int repo_timer_due(db_t *db, int64_t now_us, size_t limit, struct timer_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
-    int rc = rows_select(db, &timer_type, "SELECT " TIMER_LIST(NAME_F, NAME_N) " FROM timers WHERE due_us <= ? ORDER BY due_us, id LIMIT ?",
+    int rc = rows_select(db, &timer_type, "SELECT " TIMER_LIST(NAME_F, NAME_N) " FROM timers WHERE due_us <= ? "
+                                                                               "ORDER BY due_us, id LIMIT ?",
                          DB_ARGS(DB_I(now_us), DB_I((int64_t)limit)), &list, n, err);
     *out = list;
     return rc;

@@ -1,4 +1,5 @@
-/* Workflows, their labels and files: rows by id, the number of a new one, updates. Part of repo.h; the list is repo_list.c. */
+/* Workflows, their labels and files: rows by id, the number of a new one, updates. Part of repo.h; the list is
+ * repo_list.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -14,7 +15,8 @@ const struct row_type workflow_type = { "workflows", sizeof(struct workflow_row)
 void workflow_row_clear(struct workflow_row *r) { row_clear(&workflow_type, r); }
 void workflow_rows_free(struct workflow_row *r, size_t n) { row_list_free(&workflow_type, r, n); }
 
-/* Two submissions of one name must not both read the same maximum. An embedded database has one writer; a server takes a lock
+/* Two submissions of one name must not both read the same maximum. An embedded database has one writer; a
+ * server takes a lock
  * that lasts until the transaction ends. */
 static int allocate_number(db_t *db, struct workflow_row *r, osmo_error_t *err) {
     int64_t highest = 0, unused;
@@ -23,7 +25,8 @@ static int allocate_number(db_t *db, struct workflow_row *r, osmo_error_t *err) 
         rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(?, 5716))) AS locked",
                         DB_ARGS(DB_T(r->name)), 0, &unused, err);
     if (rc == 0)
-        rc = int_select(db, "SELECT MAX(job_id) FROM workflows WHERE name = ?", DB_ARGS(DB_T(r->name)), 0, &highest, err);
+        rc = int_select(db, "SELECT MAX(job_id) FROM workflows WHERE name = ?", DB_ARGS(DB_T(r->name)), 0,
+                        &highest, err);
     if (rc < 0)
         return rc;
     char *id = str_printf("%s-%lld", r->name, (long long)highest + 1);
@@ -65,7 +68,8 @@ int repo_workflow_insert(db_t *db, struct workflow_row *r, osmo_error_t *err) {
 #define SELECT_WORKFLOW "SELECT " WORKFLOW_SELECT " FROM workflows t WHERE "
 
 int repo_workflow_get(db_t *db, const char *id_or_uuid, struct workflow_row *out, osmo_error_t *err) {
-    return row_select(db, &workflow_type, SELECT_WORKFLOW "t.uuid = ? OR t.id = ?", DB_ARGS(DB_T(id_or_uuid), DB_T(id_or_uuid)),
+    return row_select(db, &workflow_type, SELECT_WORKFLOW "t.uuid = ? OR t.id = ?", DB_ARGS(DB_T(id_or_uuid),
+        DB_T(id_or_uuid)),
                       out, err, "workflow %s", id_or_uuid);
 }
 
@@ -80,13 +84,15 @@ int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *e
                       workflow_cols + WF_FIXED_LEN, WF_LEN - WF_FIXED_LEN, r, r->uuid, "workflow", err);
 }
 
-int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len, osmo_error_t *err) {
+int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,
+                  osmo_error_t *err) {
     return db_exec(db, "INSERT INTO workflow_files (workflow_uuid, path, content) VALUES (?, ?, ?)"
                        " ON CONFLICT (workflow_uuid, path) DO UPDATE SET content = excluded.content",
                    DB_ARGS(DB_T(workflow_uuid), DB_T(path), DB_B(content, len)), NULL, err);
 }
 
-int repo_file_get(db_t *db, const char *workflow_uuid, const char *path, char **content, size_t *len, osmo_error_t *err) {
+int repo_file_get(db_t *db, const char *workflow_uuid, const char *path, char **content, size_t *len,
+                  osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     *content = NULL;
     *len = 0;

@@ -76,7 +76,8 @@ static int make_room(const struct row_type *t, char **list, size_t len, size_t *
     if (len < *cap)
         return 0;
     if (len >= ROWS_MAX)
-        return osmo_error_set(err, OSMO_ELIMIT, "more than %d rows in table %s match: ask for fewer", ROWS_MAX, t->table);
+        return osmo_error_set(err, OSMO_ELIMIT, "more than %d rows in table %s match: ask for fewer", ROWS_MAX,
+                              t->table);
     size_t more = *cap ? *cap * 2 : 8;
     char *grown = realloc(*list, more * t->size);
     if (!grown)
@@ -144,7 +145,8 @@ static size_t chunk_of(size_t width, size_t left) {
     return left >= chunk ? chunk : 1;
 }
 
-int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows, osmo_error_t *err) {
+int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows,
+                  osmo_error_t *err) {
     _cleanup_buf_ buf_t sql = BUF_INIT(SQL_MAX);
     size_t made = 0;
     for (size_t at = 0; at < n_rows;) {
@@ -198,7 +200,8 @@ int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols,
     return rc;
 }
 
-int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns, strlist_t *out, osmo_error_t *err) {
+int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns,
+                   strlist_t *out, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     int rc = db_query(db, sql, args, n_args, &rows, err);
     while (rc >= 0 && (rc = db_next(rows, err)) == 1) {
@@ -212,7 +215,8 @@ int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t 
     return rc;
 }
 
-int int_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t fallback, int64_t *out, osmo_error_t *err) {
+int int_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t fallback,
+               int64_t *out, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     *out = fallback;
     int rc = db_query(db, sql, args, n_args, &rows, err);

@@ -1,4 +1,5 @@
-/* Rows as tables of columns: one list of (kind, SQL name, field) per noun makes its SELECT, INSERT, UPDATE and its reading, so they
+/* Rows as tables of columns: one list of (kind, SQL name, field) per noun makes its SELECT, INSERT, UPDATE and
+ * its reading, so they
  * cannot drift apart. Used by the repo_*.c files only. */
 #ifndef STORE_ROWS_H
 #define STORE_ROWS_H
@@ -7,7 +8,8 @@
 
 enum col_kind { COL_TEXT /* char * */, COL_UUID /* char[33] */, COL_I64, COL_BOOL, COL_ENUM, COL_REAL };
 struct col { enum col_kind kind; const char *name; size_t offset; };
-struct row_type { const char *table; size_t size; const struct col *cols; size_t n_stored /* written by INSERT */, n /* read by SELECT */; };
+struct row_type { const char *table; size_t size; const struct col *cols;
+                  size_t n_stored /* written by INSERT */, n /* read by SELECT */; };
 
 /* A list is a macro LIST(F, N) over entries X(kind, column, field): F for its first entry, N for the others. */
 #define COL_SELECT_F(kind, column, field) "t." #column
@@ -37,9 +39,12 @@ int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols,
                const char *what, osmo_error_t *err);
 
 /* `head (?, ?), (?, ?)…`: groups of `width` parameters for n rows given as width*n arguments, in chunks. */
-int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows, osmo_error_t *err);
+int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows,
+                  osmo_error_t *err);
 /* First column of every row as text. */
-int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns, strlist_t *out, osmo_error_t *err);
+int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns,
+                   strlist_t *out, osmo_error_t *err);
 /* First column of the first row; `fallback` when there is none or it is NULL. */
-int int_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t fallback, int64_t *out, osmo_error_t *err);
+int int_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, int64_t fallback,
+               int64_t *out, osmo_error_t *err);
 #endif

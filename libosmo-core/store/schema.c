@@ -1,6 +1,9 @@
-/* The schema. Times are microseconds UTC with 0 for "not set"; flags are 0 and 1; statuses are the numbers of model/status.h.
- * What changes with every event (counters, statuses) is kept apart from what is large (specs, files), so that an event rewrites
- * a few hundred bytes. History, events, work and timers carry no foreign keys: they must never wait for a lock on their workflow. */
+/* The schema. Times are microseconds UTC with 0 for "not set"; flags are 0 and 1; statuses are the numbers of
+ * model/status.h.
+ * What changes with every event (counters, statuses) is kept apart from what is large (specs, files), so that
+ * an event rewrites
+ * a few hundred bytes. History, events, work and timers carry no foreign keys: they must never wait for a lock
+ * on their workflow. */
 #include "store/schema.h"
 #include "base/cleanup.h"
 #include "model/status.h"
@@ -14,7 +17,8 @@ static const char workflows_sql[] =
     " user_name TEXT, cancelled_by TEXT, pool TEXT, backend TEXT, priority TEXT, outputs TEXT, failure_message TEXT,"
     " labels_json TEXT, parent_name TEXT, parent_job_id BIGINT NOT NULL,"
     " submit_us BIGINT NOT NULL, exec_timeout_us BIGINT NOT NULL, queue_timeout_us BIGINT NOT NULL,"
-    " status BIGINT NOT NULL, groups_total BIGINT NOT NULL, groups_unfinished BIGINT NOT NULL, groups_running BIGINT NOT NULL,"
+    " status BIGINT NOT NULL, groups_total BIGINT NOT NULL, groups_unfinished BIGINT NOT NULL, groups_running "
+    "BIGINT NOT NULL,"
     " groups_canceled BIGINT NOT NULL, groups_server_error BIGINT NOT NULL, groups_exec_timeout BIGINT NOT NULL,"
     " groups_queue_timeout BIGINT NOT NULL, groups_failed BIGINT NOT NULL, groups_failed_upstream BIGINT NOT NULL,"
     " failed_kind BIGINT NOT NULL, failed_mixed BIGINT NOT NULL, start_us BIGINT NOT NULL, end_us BIGINT NOT NULL,"
@@ -25,18 +29,22 @@ static const char workflows_sql[] =
     "CREATE INDEX workflows_by_user ON workflows (user_name, submit_us);"
     "CREATE INDEX workflows_by_pool ON workflows (pool, status, submit_us);"
     "CREATE TABLE workflow_labels ("
-    " workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE, label_key TEXT NOT NULL, label_value TEXT NOT NULL,"
+    " workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE, label_key TEXT NOT NULL, "
+    "label_value TEXT NOT NULL,"
     " PRIMARY KEY (workflow_uuid, label_key)){end};"
     "CREATE INDEX workflow_labels_by_value ON workflow_labels (label_key, label_value, workflow_uuid);"
     "CREATE TABLE workflow_files ("
-    " workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE, path TEXT NOT NULL, content {blob} NOT NULL,"
+    " workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE, path TEXT NOT NULL, content "
+    "{blob} NOT NULL,"
     " PRIMARY KEY (workflow_uuid, path)){end};";
 
 static const char groups_sql[] =
     "CREATE TABLE workflow_groups ("
     " uuid TEXT NOT NULL PRIMARY KEY, workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE,"
-    " name TEXT NOT NULL, ordinal BIGINT NOT NULL, failure_message TEXT, status BIGINT NOT NULL, ignore_nonlead BIGINT NOT NULL,"
-    " tasks_total BIGINT NOT NULL, tasks_unfinished BIGINT NOT NULL, tasks_running BIGINT NOT NULL, tasks_finished BIGINT NOT NULL,"
+    " name TEXT NOT NULL, ordinal BIGINT NOT NULL, failure_message TEXT, status BIGINT NOT NULL, ignore_nonlead "
+    "BIGINT NOT NULL,"
+    " tasks_total BIGINT NOT NULL, tasks_unfinished BIGINT NOT NULL, tasks_running BIGINT NOT NULL, "
+    "tasks_finished BIGINT NOT NULL,"
     " failed_upstream BIGINT NOT NULL, failed_server_error BIGINT NOT NULL, failed_preempted BIGINT NOT NULL,"
     " considered_evicted BIGINT NOT NULL, considered_failed BIGINT NOT NULL, remaining_upstream BIGINT NOT NULL,"
     " processing_us BIGINT NOT NULL, scheduling_us BIGINT NOT NULL, initializing_us BIGINT NOT NULL,"
@@ -55,8 +63,10 @@ static const char groups_sql[] =
     " task_key TEXT NOT NULL PRIMARY KEY, uuid TEXT NOT NULL, workflow_uuid TEXT NOT NULL,"
     " group_uuid TEXT NOT NULL REFERENCES workflow_groups (uuid) ON DELETE CASCADE,"
     " name TEXT NOT NULL, ordinal BIGINT NOT NULL, retry_id BIGINT NOT NULL, is_lead BIGINT NOT NULL,"
-    " cpu {real} NOT NULL, gpu {real} NOT NULL, memory_gib {real} NOT NULL, storage_gib {real} NOT NULL, exit_actions_json TEXT,"
-    " status BIGINT NOT NULL, exit_code BIGINT NOT NULL, failure_message TEXT, node_name TEXT, pod_name TEXT, pod_ip TEXT,"
+    " cpu {real} NOT NULL, gpu {real} NOT NULL, memory_gib {real} NOT NULL, storage_gib {real} NOT NULL, "
+    "exit_actions_json TEXT,"
+    " status BIGINT NOT NULL, exit_code BIGINT NOT NULL, failure_message TEXT, node_name TEXT, pod_name TEXT, "
+    "pod_ip TEXT,"
     " scheduling_us BIGINT NOT NULL, initializing_us BIGINT NOT NULL, start_us BIGINT NOT NULL, end_us BIGINT NOT NULL,"
     " heartbeat_us BIGINT NOT NULL, input_download_start_us BIGINT NOT NULL, input_download_end_us BIGINT NOT NULL,"
     " output_upload_start_us BIGINT NOT NULL, output_upload_end_us BIGINT NOT NULL,"
@@ -67,48 +77,57 @@ static const char groups_sql[] =
 
 static const char flow_sql[] =
     "CREATE TABLE history ("
-    " id {id}, workflow_uuid TEXT NOT NULL, subject TEXT NOT NULL, from_status BIGINT NOT NULL, to_status BIGINT NOT NULL,"
+    " id {id}, workflow_uuid TEXT NOT NULL, subject TEXT NOT NULL, from_status BIGINT NOT NULL, to_status "
+    "BIGINT NOT NULL,"
     " cause TEXT, at_us BIGINT NOT NULL){end};"
     "CREATE INDEX history_by_workflow ON history (workflow_uuid, id);"
     /* due_us is the later of run_at_us and lease_until_us; backend '' is the worker role */
     "CREATE TABLE work ("
-    " id {id}, kind TEXT NOT NULL, work_key TEXT NOT NULL, workflow_uuid TEXT NOT NULL, backend TEXT NOT NULL, payload_json TEXT,"
-    " last_error TEXT, priority BIGINT NOT NULL, run_at_us BIGINT NOT NULL, lease_until_us BIGINT NOT NULL, due_us BIGINT NOT NULL,"
+    " id {id}, kind TEXT NOT NULL, work_key TEXT NOT NULL, workflow_uuid TEXT NOT NULL, backend TEXT NOT NULL, "
+    "payload_json TEXT,"
+    " last_error TEXT, priority BIGINT NOT NULL, run_at_us BIGINT NOT NULL, lease_until_us BIGINT NOT NULL, "
+    "due_us BIGINT NOT NULL,"
     " attempts BIGINT NOT NULL, owner TEXT, dead BIGINT NOT NULL, UNIQUE (kind, work_key)){end};"
     "CREATE INDEX work_to_claim ON work (backend, priority, id, due_us) WHERE dead = 0;"
     "CREATE INDEX work_by_due ON work (due_us) WHERE dead = 0;"
     "CREATE INDEX work_by_owner ON work (owner) WHERE owner IS NOT NULL;"
     "CREATE INDEX work_by_workflow ON work (workflow_uuid);"
     "CREATE TABLE timers ("
-    " id {id}, kind TEXT NOT NULL, workflow_uuid TEXT NOT NULL, subject TEXT NOT NULL, generation BIGINT NOT NULL, due_us BIGINT NOT NULL,"
+    " id {id}, kind TEXT NOT NULL, workflow_uuid TEXT NOT NULL, subject TEXT NOT NULL, generation BIGINT NOT "
+    "NULL, due_us BIGINT NOT NULL,"
     " UNIQUE (kind, subject)){end};"
     "CREATE INDEX timers_by_due ON timers (due_us, id);"
     "CREATE INDEX timers_by_workflow ON timers (workflow_uuid);"
     "CREATE TABLE events ("
-    " id {id}, workflow_uuid TEXT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL, at_us BIGINT NOT NULL, content TEXT NOT NULL){end};"
+    " id {id}, workflow_uuid TEXT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL, at_us BIGINT NOT "
+    "NULL, content TEXT NOT NULL){end};"
     "CREATE INDEX events_by_workflow ON events (workflow_uuid, id);"
     "CREATE TABLE barrier_members ("
-    " group_uuid TEXT NOT NULL, barrier TEXT NOT NULL, task TEXT NOT NULL, PRIMARY KEY (group_uuid, barrier, task)){end};";
+    " group_uuid TEXT NOT NULL, barrier TEXT NOT NULL, task TEXT NOT NULL, PRIMARY KEY (group_uuid, barrier, "
+    "task)){end};";
 
 static const char cluster_sql[] =
     "CREATE TABLE backends ("
     " name TEXT NOT NULL PRIMARY KEY, k8s_uid TEXT, k8s_namespace TEXT, version TEXT, node_prefix TEXT,"
     " heartbeat_us BIGINT NOT NULL, created_us BIGINT NOT NULL){end};"
     "CREATE TABLE nodes ("
-    " backend TEXT NOT NULL, name TEXT NOT NULL, available BIGINT NOT NULL, allocatable_json TEXT, labels_json TEXT, taints_json TEXT,"
+    " backend TEXT NOT NULL, name TEXT NOT NULL, available BIGINT NOT NULL, allocatable_json TEXT, labels_json "
+    "TEXT, taints_json TEXT,"
     " conditions_json TEXT, usage_json TEXT, foreign_usage_json TEXT, PRIMARY KEY (backend, name)){end};";
 
 static const char identity_sql[] =
     "CREATE TABLE kv (name TEXT NOT NULL PRIMARY KEY, content TEXT NOT NULL){end};"
     "CREATE TABLE users (name TEXT NOT NULL PRIMARY KEY, created_by TEXT, created_us BIGINT NOT NULL){end};"
     "CREATE TABLE user_roles ("
-    " user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE, role TEXT NOT NULL, assigned_by TEXT, assigned_us BIGINT NOT NULL,"
+    " user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE, role TEXT NOT NULL, assigned_by TEXT, "
+    "assigned_us BIGINT NOT NULL,"
     " PRIMARY KEY (user_name, role)){end};"
     "CREATE TABLE tokens ("
     " user_name TEXT NOT NULL, name TEXT NOT NULL, description TEXT, roles_csv TEXT, hash {blob} NOT NULL UNIQUE,"
     " expires_us BIGINT NOT NULL, created_us BIGINT NOT NULL, PRIMARY KEY (user_name, name)){end};"
     "CREATE TABLE profiles ("
-    " user_name TEXT NOT NULL PRIMARY KEY, email_notification BIGINT NOT NULL, slack_notification BIGINT NOT NULL, pool TEXT){end};";
+    " user_name TEXT NOT NULL PRIMARY KEY, email_notification BIGINT NOT NULL, slack_notification BIGINT NOT "
+    "NULL, pool TEXT){end};";
 
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {

@@ -1,4 +1,5 @@
-/* The compiled-in migrations, oldest first. Used by migrate.c alone. A released migration never changes: append a new one. */
+/* The compiled-in migrations, oldest first. Used by migrate.c alone. A released migration never changes:
+ * append a new one. */
 #ifndef STORE_SCHEMA_H
 #define STORE_SCHEMA_H
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The only door to SQLite. One process owns a database file (a lock file beside it says which); its writer thread has the one
+/* The only door to SQLite. One process owns a database file (a lock file beside it says which); its writer
+ * thread has the one
  * connection that writes, readers have connections that refuse to. Reached through db_sqlite only. */
 #include "store/driver.h"
 #include <errno.h>
@@ -37,7 +38,8 @@ static int lock_refused(const char *path, int fd, osmo_error_t *err) {
     char pid[24] = "";
     ssize_t got = pread(fd, pid, sizeof(pid) - 1, 0);
     pid[got > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-    return osmo_error_set(err, OSMO_EBUSY, "database %s is in use by another osmo-service (pid %s): stop it or choose another --data-dir",
+    return osmo_error_set(err, OSMO_EBUSY, "database %s is in use by another osmo-service (pid %s): stop it or "
+                                           "choose another --data-dir",
                           path, pid[0] ? pid : "unknown");
 }
 
@@ -56,7 +58,8 @@ static int sqlite_own(const struct db_target *t, int *lock_fd, osmo_error_t *err
     if (fd < 0)
         return file_error("cannot lock database", path, errno, err);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? lock_refused(path, fd, err) : file_error("cannot lock database", path, errno, err);
+        return errno == EWOULDBLOCK ? lock_refused(path, fd, err) : file_error("cannot lock database", path,
+            errno, err);
     char pid[24];
     int len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)len, 0) != len)
@@ -70,7 +73,8 @@ static int sqlite_own(const struct db_target *t, int *lock_fd, osmo_error_t *err
 static int sqlite_error(db_t *db, int rc, osmo_error_t *err) {
     struct sqlite_conn *c = conn_of(db);
     char text[512];
-    snprintf(text, sizeof(text), "database %s: %s", c->path, c->handle ? sqlite3_errmsg(c->handle) : sqlite3_errstr(rc));
+    snprintf(text, sizeof(text), "database %s: %s", c->path, c->handle ? sqlite3_errmsg(c->handle)
+             : sqlite3_errstr(rc));
     switch (rc & 0xff) {
     case SQLITE_NOMEM:
         return db_fail(db, DB_FINE, OSMO_ENOMEM, err, text);
@@ -90,8 +94,10 @@ static int sqlite_error(db_t *db, int rc, osmo_error_t *err) {
 static int open_error(struct sqlite_conn *c, int rc, osmo_error_t *err) {
     const char *text = c->handle ? sqlite3_errmsg(c->handle) : sqlite3_errstr(rc);
     if ((rc & 0xff) == SQLITE_NOTADB)
-        return osmo_error_set(err, OSMO_EIO, "%s is not an SQLite database: choose another --data-dir or restore it from a backup", c->path);
-    return osmo_error_set(err, OSMO_EIO, "cannot open database %s: %s: check the file, its directory and the free space", c->path, text);
+        return osmo_error_set(err, OSMO_EIO, "%s is not an SQLite database: choose another --data-dir or "
+                                             "restore it from a backup", c->path);
+    return osmo_error_set(err, OSMO_EIO, "cannot open database %s: %s: check the file, its directory and the "
+                                         "free space", c->path, text);
 }
 
 /* ---- connection ---- */
@@ -109,7 +115,8 @@ static void sqlite_shut(db_t *db) {
     free(c);
 }
 
-/* The file holds secrets: it is made here, for its owner only; SQLite gives its neighbours (-wal, -shm) the same mode. */
+/* The file holds secrets: it is made here, for its owner only; SQLite gives its neighbours (-wal, -shm) the
+ * same mode. */
 static int make_private(const char *path, osmo_error_t *err) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -121,7 +128,8 @@ static int make_private(const char *path, osmo_error_t *err) {
 /* busy_timeout comes first: switching to WAL may itself have to wait. */
 static const char *const open_pragmas[] = {
     "PRAGMA busy_timeout=10000", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
-    "PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF", "PRAGMA journal_size_limit=67108864", "PRAGMA cache_size=-16384",
+    "PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF", "PRAGMA journal_size_limit=67108864",
+        "PRAGMA cache_size=-16384",
 };
 
 static int configure(struct sqlite_conn *c, bool writer, osmo_error_t *err) {
@@ -141,7 +149,8 @@ static int sqlite_connect(const struct db_target *t, bool writer, db_t **out, os
     if (!*path || *path == ':')
         return osmo_error_set(err, OSMO_EINVAL, "database URL %s names no file: write sqlite:PATH", t->url);
     if (!sqlite3_threadsafe())
-        return osmo_error_set(err, OSMO_EUNAVAIL, "the SQLite library was built without thread support: install another one");
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the SQLite library was built without thread support: install "
+                                                  "another one");
     int rc = writer ? make_private(path, err) : 0;
     if (rc < 0)
         return rc;
@@ -194,7 +203,8 @@ static void finish(sqlite3_stmt *stmt, struct stmt *cached) {
     cached->busy = 0;
 }
 
-static int bind_all(db_t *db, sqlite3_stmt *stmt, const struct db_arg *args, size_t n, sqlite3_destructor_type life, osmo_error_t *err) {
+static int bind_all(db_t *db, sqlite3_stmt *stmt, const struct db_arg *args, size_t n,
+                    sqlite3_destructor_type life, osmo_error_t *err) {
     if ((size_t)sqlite3_bind_parameter_count(stmt) != n)
         return db_fail(db, DB_FINE, OSMO_EINTERNAL, err, "SQL statement called with the wrong number of arguments");
     for (size_t i = 0; i < n; i++) {
@@ -215,7 +225,8 @@ static int bind_all(db_t *db, sqlite3_stmt *stmt, const struct db_arg *args, siz
     return 0;
 }
 
-static int sqlite_run(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed, osmo_error_t *err) {
+static int sqlite_run(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed,
+                      osmo_error_t *err) {
     sqlite3_stmt *stmt = NULL;
     struct stmt *cached = NULL;
     int rc = prepare(db, sql, &stmt, &cached, err);
@@ -235,7 +246,8 @@ static int sqlite_run(db_t *db, const char *sql, const struct db_arg *args, size
     return rc;
 }
 
-static int sqlite_select(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out, osmo_error_t *err) {
+static int sqlite_select(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out,
+                         osmo_error_t *err) {
     struct sqlite_rows *r = calloc(1, sizeof(*r));
     if (!r)
         return db_fail(db, DB_FINE, OSMO_ENOMEM, err, "out of memory");
@@ -292,7 +304,8 @@ static const void *sqlite_blob(db_rows_t *r, int col, size_t *len) {
 
 static int sqlite_begin(db_t *db, osmo_error_t *err) { return sqlite_run(db, "BEGIN IMMEDIATE", NULL, 0, NULL, err); }
 static int sqlite_commit(db_t *db, osmo_error_t *err) { return sqlite_run(db, "COMMIT", NULL, 0, NULL, err); }
-static int sqlite_savepoint(db_t *db, osmo_error_t *err) { return sqlite_run(db, "SAVEPOINT item", NULL, 0, NULL, err); }
+static int sqlite_savepoint(db_t *db, osmo_error_t *err) { return sqlite_run(db, "SAVEPOINT item", NULL, 0,
+    NULL, err); }
 static int sqlite_release(db_t *db, osmo_error_t *err) { return sqlite_run(db, "RELEASE item", NULL, 0, NULL, err); }
 
 static int sqlite_undo(db_t *db, osmo_error_t *err) {
@@ -325,7 +338,8 @@ static int sqlite_script(db_t *db, const char *sql, osmo_error_t *err) {
 const struct db_driver db_sqlite = {
     .pgsql = false, .own = sqlite_own, .open = sqlite_connect, .close = sqlite_shut,
     .exec = sqlite_run, .query = sqlite_select, .next = sqlite_step, .rows_free = sqlite_rows_drop,
-    .get_int = sqlite_int, .get_real = sqlite_real, .get_text = sqlite_text, .get_null = sqlite_null, .get_blob = sqlite_blob,
+    .get_int = sqlite_int, .get_real = sqlite_real, .get_text = sqlite_text, .get_null = sqlite_null,
+        .get_blob = sqlite_blob,
     .begin = sqlite_begin, .commit = sqlite_commit, .rollback = sqlite_rollback,
     .savepoint = sqlite_savepoint, .release = sqlite_release, .undo = sqlite_undo,
     .ping = sqlite_ping, .outcome = sqlite_outcome, .script = sqlite_script,

@@ -1,4 +1,5 @@
-/* Opening and closing a store, and the read connection each thread gets. The rest of store/ is reached through what this opens. */
+/* Opening and closing a store, and the read connection each thread gets. The rest of store/ is reached through
+ * what this opens. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

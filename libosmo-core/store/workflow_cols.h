@@ -7,15 +7,19 @@
 /* set at submission */
 #define WORKFLOW_FIXED(F, N) \
     F(UUID, uuid, uuid) N(TEXT, id, id) N(TEXT, name, name) N(I64, job_id, job_id) N(TEXT, user_name, user) \
-    N(TEXT, labels_json, labels_json) N(TEXT, parent_name, parent_name) N(I64, parent_job_id, parent_job_id) N(I64, submit_us, submit_us)
+    N(TEXT, labels_json, labels_json) N(TEXT, parent_name, parent_name) N(I64, parent_job_id, parent_job_id)
+        N(I64, submit_us, submit_us)
 #define WORKFLOW_MUTABLE(F, N) \
     F(ENUM, status, sm.status) N(TEXT, cancelled_by, cancelled_by) N(TEXT, pool, pool) N(TEXT, backend, backend) \
     N(TEXT, priority, priority) N(TEXT, outputs, outputs) N(TEXT, failure_message, failure_message) \
     N(I64, exec_timeout_us, exec_timeout_us) N(I64, queue_timeout_us, queue_timeout_us) \
     N(I64, groups_total, sm.total) N(I64, groups_unfinished, sm.unfinished) N(I64, groups_running, sm.running) \
-    N(I64, groups_canceled, sm.canceled) N(I64, groups_server_error, sm.server_error) N(I64, groups_exec_timeout, sm.exec_timeout) \
-    N(I64, groups_queue_timeout, sm.queue_timeout) N(I64, groups_failed, sm.failed) N(I64, groups_failed_upstream, sm.failed_upstream) \
-    N(ENUM, failed_kind, sm.failed_kind) N(BOOL, failed_mixed, sm.failed_mixed) N(I64, start_us, sm.start_us) N(I64, end_us, sm.end_us) \
+    N(I64, groups_canceled, sm.canceled) N(I64, groups_server_error, sm.server_error) \
+        N(I64, groups_exec_timeout, sm.exec_timeout) \
+    N(I64, groups_queue_timeout, sm.queue_timeout) N(I64, groups_failed, sm.failed) \
+        N(I64, groups_failed_upstream, sm.failed_upstream) \
+    N(ENUM, failed_kind, sm.failed_kind) N(BOOL, failed_mixed, sm.failed_mixed) N(I64, start_us, sm.start_us) \
+        N(I64, end_us, sm.end_us) \
     N(BOOL, cancel_requested, cancel_requested) N(BOOL, archived, archived) N(I64, groups_uncleaned, groups_uncleaned)
 #define WORKFLOW_SELECT WORKFLOW_FIXED(COL_SELECT_F, COL_SELECT_N) WORKFLOW_MUTABLE(COL_SELECT_N, COL_SELECT_N)
 #define WF_COL(kind, column, field) COL_ENTRY(workflow_row, kind, column, field)

@@ -1,5 +1,7 @@
-/* The group-commit writer. A thread drains what is queued, runs it in one transaction (each function under its own savepoint),
- * commits once and then reports in order. An embedded database has one thread; a server has several, and there only functions
+/* The group-commit writer. A thread drains what is queued, runs it in one transaction (each function under its
+ * own savepoint),
+ * commits once and then reports in order. An embedded database has one thread; a server has several, and there
+ * only functions
  * of the same key share a transaction, because a lock held for another workflow's sake could deadlock. */
 #include "store/writer.h"
 #include <pthread.h>
@@ -201,7 +203,8 @@ static void run_transaction(struct writer *w, struct item **items, size_t n) {
                 return;
         }
         bool tired = o == TX_RACE ? ++races >= RACE_ATTEMPTS : clock_mono_us() > give_up_us;
-        if (tired || !back_off(w, &pause_us)) {
+        bool closing = !tired && !back_off(w, &pause_us);
+        if (tired || (closing && o != TX_RACE)) { /* closing drains, but waits for no server */
             fail_all(items, n, OSMO_EUNAVAIL, &err);
             return;
         }
@@ -301,7 +304,8 @@ static int writers_init(writers_t *w, db_t **connections, size_t n, const logger
     w->log = log;
     w->n = n;
     for (size_t i = 0; i < n; i++) {
-        w->list[i] = (struct writer){ .all = w, .db = connections[i], .seed = (unsigned)(clock_mono_us() + (int64_t)i) };
+        w->list[i] = (struct writer){ .all = w, .db = connections[i],
+                                      .seed = (unsigned)(clock_mono_us() + (int64_t)i) };
         connections[i] = NULL;
     }
     for (size_t i = 0; i < n; i++) {

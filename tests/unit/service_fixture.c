@@ -55,7 +55,8 @@ size_t fixture_count(struct fixture *f, uint64_t conn, const char *text, int bin
     size_t n = 0;
     pthread_mutex_lock(&f->lock);
     for (size_t i = 0; i < f->nsent; i++)
-        n += f->sent[i].conn == conn && !f->sent[i].close_code && f->sent[i].binary == binary && !strcmp(f->sent[i].text, text);
+        n += f->sent[i].conn == conn && !f->sent[i].close_code && f->sent[i].binary == binary &&
+            !strcmp(f->sent[i].text, text);
     pthread_mutex_unlock(&f->lock);
     return n;
 }
@@ -87,8 +88,10 @@ bool fixture_open(struct fixture *f, osmo_auth_mode_t mode, const char *admin_to
     if (!mkdtemp(f->dir))
         return false;
     f->transport = (osmo_transport_t){ sizeof f->transport, f, fake_send, fake_close, fake_wake };
-    f->options = (osmo_service_options_t){ .size = sizeof f->options, .data_dir = f->dir, .auth = mode, .admin_token = admin_token,
-                                           .base_url = "http://127.0.0.1:8000", .transport = &f->transport, .log = print_log, .log_level = 30 };
+    f->options = (osmo_service_options_t){ .size = sizeof f->options, .data_dir = f->dir, .auth = mode,
+        .admin_token = admin_token,
+                                           .base_url = "http://127.0.0.1:8000", .transport = &f->transport,
+                                               .log = print_log, .log_level = 30 };
     return fixture_reopen(f);
 }
 
@@ -103,13 +106,15 @@ void fixture_close(struct fixture *f) {
 
 /* ---- requests ---- */
 
-struct answer ask(struct fixture *f, const char *method, const char *path, const char *query, const char *body, const char *const *headers) {
+struct answer ask(struct fixture *f, const char *method, const char *path, const char *query, const char *body,
+                  const char *const *headers) {
     static uint64_t next_id;
     const char *all[32] = { "host", "127.0.0.1:8000", "content-type", "application/json" };
     size_t n = 4;
     for (size_t i = 0; headers && headers[i] && n < 30; i++)
         all[n++] = headers[i];
-    osmo_request_t rq = { .size = sizeof rq, .id = ++next_id, .method = method, .path = path, .query = query ? query : "", .headers = all,
+    osmo_request_t rq = { .size = sizeof rq, .id = ++next_id, .method = method, .path = path, .query = query ? query
+        : "", .headers = all,
                           .body = body, .body_len = body ? strlen(body) : 0, .peer = "127.0.0.1" };
     struct answer a = { 0 };
     osmo_service_handle(f->service, &rq, &a.rs);
@@ -120,7 +125,8 @@ struct answer ask(struct fixture *f, const char *method, const char *path, const
     return a;
 }
 
-struct answer ask_as(struct fixture *f, const char *token, const char *method, const char *path, const char *query, const char *body) {
+struct answer ask_as(struct fixture *f, const char *token, const char *method, const char *path, const char *query,
+                     const char *body) {
     _cleanup_free_ char *value = str_printf("Bearer %s", token);
     const char *headers[] = { "authorization", value, NULL };
     return ask(f, method, path, query, body, headers);
@@ -147,11 +153,12 @@ char *drain(struct answer *a, bool *ended) {
 
 /* ---- rows ---- */
 
-struct seed_ctx { struct seed *s; const char *name, *user; size_t ntasks, task; enum status status; const char *message; };
+struct seed_ctx { struct seed *s; const char *name, *user; size_t ntasks,
+    task; enum status status; const char *message; };
 
 static int insert_tasks(db_t *db, const struct seed_ctx *c, osmo_error_t *err) {
     struct task_row rows[8] = { 0 };
-    char names[8][8];
+    char names[8][24];
     for (size_t i = 0; i < c->ntasks; i++) {
         snprintf(names[i], sizeof names[i], "t%zu", i);
         crypto_random_hex32(rows[i].key);
@@ -165,20 +172,24 @@ static int insert_tasks(db_t *db, const struct seed_ctx *c, osmo_error_t *err) {
         rows[i].ordinal = (int64_t)i;
         rows[i].cpu = 1;
         rows[i].memory_gib = 2;
-        rows[i].sm = (struct sm_task){ .status = STATUS_RUNNING, .lead = i == 0, .exit_code = EXIT_CODE_NONE, .start_us = clock_now_us() };
+        rows[i].sm = (struct sm_task){ .status = STATUS_RUNNING, .lead = i == 0, .exit_code = EXIT_CODE_NONE,
+            .start_us = clock_now_us() };
     }
     return repo_tasks_insert(db, rows, c->ntasks, err);
 }
 
 static int insert_all(db_t *db, void *ctx, osmo_error_t *err) {
     struct seed_ctx *c = ctx;
-    struct workflow_row w = { .name = strdup(c->name), .user = strdup(c->user), .pool = strdup("default"), .backend = strdup("default"),
-                              .priority = strdup("NORMAL"), .outputs = strdup(""), .labels_json = strdup("{}"), .submit_us = clock_now_us() };
+    struct workflow_row w = { .name = strdup(c->name), .user = strdup(c->user), .pool = strdup("default"),
+        .backend = strdup("default"),
+                              .priority = strdup("NORMAL"), .outputs = strdup(""), .labels_json = strdup("{}"),
+                                  .submit_us = clock_now_us() };
     struct group_row g = { .name = (char *)"g", .spec_json = (char *)"{}" };
     crypto_random_hex32(c->s->uuid);
     crypto_random_hex32(c->s->group_uuid);
     memcpy(w.uuid, c->s->uuid, 33);
-    w.sm = (struct sm_workflow){ .status = STATUS_RUNNING, .total = 1, .unfinished = 1, .running = 1, .start_us = clock_now_us() };
+    w.sm = (struct sm_workflow){ .status = STATUS_RUNNING, .total = 1, .unfinished = 1, .running = 1,
+        .start_us = clock_now_us() };
     w.groups_uncleaned = 1;
     memcpy(g.uuid, c->s->group_uuid, 33);
     memcpy(g.workflow_uuid, c->s->uuid, 33);

@@ -1,4 +1,5 @@
-/* A real service on a temporary SQLite store, with a transport that records what is sent. For test_api, test_auth, test_logs. */
+/* A real service on a temporary SQLite store, with a transport that records what is sent. For test_api, test_auth,
+ * test_logs. */
 #ifndef TESTS_SERVICE_FIXTURE_H
 #define TESTS_SERVICE_FIXTURE_H
 #include <pthread.h>
@@ -36,9 +37,11 @@ size_t fixture_count(struct fixture *f, uint64_t conn, const char *text, int bin
 
 struct answer { int status; char *body; osmo_response_t rs; json_t *json; };
 /* One request: loopback Host; `headers` are name, value, …, NULL and may be NULL; body NULL = none. */
-struct answer ask(struct fixture *f, const char *method, const char *path, const char *query, const char *body, const char *const *headers);
+struct answer ask(struct fixture *f, const char *method, const char *path, const char *query, const char *body,
+                  const char *const *headers);
 /* The same with "Authorization: Bearer token". */
-struct answer ask_as(struct fixture *f, const char *token, const char *method, const char *path, const char *query, const char *body);
+struct answer ask_as(struct fixture *f, const char *token, const char *method, const char *path, const char *query,
+                     const char *body);
 void answer_free(struct answer *a);
 /* Reads the stream of an answer until it has nothing or ends; malloc'ed text. *ended tells which. */
 char *drain(struct answer *a, bool *ended);

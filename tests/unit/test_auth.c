@@ -85,7 +85,8 @@ static void bad_exchanges(void) {
 static void administrator_token(void) {
     struct fixture f;
     REQUIRE(fixture_open(&f, OSMO_AUTH_REQUIRED, NULL));
-    _cleanup_free_ char *made = osmo_service_take_admin_token(f.service), *again = osmo_service_take_admin_token(f.service);
+    _cleanup_free_ char *made = osmo_service_take_admin_token(f.service),
+        *again = osmo_service_take_admin_token(f.service);
     CHECK(made && strlen(made) == 43);
     CHECK(again == NULL);
     CHECK(fixture_reopen(&f));
@@ -123,8 +124,10 @@ static void key_is_kept(void) {
     fixture_close(&f);
 }
 
-static struct answer refresh(struct fixture *f, const char *workflow, const char *group, const char *task, int retry, const char *token) {
-    _cleanup_free_ char *query = str_printf("workflow_id=%s&group_name=%s&task_name=%s&retry_id=%d", workflow, group, task, retry);
+static struct answer refresh(struct fixture *f, const char *workflow, const char *group, const char *task, int retry,
+                             const char *token) {
+    _cleanup_free_ char *query = str_printf("workflow_id=%s&group_name=%s&task_name=%s&retry_id=%d", workflow, group,
+                                            task, retry);
     _cleanup_free_ char *body = str_printf("{\"token\":\"%s\"}", token);
     return ask(f, "POST", "/api/auth/jwt/refresh_token", query, body, NULL);
 }
@@ -140,7 +143,8 @@ static void task_tokens(void) {
     CHECK_INT(strlen(token), 43);
     const struct { const char *workflow, *group, *task; int retry; const char *token; int status; } cases[] = {
         { s.id, "g", "t0", 0, token, 200 },     { s.id, "g", "t0", 0, other, 400 },  { s.id, "g", "t1", 0, token, 400 },
-        { s.id, "other", "t0", 0, token, 400 }, { s.id, "g", "t0", 1, token, 400 },  { "nope-1", "g", "t0", 0, token, 400 },
+        { s.id, "other", "t0", 0, token, 400 }, { s.id, "g", "t0", 1, token, 400 },
+            { "nope-1", "g", "t0", 0, token, 400 },
         { s.id, "g", "t9", 0, token, 400 },     { s.id, "g", "t0", -1, token, 400 }, { s.id, "g", "t0", 0, "", 400 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -188,7 +192,8 @@ static void development_mode(void) {
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const char *h[16];
         size_t n = 0;
-        const char *const pairs[][2] = { { "host", cases[i].host }, { "origin", cases[i].origin }, { "content-type", cases[i].type } };
+        const char *const pairs[][2] = { { "host", cases[i].host }, { "origin", cases[i].origin },
+            { "content-type", cases[i].type } };
         for (size_t j = 0; j < ARRAY_SIZE(pairs); j++) {
             if (pairs[j][1]) {
                 h[n++] = pairs[j][0];
@@ -196,8 +201,10 @@ static void development_mode(void) {
             }
         }
         h[n] = NULL;
-        osmo_request_t rq = { .size = sizeof rq, .method = cases[i].body ? "POST" : "GET", .path = "/api/profile/settings", .query = "",
-                              .headers = h, .body = cases[i].body ? "{}" : NULL, .body_len = cases[i].body ? 2 : 0, .peer = cases[i].peer };
+        osmo_request_t rq = { .size = sizeof rq, .method = cases[i].body ? "POST" : "GET",
+            .path = "/api/profile/settings", .query = "",
+                              .headers = h, .body = cases[i].body ? "{}" : NULL, .body_len = cases[i].body ? 2 : 0,
+                                  .peer = cases[i].peer };
         osmo_response_t rs;
         osmo_service_handle(f.service, &rq, &rs);
         if (rs.status != cases[i].status)

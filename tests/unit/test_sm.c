@@ -82,9 +82,13 @@ static void group_all_pairs(void) {
             }
 }
 
-/* Derivation: tasks (the first is the lead) and the group status they must give, with ignoreNonleadStatus true and false. */
+/* Derivation: tasks (the first is the lead) and the group status they must give, with ignoreNonleadStatus true and
+ * false. */
 static void group_derivation(void) {
-    static const struct { enum status tasks[3]; enum status ignore, strict; } cases[] = {
+    static const struct {
+        enum status tasks[3];
+        enum status ignore, strict;
+    } cases[] = {
         { { S(WAITING) }, S(INITIALIZING), S(INITIALIZING) },
         { { S(RUNNING), S(SCHEDULING) }, S(RUNNING), S(RUNNING) },
         { { S(COMPLETED), S(SCHEDULING) }, S(RUNNING), S(RUNNING) },
@@ -96,7 +100,9 @@ static void group_derivation(void) {
         { { S(COMPLETED), S(FAILED_EVICTED) }, S(COMPLETED), S(FAILED_EVICTED) },
         { { S(FAILED_EVICTED), S(FAILED) }, S(FAILED_EVICTED), S(FAILED_EVICTED) },
         { { S(COMPLETED), S(FAILED_PREEMPTED) }, S(FAILED_PREEMPTED), S(FAILED_PREEMPTED) },
-        { { S(COMPLETED), S(FAILED_SERVER_ERROR), S(FAILED_PREEMPTED) }, S(FAILED_SERVER_ERROR), S(FAILED_SERVER_ERROR) },
+        { { S(COMPLETED), S(FAILED_SERVER_ERROR), S(FAILED_PREEMPTED) },
+          S(FAILED_SERVER_ERROR),
+          S(FAILED_SERVER_ERROR) },
         { { S(COMPLETED), S(FAILED_SERVER_ERROR), S(FAILED_UPSTREAM) }, S(FAILED_UPSTREAM), S(FAILED_UPSTREAM) },
         { { S(FAILED_IMAGE_PULL) }, S(FAILED), S(FAILED) },
         { { S(FAILED_START_TIMEOUT), S(FAILED) }, S(FAILED), S(FAILED) },
@@ -116,7 +122,10 @@ static void group_derivation(void) {
 }
 
 static void workflow_derivation(void) {
-    static const struct { enum status groups[4]; enum status want; } cases[] = {
+    static const struct {
+        enum status groups[4];
+        enum status want;
+    } cases[] = {
         { { S(SUBMITTING) }, S(PENDING) },
         { { S(PROCESSING), S(COMPLETED) }, S(PENDING) },
         { { S(RUNNING), S(WAITING) }, S(RUNNING) },
@@ -162,13 +171,33 @@ static void workflow_apply(void) {
 }
 
 static void codes(void) {
-    static const struct { const char *text; bool valid; int64_t code; bool contains; } cases[] = {
-        { "0", true, 0, true }, { "0", true, 1, false }, { "1-3", true, 2, true }, { "1-3", true, 4, false },
-        { "0,10-12", true, 12, true }, { "0,10-12", true, 9, false }, { "3-1", true, 2, false },
-        { "1-23-4", true, 2, true }, { "1-23-4", true, 5, false }, { "", false, 0, false }, { ",1", false, 1, false },
-        { "1,", false, 1, false }, { "1, 2", false, 1, false }, { "-1", false, 1, false }, { "1-", false, 1, false },
-        { "1--2", false, 1, false }, { "1-2-3", false, 2, false }, { "5,1-23-4", false, 5, false }, { "abc", false, 0, false },
-        { "99999999999999999999999", true, 5, false }, { "3000-3006", true, 3006, true },
+    static const struct {
+        const char *text;
+        bool valid;
+        int64_t code;
+        bool contains;
+    } cases[] = {
+        { "0", true, 0, true },
+        { "0", true, 1, false },
+        { "1-3", true, 2, true },
+        { "1-3", true, 4, false },
+        { "0,10-12", true, 12, true },
+        { "0,10-12", true, 9, false },
+        { "3-1", true, 2, false },
+        { "1-23-4", true, 2, true },
+        { "1-23-4", true, 5, false },
+        { "", false, 0, false },
+        { ",1", false, 1, false },
+        { "1,", false, 1, false },
+        { "1, 2", false, 1, false },
+        { "-1", false, 1, false },
+        { "1-", false, 1, false },
+        { "1--2", false, 1, false },
+        { "1-2-3", false, 2, false },
+        { "5,1-23-4", false, 5, false },
+        { "abc", false, 0, false },
+        { "99999999999999999999999", true, 5, false },
+        { "3000-3006", true, 3006, true },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (sm_codes_valid(cases[i].text) != cases[i].valid)
@@ -181,11 +210,15 @@ static void codes(void) {
 
 static void exit_actions(void) {
     const struct sm_exit_action a[] = { { "Complete", "3" }, { "fail", "0,3-5" }, { "RESCHEDULE", "3006" } };
-    static const struct { enum status in; int64_t code; enum status want; } cases[] = {
-        { S(FAILED), 3, S(COMPLETED) }, { S(FAILED), 4, S(FAILED) }, { S(COMPLETED), 0, S(FAILED) },
-        { S(FAILED_PREEMPTED), 3006, S(RESCHEDULED) }, { S(FAILED), 77, S(FAILED) },
-        { S(FAILED_EVICTED), 3004, S(FAILED_EVICTED) }, { S(RUNNING), 3, S(RUNNING) },
-        { S(FAILED), EXIT_CODE_NONE, S(FAILED) },
+    static const struct {
+        enum status in;
+        int64_t code;
+        enum status want;
+    } cases[] = {
+        { S(FAILED), 3, S(COMPLETED) }, { S(FAILED), 4, S(FAILED) },
+        { S(COMPLETED), 0, S(FAILED) }, { S(FAILED_PREEMPTED), 3006, S(RESCHEDULED) },
+        { S(FAILED), 77, S(FAILED) },   { S(FAILED_EVICTED), 3004, S(FAILED_EVICTED) },
+        { S(RUNNING), 3, S(RUNNING) },  { S(FAILED), EXIT_CODE_NONE, S(FAILED) },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         CHECK_INT(sm_exit_action_status(a, 3, cases[i].in, cases[i].code), cases[i].want);

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "check.h"
 #include "model/spec.h"
+#include "osmo/spec.h"
 
 static struct settings *defaults(void)
 {
@@ -48,7 +49,8 @@ static void test_normalised(void)
           "\"command\":[\"echo\"],\"args\":[\"7\",\"1.5\",\"yes-sir\"],\"lead\":true}]}],\"resources\":{\"default\":{}}}" },
         /* an explicit group keeps what differs from the defaults, and only the lead says so */
         { "name: duo\ngroups:\n- name: Pair_A\n  barrier: false\n  ignoreNonleadStatus: 'off'\n  tasks:\n"
-          "  - {name: boss, lead: yes, image: i, command: [run]}\n  - {name: helper, image: i, command: [serve], lead: 0}\n",
+          "  - {name: boss, lead: yes, image: i, command: [run]}\n  - {name: helper, image: i, command: [serve], "
+              "lead: 0}\n",
           "{\"name\":\"duo\",\"groups\":[{\"name\":\"Pair_A\",\"barrier\":false,\"ignoreNonleadStatus\":false,\"tasks\":["
           "{\"name\":\"boss\",\"image\":\"i\",\"command\":[\"run\"],\"lead\":true},"
           "{\"name\":\"helper\",\"image\":\"i\",\"command\":[\"serve\"]}]}],\"resources\":{\"default\":{}}}" },
@@ -61,14 +63,17 @@ static void test_normalised(void)
           "\"memory\":\"1048576.0Ki\",\"storage\":\"512Mi\"},\"big\":{\"cpu\":4,\"gpu\":2,\"memory\":\"1.5Gi\",\"platform\":\"gpu\","
           "\"nodesExcluded\":[\"n7\",\"8\"]}}}" },
         /* YAML 1.1 scalars as keys and values of environment */
-        { "name: env\ntasks: [{name: t, image: a, command: [x], environment: {N: 10, ON: on, F: 2.50, Q: '010', O: 010}}]\n",
+        { "name: env\ntasks: [{name: t, image: a, command: [x], environment: {N: 10, ON: on, F: 2.50, Q: '010', O: "
+            "010}}]\n",
           "{\"name\":\"env\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\",\"command\":[\"x\"],"
           "\"environment\":{\"N\":\"10\",\"True\":\"True\",\"F\":\"2.5\",\"Q\":\"010\",\"O\":\"8\"},\"lead\":true}]}],"
           "\"resources\":{\"default\":{}}}" },
         /* exit actions keep their spelling, checkpoints and timeouts are written in one unit */
-        { "name: tough\ntimeout: {exec_timeout: 90m, queue_timeout: 3600}\ntasks:\n- name: t\n  image: a\n  command: [x]\n"
+        { "name: tough\ntimeout: {exec_timeout: 90m, queue_timeout: 3600}\ntasks:\n- name: t\n  image: a\n  "
+            "command: [x]\n"
           "  exitActions: {complete: '0,10-12', RESCHEDULE: 3, Fail: 4-9}\n"
-          "  checkpoint: [{path: w, url: 's3://b/c', frequency: 90}, {path: v, url: 'gs://b/c', frequency: PT2H, regex: '.*pt'}]\n",
+          "  checkpoint: [{path: w, url: 's3://b/c', frequency: 90}, {path: v, url: 'gs://b/c', frequency: PT2H, "
+              "regex: '.*pt'}]\n",
           "{\"name\":\"tough\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\",\"command\":[\"x\"],"
           "\"exitActions\":{\"complete\":\"0,10-12\",\"RESCHEDULE\":\"3\",\"Fail\":\"4-9\"},\"checkpoint\":[{\"path\":\"w\","
           "\"url\":\"s3://b/c\",\"frequency\":\"90s\"},{\"path\":\"v\",\"url\":\"gs://b/c\",\"frequency\":\"2h\",\"regex\":\".*pt\"}],"
@@ -101,11 +106,14 @@ static void test_refused(void)
         { "name: 7\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "workflow.name: must be text" },
         { "name: 1abc\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "workflow.name: '1abc' must begin" },
         { "name: w\ntasks: []", OSMO_EUSAGE, "needs tasks or groups" },
-        { "name: w\ntasks: [{name: t, image: a, command: [x]}]\ngroups: [{name: g, tasks: [{name: u, image: a, command: [x]}]}]",
+        { "name: w\ntasks: [{name: t, image: a, command: [x]}]\ngroups: [{name: g, tasks: [{name: u, image: a, "
+            "command: [x]}]}]",
           OSMO_EUSAGE, "both tasks and groups" },
         { "name: w\ntasks: [{name: t, image: a, command: [x]}]\ngroups: null", OSMO_EUSAGE, "groups" },
-        { "name: w\npriority: HIGH\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "workflow.priority: unknown key" },
-        { "name: w\ntasks: [{name: t, image: a}]", OSMO_EUSAGE, "workflow.tasks.0.command: is missing (line 2, column 9)" },
+        { "name: w\npriority: HIGH\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "workflow.priority: unknown key" },
+        { "name: w\ntasks: [{name: t, image: a}]", OSMO_EUSAGE, "workflow.tasks.0.command: is missing (line 2, "
+            "column 9)" },
         { "name: w\ntasks: [{name: t, image: a, command: sh}]", OSMO_EUSAGE, "tasks.0.command: must be a list" },
         { "name: w\ntasks: [{name: t, image: a, command: []}]", OSMO_EUSAGE, "must not be empty" },
         { "name: w\ntasks: [{name: 123, image: a, command: [x]}]", OSMO_EUSAGE, "tasks.0.name: must be text, not" },
@@ -118,7 +126,8 @@ static void test_refused(void)
         { TASK(", files: [{path: /a, contents: b, localpath: c}]"), OSMO_EUSAGE, "files.0.localpath: unknown key" },
         { TASK(", files: [{path: /, contents: b}]"), OSMO_EUSAGE, "names no file" },
         { TASK(", files: [{path: osmo/x, contents: b}]"), OSMO_EUSAGE, "reserved" },
-        { TASK(", files: [{path: /a, contents: b}, {path: /a, contents: c}]"), OSMO_EUSAGE, "files.1.path: '/a' is given twice" },
+        { TASK(", files: [{path: /a, contents: b}, {path: /a, contents: c}]"), OSMO_EUSAGE,
+            "files.1.path: '/a' is given twice" },
         { TASK(", files: [{path: /a, contents: {b: c}}]"), OSMO_EUSAGE, "contents: must be text" },
         { TASK(", environment: {A: null}"), OSMO_EUSAGE, "environment.A: must be text" },
         { TASK(", environment: {A: 2024-01-02}"), OSMO_EUSAGE, "environment.A" },
@@ -129,7 +138,8 @@ static void test_refused(void)
         { TASK(", exitActions: {FAIL: 1.5}"), OSMO_EUSAGE, "exit codes" },
         { TASK(", downloadType: mountpoint-s3"), OSMO_EUSAGE, "downloadType" },
         { TASK(", checkpoint: [{path: a, url: 's3://b'}]"), OSMO_EUSAGE, "checkpoint.0.frequency: is missing" },
-        { TASK(", checkpoint: [{path: a, url: 's3://b', frequency: true}]"), OSMO_EUSAGE, "frequency: must be a duration" },
+        { TASK(", checkpoint: [{path: a, url: 's3://b', frequency: true}]"), OSMO_EUSAGE,
+            "frequency: must be a duration" },
         { TASK(", checkpoint: [{path: a, url: 's3://b', frequency: -5}]"), OSMO_EUSAGE, "must not be negative" },
         { TASK(", checkpoint: [{path: a, url: 'http://b', frequency: 5}]"), OSMO_EUSAGE, "no storage address" },
         { TASK(", kpis: [{path: a}]"), OSMO_EUSAGE, "kpis.0.index: is missing" },
@@ -145,25 +155,38 @@ static void test_refused(void)
         { TASK(", lead: 2"), OSMO_EUSAGE, "lead: must be true or false" },
         { TASK(", inputs: [{task: ghost}]"), OSMO_ESUBMISSION, "'ghost', which this workflow does not have" },
         { TASK(", inputs: [{task: t}]"), OSMO_EUSAGE, "takes input from itself" },
-        { "name: w\nlabels: {a: 1}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "labels.a: must be text" },
-        { "name: w\nlabels: {a: ''}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "no valid label value" },
-        { "name: w\nlabels: {Up.x/a: b}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "no valid label key" },
-        { "name: w\nresources: null\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "resources: must be a mapping" },
-        { "name: w\nresources: {default: {cpu: 0.5}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "whole number" },
-        { "name: w\nresources: {default: {cpu: -1}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "negative" },
-        { "name: w\nresources: {default: {ram: 1}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "unknown key" },
-        { "name: w\nresources: {default: {memory: 10GB}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_ERESOURCE, "'10GB'" },
-        { "name: w\nresources: {r: {topology: [{group: a}]}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+        { "name: w\nlabels: {a: 1}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "labels.a: must be text" },
+        { "name: w\nlabels: {a: ''}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "no valid label value" },
+        { "name: w\nlabels: {Up.x/a: b}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "no valid label key" },
+        { "name: w\nresources: null\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "resources: must be a mapping" },
+        { "name: w\nresources: {default: {cpu: 0.5}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "whole number" },
+        { "name: w\nresources: {default: {cpu: -1}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "negative" },
+        { "name: w\nresources: {default: {ram: 1}}\n" "tasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "unknown key" },
+        { "name: w\nresources: {default: {memory: 10GB}}\n" "tasks: [{name: t, image: a, command: [x]}]",
+            OSMO_ERESOURCE, "'10GB'" },
+        { "name: w\nresources: {r: {topology: [{group: a}]}}\n" "tasks: [{name: t, image: a, command: [x]}]",
+            OSMO_EUSAGE,
           "topology.0.key: is missing" },
-        { "name: w\ntimeout: 5m\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "timeout: must be a mapping" },
-        { "name: w\ntimeout: {exec_timeout: 1h30m}\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "'1h30m'" },
-        { "name: w\ntimeout: {exec_timeout: [1]}\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE, "exec_timeout: must be" },
+        { "name: w\ntimeout: 5m\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "timeout: must be a mapping" },
+        { "name: w\ntimeout: {exec_timeout: 1h30m}\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "'1h30m'" },
+        { "name: w\ntimeout: {exec_timeout: [1]}\ntasks: [{name: t, image: a, command: [x]}]", OSMO_EUSAGE,
+            "exec_timeout: must be" },
         { TWO("A_b", "a-B"), OSMO_EUSAGE, "collides with the name 'A_b'" },
         { TWO("a", "a-group"), OSMO_EUSAGE, "collides" },
         { "name: w\ngroups: [{name: t, tasks: [{name: t, image: a, command: [x]}]}]", OSMO_EUSAGE, "collides" },
         { "name: w\ngroups: [{name: g, tasks: []}]", OSMO_EUSAGE, "groups.0.tasks: must hold at least one task" },
         { "name: w\ngroups: [{name: g}]", OSMO_EUSAGE, "groups.0.tasks: is missing" },
-        { "name: w\ngroups: [{name: g, tasks: [{name: a, image: i, command: [x]}, {name: b, image: i, command: [x]}]}]", OSMO_EUSAGE,
+        { "name: w\ngroups: [{name: g, tasks: [{name: a, image: i, command: [x]}, {name: b, image: i, command: "
+            "[x]}]}]", OSMO_EUSAGE,
           "none of 2 tasks has lead: true" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -184,7 +207,8 @@ static void test_all_findings(void)
     buf_t text = BUF_INIT(1u << 20);
 
     CHECK_INT(parse("name: w\ntasks:\n- name: t\n  comand: [x]\n  image: [1]\n", NULL, &s, &err), OSMO_EUSAGE);
-    CHECK_STR(err.text, "3 errors in the workflow: workflow.tasks.0.comand: unknown key, did you mean command? (line 4, column 3); "
+    CHECK_STR(err.text, "3 errors in the workflow: workflow.tasks.0.comand: unknown key, did you mean command? "
+        "(line 4, column 3); "
               "workflow.tasks.0.image: must be text, not a list (line 5, column 10); "
               "workflow.tasks.0.command: is missing (line 3, column 3)");
     buf_puts(&text, "name: w\ntasks:\n");
@@ -217,7 +241,8 @@ static void test_order(void)
 
     CHECK_INT(parse("name: w\ntasks:\n- {name: a, image: i, command: [x], inputs: [{task: b}]}\n"
                     "- {name: b, image: i, command: [x], inputs: [{task: a}]}\n", NULL, &none, &err), OSMO_EUSAGE);
-    CHECK_CONTAINS(err.text, "workflow.tasks.0.inputs.0: task 'a' takes input from task 'b', which is declared later: declare 'b' earlier");
+    CHECK_CONTAINS(err.text, "workflow.tasks.0.inputs.0: task 'a' takes input from task 'b', which is declared "
+        "later: declare 'b' earlier");
     CHECK_INT(parse("name: w\ngroups: [{name: g, tasks: [{name: a, lead: true, image: i, command: [x]}, "
                     "{name: b, image: i, command: [x], inputs: [{task: a}]}]}]", NULL, &none, &err), OSMO_EUSAGE);
     CHECK_CONTAINS(err.text, "task 'b' takes input from task 'a' of its own group 'g'");
@@ -267,14 +292,17 @@ static void test_large(void)
 
 static void test_round_trip(void)
 {
-    static const char body[] = "name: r\nresources:\n  big: {cpu: 2, memory: 1Gi, topology: [{key: rack, requirementType: preferred}]}\n"
-        "groups:\n- name: g\n  barrier: false\n  tasks:\n  - name: a\n    lead: true\n    image: i\n    command: [sh, -c]\n    resource: big\n"
+    static const char body[] = "name: r\nresources:\n  big: {cpu: 2, memory: 1Gi, topology: [{key: rack, "
+        "requirementType: preferred}]}\n"
+        "groups:\n- name: g\n  barrier: false\n  tasks:\n  - name: a\n    lead: true\n    image: i\n    command: "
+            "[sh, -c]\n    resource: big\n"
         "    args: [\"tab\\tdel\\x7f \\u263a\"]\n    environment: {A: \"1\", B: \"x: y\"}\n"
         "    files: [{path: /t/x, contents: \"line  \\n\\n\"}, {path: /t/y, contents: aGk=, base64: true}]\n"
         "    exitActions: {Fail: 4-9}\n    checkpoint: [{path: c, url: 's3://b/c', frequency: 0.5}]\n"
         "    credentials: {k: /root}\n    volumeMounts: [/dev/shm]\n    hostNetwork: true\n"
         "    outputs: [{url: 's3://b/o', regex: a}]\n    kpis: [{index: 3, path: k.json}]\n"
-        "- name: h\n  tasks: [{name: b, image: i, command: [x], resource: big, inputs: [{task: a}, {task: 'w-1:z'}]}]\n";
+        "- name: h\n  tasks: [{name: b, image: i, command: [x], resource: big, inputs: [{task: a}, {task: "
+            "'w-1:z'}]}]\n";
     _cleanup_(spec_freep) struct spec *s = NULL;
     osmo_error_t err = OSMO_ERROR_INIT;
 
@@ -300,7 +328,8 @@ static void test_round_trip(void)
 
 static void test_resolve(void)
 {
-    static const char config[] = "pools:\n  p:\n    backend: b\n    default_platform: cpu\n    default_exec_timeout: 2h\n    max_exec_timeout: 3h\n"
+    static const char config[] = "pools:\n  p:\n    backend: b\n    default_platform: cpu\n    "
+        "default_exec_timeout: 2h\n    max_exec_timeout: 3h\n"
         "    topology_keys: [{key: rack, label: example.com/rack}]\n    platforms:\n      cpu: {}\n"
         "      gpu: {privileged_allowed: true, host_network_allowed: true, allowed_mounts: [/dev/shm, /opt]}\n"
         "  q:\n    backend: b\n    platforms: {cpu: {}}\n";
@@ -319,13 +348,15 @@ static void test_resolve(void)
         { TASK(", outputs: [{url: 's3://b//x'}]"), "p", OSMO_EUSAGE, "storage address" },
         { TASK(", outputs: [{url: 's3://b/{{workflow_id}}/'}]"), "p", 0, NULL },
         { TASK(", outputs: [{url: 'azure://a'}]"), "p", OSMO_EUSAGE, "storage address" },
-        { "name: w\nresources: {default: {platform: tpu}}\ntasks: [{name: t, image: a, command: [x]}]", "p", OSMO_ERESOURCE,
+        { "name: w\nresources: {default: {platform: tpu}}\ntasks: [{name: t, image: a, command: [x]}]", "p",
+            OSMO_ERESOURCE,
           "'tpu', which pool 'p' does not have (it has: cpu, gpu)" },
         { "name: w\nresources: {default: {topology: [{key: zone}]}}\ntasks: [{name: t, image: a, command: [x]}]", "p",
           OSMO_ESUBMISSION, "'zone'" },
         { "name: w\nresources: {default: {platform: gpu}}\ntasks: [{name: t, image: a, command: [x], privileged: true, "
           "hostNetwork: true, volumeMounts: [/dev/shm, '/opt:/mnt/o']}]", "p", 0, NULL },
-        { "name: w\nresources: {default: {platform: gpu}}\ntasks: [{name: t, image: a, command: [x], volumeMounts: ['/opt:']}]", "p",
+        { "name: w\nresources: {default: {platform: gpu}}\ntasks: [{name: t, image: a, command: [x], volumeMounts: "
+            "['/opt:']}]", "p",
           OSMO_ERESOURCE, "SOURCE:DESTINATION" },
     };
     struct settings *settings = NULL;
@@ -350,7 +381,8 @@ static void test_resolve(void)
 static void test_timeouts(void)
 {
     static const char config[] = "workflow: {max_queue_timeout: 1d}\n"
-        "pools: {p: {backend: b, default_platform: c, platforms: {c: {}}, default_exec_timeout: 2h, max_exec_timeout: 3h}}\n";
+        "pools: {p: {backend: b, default_platform: c, platforms: {c: {}}, default_exec_timeout: 2h, "
+            "max_exec_timeout: 3h}}\n";
     static const struct { const char *timeout; int64_t exec_s, queue_s; } cases[] = {
         { "", 7200, 86400 },
         { "timeout: {exec_timeout: 10m, queue_timeout: 100d}\n", 600, 86400 },
@@ -402,10 +434,12 @@ static void test_durations(void)
 {
     static const struct { const char *text; int64_t us; } good[] = {
         { "30m", 1800000000 }, { "1d", INT64_C(86400000000) }, { "500ms", 500000 }, { "7us", 7 }, { "-5m", -300000000 },
-        { " 5 m", 300000000 }, { "1_0s", 10000000 }, { "PT1H", INT64_C(3600000000) }, { "P1DT2M0.25S", INT64_C(86520250000) },
+        { " 5 m", 300000000 }, { "1_0s", 10000000 }, { "PT1H", INT64_C(3600000000) }, { "P1DT2M0.25S",
+            INT64_C(86520250000) },
         { "PT1.5S", 1500000 },
     };
-    static const char *const bad[] = { "", "10", "1h30m", "1.5h", "10w", "abc", "m", "P", "PT", "P1W", "PT1.5H", "PT1M1H", "P1H",
+    static const char *const bad[] = { "", "10", "1h30m", "1.5h", "10w", "abc", "m", "P", "PT", "P1W", "PT1.5H",
+        "PT1M1H", "P1H",
                                        "1__0s", "99999999999999999999d", "PT1S1", "5M" };
     char text[32];
     int64_t us;
@@ -426,9 +460,11 @@ static void test_durations(void)
 static void test_quantities(void)
 {
     static const struct { const char *text; double bytes; } good[] = {
-        { "5", 5 }, { "1Ki", 1024 }, { "1K", 1024 }, { "1.5GiB", 1610612736.0 }, { "2Ti", 2199023255552.0 }, { "512m", 0.5 }, { "3B", 3 },
+        { "5", 5 }, { "1Ki", 1024 }, { "1K", 1024 }, { "1.5GiB", 1610612736.0 }, { "2Ti", 2199023255552.0 },
+            { "512m", 0.5 }, { "3B", 3 },
     };
-    static const char *const bad[] = { "", "10GB", "MB", "1k", "1gi", "1Pi", "1E", "10 Gi", "1e3", "-1Gi", ".5Gi", "1.Gi", "0x10" };
+    static const char *const bad[] = { "", "10GB", "MB", "1k", "1gi", "1Pi", "1E", "10 Gi", "1e3", "-1Gi", ".5Gi",
+        "1.Gi", "0x10" };
     double bytes;
 
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -443,7 +479,8 @@ static void test_kube_name(void)
 {
     static const struct { const char *name, *want; } cases[] = {
         { "Task_One", "task-one" }, { "a", "a" },
-        { "a123456789a123456789a123456789a123456789a123456789a123456789a1_b", "a123456789a123456789a123456789a123456789a123456789a123456789a1" },
+        { "a123456789a123456789a123456789a123456789a123456789a123456789a1_b",
+            "a123456789a123456789a123456789a123456789a123456789a123456789a1" },
     };
     char out[64];
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -452,10 +489,43 @@ static void test_kube_name(void)
     }
 }
 
+static void test_public(void)
+{
+    static const char text[] = "workflow:\n  name: {{ who }}\n  tasks:\n  {% for n in range(2) %}\n"
+        "  - {name: t{{ n }}, image: 'a:{{ tag }}', command: [x, '{{output}}']}\n  {% endfor %}\ndefault-values: "
+            "{who: ana, tag: 1.36}\n";
+    static const char *const set[] = { "tag=2", NULL };
+    osmo_spec_t *s = NULL, *again = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    _cleanup_free_ char *yaml = NULL;
+
+    CHECK_OK(osmo_spec_parse(text, sizeof(text) - 1, set, &s, &err), &err);
+    REQUIRE(s);
+    CHECK_STR(osmo_spec_get_name(s), "ana");
+    CHECK_INT(osmo_spec_get_task_count(s), 2);
+    CHECK_STR(osmo_spec_get_task_name(s, 1), "t1");
+    CHECK_STR(osmo_spec_get_task_group(s, 1), "t1-group");
+    CHECK_STR(osmo_spec_get_task_image(s, 0), "a:2");
+    CHECK(!osmo_spec_get_task_name(s, 2));
+    CHECK_OK(osmo_spec_write_yaml(s, &yaml, &err), &err);
+    CHECK_CONTAINS(yaml, "version: 2\n");
+    REQUIRE(yaml);
+    CHECK_OK(osmo_spec_parse(yaml, strlen(yaml), NULL, &again, &err), &err);
+    CHECK(again && osmo_spec_get_task_count(again) == 2);
+    osmo_spec_free(again);
+    osmo_spec_free(s);
+    s = NULL;
+    CHECK_INT(osmo_spec_parse("a: b\n", 5, NULL, &s, &err), OSMO_EUSER);
+    CHECK(!s);
+}
+
 static const struct check_test tests[] = {
     { "normalised forms", test_normalised }, { "refused forms", test_refused }, { "all findings", test_all_findings },
-    { "dependency order", test_order }, { "limits", test_limits }, { "100000 tasks", test_large }, { "round trip", test_round_trip },
-    { "resolve", test_resolve }, { "timeouts", test_timeouts }, { "environment overlay", test_overlay }, { "durations", test_durations },
+    { "dependency order", test_order }, { "limits", test_limits }, { "100000 tasks", test_large }, { "round trip",
+        test_round_trip },
+    { "resolve", test_resolve }, { "timeouts", test_timeouts }, { "environment overlay", test_overlay },
+        { "durations", test_durations },
     { "quantities", test_quantities }, { "container names", test_kube_name },
+    { "public interface", test_public },
 };
 TEST_MAIN("spec", tests)

@@ -2,7 +2,8 @@
 #include "check.h"
 #include "model/status.h"
 
-/* T task finished, G group finished, Q in queue, P pre-running, S pre-scheduling, C cancel family, V server errored, E error logs */
+/* T task finished, G group finished, Q in queue, P pre-running, S pre-scheduling, C cancel family, V server errored,
+ * E error logs */
 static const struct {
     enum status s;
     const char *name, *flags;
@@ -50,14 +51,22 @@ static void predicates(void) {
         enum status s = cases[i].s;
         char got[16];
         size_t n = 0;
-        if (status_is_task_finished(s)) got[n++] = 'T';
-        if (status_is_group_finished(s)) got[n++] = 'G';
-        if (status_is_in_queue(s)) got[n++] = 'Q';
-        if (status_is_prerunning(s)) got[n++] = 'P';
-        if (status_is_prescheduling(s)) got[n++] = 'S';
-        if (status_is_canceled(s)) got[n++] = 'C';
-        if (status_is_server_errored(s)) got[n++] = 'V';
-        if (status_has_error_logs(s)) got[n++] = 'E';
+        if (status_is_task_finished(s))
+            got[n++] = 'T';
+        if (status_is_group_finished(s))
+            got[n++] = 'G';
+        if (status_is_in_queue(s))
+            got[n++] = 'Q';
+        if (status_is_prerunning(s))
+            got[n++] = 'P';
+        if (status_is_prescheduling(s))
+            got[n++] = 'S';
+        if (status_is_canceled(s))
+            got[n++] = 'C';
+        if (status_is_server_errored(s))
+            got[n++] = 'V';
+        if (status_has_error_logs(s))
+            got[n++] = 'E';
         got[n] = '\0';
         CHECK_STR(got, cases[i].flags);
     }

@@ -21,7 +21,7 @@ void pod_free(void *v)
     struct pod *p = v;
     if (p->pidfd >= 0)
         close(p->pidfd);
-    free(p->name), free(p->uid), free(p->group), free(p->hostname), free(p->subdomain), free(p->manifest), free(p->status);
+    free(p->name), free(p->uid), free(p->group), free(p->hostname), free(p->subdomain), free(p->user), free(p->manifest), free(p->status);
     json_free(p->labels);
     free(p);
 }
@@ -101,6 +101,7 @@ int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *e
     p->group = str_dup(group);
     p->hostname = str_dup(json_get_str(spec, "hostname"));
     p->subdomain = str_dup(json_get_str(spec, "subdomain"));
+    p->user = str_dup(json_get_str(json_at(json_get(spec, "containers"), 0), "name"));
     p->grace_s = json_get_int(spec, "terminationGracePeriodSeconds", LOCAL_GRACE_DEFAULT_S);
     p->priority = priority_of(json_get_str(json_get(meta, "labels"), "osmo.priority"));
     p->status = str_dup("{\"phase\":\"Pending\"}");

@@ -40,7 +40,7 @@ static int write_key(const struct local *l, const struct pod *p, const char *dir
     *slash = '/';
     _cleanup_free_ char *changed = NULL;
     if (str_eq(l->isolation, "plain") && !memchr(data, '\0', len)) { /* texts speak of /osmo and /tmp */
-        _cleanup_free_ char *root = pod_path(l, p, "files");
+        _cleanup_free_ char *root = str_printf("%s/pods/%s/root/%s", l->state_dir, p->name, p->user);
         changed = root ? rewrite_text(data, len, root, &len) : NULL;
         if (!changed)
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");

@@ -160,9 +160,9 @@ static json_t *make_conditions(const struct script_rule *rule, enum pod_phase ph
         add_condition(list, "PodScheduled", false, "Unschedulable", rule->message ? rule->message : "no node fits", now);
         return list;
     }
-    add_condition(list, "PodScheduled", phase != POD_PENDING, NULL, NULL, now);
     if (phase == POD_PENDING)
         return list;
+    add_condition(list, "PodScheduled", true, NULL, NULL, now);
     add_condition(list, "Initialized", phase != POD_INITIALIZING, NULL, NULL, now);
     add_condition(list, "Ready", phase == POD_RUNNING, NULL, NULL, now);
     if (phase == POD_ENDED && rule->event == EVENT_PREEMPT)

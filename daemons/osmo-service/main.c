@@ -1,0 +1,187 @@
+/* osmo-service: the control plane as one program. Reads options, binds the port, opens the service, serves until a signal. */
+#include <dirent.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "options.h"
+#include "osmo/server.h"
+
+#define DRAIN_MS 10000
+
+static char program[] = "osmo-service";
+static logger_t logger = { log_stderr, program, LOG_LEVEL_INFO };
+
+static int fail(const osmo_error_t *err) {
+    fprintf(stderr, "osmo-service: %s\n", err->text);
+    return -1;
+}
+
+/* Tell systemd; silent without it. */
+static void notify(const char *state) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    size_t len = path ? strlen(path) : 0;
+    if (len < 2 || len >= sizeof a.sun_path || (*path != '/' && *path != '@'))
+        return;
+    memcpy(a.sun_path, path, len);
+    if (*path == '@')
+        a.sun_path[0] = '\0';
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&a,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+        log_warning(&logger, "the service manager cannot be told: %m");
+}
+
+/* The data directory and the spool in it; bodies left by a crash are removed. */
+static int prepare_dirs(const struct options *o, char *spool, size_t size) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(spool, size, "%s/spool", o->data_dir);
+    if (dir_make(o->data_dir, 0700, &err) < 0)
+        return fail(&err);
+    if (access(o->data_dir, W_OK | X_OK) < 0) {
+        fprintf(stderr, "osmo-service: the data directory %s is not writable: choose another with --data-dir DIR\n", o->data_dir);
+        return -1;
+    }
+    if (dir_make(spool, 0700, &err) < 0)
+        return fail(&err);
+    DIR *d = opendir(spool);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (str_starts(e->d_name, "body-"))
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        closedir(d);
+    return 0;
+}
+
+/* Where others reach us: the wildcard address is no destination, our host name is, if it resolves. */
+static void make_base_url(const struct options *o, int port, char *out, size_t size) {
+    char name[256];
+    struct addrinfo *found = NULL;
+    const char *host = o->host;
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) {
+        bool usable = gethostname(name, sizeof name) == 0 && getaddrinfo(name, NULL, NULL, &found) == 0;
+        if (usable)
+            freeaddrinfo(found);
+        host = usable ? name : "127.0.0.1";
+    }
+    snprintf(out, size, strchr(host, ':') ? "http://[%s]:%d" : "http://%s:%d", host, port);
+}
+
+static int write_port(const struct options *o, int port) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char text[16];
+    if (!o->port_file)
+        return 0;
+    int len = snprintf(text, sizeof text, "%d\n", port);
+    return file_write_atomic(o->port_file, text, (size_t)len, 0644, false, &err) < 0 ? fail(&err) : 0;
+}
+
+/* A token that was made now is shown once and kept where only its owner can read it. */
+static int keep_admin_token(const struct options *o, osmo_service_t *service) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char path[4200];
+    _cleanup_free_ char *token = osmo_service_take_admin_token(service);
+    if (!token)
+        return 0;
+    snprintf(path, sizeof path, "%s/admin-token", o->data_dir);
+    if (file_write_atomic(path, token, strlen(token), 0600, true, &err) < 0)
+        return fail(&err);
+    fprintf(stderr, "osmo-service: access token of %s, shown once and kept in %s:\n%s\n", o->admin_user ? o->admin_user : "admin",
+            path, token);
+    return 0;
+}
+
+static void reload(osmo_service_t *service) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (osmo_service_reload(service, &err) < 0)
+        log_error(&logger, "the configuration was not reloaded, the old one stays: %s", err.text);
+    else
+        log_info(&logger, "the configuration was reloaded");
+}
+
+static void wait_for_end(osmo_service_t *service, const sigset_t *signals) {
+    int number;
+    while (sigwait(signals, &number) != 0 || number == SIGHUP) {
+        if (number == SIGHUP)
+            reload(service);
+    }
+    log_info(&logger, "stopping on signal %d", number);
+    /* A second one takes its default course: it ends the process at once. */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+}
+
+static int serve(const struct options *o, osmo_server_t *server, osmo_service_t *service, const char *url, const sigset_t *signals) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (keep_admin_token(o, service) < 0)
+        return -1;
+    if (osmo_server_start(server, service, &err) < 0)
+        return fail(&err);
+    int rc = write_port(o, osmo_server_port(server));
+    if (rc == 0) {
+        log_info(&logger, "serving %s", url);
+        notify("READY=1\n");
+        wait_for_end(service, signals);
+        notify("STOPPING=1\n");
+    }
+    osmo_server_stop(server, DRAIN_MS);
+    return rc;
+}
+
+static int run(const struct options *o, const sigset_t *signals) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char spool[4200], url[512];
+    osmo_server_t *server = NULL;
+    osmo_service_t *service = NULL;
+    if (prepare_dirs(o, spool, sizeof spool) < 0)
+        return -1;
+    osmo_server_options_t so = { .size = sizeof so, .listen = o->listen, .workers = o->workers, .spool_dir = spool,
+                                 .log = log_stderr, .log_ctx = program, .log_level = o->log_level };
+    if (osmo_server_open(&so, &server, &err) < 0)
+        return fail(&err);
+    make_base_url(o, osmo_server_port(server), url, sizeof url);
+    osmo_service_options_t vo = {
+        .size = sizeof vo, .data_dir = o->data_dir, .database = o->database, .config_file = o->config_file, .roles = o->roles,
+        .base_url = o->base_url ? o->base_url : url, .auth = o->auth, .admin_token = o->admin_token, .admin_user = o->admin_user,
+        .transport = osmo_server_transport(server), .log = log_stderr, .log_ctx = program, .log_level = o->log_level,
+    };
+    int rc = osmo_service_open(&vo, &service, &err);
+    rc = rc < 0 ? fail(&err) : serve(o, server, service, vo.base_url, signals);
+    osmo_service_close(service);
+    osmo_server_free(server);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    struct options o;
+    sigset_t signals;
+    int rc = options_read(&o, argc, argv);
+    if (rc != 0)
+        return rc < 0 ? 2 : 0;
+    logger.level = o.log_level;
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread exists */
+    return run(&o, &signals) < 0 ? 1 : 0;
+}

@@ -1,0 +1,68 @@
+/* A running engine on a temporary SQLite store, a transport that records, and a scripted backend made of an
+ * operator's listener and worker sessions, driven by calling agent_*. One engine and one workflow at a time. Used by
+ * test_engine.c and test_submit.c. */
+#ifndef TESTS_ENGINE_FIXTURE_H
+#define TESTS_ENGINE_FIXTURE_H
+#include <pthread.h>
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "check.h"
+#include "engine/engine.h"
+#include "store/repo.h"
+
+#define LISTENER 1 /* connection numbers */
+#define WORKER 2
+
+struct sent {
+    uint64_t conn;
+    char *data;
+    size_t len;
+    int binary;
+    bool taken;
+};
+struct test_net {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    struct sent sent[4096];
+    size_t n;
+    unsigned wakes, closes;
+    int close_code;
+};
+extern struct test_net net;
+extern char test_dir[64]; /* kept between stop(false) and the next start */
+extern engine_t *e;
+extern agent_session_t *listener, *worker;
+extern char wf_id[80], wf_uuid[33]; /* of the last submit() */
+
+/* config is the text of the configuration file or NULL. */
+bool start_with(const char *config);
+void stop(bool remove);
+db_t *reader(void);
+
+/* Opens a session and sends its INIT. */
+agent_session_t *session(enum agent_socket kind, uint64_t conn, const char *extensions);
+void backend_connect(const char *extensions);
+void backend_gone(void);
+/* Send one message; report() also waits for its acknowledgement: what it caused is committed then. */
+void say(agent_session_t *s, const char *type, const char *body);
+bool report(const char *type, const char *body);
+/* Next message of a connection (binary: an unpacked job) of a type, or NULL when none comes in time. */
+json_t *net_take(uint64_t conn, int binary, const char *type);
+size_t jobs_sent(void);
+/* Take the next job, check type and group, answer with status. */
+void job(const char *type, const char *group, const char *status);
+void answer(const json_t *job, const char *status);
+/* Report a status of a task's pod; run_pod() goes through all of them. code < 0 = none. */
+void pod(const char *task, const char *status, int code);
+void run_pod(const char *task, const char *end, int code);
+
+bool submit(const char *text);
+enum status workflow_status(char **message);
+enum status task_status(const char *name, char uuid[33]);
+enum status group_status(const char *name);
+void expect_end(enum status status, const char *cause);
+/* Waits for a condition; followers' wake-ups (watch_add) make it look again. */
+bool until(bool (*holds)(void));
+bool is_archived(void);
+bool is_finished(void);
+#endif

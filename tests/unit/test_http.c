@@ -1,0 +1,262 @@
+/* The HTTP client against a scripted peer, and the URL helpers. */
+#include "check.h"
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/http.h"
+
+/* A peer that answers each request of one connection with the next scripted answer and remembers what it got. */
+struct peer { int listen_fd, port; pthread_t thread; const char *const *answers; char got[1 << 17]; size_t got_len; int connections; };
+
+static size_t wanted(const char *head) {
+    const char *body = strstr(head, "\r\n\r\n"), *len = strstr(head, "Content-Length: ");
+    return body ? (size_t)(body + 4 - head) + (len && len < body ? (size_t)atol(len + 16) : 0) : SIZE_MAX;
+}
+
+static void *peer_main(void *arg) {
+    struct peer *p = arg;
+    size_t next = 0;
+    while (p->answers[next]) {
+        int fd = accept(p->listen_fd, NULL, NULL);
+        if (fd < 0)
+            break;
+        p->connections++;
+        while (p->answers[next]) {
+            char *start = p->got + p->got_len;
+            ssize_t n = 1;
+            while (n > 0 && (size_t)(p->got + p->got_len - start) < wanted(start)) {
+                n = read(fd, p->got + p->got_len, sizeof p->got - 1 - p->got_len);
+                p->got_len += n > 0 ? (size_t)n : 0;
+                p->got[p->got_len] = '\0';
+            }
+            if (n <= 0)
+                break;
+            const char *answer = p->answers[next++];
+            if (send(fd, answer, strlen(answer), MSG_NOSIGNAL) < 0 || strstr(answer, "Connection: close"))
+                break;
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+static bool peer_start(struct peer *p, const char *const *answers) {
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+    memset(p, 0, sizeof *p);
+    p->answers = answers;
+    p->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(p->listen_fd, (struct sockaddr *)&a, sizeof a) || listen(p->listen_fd, 8) ||
+        getsockname(p->listen_fd, (struct sockaddr *)&a, &len))
+        return false;
+    p->port = ntohs(a.sin_port);
+    return pthread_create(&p->thread, NULL, peer_main, p) == 0;
+}
+
+static void peer_end(struct peer *p) {
+    pthread_join(p->thread, NULL);
+    close(p->listen_fd);
+}
+
+static int ask(http_client_t *c, int port, http_request_t *rq, http_response_t *rs, osmo_error_t *err) {
+    static char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/path?q=1", port);
+    rq->url = url;
+    rq->timeout_ms = rq->timeout_ms ? rq->timeout_ms : 10000;
+    return http_perform(c, rq, rs, err);
+}
+
+#define ANSWER(body) "HTTP/1.1 200 OK\r\nX-Mark:  yes \r\nContent-Length: " body
+
+static void test_requests(void) {
+    static const char *const answers[] = {
+        ANSWER("5\r\n\r\nhello"), "HTTP/1.1 100 Continue\r\n\r\n" ANSWER("0\r\n\r\n"), "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", ANSWER("5\r\n\r\nhello"), NULL };
+    static const char *const headers[] = { "Authorization: Bearer t", NULL };
+    static struct peer p;
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(peer_start(&p, answers));
+    REQUIRE(http_client_new("unit/1", &c, &err) == 0);
+    http_request_t rq = { .method = "GET", .headers = headers };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err);
+    CHECK_INT(rs.status, 200);
+    CHECK_STR(buf_cstr(&rs.body), "hello");
+    CHECK_STR(http_response_header(&rs, "x-mark"), "yes");
+    CHECK(!http_response_header(&rs, "x-mar"));
+    http_response_free(&rs);
+    rq = (http_request_t){ .method = "POST", .body = "{\"a\":1}", .body_len = 7 };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err);
+    CHECK_INT(rs.status, 200);
+    http_response_free(&rs);
+    rq = (http_request_t){ .method = "DELETE" };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err);
+    CHECK_INT(rs.status, 404);
+    http_response_free(&rs);
+    rq = (http_request_t){ .method = "POST" };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err);
+    CHECK_INT(rs.status, 302); /* never followed */
+    http_response_free(&rs);
+    rq = (http_request_t){ .method = "GET", .max_response = 4 };
+    CHECK_INT(ask(c, p.port, &rq, &rs, &err), OSMO_ELIMIT);
+    http_response_free(&rs);
+    http_client_free(c);
+    peer_end(&p);
+    CHECK_INT(p.connections, 1); /* kept alive throughout */
+    CHECK_CONTAINS(p.got, "GET /path?q=1 HTTP/1.1\r\n");
+    CHECK_CONTAINS(p.got, "Authorization: Bearer t\r\n");
+    CHECK_CONTAINS(p.got, "User-Agent: unit/1\r\n");
+    CHECK_CONTAINS(p.got, "\r\n\r\n{\"a\":1}");
+    CHECK_CONTAINS(p.got, "Content-Length: 0\r\n");
+    CHECK(!strstr(p.got, "Expect:"));
+}
+
+struct pieces { char text[64]; int calls, stop_after, status_seen; int *status; };
+
+static bool on_piece(void *ctx, const char *data, size_t len) {
+    struct pieces *p = ctx;
+    p->calls++;
+    p->status_seen = *p->status;
+    strncat(p->text, data, len < 30 ? len : 30);
+    return !p->stop_after || p->calls < p->stop_after;
+}
+
+static void test_streaming(void) {
+    static const char chunked[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    static const char *const answers[] = { chunked, chunked, NULL };
+    static struct peer p;
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int status = 0;
+    struct pieces got = { .status = &status };
+    REQUIRE(peer_start(&p, answers));
+    REQUIRE(http_client_new(NULL, &c, &err) == 0);
+    http_request_t rq = { .method = "GET", .on_data = on_piece, .ctx = &got, .status_out = &status };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err);
+    CHECK_STR(got.text, "abcdef");
+    CHECK_INT(got.status_seen, 200);
+    CHECK_INT(rs.body.len, 0);
+    http_response_free(&rs);
+    got = (struct pieces){ .status = &status, .stop_after = 1 };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err); /* stopped by the caller: no error */
+    CHECK_INT(got.calls, 1);
+    http_response_free(&rs);
+    http_client_free(c);
+    peer_end(&p);
+}
+
+static void test_upload(void) {
+    static const char *const answers[] = { ANSWER("0\r\n\r\n"), NULL };
+    static struct peer p;
+    char path[] = "/tmp/test_http_XXXXXX";
+    int fd = mkstemp(path);
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fd >= 0 && peer_start(&p, answers) && http_client_new(NULL, &c, &err) == 0);
+    for (int i = 0; i < 10000; i++)
+        dprintf(fd, "%08d\n", i);
+    lseek(fd, 0, SEEK_SET);
+    http_request_t rq = { .method = "PUT", .upload = true, .upload_fd = fd, .upload_len = 90000 };
+    CHECK_OK(ask(c, p.port, &rq, &rs, &err), &err);
+    http_response_free(&rs);
+    http_client_free(c);
+    peer_end(&p);
+    CHECK_CONTAINS(p.got, "PUT /path?q=1 HTTP/1.1");
+    CHECK_CONTAINS(p.got, "Content-Length: 90000\r\n");
+    CHECK_CONTAINS(p.got, "\n00009999\n");
+    close(fd);
+    unlink(path);
+}
+
+static void test_failures(void) {
+    static const char *const answers[] = { "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabc", NULL };
+    static struct peer p;
+    static const char *const broken[] = { "X: a\r\nY: b", NULL };
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(peer_start(&p, answers) && http_client_new(NULL, &c, &err) == 0);
+    http_request_t rq = { .method = "GET" };
+    CHECK_INT(ask(c, p.port, &rq, &rs, &err), OSMO_EIO); /* cut short */
+    http_response_free(&rs);
+    peer_end(&p);
+    CHECK_INT(ask(c, p.port, &rq, &rs, &err), OSMO_EUNAVAIL);
+    CHECK_CONTAINS(err.text, "connection refused by 127.0.0.1:");
+    CHECK_CONTAINS(err.text, ": is osmo-service running?");
+    http_response_free(&rs);
+    rq.headers = broken;
+    CHECK_INT(ask(c, p.port, &rq, &rs, &err), OSMO_EINVAL);
+    http_response_free(&rs);
+    static const char *const urls[] = { "file:///etc/passwd", "ftp://x/", "ws://x/", "http://", "http://user:pw@x/", "x" };
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        http_request_t bad = { .method = "GET", .url = urls[i] };
+        CHECK_INT(http_perform(c, &bad, &rs, &err), OSMO_EINVAL);
+        http_response_free(&rs);
+    }
+    http_client_free(c);
+    http_client_free(NULL);
+}
+
+static void test_timeout(void) {
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 8) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0);
+    REQUIRE(http_client_new(NULL, &c, &err) == 0);
+    http_request_t rq = { .method = "GET", .timeout_ms = 50 };
+    CHECK_INT(ask(c, ntohs(a.sin_port), &rq, &rs, &err), OSMO_ETIMEOUT); /* nobody accepts */
+    http_response_free(&rs);
+    http_client_free(c);
+    close(fd);
+}
+
+static void test_urls(void) {
+    static const struct { const char *url, *scheme, *host; int port; const char *path; } good[] = {
+        { "http://h", "http", "h", 80, "/" }, { "https://h:8443/a/b?c=d#e", "https", "h", 8443, "/a/b?c=d" },
+        { "ws://[::1]:9000?x", "ws", "::1", 9000, "/?x" }, { "WSS://h/", "wss", "h", 443, "/" },
+    };
+    static const char *const bad[] = { "", "h:80", "http://h:0/", "http://h:65536/", "http://h:8a/", "http://[::1", "http://h/a b" };
+    url_parts_t u;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        CHECK_INT(url_parse(good[i].url, &u, NULL), 0);
+        CHECK_STR(u.scheme, good[i].scheme);
+        CHECK_STR(u.host, good[i].host);
+        CHECK_INT(u.port, good[i].port);
+        CHECK_STR(u.path, good[i].path);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK_INT(url_parse(bad[i], &u, NULL), OSMO_EINVAL);
+}
+
+static void test_escapes(void) {
+    static const struct { const char *text; bool plus; const char *want; } good[] = {
+        { "a%20b+c", true, "a b c" }, { "a%20b+c", false, "a b+c" }, { "%C3%a4", false, "\xc3\xa4" }, { "", false, "" },
+    };
+    static const char *const bad[] = { "%", "%1", "%zz", "%00", "a%2" };
+    _cleanup_buf_ buf_t e = BUF_INIT(100);
+    CHECK_INT(url_encode("a b/\xc3\xa4-._~", &e), 0);
+    CHECK_STR(buf_cstr(&e), "a%20b%2F%C3%A4-._~");
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        _cleanup_buf_ buf_t d = BUF_INIT(100);
+        CHECK_INT(url_decode(good[i].text, strlen(good[i].text), good[i].plus, &d), 0);
+        CHECK_STR(buf_cstr(&d), good[i].want);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        _cleanup_buf_ buf_t d = BUF_INIT(100);
+        CHECK_INT(url_decode(bad[i], strlen(bad[i]), false, &d), OSMO_EINVAL);
+    }
+}
+
+static const struct check_test tests[] = {
+    { "requests, keep-alive, cap", test_requests }, { "streaming", test_streaming }, { "upload from a descriptor", test_upload },
+    { "failures", test_failures }, { "timeout", test_timeout }, { "URLs", test_urls }, { "escapes", test_escapes },
+};
+TEST_MAIN("http", tests)

@@ -1,0 +1,368 @@
+/* Logger websockets and the text that readers get: both encodings, batches and their acknowledgement, barriers,
+ * refusals, the end. */
+#include "service_fixture.h"
+
+#include "base/cleanup.h"
+
+#define BARRIER "{\"action\":\"barrier\"}"
+#define DONE "{\"action\":\"log_done\"}"
+#define LINE(type, text) "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:31:12.123456789Z\",\"IOType\":\"" type "\",\"Text\":\"" text "\"}"
+
+static osmo_ws_t *connect_ctrl(struct fixture *f, const char *workflow, const char *task, int retry, uint64_t conn,
+                               const char *offer,
+                               const char **extensions, int *status) {
+    _cleanup_free_ char *path = str_printf("//api/logger/workflow/%s/osmo_ctrl/%s/retry_id/%d", workflow, task, retry);
+    const char *headers[] = { "host", "127.0.0.1:8000", offer ? "x-osmo-extensions" : NULL, offer, NULL };
+    osmo_request_t rq = { .size = sizeof rq, .method = "GET", .path = path, .query = "", .headers = headers,
+        .peer = "127.0.0.1" };
+    osmo_response_t rs;
+    osmo_ws_t *ws = NULL;
+    osmo_service_ws_open(f->service, &rq, conn, &ws, extensions, &rs);
+    *status = ws ? 101 : rs.status;
+    osmo_response_clear(&rs);
+    if (ws)
+        osmo_ws_opened(ws);
+    return ws;
+}
+
+static osmo_ws_t *plain(struct fixture *f, const struct seed *s, const char *task, uint64_t conn) {
+    const char *extensions;
+    int status;
+    osmo_ws_t *ws = connect_ctrl(f, s->id, task, 0, conn, NULL, &extensions, &status);
+    CHECK_INT(status, 101);
+    CHECK(extensions == NULL);
+    return ws;
+}
+
+static void send_single(osmo_ws_t *ws, const char *json) {
+    osmo_ws_message(ws, json, strlen(json), 0);
+}
+
+/* As upstream's ctrl sends: a JSON string that holds the object. */
+static void send_double(osmo_ws_t *ws, const char *json) {
+    json_t *s = json_string(json);
+    _cleanup_free_ char *text = json_to_text(s);
+    json_free(s);
+    send_single(ws, text);
+}
+
+static char *logs_of(struct fixture *f, const struct seed *s, const char *query, bool *ended) {
+    _cleanup_free_ char *path = str_printf("/api/workflow/%s/logs", s->id);
+    struct answer a = ask(f, "GET", path, query, NULL, NULL);
+    CHECK_INT(a.status, 200);
+    CHECK_STR(a.rs.content_type, "text/plain; charset=us-ascii");
+    char *text = drain(&a, ended);
+    answer_free(&a);
+    return text;
+}
+
+static void lines_become_text(void) {
+    struct fixture f;
+    struct seed s;
+    bool ended;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 2, &s));
+    osmo_ws_t *ws = plain(&f, &s, "t0", 7);
+    REQUIRE(ws != NULL);
+    send_double(ws, LINE("STDOUT", "first"));
+    send_single(ws, LINE("DOWNLOAD", "Download starting"));
+    send_double(ws, "{\"source\":\"t0\",\"time\":\"2026-03-01T09:31:15Z\",\"iotype\":\"STDERR\",\"text\":\"lower case\"}");
+    send_double(ws, LINE("LOG_DONE", ""));
+    CHECK(fixture_wait_sent(&f, 1));
+    CHECK_INT(fixture_count(&f, 7, DONE, 0), 1);
+    _cleanup_free_ char *text = logs_of(&f, &s, "", &ended);
+    CHECK_STR(text, "2026/03/01 09:31:12 [t0] first\n"
+                    "2026/03/01 09:31:12 [t0][osmo] Download starting\n"
+                    "2026/03/01 09:31:15 [t0] lower case\n");
+    CHECK(!ended);
+    _cleanup_free_ char *tail = logs_of(&f, &s, "task_name=t0&last_n_lines=1", &ended);
+    CHECK_STR(tail, "2026/03/01 09:31:15 [t0] lower case\n");
+    _cleanup_free_ char *filtered = logs_of(&f, &s, "query=osmo.*start", &ended);
+    CHECK_STR(filtered, "2026/03/01 09:31:12 [t0][osmo] Download starting\n");
+    _cleanup_free_ char *other = logs_of(&f, &s, "task_name=t1", &ended);
+    CHECK_STR(other, "");
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
+static void batches_are_acknowledged(void) {
+    static const char batch[] = "{\"IOType\":\"LOG_BATCH\",\"entries\":["
+        "{\"seq\":1,\"Time\":\"2026-03-01T09:00:00.5Z\",\"IOType\":\"STDOUT\",\"Text\":\"one\"},"
+        "{\"seq\":2,\"Time\":\"2026-03-01T09:00:01Z\",\"IOType\":\"STDERR\",\"Text\":\"two\"}]}";
+    struct fixture f;
+    struct seed s;
+    const char *extensions;
+    int status;
+    bool ended;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    osmo_ws_t *ws = connect_ctrl(&f, s.id, "t0", 0, 1, "other, logs", &extensions, &status);
+    REQUIRE(ws != NULL);
+    CHECK_STR(extensions, "logs");
+    CHECK_INT(fixture_count(&f, 1, "{\"action\":\"log_ack\",\"seq\":0}", 0), 1);
+    send_single(ws, batch);
+    CHECK_INT(fixture_count(&f, 1, "{\"action\":\"log_ack\",\"seq\":2}", 0), 1);
+    osmo_ws_closed(ws);
+    ws = connect_ctrl(&f, s.id, "t0", 0, 2, "logs", &extensions, &status);
+    REQUIRE(ws != NULL);
+    CHECK_INT(fixture_count(&f, 2, "{\"action\":\"log_ack\",\"seq\":2}", 0), 1);
+    send_single(ws, batch); /* a replay is acknowledged and stored once */
+    CHECK_INT(fixture_count(&f, 2, "{\"action\":\"log_ack\",\"seq\":2}", 0), 2);
+    _cleanup_free_ char *text = logs_of(&f, &s, "", &ended);
+    CHECK_STR(text, "2026/03/01 09:00:00 [t0] one\n2026/03/01 09:00:01 [t0] two\n");
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
+static void bad_frames_close(void) {
+    static const char *const frames[] = {
+        "", "{", "5", "\"5\"", "[]", "{}", "{\"IOType\":\"NOISE\"}", "{\"IOType\":\"LOG_BATCH\",\"entries\":[]}",
+        "{\"IOType\":\"BARRIER\",\"Name\":\"\",\"Count\":-1}", "{\"IOType\":\"DUMP\",\"Text\":\"x\"}",
+    };
+    struct fixture f;
+    struct seed s;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    osmo_ws_t *ws = plain(&f, &s, "t0", 1);
+    REQUIRE(ws != NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+        size_t before = f.nsent;
+        send_single(ws, frames[i]);
+        CHECK_INT(f.nsent, before + 1);
+        CHECK_INT(f.sent[before].close_code, 4000);
+    }
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
+static void unknown_attempts(void) {
+    static const struct { const char *workflow, *task; int retry; } cases[] = { { "nope-1", "t0", 0 },
+        { "wf-1", "t9", 0 }, { "wf-1", "t0", 3 } };
+    struct fixture f;
+    struct seed s;
+    const char *extensions;
+    int status;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        osmo_ws_t *ws = connect_ctrl(&f, cases[i].workflow, cases[i].task, cases[i].retry, 10 + i, NULL, &extensions,
+                                     &status);
+        REQUIRE(ws != NULL);
+        CHECK_INT(f.sent[i].close_code, 4000);
+        CHECK_CONTAINS(f.sent[i].text, cases[i].workflow);
+        send_single(ws, LINE("STDOUT", "ignored"));
+        osmo_ws_closed(ws);
+    }
+    CHECK(connect_ctrl(&f, "wf-1", "t0", -1, 20, NULL, &extensions, &status) == NULL);
+    CHECK_INT(status, 400);
+    fixture_close(&f);
+}
+
+static osmo_ws_t *connect_with(struct fixture *f, const char *jwt, const char *path, int *status) {
+    _cleanup_free_ char *bearer = str_printf("Bearer %s", jwt);
+    const char *headers[] = { "authorization", bearer, NULL }, *extensions;
+    osmo_request_t rq = { .size = sizeof rq, .method = "GET", .path = path, .query = "", .headers = headers };
+    osmo_response_t rs;
+    osmo_ws_t *ws;
+    osmo_service_ws_open(f->service, &rq, 1, &ws, &extensions, &rs);
+    *status = ws ? 101 : rs.status;
+    osmo_response_clear(&rs);
+    return ws;
+}
+
+static void only_that_task_may_log(void) {
+    static const struct { const char *path; int status; } cases[] = {
+        { "/api/logger/workflow/wf-1/osmo_ctrl/t0/retry_id/0", 101 },
+            { "/api/logger/workflow/wf-1/osmo_ctrl/t1/retry_id/0", 403 },
+        { "/api/logger/workflow/wf-1/osmo_ctrl/t0/retry_id/1", 403 },
+            { "/api/logger/workflow/wf-2/osmo_ctrl/t0/retry_id/0", 403 },
+        { "/api/agent/worker/backend/default", 403 },
+            { "/api/agent/listener/pod/backend/default", 403 },
+        { "/api/router/exec/wf-1/client/EXEC-1", 503 },               { "/api/nothing", 404 },
+    };
+    struct fixture f;
+    struct seed s;
+    char *jwt = NULL;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_REQUIRED, ADMIN_TOKEN));
+    CHECK(seed_workflow(&f, "wf", "maya", 2, &s));
+    CHECK_INT(auth_task_jwt(f.engine, "maya", s.id, "g", "t0", 0, &jwt, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int status;
+        osmo_ws_t *ws = connect_with(&f, jwt, cases[i].path, &status);
+        CHECK_INT(status, cases[i].status);
+        if (ws)
+            osmo_ws_closed(ws);
+    }
+    free(jwt);
+    int status;
+    CHECK(connect_with(&f, "x.y.z", cases[0].path, &status) == NULL);
+    CHECK_INT(status, 401);
+    fixture_close(&f);
+}
+
+static void send_barrier(osmo_ws_t *ws) {
+    send_double(ws, "{\"Source\":\"t\",\"Time\":\"2026-03-01T09:00:00Z\",\"IOType\":\"BARRIER\","
+                    "\"Name\":\"osmo-group-ready\",\"Count\":-1}");
+}
+
+static void barrier_releases_all(void) {
+    struct fixture f;
+    struct seed s;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 3, &s));
+    osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &s, "t1", 2);
+    REQUIRE(a && b);
+    send_barrier(a);
+    send_barrier(a);
+    send_barrier(b);
+    CHECK(seed_task_status(&f, &s, 2, STATUS_RUNNING)); /* a write behind the joins: they are committed now */
+    CHECK_INT(f.nsent, 0);
+    CHECK(seed_task_status(&f, &s, 2, STATUS_COMPLETED));
+    logger_barrier_check(f.engine, s.uuid, s.group_uuid);
+    CHECK(fixture_wait_sent(&f, 2));
+    CHECK_INT(fixture_count(&f, 1, BARRIER, 1), 1);
+    CHECK_INT(fixture_count(&f, 2, BARRIER, 1), 1);
+    osmo_ws_closed(b);
+    b = plain(&f, &s, "t1", 3); /* missed it? released again on connect, alone */
+    CHECK_INT(fixture_count(&f, 3, BARRIER, 1), 1);
+    CHECK_INT(fixture_count(&f, 1, BARRIER, 1), 1);
+    osmo_ws_closed(a);
+    osmo_ws_closed(b);
+    fixture_close(&f);
+}
+
+static void counted_barrier(void) {
+    struct fixture f;
+    struct seed s;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 3, &s));
+    osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &s, "t1", 2);
+    REQUIRE(a && b);
+    send_single(a, "{\"IOType\":\"BARRIER\",\"Name\":\"half\",\"Count\":2}");
+    send_single(b, "{\"IOType\":\"BARRIER\",\"Name\":\"half\",\"Count\":2}");
+    CHECK(fixture_wait_sent(&f, 2));
+    CHECK(fixture_count(&f, 1, BARRIER, 1) >= 1); /* each of two joins in one commit may find it open */
+    logger_action(f.engine, s.id, "t0", 0, "{\"action\":\"restart\"}");
+    logger_action(f.engine, s.id, "t2", 0, "{\"action\":\"restart\"}");
+    CHECK_INT(fixture_count(&f, 1, "{\"action\":\"restart\"}", 1), 1);
+    osmo_ws_closed(a);
+    osmo_ws_closed(b);
+    fixture_close(&f);
+}
+
+static void end_of_the_log(void) {
+    struct fixture f;
+    struct seed s;
+    bool ended;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    osmo_ws_t *ws = plain(&f, &s, "t0", 1);
+    REQUIRE(ws != NULL);
+    send_single(ws, LINE("STDOUT", "last words"));
+    _cleanup_free_ char *path = str_printf("/api/workflow/%s/logs", s.id);
+    struct answer follower = ask(&f, "GET", path, "", NULL, NULL);
+    _cleanup_free_ char *before = drain(&follower, &ended);
+    CHECK(!ended);
+    int wakes = f.wakes;
+    CHECK(seed_workflow_status(&f, &s, STATUS_FAILED, "task t0 exited with code 3"));
+    CHECK_OK(logs_finish_workflow(f.engine, s.uuid, &err), &err);
+    CHECK_OK(logs_finish_workflow(f.engine, s.uuid, &err), &err);
+    CHECK(f.wakes > wakes);
+    _cleanup_free_ char *after = drain(&follower, &ended);
+    CHECK(ended);
+    CHECK_CONTAINS(after, "Workflow wf-1: FAILED\n");
+    CHECK_CONTAINS(after, "Cause: task t0 exited with code 3\n");
+    answer_free(&follower);
+    _cleanup_free_ char *all = logs_of(&f, &s, "", &ended);
+    const char *banner = strstr(all, "Cause:");
+    CHECK(ended && banner && !strstr(banner + 1, "Cause:"));
+    send_single(ws, LINE("STDOUT", "too late"));
+    send_single(ws, LINE("LOG_DONE", ""));
+    CHECK_INT(fixture_count(&f, 1, DONE, 0), 1);
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
+static int add_event(db_t *db, void *ctx, osmo_error_t *err) {
+    const struct seed *s = ctx;
+    return repo_event_add(db, s->uuid, "t0", 0, 1, "2026-03-01 09:00:00 [t0] Scheduled: True", err);
+}
+
+static void events_and_error_logs(void) {
+    struct fixture f;
+    struct seed s;
+    bool ended;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    struct answer a = ask(&f, "GET", "/api/workflow/wf-1/events", "task_name=t0", NULL, NULL);
+    CHECK_INT(a.status, 200);
+    _cleanup_free_ char *none = drain(&a, &ended);
+    CHECK_STR(none, "");
+    CHECK(!ended);
+    CHECK_OK(store_write(f.engine->store, s.uuid, add_event, &s, &err), &err);
+    _cleanup_free_ char *one = drain(&a, &ended);
+    CHECK_STR(one, "2026-03-01 09:00:00 [t0] Scheduled: True\n");
+    CHECK(!ended);
+    CHECK(seed_workflow_status(&f, &s, STATUS_COMPLETED, NULL));
+    CHECK_OK(logs_finish_workflow(f.engine, s.uuid, &err), &err);
+    _cleanup_free_ char *rest = drain(&a, &ended);
+    CHECK_STR(rest, "");
+    CHECK(ended);
+    answer_free(&a);
+    CHECK(seed_task_status(&f, &s, 0, STATUS_FAILED));
+    a = ask(&f, "GET", "/api/workflow/wf-1/error_logs", "", NULL, NULL);
+    CHECK_CONTAINS(a.body, "error_logs?task_name=t0&retry_id=0");
+    answer_free(&a);
+    a = ask(&f, "GET", "/api/workflow/wf-1/error_logs", "task_name=t0", NULL, NULL);
+    CHECK_INT(a.status, 200);
+    CHECK_STR(a.body, "");
+    answer_free(&a);
+    static const struct { const char *query; int status; } bad[] = {
+        { "last_n_lines=-1", 400 }, { "query=(", 400 }, { "retry_id=x", 422 }, { "task_name=t9", 400 },
+            { "task_name=t0&retry_id=4", 400 } };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        a = ask(&f, "GET", "/api/workflow/wf-1/logs", bad[i].query, NULL, NULL);
+        CHECK_INT(a.status, bad[i].status);
+        answer_free(&a);
+    }
+    fixture_close(&f);
+}
+
+static void metrics_are_stored(void) {
+    struct fixture f;
+    struct seed s;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    osmo_ws_t *ws = plain(&f, &s, "t0", 1);
+    REQUIRE(ws != NULL);
+    send_double(ws, "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:00:00Z\",\"IOType\":\"METRICS\","
+                    "\"MetricType\":\"group_metrics\",\"Metric\":{"
+                    "\"retry_id\":\"0\",\"start_time\":\"2026-03-01 09:00:00.250\",\"end_time\":\"2026-03-01 09:00:02.000\","
+                    "\"type_of_metrics\":\"input_download\"}}");
+    send_double(ws, "{\"IOType\":\"METRICS\",\"MetricType\":\"task_io_metrics\",\"Metric\":{\"url\":\"s3://b\"}}");
+    CHECK(seed_workflow_status(&f, &s, STATUS_RUNNING, NULL)); /* behind the metric in the writer's queue */
+    struct answer a = ask(&f, "GET", "/api/workflow/wf-1", "", NULL, NULL);
+    json_t *task = json_at(json_get(json_at(json_get(a.json, "groups"), 0), "tasks"), 0);
+    CHECK_STR(json_get_str(task, "input_download_start_time"), "2026-03-01T09:00:00.250000");
+    CHECK_STR(json_get_str(task, "input_download_end_time"), "2026-03-01T09:00:02");
+    answer_free(&a);
+    CHECK_INT(f.nsent, 0);
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
+static const struct check_test tests[] = {
+    { "lines become text", lines_become_text },
+    { "batches are acknowledged and replays skipped", batches_are_acknowledged },
+    { "bad frames close the connection", bad_frames_close },
+    { "unknown attempts are told why", unknown_attempts },
+    { "only that task may log", only_that_task_may_log },
+    { "barrier releases all members", barrier_releases_all },
+    { "counted barrier and actions", counted_barrier },
+    { "end of a log", end_of_the_log },
+    { "events and error logs", events_and_error_logs },
+    { "metrics are stored", metrics_are_stored },
+};
+TEST_MAIN("logs", tests)

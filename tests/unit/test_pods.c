@@ -1,0 +1,343 @@
+/* Objects of a group: names, labels, argument order and secrets, against vectors and golden files. A golden file is
+ * renewed by running the program with OSMO_GOLDEN_WRITE=1 and reading the difference. */
+#include <stdlib.h>
+#include "base/cleanup.h"
+#include "base/crypto.h"
+#include "check.h"
+#include "model/pods.h"
+#include "model/spec_internal.h"
+
+#ifndef GOLDEN_DIR
+#define GOLDEN_DIR "tests/golden/pods"
+#endif
+#define WF "00112233445566778899aabbccddeeff"
+#define GROUP "0123456789abcdef0123456789abcdef"
+#define TASK_A "fedcba9876543210fedcba9876543210"
+#define TASK_B "aaaabbbbccccddddaaaabbbbccccdddd"
+#define TASK_C "11112222333344441111222233334444"
+
+static const char config[] =
+    "pools:\n  p:\n    backend: be\n    default_platform: cpu\n"
+    "    topology_keys: [{key: zone, label: topology.kubernetes.io/zone}, {key: rack, label: example.com/rack}]\n"
+    "    common_default_variables: {USER_CPU: 1, USER_GPU: 0, USER_MEMORY: 1Gi, USER_STORAGE: 1Gi}\n"
+    "    common_pod_template: [default_ctrl, default_user, extra]\n    common_group_templates: [cm]\n    "
+        "platforms:\n      cpu: {}\n"
+    "      gpu: {override_pod_template: [gpu], allowed_mounts: [/dev/shm, /opt], privileged_allowed: true, "
+        "host_network_allowed: true}\n"
+    "pod_templates:\n  gpu: {spec: {nodeSelector: {kind: gpu}}}\n"
+    "  extra: {metadata: {labels: {osmo.pool: stolen, mine: '{{WF_TASK_NAME}}', cache: '{{USER_CACHE}}', "
+    "val: '{{USER_MEMORY_VAL}}{{USER_MEMORY_UNIT}}', lead: '{{WF_LEAD_CONTAINER|default(\"no\")}}'}}}\n"
+    "group_templates:\n  cm: {apiVersion: v1, kind: ConfigMap, metadata: {name: 'c-{{WF_GROUP_UUID}}'}, data: "
+        "{who: '{{WF_SUBMITTED_BY|default(\"nobody\")}}'}}\n";
+
+struct fixture {
+    struct settings *settings;
+    struct spec *spec, *group;
+    json_t *objects;
+    osmo_error_t err;
+    int rc;
+};
+
+static void fixture_free(struct fixture *f)
+{
+    settings_free(f->settings);
+    spec_free(f->spec);
+    spec_free(f->group);
+    json_free(f->objects);
+}
+
+static void build(struct fixture *f, const char *body, size_t index, const char *user, bool dev, const char *base_url)
+{
+    static const char *const uuids[] = { TASK_A, TASK_B, TASK_C };
+    yaml_limits_t limits = YAML_LIMITS_DEFAULT;
+    _cleanup_yaml_ yaml_node_t *doc = NULL;
+    struct pod_task_ids ids[3];
+
+    *f = (struct fixture){ .rc = -1 };
+    CHECK_OK(settings_parse(config, sizeof(config) - 1, "test", &f->settings, &f->err), &f->err);
+    CHECK_OK(yaml_parse(body, strlen(body), &limits, &doc, &f->err), &f->err);
+    REQUIRE(doc && f->settings);
+    CHECK_OK(spec_parse(doc, f->settings, &f->spec, &f->err), &f->err);
+    REQUIRE(f->spec);
+    const struct pool *pool = settings_pool(f->settings, "p");
+    CHECK_OK(spec_resolve(f->spec, f->settings, pool, &f->err), &f->err);
+    _cleanup_json_ json_t *stored = spec_group_to_json(f->spec, index);
+    CHECK_OK(spec_group_from_json(stored, &f->group, &f->err), &f->err);
+    REQUIRE(f->group && f->group->groups[0].ntasks <= 3);
+    for (size_t i = 0; i < f->group->groups[0].ntasks; i++)
+        ids[i] = (struct pod_task_ids){ f->group->groups[0].tasks[i].name, uuids[i], (int64_t)i,
+                                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "head.body.sig" };
+    struct pod_context c = { .workflow_id = "w-1", .workflow_uuid = WF, .group_uuid = GROUP, .user = user,
+        .priority = "HIGH",
+        .tasks = ids, .ntasks = f->group->groups[0].ntasks, .settings = f->settings, .pool = pool,
+            .backend_namespace = "ns",
+        .scheduler_name = "kai-scheduler", .service_base_url = base_url, .dev_login = dev,
+        .data_endpoint = "s3://svc-bucket/wf/", .workflow_labels = f->spec->labels };
+    f->rc = pods_build_group(&c, f->group, &f->objects, &f->err);
+}
+
+static const json_t *find(const json_t *objects, const char *kind, size_t nth)
+{
+    for (size_t i = 0; i < json_len(objects); i++)
+        if (str_eq(json_get_str(json_at(objects, i), "kind"), kind) && nth-- == 0)
+            return json_at(objects, i);
+    return NULL;
+}
+
+static char *words(const json_t *array)
+{
+    buf_t b = BUF_INIT(1u << 20);
+    for (size_t i = 0; i < json_len(array); i++)
+        buf_printf(&b, "%s%s", i ? " " : "", json_str(json_at(array, i)));
+    buf_cstr(&b);
+    return buf_steal(&b, NULL);
+}
+
+static char *args_of(const json_t *pod, size_t container)
+{
+    return words(json_get(json_at(json_path(pod, "spec", "containers", NULL), container), "args"));
+}
+
+/* Whole objects against a file; numbers of lines tell where they part. */
+static void check_golden(const json_t *objects, const char *name)
+{
+    char path[300];
+    const char *top = getenv("srcdir");
+    _cleanup_buf_ buf_t got = BUF_INIT(1u << 20), want = BUF_INIT(1u << 20);
+
+    snprintf(path, sizeof(path), "%s/%s/%s", top ? top : ".", GOLDEN_DIR, name);
+    CHECK_INT(json_print(objects, 2, &got), 0);
+    buf_putc(&got, '\n');
+    FILE *f = fopen(path, getenv("OSMO_GOLDEN_WRITE") ? "w+e" : "re");
+    CHECK(f != NULL);
+    if (!f)
+        return;
+    if (getenv("OSMO_GOLDEN_WRITE"))
+        fwrite(got.data, 1, got.len, f);
+    rewind(f);
+    char block[4096];
+    for (size_t n; (n = fread(block, 1, sizeof(block), f)) > 0;)
+        buf_append(&want, block, n);
+    fclose(f);
+    size_t line = 1, at = 0;
+    while (at < got.len && at < want.len && got.data[at] == want.data[at])
+        line += got.data[at++] == '\n';
+    if (got.len != want.len || at < got.len)
+        fprintf(stderr, "%s differs from line %zu on\n", path, line);
+    CHECK_STR(buf_cstr(&got), buf_cstr(&want));
+}
+
+static void test_pair(void)
+{
+    static const char body[] = "name: duo\nlabels: {team: robo, osmo.workflow_id: spoof}\ngroups:\n- name: "
+        "Pair_A\n  tasks:\n"
+        "  - {name: boss, lead: true, image: img, command: [run, '{{host:Help_er}}'], args: ['{{ workflow_id }}', "
+            "'{{host:ghost}}'],\n"
+        "     environment: {OUT: '{{output}}'}, files: [{path: /tmp/run.sh, contents: \"echo hi\\n\"}]}\n"
+        "  - {name: Help_er, image: img, command: [serve]}\n";
+    struct fixture f;
+
+    build(&f, body, 0, "ana@example.com", false, "https://osmo.example.com");
+    CHECK_OK(f.rc, &f.err);
+    if (f.rc == 0)
+        check_golden(f.objects, "pair.json");
+    fixture_free(&f);
+}
+
+static void test_single(void)
+{
+    static const char body[] = "name: one\ntasks: [{name: say, image: 'alpine:3.20', command: [echo], args: [7]}]\n";
+    struct fixture f;
+
+    build(&f, body, 0, "a", true, "http://127.0.0.1:8000");
+    CHECK_OK(f.rc, &f.err);
+    const json_t *pod = find(f.objects, "Pod", 0);
+    CHECK(!find(f.objects, "Service", 0));
+    CHECK(!json_has(json_get(pod, "spec"), "hostname"));
+    CHECK(!json_path(pod, "metadata", "labels", "osmo.submitted_by", NULL));
+    const json_t *limits = json_path(json_at(json_path(pod, "spec", "containers", NULL), 0), "resources", "limits",
+        NULL);
+    _cleanup_free_ char *text = json_to_text(limits);
+    CHECK_STR(text, "{\"cpu\":\"1\",\"memory\":\"1Gi\",\"nvidia.com/gpu\":\"0\",\"ephemeral-storage\":\"1Gi\"}");
+    _cleanup_free_ char *user = args_of(pod, 0), *ctrl = args_of(pod, 1);
+    CHECK_STR(user, "-socketPath /osmo/data/socket/data.sock -userBinPath /osmo/usr/bin -commands echo -args 7");
+    CHECK_STR(ctrl, "-socketPath /osmo/data/socket/data.sock -inputPath /osmo/data/input/ -outputPath "
+        "/osmo/data/output/ "
+              "-metadataFile /osmo/data/default_metadata.yaml -timeout 1440 -dataTimeout 10 -workflow w-1 "
+                  "-groupName say-group "
+              "-retryId 0 -logSource say -host 127.0.0.1 -port 8000 -scheme ws -refreshToken /osmo/.refresh_token "
+              "-refreshScheme http -outputs task:s3://svc-bucket/wf/w-1/say -userConfig /osmo/user_config.yaml "
+              "-serviceConfig /osmo/service_config.yaml");
+    fixture_free(&f);
+}
+
+/* Digests of the secret names, as the other implementation computes them. */
+static void test_digests(void)
+{
+    static const char body[] = "name: d\ntasks: [{name: t, image: a, command: [x], files: [{path: /tmp/run.sh, "
+        "contents: ZWNobyBoaQo=, "
+        "base64: true}, {path: /other/run.sh, contents: \"echo hi\\n\"}]}]\n";
+    static const char *const names[] = {
+        "osmo-0123456789abcdef-e87c523a0171978449554d5d60a03676",
+            "osmo-0123456789abcdef-6aa1cfaade3d348768e40e1cceed059b",
+        "osmo-0123456789abcdef-b394c4875fa6f4987cc0381143fa3112",
+    };
+    struct fixture f;
+
+    build(&f, body, 0, "ana", false, "http://h");
+    CHECK_OK(f.rc, &f.err);
+    const json_t *pod = find(f.objects, "Pod", 0), *volumes = json_path(pod, "spec", "volumes", NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        size_t secrets = 0, declared = 0;
+        const json_t *secret;
+        for (size_t k = 0; (secret = find(f.objects, "Secret", k)) != NULL; k++)
+            secrets += str_eq(json_get_str(json_get(secret, "metadata"), "name"), names[i]);
+        for (size_t k = 0; k < json_len(volumes); k++)
+            declared += str_eq(json_get_str(json_at(volumes, k), "name"), names[i]);
+        CHECK_INT(secrets, 1);
+        CHECK_INT(declared, 1);
+    }
+    /* the same contents at two places: one volume, two mounts */
+    const json_t *mounts = json_get(json_at(json_path(pod, "spec", "containers", NULL), 0), "volumeMounts");
+    size_t mounted = 0;
+    for (size_t k = 0; k < json_len(mounts); k++)
+        mounted += str_eq(json_get_str(json_at(mounts, k), "name"), names[0]);
+    CHECK_INT(mounted, 2);
+    fixture_free(&f);
+}
+
+static void test_data_flow(void)
+{
+    static const char body[] = "name: chain\ntasks:\n"
+        "- {name: fetch, image: c, command: [sh], outputs: [{url: 's3://bkt/raw/{{workflow_id}}', regex: "
+            "'.*\\.csv$'}]}\n"
+        "- {name: clean, image: c, command: [sh, '{{input:0}}', '{{input:fetch}}', '{{input:9}}'],\n"
+        "   inputs: [{task: fetch}, {url: 's3://bkt/ref', regex: 'a.*'}]}\n"
+        "- {name: report, image: c, command: [sh], inputs: [{task: clean}, {task: 'chain-4:old'}], kpis: [{index: "
+            "3, path: out/kpi.json}]}\n";
+    static const struct { const char *ctrl, *user; } want[] = {
+        { "-outputs task:s3://svc-bucket/wf/w-1/fetch -outputs url:s3://bkt/raw/w-1,.*\\.csv$ -userConfig",
+            "-commands sh" },
+        { "-inputs task:0,s3://svc-bucket/wf/w-1/fetch, -inputs url:1,s3://bkt/ref,a.* -outputs "
+            "task:s3://svc-bucket/wf/w-1/clean -userConfig",
+          "-commands sh -commands /osmo/data/input/0 -commands /osmo/data/input/0 -commands {{input:9}}" },
+        { "-inputs task:0,s3://svc-bucket/wf/w-1/clean, -inputs task:1,s3://svc-bucket/wf/chain-4/old, "
+          "-outputs task:s3://svc-bucket/wf/w-1/report -outputs kpi:s3://svc-bucket/wf/w-1/report/out,out/kpi.json "
+              "-userConfig", "-commands sh" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+        struct fixture f;
+        build(&f, body, i, "ana", false, "https://osmo.example.com");
+        CHECK_OK(f.rc, &f.err);
+        _cleanup_free_ char *user = args_of(find(f.objects, "Pod", 0), 0), *ctrl = args_of(find(f.objects, "Pod",
+            0), 1);
+        CHECK_CONTAINS(ctrl, want[i].ctrl);
+        CHECK_CONTAINS(ctrl, "-host osmo.example.com -port 443 -scheme wss");
+        CHECK_CONTAINS(user, want[i].user);
+        fixture_free(&f);
+    }
+}
+
+static void test_resources(void)
+{
+    static const char body[] = "name: sizes\nresources:\n"
+        "  big: {cpu: 4, gpu: 2, memory: 1.5Gi, storage: 40Gi, platform: gpu, nodesExcluded: [n7, 8]}\n"
+        "tasks: [{name: large, image: a, command: [x], resource: big, cacheSize: 25%, volumeMounts: [/dev/shm, "
+            "'/opt:/mnt/o'],\n"
+        "  privileged: true, hostNetwork: true, checkpoint: [{path: work/ck, url: 's3://bkt/ck', frequency: 90},\n"
+        "  {path: '{{output}}/ck', url: 'gs://bkt/ck', frequency: PT2H, regex: '.*pt'}]}]\n";
+    struct fixture f;
+
+    build(&f, body, 0, "ana", false, "https://osmo.example.com:9443/");
+    CHECK_OK(f.rc, &f.err);
+    const json_t *pod = find(f.objects, "Pod", 0), *spec = json_get(pod, "spec");
+    const json_t *user = json_at(json_get(spec, "containers"), 0), *labels = json_path(pod, "metadata", "labels", NULL);
+    _cleanup_free_ char *limits = json_to_text(json_path(user, "resources", "limits", NULL));
+    CHECK_STR(limits, "{\"cpu\":\"4.0\",\"memory\":\"1.5Gi\",\"nvidia.com/gpu\":\"2\",\"ephemeral-storage\":\"40Gi\"}");
+    CHECK(json_get_bool(spec, "hostNetwork", false));
+    CHECK(json_get_bool(json_get(user, "securityContext"), "privileged", false));
+    CHECK_STR(json_get_str(labels, "cache"), "10Gi");
+    CHECK_STR(json_get_str(labels, "val"), "1.5Gi");
+    CHECK_STR(json_get_str(labels, "mine"), "large");
+    CHECK_STR(json_get_str(labels, "lead"), "true");
+    CHECK_STR(json_get_str(labels, "osmo.pool"), "p");   /* the template may not take it */
+    CHECK_STR(json_get_str(labels, "kind"), "gpu");      /* the platform's node selector */
+    CHECK_STR(json_get_str(labels, "osmo.priority"), "high");
+    _cleanup_free_ char *args = args_of(pod, 0), *ctrl = args_of(pod, 1), *env = json_to_text(json_get(user, "env"));
+    CHECK_CONTAINS(args, "-checkpoint /work/ck;s3://bkt/ck;90; -checkpoint "
+        "/osmo/data/output/ck;gs://bkt/ck;7200;.*pt -socketPath");
+    CHECK_CONTAINS(ctrl, "-port 9443");
+    CHECK(strstr(env, "NVIDIA_VISIBLE_DEVICES") == NULL);
+    _cleanup_free_ char *volumes = json_to_text(json_get(spec, "volumes"));
+    CHECK_CONTAINS(volumes, "{\"name\":\"host-mount-0\",\"hostPath\":{\"path\":\"/dev/shm\"}},"
+                   "{\"name\":\"host-mount-1\",\"hostPath\":{\"path\":\"/opt\"}}");
+    _cleanup_free_ char *mounts = json_to_text(json_get(user, "volumeMounts"));
+    CHECK_CONTAINS(mounts, "{\"name\":\"host-mount-1\",\"mountPath\":\"/mnt/o\"}");
+    _cleanup_free_ char *ctrl_env = json_to_text(json_get(json_at(json_get(spec, "containers"), 1), "env"));
+    CHECK_CONTAINS(ctrl_env, "{\"name\":\"CPU_COUNT\",\"value\":\"4\"}");
+    fixture_free(&f);
+}
+
+static void test_topology(void)
+{
+    static const char body[] = "name: topo\nresources:\n"
+        "  m1: {topology: [{key: rack, group: m1}, {key: zone, group: all}]}\n"
+        "  m2: {topology: [{key: zone, group: all}, {key: rack, group: m2, requirementType: preferred}]}\n"
+        "groups:\n- name: g\n  tasks:\n  - {name: a, lead: true, image: i, command: [x], resource: m1}\n"
+        "  - {name: b, image: i, command: [x], resource: m1}\n  - {name: c, image: i, command: [x], resource: m2}\n";
+    static const char want[] = "{\"queue\":\"osmo-pool-ns-p\",\"priorityClassName\":\"osmo-high\",\"topologyConstraint\":{"
+        "\"topology\":\"osmo-pool-ns-p-topology\",\"requiredTopologyLevel\":\"topology.kubernetes.io/zone\"},\"subGroups\":["
+        "{\"name\":\"all-m1\",\"minMember\":2,\"topologyConstraint\":{\"topology\":\"osmo-pool-ns-p-topology\","
+        "\"requiredTopologyLevel\":\"example.com/rack\"}},{\"name\":\"all-m2\",\"minMember\":1,\"topologyConstraint\":{"
+        "\"topology\":\"osmo-pool-ns-p-topology\",\"preferredTopologyLevel\":\"example.com/rack\"}}]}";
+    static const char *const groups[] = { "all-m1", "all-m1", "all-m2" };
+    struct fixture f;
+
+    build(&f, body, 0, "ana", false, "http://h");
+    CHECK_OK(f.rc, &f.err);
+    _cleanup_free_ char *got = json_to_text(json_get(find(f.objects, "PodGroup", 0), "spec"));
+    CHECK_STR(got, want);
+    for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+        CHECK_STR(json_str(json_path(find(f.objects, "Pod", i), "metadata", "labels",
+            "kai.scheduler/subgroup-name", NULL)), groups[i]);
+    fixture_free(&f);
+}
+
+static void test_refused(void)
+{
+    struct fixture f;
+    build(&f, "name: c\ntasks: [{name: t, image: a, command: [x], credentials: {api: /root}}]\n", 0, "ana", false,
+        "http://h");
+    CHECK_INT(f.rc, OSMO_ECREDENTIAL);
+    CHECK_CONTAINS(f.err.text, "task 't' names credentials");
+    fixture_free(&f);
+    build(&f, "name: c\ntasks: [{name: t, image: a, command: [x]}]\n", 0, "ana", false, "osmo.example.com");
+    CHECK_INT(f.rc, OSMO_EINVAL);
+    fixture_free(&f);
+}
+
+static void test_cleanup(void)
+{
+    _cleanup_json_ json_t *specs = pods_cleanup_specs("wu", "gu");
+    char name[40];
+    static const char *const kinds[][2] = {
+        { "v1", "Secret" }, { "v1", "Service" }, { "v1", "Pod" }, { "scheduling.run.ai/v2alpha2", "PodGroup" },
+    };
+    CHECK_INT(json_len(specs), ARRAY_SIZE(kinds));
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        _cleanup_free_ char *text = json_to_text(json_at(specs, i));
+        _cleanup_free_ char *want = str_printf("{\"labels\":{\"osmo.workflow_uuid\":\"wu\",\"osmo.group_uuid\":\"gu\"},"
+            "\"generic_api\":{\"api_version\":\"%s\",\"kind\":\"%s\"}}", kinds[i][0], kinds[i][1]);
+        CHECK_STR(text, want);
+    }
+    pod_name(WF, TASK_A, name);
+    CHECK_STR(name, "0011223344556677-fedcba9876543210");
+}
+
+static const struct check_test tests[] = {
+    { "a pair, whole", test_pair }, { "a single task", test_single }, { "digests", test_digests }, { "data flow",
+        test_data_flow },
+    { "resources", test_resources }, { "topology", test_topology }, { "refused", test_refused }, { "cleanup",
+        test_cleanup },
+};
+TEST_MAIN("pods", tests)

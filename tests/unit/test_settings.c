@@ -1,0 +1,198 @@
+/* Configuration: built-in defaults, the file's form, merged templates, and words for mistakes. */
+#include <stdlib.h>
+#include "base/cleanup.h"
+#include "check.h"
+#include "model/pods.h"
+#include "model/settings.h"
+
+static void test_defaults(void)
+{
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    json_t *template = NULL, *rules = NULL;
+
+    CHECK_OK(settings_default(&s, &err), &err);
+    REQUIRE(s);
+    const struct pool *p = settings_pool(s, "default");
+    REQUIRE(p);
+    const struct platform *f = pool_platform(p, "default");
+    REQUIRE(f && settings_backend(s, "default"));
+    CHECK_STR(settings_backend(s, "default")->scheduler_name, "kai-scheduler");
+    CHECK_STR(p->default_platform, "default");
+    CHECK_STR(f->variables_json, "{\"USER_CPU\":1,\"USER_GPU\":0,\"USER_MEMORY\":\"1Gi\",\"USER_STORAGE\":\"1Gi\"}");
+    CHECK_STR(f->labels_json, "{}");
+    CHECK_STR(f->tolerations_json, "[]");
+    CHECK_OK(json_parse(f->pod_template_json, strlen(f->pod_template_json), &template, &err), &err);
+    const json_t *ctrl = json_at(json_path(template, "spec", "containers", NULL), 0);
+    CHECK_STR(json_get_str(ctrl, "name"), "osmo-ctrl");
+    CHECK_STR(json_get_str(json_path(ctrl, "resources", "requests", NULL), "cpu"), "50m");
+    CHECK(!json_has(json_get(ctrl, "resources"), "limits"));
+    const json_t *user = json_at(json_path(template, "spec", "containers", NULL), 1);
+    CHECK(json_equal(json_path(user, "resources", "limits", NULL), json_path(user, "resources", "requests", NULL)));
+    CHECK_OK(json_parse(f->validations_json, strlen(f->validations_json), &rules, &err), &err);
+    CHECK_INT(json_len(rules), 6);
+    CHECK_INT(s->max_num_tasks, 1000000);
+    CHECK_INT(s->max_name_length, 64);
+    CHECK_INT(s->default_exec_timeout_us, INT64_C(60) * 86400 * 1000000);
+    CHECK_INT(s->websocket_timeout_min, 1440);
+    CHECK_STR(s->init_image, "osmo/runtime");
+    CHECK_INT(s->ctrl_roles.len, 2);
+    CHECK(!s->from_file);
+    json_free(template);
+    json_free(rules);
+    settings_free(s);
+}
+
+static const char full[] =
+    "service:\n  service_base_url: https://osmo.example.com\n  max_pod_restart_limit: PT10M\n"
+    "  cli_config: {min_supported_version: 6.0.0, latest_version: null}\n"
+    "  service_auth: {keys: {}, ctrl_roles: [a], max_token_duration: 30d}\n"
+    "workflow:\n  max_num_tasks: 20\n  max_exec_timeout: 1d\n  workflow_data: {websocket_timeout: 5, credential: "
+        "{endpoint: 's3://b/wf'}}\n"
+    "  backend_images: {init: reg/init:1, client: reg/client:1}\n  labels_config: {pod_label_prefix: x/, policy: []}\n"
+    "pod_templates:\n"
+    "  base: {spec: {nodeSelector: {zone: a}, containers: [{name: u, volumeMounts: [{name: v, mountPath: /data}]}, "
+    "{name: osmo-ctrl, volumeMounts: [{name: v, mountPath: /hidden}]}], tolerations: [{key: k}]}}\n"
+    "  over: {spec: {nodeSelector: {gpu: 'yes'}, containers: [{name: u, image: z}], tolerations: [{key: l}]}}\n"
+    "group_templates:\n  cm: {apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: '1'}}\n"
+    "  cm2: {apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {b: '2'}}\n"
+    "backends:\n  east: {scheduler_settings: {scheduler_name: mine}, node_conditions: {rules: {Ready: 'True', "
+        "Disk: 'False'}}}\n"
+    "pools:\n  main:\n    backend: east\n    default_platform: cpu\n    enable_maintenance: yes\n    "
+        "default_queue_timeout: ''\n"
+    "    resources: {gpu: {guarantee: 4, maximum: 8}}\n    topology_keys: [{key: rack, label: example.com/rack}]\n"
+    "    common_default_variables: {USER_CPU: 1, A: pool}\n    common_pod_template: [base]\n    "
+        "common_resource_validations: [default_cpu]\n"
+    "    common_group_templates: [cm, cm2]\n    platforms:\n      cpu: {}\n"
+    "      gpu: {override_pod_template: [over], default_variables: {A: gpu}, allowed_mounts: [/opt], "
+        "privileged_allowed: true,\n"
+    "            resource_validations: [default_memory]}\n"
+    "roles: {}\nbackend_tests: {}\nsomething_else: [1]\n";
+
+static void test_file(void)
+{
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    json_t *rules = NULL;
+
+    CHECK_OK(settings_parse(full, sizeof(full) - 1, "osmo.yaml", &s, &err), &err);
+    REQUIRE(s);
+    CHECK(s->from_file);
+    CHECK_STR(s->service_base_url, "https://osmo.example.com");
+    CHECK_INT(s->max_pod_restart_us, 600000000);
+    CHECK_STR(s->min_client_version, "6.0.0");
+    CHECK(!s->latest_client_version);
+    CHECK_INT(s->ctrl_roles.len, 1);
+    CHECK_INT(s->max_num_tasks, 20);
+    CHECK_STR(s->data_endpoint, "s3://b/wf");
+    CHECK_STR(s->pod_label_prefix, "x/");
+    CHECK_INT(s->npools, 1);
+    CHECK(!settings_pool(s, "default") && !settings_backend(s, "default"));
+    CHECK_STR(settings_backend(s, "east")->scheduler_name, "mine");
+    CHECK_STR(settings_backend(s, "east")->node_rules_json, "{\"Ready\":\"True\",\"Disk\":\"False\"}");
+    const struct pool *p = settings_pool(s, "main");
+    REQUIRE(p && p->nplatforms == 2);
+    CHECK(p->enable_maintenance);
+    CHECK_INT(p->gpu_guarantee, 4);
+    CHECK_INT(p->default_queue_timeout_us, 0);
+    CHECK_STR(p->group_templates_json,
+              "[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}]");
+    const struct platform *cpu = pool_platform(p, "cpu"), *gpu = pool_platform(p, "gpu");
+    REQUIRE(cpu && gpu);
+    CHECK_STR(cpu->labels_json, "{\"zone\":\"a\"}");
+    CHECK_STR(gpu->labels_json, "{\"zone\":\"a\",\"gpu\":\"yes\"}");
+    CHECK_STR(gpu->tolerations_json, "[{\"key\":\"k\"},{\"key\":\"l\"}]");
+    CHECK_STR(gpu->variables_json, "{\"USER_CPU\":1,\"A\":\"gpu\"}");
+    CHECK_STR(cpu->variables_json, "{\"USER_CPU\":1,\"A\":\"pool\"}");
+    CHECK_CONTAINS(gpu->pod_template_json, "\"image\":\"z\"");
+    CHECK_INT(gpu->default_mounts.len, 1);
+    CHECK_STR(gpu->default_mounts.items[0], "/data");
+    CHECK_OK(json_parse(gpu->validations_json, strlen(gpu->validations_json), &rules, &err), &err);
+    CHECK_INT(json_len(rules), 4);
+    json_free(rules);
+    settings_free(s);
+}
+
+static void test_mistakes(void)
+{
+    static const struct { const char *yaml, *words; } cases[] = {
+        { "- a\n", "configuration f must be a mapping" },
+        { "service: {base_url: x}\n", "service.base_url: unknown key (line 1, column 11)" },
+        { "workflow:\n  max_num_task: 3\n", "workflow.max_num_task: unknown key, did you mean max_num_tasks? (line "
+            "2, column 3)" },
+        { "workflow: {max_exec_timeout: 10}\nservice: {agent_queue_size: many}\n", "service.agent_queue_size: must "
+            "be a whole number" },
+        { "workflow: {workflow_data: {credential: {}}}\n", "workflow.workflow_data.credential.endpoint: is missing" },
+        { "workflow: {default_exec_timeout: soon}\n", "'soon' is not a duration" },
+        { "pools: {p: {}}\n", "pools.p.backend: is missing" },
+        { "pools: []\n", "pools: must be a mapping, not a list" },
+        { "pools: {p: {backend: b, common_pod_template: [ghost]}}\n", "pools.p.common_pod_template: refers to "
+            "'ghost'" },
+        { "pools: {p: {backend: b, platforms: {x: {override_pod_template: [ghost]}}}}\n",
+          "pools.p.platforms.x.override_pod_template: refers to 'ghost'" },
+        { "pools: {p: {backend: b, common_resource_validations: [ghost]}}\n", "refers to 'ghost'" },
+        { "pools: {p: {backend: b, default_platform: x}}\n", "pools.p.default_platform: 'x' is not among the "
+            "platforms" },
+        { "pod_templates: {a: 1}\n", "pod_templates.a: must be a mapping" },
+        { "group_templates: {a: {kind: X}}\n", "group_templates.a: needs apiVersion, kind and metadata.name" },
+        { "group_templates: {a: {apiVersion: v1, kind: X, metadata: {name: n, namespace: m}}}\n",
+            "must not set metadata.namespace" },
+        { "resource_validations: {a: [{operator: NE, left_operand: a, right_operand: b, assert_message: c}]}\n",
+            "operator must be GT" },
+        { "resource_validations: {a: [{operator: GT}]}\n", "must have exactly" },
+        { "roles: 3\n", "roles: must be a mapping" },
+        { "pools: {a: [\n", "configuration f: " },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct settings *s = NULL;
+        osmo_error_t err = OSMO_ERROR_INIT;
+        CHECK(settings_parse(cases[i].yaml, strlen(cases[i].yaml), "f", &s, &err) < 0);
+        CHECK(!s);
+        CHECK_CONTAINS(err.text, cases[i].words);
+        settings_free(s);
+    }
+}
+
+static void test_partial_file(void)
+{
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    static const char text[] = "workflow: {max_num_tasks: 7}\nunknown: {}\n";
+
+    CHECK_OK(settings_parse(text, sizeof(text) - 1, "f", &s, &err), &err);
+    REQUIRE(s);
+    CHECK_INT(s->max_num_tasks, 7);
+    CHECK(settings_pool(s, "default") != NULL);
+    settings_free(s);
+    s = NULL;
+    CHECK_OK(settings_parse("", 0, "f", &s, &err), &err);
+    settings_free(s);
+}
+
+static void test_merge(void)
+{
+    static const struct { const char *target, *overlay, *want; } cases[] = {
+        { "{\"a\":{\"b\":1}}", "{\"a\":{\"c\":2}}", "{\"a\":{\"b\":1,\"c\":2}}" },
+        { "{\"a\":{\"b\":1}}", "{\"a\":{}}", "{\"a\":{\"b\":1}}" },
+        { "{\"a\":{\"b\":1}}", "{\"a\":null}", "{\"a\":null}" },
+        { "{\"a\":1}", "{\"a\":[1]}", "{\"a\":[1]}" },
+        { "{\"l\":[\"x\"]}", "{\"l\":[\"x\",\"name\"]}", "{\"l\":[\"x\",\"x\",\"name\"]}" },
+        { "{\"l\":[{\"name\":\"u\",\"a\":1}]}", "{\"l\":[{\"name\":\"v\"},{\"name\":\"u\",\"b\":2}]}",
+          "{\"l\":[{\"name\":\"u\",\"a\":1,\"b\":2},{\"name\":\"v\"}]}" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_json_ json_t *a = NULL;
+        _cleanup_json_ json_t *b = NULL;
+        REQUIRE(json_parse(cases[i].target, strlen(cases[i].target), &a, NULL) == 0);
+        REQUIRE(json_parse(cases[i].overlay, strlen(cases[i].overlay), &b, NULL) == 0);
+        CHECK_INT(pods_merge(a, b), 0);
+        _cleanup_free_ char *got = json_to_text(a);
+        CHECK_STR(got, cases[i].want);
+    }
+}
+
+static const struct check_test tests[] = {
+    { "built-in defaults", test_defaults }, { "file", test_file }, { "mistakes", test_mistakes },
+    { "partial file", test_partial_file }, { "template merge", test_merge },
+};
+TEST_MAIN("settings", tests)
