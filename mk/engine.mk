@@ -20,7 +20,8 @@ tests_unit_test_status_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_sm
 tests_unit_test_sm_SOURCES = tests/unit/test_sm.c tests/unit/check.c tests/unit/check.h
 tests_unit_test_sm_LDADD = $(UNIT_MODEL_LIBS)
-engine_fixture = tests/unit/engine_fixture.c tests/unit/engine_fixture.h tests/unit/check.c tests/unit/check.h
+engine_fixture = tests/unit/engine_fixture.c tests/unit/engine_fixture.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h \
+	tests/unit/check.c tests/unit/check.h
 unit_tests += tests/unit/test_engine
 tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(engine_fixture)
 tests_unit_test_engine_LDADD = $(UNIT_CORE_LIBS)

@@ -12,4 +12,5 @@ osmo_service_LDADD = libosmo-core.la libbase.la $(BASE_EXTERNAL)
 # The test brings a service of its own, so it takes the server's objects without the rest of libosmo-core.
 unit_tests += tests/unit/test_server
 tests_unit_test_server_SOURCES = tests/unit/test_server.c tests/unit/check.c $(server_sources)
+tests_unit_test_server_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_server_LDADD = $(UNIT_BASE_LIBS)

@@ -131,7 +131,8 @@ static void add_root(const struct supervisor *s, const struct container *c, cons
     char path[PATH_MAX];
     char *missing;
     add_entries(b, root, "", &budget);
-    qsort(plan->explode.items, plan->explode.len, sizeof(char *), by_text);
+    if (plan->explode.len)
+        qsort(plan->explode.items, plan->explode.len, sizeof(char *), by_text);
     for (size_t i = 0; i < plan->explode.len; i++) {
         add2(b, "--tmpfs", plan->explode.items[i]);
         add_entries(b, root, plan->explode.items[i], &budget);
@@ -180,13 +181,21 @@ static void add_env(const struct container *c, buf_t *b)
     }
 }
 
-static void bind_stage(const char *name, int fd, bool is_dir)
+/* Detached mounts survive the change of mount namespace; plain descriptors could not be bound in the new one. */
+static int clone_mount(int fd)
 {
-    char path[64], from[64];
+    int tree = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (tree < 0)
+        fail("open_tree");
+    return tree;
+}
+
+static void attach(const char *name, int tree, bool is_dir)
+{
+    char path[64];
     snprintf(path, sizeof(path), STAGE "/%s", name);
-    snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
     int made = is_dir ? mkdir(path, 0755) : open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-    if (made < 0 || mount(from, path, NULL, MS_BIND | MS_REC, NULL) < 0)
+    if (made < 0 || move_mount(tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         fail(path);
 }
 
@@ -194,19 +203,23 @@ static void bind_stage(const char *name, int fd, bool is_dir)
 static void stage_and_drop(const struct supervisor *s, const struct container *c)
 {
     char name[24];
-    _cleanup_close_ int root = -1;
+    int root = -1;
     if (*c->rootfs && (root = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
         fail(c->rootfs);
+    for (size_t i = 0; i < c->nmounts; i++)
+        c->mounts[i].fd = clone_mount(c->mounts[i].fd);
+    if (root >= 0)
+        root = clone_mount(root);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         fail("mount namespace");
     if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") < 0 || mkdir(STAGE, 0755) < 0)
         fail("staging directory");
     for (size_t i = 0; i < c->nmounts; i++) {
         snprintf(name, sizeof(name), "%zu", i);
-        bind_stage(name, c->mounts[i].fd, c->mounts[i].is_dir);
+        attach(name, c->mounts[i].fd, c->mounts[i].is_dir);
     }
     if (root >= 0)
-        bind_stage("root", root, true);
+        attach("root", root, true);
     if (setgroups(0, NULL) < 0 || setresgid(s->uid, s->uid, s->uid) < 0 || setresuid(s->uid, s->uid, s->uid) < 0)
         fail("setresuid");
 }

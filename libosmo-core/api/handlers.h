@@ -61,10 +61,6 @@ int call_task(struct call *c, const struct workflow_row *w, const char *task, in
 int filter_read(struct call *c, struct workflow_filter *f, osmo_error_t *err);
 void filter_clear(struct workflow_filter *f);
 
-/* pool_routes.c: PoolMinimal of every pool the query asks for. */
-json_t *pool_to_json(struct call *c, const struct settings *s, const struct pool *p, bool online, bool with_gpu);
-bool pool_wanted(struct call *c, const char *name);
-
 /* node_view.c: which nodes serve which pools. */
 struct node_set {
     struct node_row *nodes; size_t n;

@@ -53,8 +53,7 @@ static int set_gpu(json_t *pool, const struct pool *p, bool with_gpu) {
     return failed | (resources ? json_set(resources, "gpu", gpu) : OSMO_ENOMEM);
 }
 
-json_t *pool_to_json(struct call *c, const struct settings *s, const struct pool *p, bool online, bool with_gpu) {
-    (void)c, (void)s;
+static json_t *pool_to_json(const struct pool *p, bool online, bool with_gpu) {
     json_t *o = json_object();
     if (!o)
         return NULL;
@@ -79,7 +78,7 @@ json_t *pool_to_json(struct call *c, const struct settings *s, const struct pool
     return NULL;
 }
 
-bool pool_wanted(struct call *c, const char *name) {
+static bool pool_wanted(struct call *c, const char *name) {
     const strlist_t *pools = query_all(c, "pools");
     return !pools || !pools->len || strlist_has(pools, name);
 }
@@ -90,6 +89,7 @@ struct usage { int64_t used, total; };            /* GPUs of running tasks: with
 struct quota {
     const struct settings *settings;
     struct node_set nodes;
+    bool *serves;                                  /* node × pools + pool */
     double *gpus, *busy;                           /* per node: allocatable, in use by anybody */
     size_t *set_of;                                /* per pool: node set = lowest pool index in it */
     struct usage *usage;                           /* per pool */
@@ -98,6 +98,7 @@ struct quota {
 
 static void quota_clear(struct quota *q) {
     node_set_clear(&q->nodes);
+    free(q->serves);
     free(q->gpus);
     free(q->busy);
     free(q->set_of);
@@ -120,16 +121,28 @@ static void join_sets(struct quota *q, size_t a, size_t b) {
     }
 }
 
+static bool serves(const struct quota *q, size_t node, size_t pool) {
+    return q->serves[node * q->settings->npools + pool];
+}
+
+static bool has_nodes(const struct quota *q, size_t pool) {
+    for (size_t n = 0; n < q->nodes.n; n++) {
+        if (serves(q, n, pool))
+            return true;
+    }
+    return false;
+}
+
 /* Pools that share a node belong together; so do the pools without nodes of one backend. */
 static void build_sets(struct quota *q) {
     const struct settings *s = q->settings;
-    size_t empty_count[2] = { 0 };
     for (size_t i = 0; i < s->npools; i++)
         q->set_of[i] = i;
     for (size_t n = 0; n < q->nodes.n; n++) {
         size_t first = s->npools;
         for (size_t i = 0; i < s->npools; i++) {
-            if (!node_serves_pool(&q->nodes, n, &s->pools[i]))
+            q->serves[n * s->npools + i] = node_serves_pool(&q->nodes, n, &s->pools[i]);
+            if (!serves(q, n, i))
                 continue;
             if (first == s->npools)
                 first = i;
@@ -138,13 +151,8 @@ static void build_sets(struct quota *q) {
         }
     }
     for (size_t a = 0; a < s->npools; a++) {
-        for (size_t b = 0; b < a && str_eq(s->pools[a].backend, s->pools[b].backend); b++) {
-            empty_count[0] = empty_count[1] = 0;
-            for (size_t n = 0; n < q->nodes.n; n++) {
-                empty_count[0] += node_serves_pool(&q->nodes, n, &s->pools[a]);
-                empty_count[1] += node_serves_pool(&q->nodes, n, &s->pools[b]);
-            }
-            if (!empty_count[0] && !empty_count[1])
+        for (size_t b = 0; b < a; b++) {
+            if (str_eq(s->pools[a].backend, s->pools[b].backend) && !has_nodes(q, a) && !has_nodes(q, b))
                 join_sets(q, a, b);
         }
     }
@@ -197,11 +205,12 @@ static int quota_load(struct call *c, struct quota *q, osmo_error_t *err) {
         rc = backends_online(c, &q->online, err);
     if (rc < 0)
         return rc;
+    q->serves = calloc(q->nodes.n * q->settings->npools + 1, sizeof *q->serves);
     q->gpus = calloc(q->nodes.n + 1, sizeof *q->gpus);
     q->busy = calloc(q->nodes.n + 1, sizeof *q->busy);
     q->set_of = calloc(q->settings->npools + 1, sizeof *q->set_of);
     q->usage = calloc(q->settings->npools + 1, sizeof *q->usage);
-    if (!q->gpus || !q->busy || !q->set_of || !q->usage)
+    if (!q->serves || !q->gpus || !q->busy || !q->set_of || !q->usage)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (size_t i = 0; i < q->nodes.n; i++) {
         q->gpus[i] = gpu_in(q->nodes.nodes[i].allocatable_json);
@@ -237,7 +246,7 @@ static struct gpu_numbers pool_numbers(const struct quota *q, size_t pool) {
     for (size_t i = 0; i < q->nodes.n; i++) {
         bool in_set = false;
         for (size_t p = 0; !in_set && p < q->settings->npools; p++)
-            in_set = q->set_of[p] == q->set_of[pool] && node_serves_pool(&q->nodes, i, &q->settings->pools[p]);
+            in_set = q->set_of[p] == q->set_of[pool] && serves(q, i, p);
         capacity += in_set ? q->gpus[i] : 0;
         busy += in_set ? q->busy[i] : 0;
     }
@@ -248,9 +257,9 @@ static struct gpu_numbers pool_numbers(const struct quota *q, size_t pool) {
     return n;
 }
 
-static json_t *quota_pool(struct call *c, const struct quota *q, size_t i, const struct gpu_numbers *n) {
+static json_t *quota_pool(const struct quota *q, size_t i, const struct gpu_numbers *n) {
     const struct pool *p = &q->settings->pools[i];
-    json_t *o = pool_to_json(c, q->settings, p, strlist_has(&q->online, p->backend), true);
+    json_t *o = pool_to_json(p, strlist_has(&q->online, p->backend), true);
     if (o && json_set(o, "resource_usage", numbers_json(n)) >= 0)
         return o;
     json_free(o);
@@ -268,7 +277,7 @@ static int add_set(struct call *c, const struct quota *q, size_t set, json_t *se
         if (q->set_of[i] != set || !pool_wanted(c, q->settings->pools[i].name))
             continue;
         struct gpu_numbers n = pool_numbers(q, i);
-        json_t *p = quota_pool(c, q, i, &n);
+        json_t *p = quota_pool(q, i, &n);
         if (!p || json_add(pools, p) < 0)
             return OSMO_ENOMEM;
         sum->used += n.used;
@@ -321,7 +330,7 @@ int get_pools(struct call *c, osmo_error_t *err) {
         const struct pool *p = &q.settings->pools[i];
         if (!pool_wanted(c, p->name))
             continue;
-        json_t *v = pool_to_json(c, q.settings, p, strlist_has(&q.online, p->backend), false);
+        json_t *v = pool_to_json(p, strlist_has(&q.online, p->backend), false);
         rc = v ? json_set(pools, p->name, v) : OSMO_ENOMEM;
     }
     if (rc >= 0)

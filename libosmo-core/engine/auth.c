@@ -174,7 +174,7 @@ int auth_key(struct auth *a, const rsa_key_t **out, osmo_error_t *err) {
 }
 
 json_t *auth_jwks(engine_t *e) {
-    const rsa_key_t *key;
+    const rsa_key_t *key = NULL;
     if (auth_key(e->auth, &key, NULL) < 0)
         return NULL;
     json_t *o = json_object(), *list = json_array();

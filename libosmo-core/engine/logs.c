@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "engine/storage.h"
 
 #define BANNER_SOURCE "osmo:banner" /* no task can have this name */
 #define BANNER_RULE "----------------------------------------------------------------------------------------------------"
@@ -125,6 +126,8 @@ int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *e
         rc = append_banner(e, &w, err);
     if (rc >= 0)
         rc = logstore_end(e->logs, w.id, err);
+    if (rc >= 0)
+        storage_forget_uploads(e, w.id); /* its tasks are gone: nobody will commit them */
     workflow_row_clear(&w);
     return rc;
 }

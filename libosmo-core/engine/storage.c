@@ -273,3 +273,12 @@ int storage_commit(engine_t *e, const char *workflow, const char *task, const ch
     *objects = 0;
     return dir < 0 ? 0 : storage_walk(dir, NULL, objects, err);
 }
+
+void storage_forget_uploads(engine_t *e, const char *workflow) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (storage_name_check("workflow", workflow, NULL) < 0)
+        return;
+    _cleanup_free_ char *path = str_printf("%s/%s/%s", e->storage_dir, STORAGE_STAGING, workflow);
+    if (path && dir_remove_tree(path, &err) < 0)
+        log_warning(&e->log, "storage: cannot remove unfinished uploads of %s: %s", workflow, err.text);
+}

@@ -28,6 +28,8 @@ int storage_put(engine_t *e, const char *workflow, const char *task, const char 
  * nothing. */
 int storage_commit(engine_t *e, const char *workflow, const char *task, const char *upload, int64_t *objects,
                    osmo_error_t *err);
+/* Remove what uploads of a finished workflow left behind unpublished. */
+void storage_forget_uploads(engine_t *e, const char *workflow);
 /* 32 lower-case hexadecimal digits. */
 bool storage_upload_valid(const char *upload);
 #endif

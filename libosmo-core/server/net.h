@@ -69,7 +69,7 @@ struct conn {
     struct conn *prev, *next;
     struct lws *wsi;
     struct exchange *ex;           /* being collected or answered */
-    bool dispatched, wants_write, head_sent, keep_alive, http10, is_head;
+    bool dispatched, wants_write, reading, head_sent, keep_alive, http10, is_head;
     uint64_t sent;                 /* bytes of the body written */
     int64_t kill_ms;               /* 0, or when the sweep cuts it */
     struct session *session;
@@ -123,7 +123,7 @@ void net_close(struct osmo_server *s);
 /* net_request.c: from headers to a struct exchange */
 int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct exchange **out);
 void request_view(const struct exchange *ex, const char **headers, size_t max, osmo_request_t *out);
-const char *request_header(const struct exchange *ex, const char *name);
+const char *http_request_header(const struct exchange *ex, const char *name);
 int request_body_open(struct osmo_server *s, struct exchange *ex, uint64_t len, bool to_file);
 int request_body_add(struct osmo_server *s, struct exchange *ex, const void *data, size_t len);
 #define REQUEST_MAX_HEADERS 96

@@ -10,6 +10,7 @@
 #define READ_PIECE (32u << 10)
 #define LINGER_MS 3000
 #define STALL_MS 60000
+#define PIECES_PER_TURN 8
 
 void exchange_free(struct exchange *ex) {
     if (!ex)
@@ -156,11 +157,16 @@ void http_stream_wake(struct osmo_server *s, uint64_t request) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* A connection whose reading is off gets no writable events from this library either, so reading is on while there is
- * something to write and off while a worker is busy. */
-static void want_write(struct conn *c) {
-    c->wants_write = true;
-    lws_rx_flow_control(c->wsi, 1);
+/* Reading is off while a worker has the request: the library would spin on bytes it is not ready to parse. It gives no
+ * writable events to such a connection either, so reading is switched on only while the socket is too slow for us. */
+static void read_on(struct conn *c, bool on) {
+    if (c->reading != on)
+        lws_rx_flow_control(c->wsi, on);
+    c->reading = on;
+}
+
+static void ask_writable(struct conn *c) {
+    read_on(c, true);
     lws_callback_on_writable(c->wsi);
 }
 
@@ -269,9 +275,9 @@ static int dispatch(struct osmo_server *s, struct conn *c) {
         ex->body_fd = -1;
     }
     c->dispatched = true;
-    /* No timeout while a worker is at it, and no reading: the library would spin on what it is not ready to parse. */
+    /* The library's timeout for a body would cut a request whose answer takes its time. */
     lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
-    lws_rx_flow_control(c->wsi, 0);
+    read_on(c, false);
     pthread_mutex_lock(&s->lock);
     ex->busy = true;
     ex->job.run = run_request;
@@ -284,7 +290,7 @@ static int dispatch(struct osmo_server *s, struct conn *c) {
 
 /* -1 malformed, 0 absent or zero, 1 present */
 static int body_length(const struct exchange *ex, uint64_t *len) {
-    const char *text = request_header(ex, "content-length");
+    const char *text = http_request_header(ex, "content-length");
     *len = 0;
     if (!text)
         return 0;
@@ -296,7 +302,7 @@ static int body_length(const struct exchange *ex, uint64_t *len) {
 
 static void read_connection(struct conn *c, struct lws *wsi) {
     char version[16] = "";
-    const char *connection = request_header(c->ex, "connection");
+    const char *connection = http_request_header(c->ex, "connection");
     if (lws_hdr_copy(wsi, version, sizeof version, WSI_TOKEN_HTTP) < 0)
         version[0] = '\0';
     c->http10 = strcmp(version, "HTTP/1.1") != 0;
@@ -313,7 +319,7 @@ static int accept_body(struct osmo_server *s, struct conn *c, uint64_t len) {
     int rc = request_body_open(s, c->ex, len, to_file != 0);
     if (rc < 0)
         return refuse(s, c, rc == OSMO_EBUSY ? 503 : 500, "The request body cannot be stored now");
-    const char *expect = request_header(c->ex, "expect");
+    const char *expect = http_request_header(c->ex, "expect");
     if (expect && strcasecmp(expect, "100-continue") == 0) {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         memcpy(s->scratch + LWS_PRE, go_on, sizeof go_on - 1);
@@ -327,12 +333,13 @@ int http_begin(struct osmo_server *s, struct conn *c) {
     c->dispatched = c->head_sent = c->http10 = c->is_head = c->keep_alive = false;
     c->sent = 0;
     c->kill_ms = 0;
+    c->reading = true;
     int rc = request_read(s, c->wsi, c, &c->ex);
     if (rc < 0)
         return refuse(s, c, rc == OSMO_ELIMIT ? 431 : 400, "The request cannot be understood");
     read_connection(c, c->wsi);
     int has_body = body_length(c->ex, &len);
-    if (request_header(c->ex, "transfer-encoding"))
+    if (http_request_header(c->ex, "transfer-encoding"))
         return refuse(s, c, 411, "Chunked request bodies are not supported: send Content-Length");
     if (has_body < 0)
         return refuse(s, c, 400, "Content-Length is malformed");
@@ -344,7 +351,7 @@ int http_begin(struct osmo_server *s, struct conn *c) {
         return refuse(s, c, 503, "Too many requests are waiting");
     /* Without a length the library waits for a body that never comes: the connection cannot be used again. */
     const char *m = c->ex->method;
-    if (!request_header(c->ex, "content-length") && (!strcmp(m, "POST") || !strcmp(m, "PUT") || !strcmp(m, "PATCH")))
+    if (!http_request_header(c->ex, "content-length") && (!strcmp(m, "POST") || !strcmp(m, "PUT") || !strcmp(m, "PATCH")))
         c->keep_alive = false;
     return dispatch(s, c);
 }
@@ -373,11 +380,11 @@ static int finish(struct osmo_server *s, struct conn *c) {
     detach(s, c);
     c->kill_ms = 0;
     c->dispatched = false;
+    read_on(c, true); /* also lets the library flush what it buffered */
     if (!c->keep_alive || s->draining) {
-        c->kill_ms = net_now_ms() + LINGER_MS;
+        c->kill_ms = net_now_ms() + (lws_partial_buffered(c->wsi) ? STALL_MS : LINGER_MS);
         return -1;
     }
-    lws_rx_flow_control(c->wsi, 1);
     return lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
@@ -428,7 +435,7 @@ static int write_head_and_body(struct osmo_server *s, struct conn *c) {
         return finish(s, c);
     if (r->stream)
         c->kill_ms = 0;
-    want_write(c);
+    c->wants_write = true;
     return 0;
 }
 
@@ -451,7 +458,7 @@ static size_t take_pending(struct osmo_server *s, struct conn *c, unsigned char 
     }
     pthread_mutex_unlock(&s->lock);
     if (more || *eof)
-        want_write(c);
+        c->wants_write = true;
     return n;
 }
 
@@ -481,33 +488,50 @@ static int write_stream(struct osmo_server *s, struct conn *c) {
     return failed ? -1 : finish(s, c); /* a cut stream must not look complete */
 }
 
-int http_writable(struct osmo_server *s, struct conn *c) {
+static bool answered(struct osmo_server *s, struct conn *c) {
     if (!c->ex || !c->dispatched)
-        return 0;
+        return false;
     pthread_mutex_lock(&s->lock);
-    bool answered = c->ex->answered;
+    bool yes = c->ex->answered;
     pthread_mutex_unlock(&s->lock);
-    if (!answered)
+    return yes;
+}
+
+/* Write until there is nothing, the socket is full, or others deserve a turn. -1: the connection is to be closed. */
+int http_writable(struct osmo_server *s, struct conn *c) {
+    if (!answered(s, c))
         return 0;
-    c->wants_write = false;
-    int rc = c->ex->response.stream && c->head_sent ? write_stream(s, c) : write_head_and_body(s, c);
-    if (rc == 0 && c->ex && !c->wants_write)
-        lws_rx_flow_control(c->wsi, 0);
-    return rc;
+    c->wants_write = true;
+    for (int i = 0; i < PIECES_PER_TURN && c->wants_write && !lws_send_pipe_choked(c->wsi); i++) {
+        c->wants_write = false;
+        int rc = c->ex->response.stream && c->head_sent ? write_stream(s, c) : write_head_and_body(s, c);
+        if (rc < 0 || !c->ex)
+            return rc;
+    }
+    if (c->wants_write || lws_partial_buffered(c->wsi))
+        ask_writable(c);
+    else
+        read_on(c, false);
+    return 0;
 }
 
 void http_ready(struct osmo_server *s) {
-    pthread_mutex_lock(&s->lock);
-    while (s->ready_head) {
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
         struct exchange *ex = s->ready_head;
-        s->ready_head = ex->ready_next;
-        if (!s->ready_head)
-            s->ready_tail = NULL;
-        ex->ready = false;
-        if (ex->conn)
-            want_write(ex->conn);
-        else if (!ex->busy)
-            release(s, ex);
+        struct conn *c = ex ? ex->conn : NULL;
+        if (ex) {
+            s->ready_head = ex->ready_next;
+            if (!s->ready_head)
+                s->ready_tail = NULL;
+            ex->ready = false;
+            if (!c && !ex->busy)
+                release(s, ex);
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (!ex)
+            return;
+        if (c && http_writable(s, c) < 0)
+            lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     }
-    pthread_mutex_unlock(&s->lock);
 }

@@ -123,7 +123,7 @@ int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct 
     return OSMO_OK;
 }
 
-const char *request_header(const struct exchange *ex, const char *name) {
+const char *http_request_header(const struct exchange *ex, const char *name) {
     for (size_t i = 0; i + 1 < ex->headers.len; i += 2) {
         if (strcmp(ex->headers.items[i], name) == 0)
             return ex->headers.items[i + 1];

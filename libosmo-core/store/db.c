@@ -22,8 +22,8 @@ void db_forget_failure(db_t *db) {
     db->trouble = DB_FINE;
 }
 
-/* Text from outside (pod messages, log tails) may hold broken UTF-8, which one database refuses and the other keeps:
- * both get the repaired form. NULL in *repaired when nothing had to change. */
+/* Text from outside (pod messages, log tails) may hold broken UTF-8, which one database refuses and the other
+ * keeps: both get the repaired form. NULL in *repaired when nothing had to change. */
 struct repaired { struct db_arg *args; char **texts; size_t n; };
 
 static void repaired_free(struct repaired *r) {

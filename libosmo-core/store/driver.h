@@ -1,6 +1,5 @@
 /* What a database driver gives the store, and the state every connection shares. Only store/ includes this:
- * the repositories
- * speak through the db_* functions of store.h, the writer and the store through this table. */
+ * the repositories speak through the db_* functions of store.h, the writer and the store through this table. */
 #ifndef STORE_DRIVER_H
 #define STORE_DRIVER_H
 #include "base/log.h"

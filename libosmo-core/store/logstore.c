@@ -1,7 +1,6 @@
-/* The log store: which logs are in memory, which have open files, and appending to them. Reading is logstore_reader.c.
- * The store's mutex guards the table and the order of use; a log's own mutex its files. They are taken one
- * after the other,
- * never the store's inside of a log's. */
+/* The log store: which logs are in memory, which have open files, and appending to them. Reading is
+ * logstore_reader.c. The store's mutex guards the table and the order of use; a log's own mutex its files.
+ * They are taken one after the other, never the store's inside of a log's. */
 #include "store/logstore_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -106,8 +105,9 @@ static void link_newest(logstore_t *s, struct wlog *w) {
 
 /* Nobody uses a log without users, so its files may be touched under the store's mutex alone. */
 static void shrink(logstore_t *s) {
-    for (struct wlog *w = s->oldest, *next; w && (s->open_logs > OPEN_MAX_LOGS ||
-                                                  map_len(s->logs) > KNOWN_MAX_LOGS); w = next) {
+    for (struct wlog *w = s->oldest, *next; w; w = next) {
+        if (s->open_logs <= OPEN_MAX_LOGS && map_len(s->logs) <= KNOWN_MAX_LOGS)
+            return;
         next = w->newer;
         if (w->users)
             continue;
@@ -180,8 +180,7 @@ int logstore_check_id(const char *id, osmo_error_t *err) {
     bool good = len > 0 && len <= ID_MAX && id[0] != '.';
     for (size_t i = 0; good && i < len; i++) {
         char c = id[i];
-        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c ==
-            '_' || c == '.';
+        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.", c);
     }
     return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "workflow id %.*s is not usable as a name of a log: "
                                                        "letters, digits, - _ . only",
@@ -215,14 +214,14 @@ static int render(struct wlog *w, struct append *a, const struct log_entry *e, o
     if (a->text.len == before && !e->seq)
         return 0;
     struct log_record r = { .offset = w->text_size + before, .length = (uint32_t)(a->text.len - before),
-                            .task = a->index,
-                            .retry = (uint32_t)a->retry, .type = (uint8_t)e->type, .time_us = e->time_us,
-                                .seq = e->seq };
+                            .task = a->index, .retry = (uint32_t)a->retry, .type = (uint8_t)e->type, .time_us =
+                                e->time_us, .seq = e->seq };
     log_record_pack(&r, raw);
     if (e->seq)
         a->seq = e->seq;
-    return buf_append(&a->records, raw, sizeof(raw)) < 0 ? osmo_error_set(err, OSMO_ELIMIT,
-        "log of workflow %s: too many entries in one append", w->id) : 0;
+    if (buf_append(&a->records, raw, sizeof(raw)) < 0)
+        return osmo_error_set(err, OSMO_ELIMIT, "log of workflow %s: too many entries in one append", w->id);
+    return 0;
 }
 
 static int append_entries(logstore_t *s, struct wlog *w, struct append *a, const struct log_entry *e, size_t n,

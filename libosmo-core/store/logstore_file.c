@@ -54,9 +54,8 @@ void log_record_pack(const struct log_record *r, uint8_t out[LOG_RECORD_SIZE]) {
 
 bool log_record_unpack(const uint8_t in[LOG_RECORD_SIZE], struct log_record *r) {
     *r = (struct log_record){ .offset = get(in, 8), .length = (uint32_t)get(in + 8, 4),
-                              .task = (uint32_t)get(in + 12, 4),
-                              .retry = (uint32_t)get(in + 16, 4), .type = in[20], .time_us =
-                                  (int64_t)get(in + 24, 8), .seq = get(in + 32, 8) };
+                              .task = (uint32_t)get(in + 12, 4), .retry = (uint32_t)get(in + 16, 4), .type = in[20],
+                              .time_us = (int64_t)get(in + 24, 8), .seq = get(in + 32, 8) };
     return get(in + 44, 4) == checksum(in);
 }
 
@@ -100,8 +99,9 @@ void wlog_free(struct wlog *w) {
 
 /* ---- tasks and attempts ---- */
 
-int64_t wlog_task_index(const struct wlog *w,
-                        const char *task) { return (int64_t)(uintptr_t)map_get(w->task_index, task) - 1; }
+int64_t wlog_task_index(const struct wlog *w, const char *task) {
+    return (int64_t)(uintptr_t)map_get(w->task_index, task) - 1;
+}
 
 static int remember_task(struct wlog *w, const char *name) {
     if (strlist_add(&w->tasks, name) < 0)
@@ -314,8 +314,8 @@ static int write_at(int fd, const char *data, size_t len, uint64_t at) {
 
 int wlog_write(struct wlog *w, const buf_t *text, const buf_t *records, osmo_error_t *err) {
     uint64_t idx_size = w->records * LOG_RECORD_SIZE;
-    if (write_at(w->text_fd, text->data, text->len, w->text_size) < 0 || write_at(w->idx_fd, records->data,
-        records->len, idx_size) < 0) {
+    if (write_at(w->text_fd, text->data, text->len, w->text_size) < 0 ||
+        write_at(w->idx_fd, records->data, records->len, idx_size) < 0) {
         failed(w, "append", err);
         if (ftruncate(w->idx_fd, (off_t)idx_size) != 0 || ftruncate(w->text_fd, (off_t)w->text_size) != 0)
             w->loaded = false; /* the next user repairs it first */

@@ -5,8 +5,8 @@
  * workflow_logs.tasks  the names of tasks, one a line; records say the line's number
  *
  * Text is written before the record that covers it, a task's name before the record that uses it. What a crash
- * leaves behind is
- * cut back to the last whole entry when the log is loaded. All functions are called with the log's mutex held. */
+ * leaves behind is cut back to the last whole entry when the log is loaded. All functions are called with the
+ * log's mutex held. */
 #ifndef STORE_LOGSTORE_FILE_H
 #define STORE_LOGSTORE_FILE_H
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* Reading a log: a position in the index, filters over records, whole entries handed out. A reader holds
- * nothing between two reads,
- * so any number of followers costs memory only. One reader belongs to one thread at a time. */
+ * nothing between two reads, so any number of followers costs memory only. One reader belongs to one thread at
+ * a time. */
 #include "store/logstore_int.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -83,8 +83,8 @@ static int read_text(struct wlog *w, uint64_t offset, uint64_t len, buf_t *out, 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return osmo_error_set(err, OSMO_EIO, "log of workflow %s: cannot read its text: %s", w->id, n
-                                  ? strerror(errno) : "it is too short");
+            return osmo_error_set(err, OSMO_EIO, "log of workflow %s: cannot read its text: %s", w->id,
+                                  n ? strerror(errno) : "it is too short");
         out->len += (size_t)n;
         out->data[out->len] = '\0';
         offset += (uint64_t)n;

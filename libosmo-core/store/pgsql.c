@@ -1,7 +1,6 @@
 /* The only door to libpq, which is opened on first use so that nobody without PostgreSQL needs it. Reached
- * through db_pgsql only.
- * A connection belongs to one thread. Readers reconnect by themselves; a writer's transaction is run again by
- * writer.c. */
+ * through db_pgsql only. A connection belongs to one thread. Readers reconnect by themselves; a writer's
+ * transaction is run again by writer.c. */
 #include "store/driver.h"
 #include <dlfcn.h>
 #include <libpq-fe.h>
@@ -16,9 +15,10 @@
 #define RECONNECT_PAUSE_US 200000 /* a dead server is not asked more often than this by one connection */
 
 #define PQ_FUNCTIONS(X) \
-    X(PQconnectdbParams) X(PQfinish) X(PQstatus) X(PQerrorMessage) X(PQhost) X(PQport) X(PQdb) X(PQconninfoParse) X(PQconninfoFree) \
-    X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQresultStatus) X(PQresultErrorField) X(PQclear) X(PQntuples) X(PQgetvalue) \
-    X(PQgetlength) X(PQgetisnull) X(PQcmdTuples) X(PQcmdStatus) X(PQunescapeBytea) X(PQfreemem) X(PQsetNoticeProcessor) X(PQisthreadsafe)
+    X(PQconnectdbParams) X(PQfinish) X(PQstatus) X(PQerrorMessage) X(PQhost) X(PQport) X(PQdb) \
+    X(PQconninfoParse) X(PQconninfoFree) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQresultStatus) \
+    X(PQresultErrorField) X(PQclear) X(PQntuples) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) X(PQcmdStatus) \
+    X(PQunescapeBytea) X(PQfreemem) X(PQsetNoticeProcessor) X(PQisthreadsafe)
 
 static struct {
 #define X(f) __typeof__(f) *f##_;
@@ -464,8 +464,9 @@ static void pgsql_rollback(db_t *db) {
 
 static int pgsql_savepoint(db_t *db, osmo_error_t *err) { return command(db, "SAVEPOINT item", NULL, err); }
 static int pgsql_release(db_t *db, osmo_error_t *err) { return command(db, "RELEASE SAVEPOINT item", "RELEASE", err); }
-static int pgsql_undo(db_t *db, osmo_error_t *err) { return command(db, "ROLLBACK TO SAVEPOINT item; RELEASE "
-                                                                        "SAVEPOINT item", NULL, err); }
+static int pgsql_undo(db_t *db, osmo_error_t *err) {
+    return command(db, "ROLLBACK TO SAVEPOINT item; RELEASE SAVEPOINT item", NULL, err);
+}
 
 static int pgsql_outcome(db_t *db, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;

@@ -15,15 +15,19 @@ static const struct col backend_cols[] = { BACKEND_LIST(B_COL, B_COL) };
 static const struct row_type backend_type = { "backends", sizeof(struct backend_row), backend_cols,
                                               BACKEND_LEN, BACKEND_LEN };
 
+#define SELECT_BACKEND "SELECT " BACKEND_LIST(NAME_F, NAME_N) " FROM backends"
+
 #define NODE_LIST(F, N) \
-    F(TEXT, backend, backend) N(TEXT, name, name) N(BOOL, available, available) N(TEXT, allocatable_json, \
-        allocatable_json) \
+    F(TEXT, backend, backend) N(TEXT, name, name) N(BOOL, available, available) \
+        N(TEXT, allocatable_json, allocatable_json) \
     N(TEXT, labels_json, labels_json) N(TEXT, taints_json, taints_json) N(TEXT, conditions_json, conditions_json) \
     N(TEXT, usage_json, usage_json) N(TEXT, foreign_usage_json, foreign_usage_json)
 #define N_COL(kind, column, field) COL_ENTRY(node_row, kind, column, field)
 static const struct col node_cols[] = { NODE_LIST(N_COL, N_COL) };
 #define NODE_LEN (sizeof(node_cols) / sizeof(node_cols[0]))
 static const struct row_type node_type = { "nodes", sizeof(struct node_row), node_cols, NODE_LEN, NODE_LEN };
+
+#define SELECT_NODE "SELECT " NODE_LIST(NAME_F, NAME_N) " FROM nodes"
 
 void backend_row_clear(struct backend_row *r) { row_clear(&backend_type, r); }
 void backend_rows_free(struct backend_row *r, size_t n) { row_list_free(&backend_type, r, n); }
@@ -36,8 +40,8 @@ int repo_backend_upsert(db_t *db, const struct backend_row *r, osmo_error_t *err
     int64_t changed = 0;
     row_args(backend_cols, BACKEND_LEN, r, args);
     int rc = db_exec(db, "INSERT INTO backends (" BACKEND_LIST(NAME_F, NAME_N) ") VALUES (?, ?, ?, ?, ?, ?, ?)"
-                         " ON CONFLICT (name) DO UPDATE SET k8s_uid = excluded.k8s_uid, k8s_namespace = "
-                         "excluded.k8s_namespace,"
+                         " ON CONFLICT (name) DO UPDATE SET k8s_uid = excluded.k8s_uid,"
+                         " k8s_namespace = excluded.k8s_namespace,"
                          " version = excluded.version, node_prefix = excluded.node_prefix, heartbeat_us = "
                          "excluded.heartbeat_us"
                          " WHERE COALESCE(backends.k8s_uid, '') = '' OR backends.k8s_uid = excluded.k8s_uid",
@@ -58,16 +62,13 @@ int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, osmo_error
 }
 
 int repo_backend_get(db_t *db, const char *name, struct backend_row *out, osmo_error_t *err) {
-    return row_select(db, &backend_type, "SELECT " BACKEND_LIST(NAME_F,
-                                                                NAME_N) " FROM backends WHERE name = ?",
-                                                                    DB_ARGS(DB_T(name)),
-                      out, err, "backend %s", name);
+    return row_select(db, &backend_type, SELECT_BACKEND " WHERE name = ?", DB_ARGS(DB_T(name)), out, err,
+                      "backend %s", name);
 }
 
 int repo_backend_list(db_t *db, struct backend_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
-    int rc = rows_select(db, &backend_type, "SELECT " BACKEND_LIST(NAME_F, NAME_N) " FROM backends ORDER BY "
-                                                                                   "name", NULL, 0, &list, n, err);
+    int rc = rows_select(db, &backend_type, SELECT_BACKEND " ORDER BY name", NULL, 0, &list, n, err);
     *out = list;
     return rc;
 }
@@ -126,11 +127,9 @@ int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_
 
 int repo_node_list(db_t *db, const char *backend, struct node_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
-    int rc = backend ? rows_select(db, &node_type, "SELECT " NODE_LIST(NAME_F,
-        NAME_N) " FROM nodes WHERE backend = ? ORDER BY name",
+    int rc = backend ? rows_select(db, &node_type, SELECT_NODE " WHERE backend = ? ORDER BY name",
                                    DB_ARGS(DB_T(backend)), &list, n, err)
-                     : rows_select(db, &node_type, "SELECT " NODE_LIST(NAME_F,
-                         NAME_N) " FROM nodes ORDER BY backend, name",
+                     : rows_select(db, &node_type, SELECT_NODE " ORDER BY backend, name",
                                    NULL, 0, &list, n, err);
     *out = list;
     return rc;

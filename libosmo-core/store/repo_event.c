@@ -1,7 +1,6 @@
-/* What happened: history of statuses, events of pods, barriers that tasks joined. Part of repo.h.
- * The cursor over events is their id. Ids become visible in order as long as the writers of one workflow's
- * events are serialised,
- * which the key of store_post() does within a process and the workflow's lock between processes. */
+/* What happened: history of statuses, events of pods, barriers that tasks joined. Part of repo.h. The cursor
+ * over events is their id. Ids become visible in order as long as the writers of one workflow's events are
+ * serialised, which the key of store_post() does within a process and the workflow's lock between processes. */
 #include "store/repo.h"
 #include "store/rows.h"
 

@@ -4,11 +4,11 @@
 #include "store/repo.h"
 #include "store/rows.h"
 
-#define GROUP_FIXED(F, N) F(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, name, name)
+#define GROUP_FIXED(F, N) F(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, name, name) \
     N(I64, ordinal, ordinal)
 #define GROUP_MUTABLE(F, N) \
-    F(ENUM, status, sm.status) N(TEXT, failure_message, failure_message) N(BOOL, ignore_nonlead, \
-        sm.ignore_nonlead_status) \
+    F(ENUM, status, sm.status) N(TEXT, failure_message, failure_message) \
+        N(BOOL, ignore_nonlead, sm.ignore_nonlead_status) \
     N(I64, tasks_total, sm.total) N(I64, tasks_unfinished, sm.unfinished) N(I64, tasks_running, sm.running) \
     N(I64, tasks_finished, sm.finished_or_rescheduled) N(I64, failed_upstream, sm.failed_upstream) \
     N(I64, failed_server_error, sm.failed_server_error) N(I64, failed_preempted, sm.failed_preempted) \
@@ -20,15 +20,15 @@
 #define G_COL(kind, column, field) COL_ENTRY(group_row, kind, column, field)
 
 /* the spec is read from its own table, last */
-static const struct col group_cols[] = { GROUP_FIXED(G_COL, G_COL) GROUP_MUTABLE(G_COL, G_COL) G_COL(TEXT,
-    spec_json, spec_json) };
+static const struct col group_cols[] =
+    { GROUP_FIXED(G_COL, G_COL) GROUP_MUTABLE(G_COL, G_COL) G_COL(TEXT, spec_json, spec_json) };
 #define GROUP_LEN (sizeof(group_cols) / sizeof(group_cols[0]))
 #define GROUP_FIXED_LEN (sizeof((struct col[]){ GROUP_FIXED(G_COL, G_COL) }) / sizeof(struct col))
 static const struct row_type group_type = { "workflow_groups", sizeof(struct group_row), group_cols,
                                             GROUP_LEN - 1, GROUP_LEN };
 
 #define GROUP_SELECT "SELECT " GROUP_FIXED(COL_SELECT_F, COL_SELECT_N) GROUP_MUTABLE(COL_SELECT_N, COL_SELECT_N)
-#define WITH_SPEC GROUP_SELECT ", s.spec_json FROM workflow_groups t LEFT JOIN group_specs s ON s.group_uuid = "
+#define WITH_SPEC GROUP_SELECT ", s.spec_json FROM workflow_groups t LEFT JOIN group_specs s ON s.group_uuid = " \
                                "t.uuid WHERE "
 #define WITHOUT_SPEC GROUP_SELECT ", NULL FROM workflow_groups t WHERE "
 

@@ -1,6 +1,5 @@
 /* The list of workflows with its filters (filter grammar of the API: different filters and together, values of
- * one filter or
- * together, labels and together). Part of repo.h. */
+ * one filter or together, labels and together). Part of repo.h. */
 #include <string.h>
 #include "base/buf.h"
 #include "store/repo.h"

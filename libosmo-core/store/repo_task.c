@@ -1,11 +1,11 @@
-/* Task attempts: insertion in bulk, look-ups by name, pod, node and group, updates. Part of repo.h.
- * The transfer times belong to repo_task_metric() alone: ctrl reports them outside of the workflow's lock. */
+/* Task attempts: insertion in bulk, look-ups by name, pod, node and group, updates. Part of repo.h. The
+ * transfer times belong to repo_task_metric() alone: ctrl reports them outside of the workflow's lock. */
 #include "store/repo.h"
 #include "store/rows.h"
 
 #define TASK_FIXED(F, N) \
-    F(UUID, task_key, key) N(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(UUID, group_uuid, \
-        group_uuid) N(TEXT, name, name) \
+    F(UUID, task_key, key) N(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) \
+        N(UUID, group_uuid, group_uuid) N(TEXT, name, name) \
     N(I64, ordinal, ordinal) N(I64, retry_id, sm.retry_id) N(REAL, cpu, cpu) N(REAL, gpu, gpu) \
         N(REAL, memory_gib, memory_gib) \
     N(REAL, storage_gib, storage_gib) N(I64, input_download_start_us, input_download_start_us) \
@@ -14,14 +14,14 @@
 #define TASK_MUTABLE(F, N) \
     F(ENUM, status, sm.status) N(I64, exit_code, sm.exit_code) N(TEXT, failure_message, failure_message) \
         N(TEXT, node_name, node_name) \
-    N(TEXT, pod_name, pod_name) N(TEXT, pod_ip, pod_ip) N(BOOL, is_lead, sm.lead) N(TEXT, exit_actions_json, \
-        exit_actions_json) \
+    N(TEXT, pod_name, pod_name) N(TEXT, pod_ip, pod_ip) N(BOOL, is_lead, sm.lead) \
+        N(TEXT, exit_actions_json, exit_actions_json) \
     N(I64, scheduling_us, sm.scheduling_us) N(I64, initializing_us, sm.initializing_us) N(I64, start_us, sm.start_us) \
     N(I64, end_us, sm.end_us) N(I64, heartbeat_us, heartbeat_us)
 #define T_COL(kind, column, field) COL_ENTRY(task_row, kind, column, field)
 
-static const struct col task_cols[] = { TASK_FIXED(T_COL, T_COL) TASK_MUTABLE(T_COL, T_COL) T_COL(TEXT,
-    group_name, group_name) };
+static const struct col task_cols[] =
+    { TASK_FIXED(T_COL, T_COL) TASK_MUTABLE(T_COL, T_COL) T_COL(TEXT, group_name, group_name) };
 #define TASK_LEN (sizeof(task_cols) / sizeof(task_cols[0]))
 #define TASK_FIXED_LEN (sizeof((struct col[]){ TASK_FIXED(T_COL, T_COL) }) / sizeof(struct col))
 static const struct row_type task_type = { "tasks", sizeof(struct task_row), task_cols, TASK_LEN - 1, TASK_LEN };

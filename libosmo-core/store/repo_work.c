@@ -1,5 +1,5 @@
-/* Outbox work items and timers: what is due, who has it, until when. Part of repo.h.
- * Ids are never handed out twice, so an answer that arrives late can only ever hit its own item. */
+/* Outbox work items and timers: what is due, who has it, until when. Part of repo.h. Ids are never handed out
+ * twice, so an answer that arrives late can only ever hit its own item. */
 #include <stdlib.h>
 #include "store/repo.h"
 #include "store/rows.h"
@@ -107,6 +107,8 @@ static const struct col timer_cols[] = { TIMER_LIST(TM_COL, TM_COL) };
 #define TIMER_LEN (sizeof(timer_cols) / sizeof(timer_cols[0]))
 static const struct row_type timer_type = { "timers", sizeof(struct timer_row), timer_cols, TIMER_LEN, TIMER_LEN };
 
+#define SELECT_TIMER "SELECT " TIMER_LIST(NAME_F, NAME_N) " FROM timers"
+
 void timer_rows_free(struct timer_row *r, size_t n) { row_list_free(&timer_type, r, n); }
 
 /* A replaced timer gets a new id: whoever still holds the old row cannot delete the new timer. */
@@ -125,8 +127,7 @@ int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const 
 
 int repo_timer_due(db_t *db, int64_t now_us, size_t limit, struct timer_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
-    int rc = rows_select(db, &timer_type, "SELECT " TIMER_LIST(NAME_F, NAME_N) " FROM timers WHERE due_us <= ? "
-                                                                               "ORDER BY due_us, id LIMIT ?",
+    int rc = rows_select(db, &timer_type, SELECT_TIMER " WHERE due_us <= ? ORDER BY due_us, id LIMIT ?",
                          DB_ARGS(DB_I(now_us), DB_I((int64_t)limit)), &list, n, err);
     *out = list;
     return rc;

@@ -16,8 +16,7 @@ void workflow_row_clear(struct workflow_row *r) { row_clear(&workflow_type, r); 
 void workflow_rows_free(struct workflow_row *r, size_t n) { row_list_free(&workflow_type, r, n); }
 
 /* Two submissions of one name must not both read the same maximum. An embedded database has one writer; a
- * server takes a lock
- * that lasts until the transaction ends. */
+ * server takes a lock that lasts until the transaction ends. */
 static int allocate_number(db_t *db, struct workflow_row *r, osmo_error_t *err) {
     int64_t highest = 0, unused;
     int rc = 0;

@@ -1,6 +1,5 @@
 /* Rows as tables of columns: one list of (kind, SQL name, field) per noun makes its SELECT, INSERT, UPDATE and
- * its reading, so they
- * cannot drift apart. Used by the repo_*.c files only. */
+ * its reading, so they cannot drift apart. Used by the repo_*.c files only. */
 #ifndef STORE_ROWS_H
 #define STORE_ROWS_H
 #include "base/str.h"

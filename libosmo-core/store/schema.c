@@ -1,9 +1,7 @@
 /* The schema. Times are microseconds UTC with 0 for "not set"; flags are 0 and 1; statuses are the numbers of
- * model/status.h.
- * What changes with every event (counters, statuses) is kept apart from what is large (specs, files), so that
- * an event rewrites
- * a few hundred bytes. History, events, work and timers carry no foreign keys: they must never wait for a lock
- * on their workflow. */
+ * model/status.h. What changes with every event (counters, statuses) is kept apart from what is large (specs,
+ * files), so that an event rewrites a few hundred bytes. History, events, work and timers carry no foreign
+ * keys: they must never wait for a lock on their workflow. */
 #include "store/schema.h"
 #include "base/cleanup.h"
 #include "model/status.h"

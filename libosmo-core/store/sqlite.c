@@ -1,6 +1,6 @@
 /* The only door to SQLite. One process owns a database file (a lock file beside it says which); its writer
- * thread has the one
- * connection that writes, readers have connections that refuse to. Reached through db_sqlite only. */
+ * thread has the one connection that writes, readers have connections that refuse to. Reached through
+ * db_sqlite only. */
 #include "store/driver.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* Prepared statements of one connection, found again by the text of their SQL, least recently used leaving first.
- * Used by the two drivers only. The text is compared, not its address alone: built texts may share an address
- * over time. */
+/* Prepared statements of one connection, found again by the text of their SQL, least recently used leaving
+ * first. Used by the two drivers only. The text is compared, not its address alone: built texts may share an
+ * address over time. */
 #ifndef STORE_STMT_CACHE_H
 #define STORE_STMT_CACHE_H
 #include <stdbool.h>

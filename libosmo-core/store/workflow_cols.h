@@ -7,7 +7,7 @@
 /* set at submission */
 #define WORKFLOW_FIXED(F, N) \
     F(UUID, uuid, uuid) N(TEXT, id, id) N(TEXT, name, name) N(I64, job_id, job_id) N(TEXT, user_name, user) \
-    N(TEXT, labels_json, labels_json) N(TEXT, parent_name, parent_name) N(I64, parent_job_id, parent_job_id)
+    N(TEXT, labels_json, labels_json) N(TEXT, parent_name, parent_name) N(I64, parent_job_id, parent_job_id) \
         N(I64, submit_us, submit_us)
 #define WORKFLOW_MUTABLE(F, N) \
     F(ENUM, status, sm.status) N(TEXT, cancelled_by, cancelled_by) N(TEXT, pool, pool) N(TEXT, backend, backend) \

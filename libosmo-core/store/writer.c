@@ -1,8 +1,7 @@
 /* The group-commit writer. A thread drains what is queued, runs it in one transaction (each function under its
- * own savepoint),
- * commits once and then reports in order. An embedded database has one thread; a server has several, and there
- * only functions
- * of the same key share a transaction, because a lock held for another workflow's sake could deadlock. */
+ * own savepoint), commits once and then reports in order. An embedded database has one thread; a server has
+ * several, and there only functions of the same key share a transaction, because a lock held for another
+ * workflow's sake could deadlock. */
 #include "store/writer.h"
 #include <pthread.h>
 #include <signal.h>

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "model/messages.h"
+#include "pgsql_fixture.h"
 
 #define WAIT_S 20
 
@@ -109,6 +110,8 @@ size_t jobs_sent(void) {
 /* ---- engine and backend ---- */
 
 char test_dir[64];
+bool use_pgsql;
+static char *database;
 engine_t *e;
 agent_session_t *listener, *worker;
 static unsigned uuids;
@@ -161,6 +164,8 @@ bool start_with(const char *config) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char path[128];
     if (!test_dir[0]) {
+        if (use_pgsql)
+            database = pgsql_fixture_url();
         snprintf(test_dir, sizeof test_dir, "/tmp/osmo-engine-XXXXXX");
         if (!mkdtemp(test_dir))
             return false;
@@ -170,6 +175,7 @@ bool start_with(const char *config) {
         return false;
     osmo_service_options_t o = { .size = sizeof o,
                                  .data_dir = test_dir,
+                                 .database = database,
                                  .base_url = "http://127.0.0.1:8000/",
                                  .auth = OSMO_AUTH_DEV,
                                  .transport = &transport,
@@ -190,6 +196,8 @@ void stop(bool remove) {
     if (remove) {
         dir_remove_tree(test_dir, NULL);
         test_dir[0] = '\0';
+        free(database);
+        database = NULL;
     }
 }
 

@@ -30,6 +30,7 @@ struct test_net {
 };
 extern struct test_net net;
 extern char test_dir[64]; /* kept between stop(false) and the next start */
+extern bool use_pgsql;    /* the next fresh start is on PostgreSQL, where there is one */
 extern engine_t *e;
 extern agent_session_t *listener, *worker;
 extern char wf_id[80], wf_uuid[33]; /* of the last submit() */

@@ -1,3 +1,4 @@
+/* The databases behind pgsql_fixture.h. */
 #include "pgsql_fixture.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,9 +17,14 @@ static pid_t owner, watcher;
 static int watch_fd = -1;
 static int made;
 
+/* Below $top_srcdir under make check, else beside this source file. */
 static void script(char *out, size_t size) {
+    static const char here[] = __FILE__, name[] = "unit/pgsql_fixture.c";
     const char *top = getenv("top_srcdir");
-    snprintf(out, size, "%s/tests/pgsql-server", top && *top ? top : ".");
+    if (top && *top)
+        snprintf(out, size, "%s/tests/pgsql-server", top);
+    else
+        snprintf(out, size, "%.*spgsql-server", (int)(sizeof(here) - sizeof(name)), here);
 }
 
 /* Waits until the test program is gone (its end of the pipe closes), then stops the server. */

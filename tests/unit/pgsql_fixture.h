@@ -1,6 +1,5 @@
 /* Databases for tests: a fresh SQLite file, and a fresh database of a private PostgreSQL server that is
- * started on first use and
- * stopped when the test program ends in whatever way. Used by the store's tests. */
+ * started on first use and stopped when the test program ends in whatever way. Used by the store's tests. */
 #ifndef TESTS_PGSQL_FIXTURE_H
 #define TESTS_PGSQL_FIXTURE_H
 #include "store/store.h"

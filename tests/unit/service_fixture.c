@@ -2,6 +2,7 @@
 #include "service_fixture.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,14 +109,13 @@ void fixture_close(struct fixture *f) {
 
 struct answer ask(struct fixture *f, const char *method, const char *path, const char *query, const char *body,
                   const char *const *headers) {
-    static uint64_t next_id;
+    static atomic_uint_fast64_t next_id;
     const char *all[32] = { "host", "127.0.0.1:8000", "content-type", "application/json" };
     size_t n = 4;
     for (size_t i = 0; headers && headers[i] && n < 30; i++)
         all[n++] = headers[i];
-    osmo_request_t rq = { .size = sizeof rq, .id = ++next_id, .method = method, .path = path, .query = query ? query
-        : "", .headers = all,
-                          .body = body, .body_len = body ? strlen(body) : 0, .peer = "127.0.0.1" };
+    osmo_request_t rq = { .size = sizeof rq, .id = ++next_id, .method = method, .path = path, .query = query ? query : "",
+                          .headers = all, .body = body, .body_len = body ? strlen(body) : 0, .peer = "127.0.0.1" };
     struct answer a = { 0 };
     osmo_service_handle(f->service, &rq, &a.rs);
     a.status = a.rs.status;

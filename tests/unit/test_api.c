@@ -546,6 +546,50 @@ static void storage_body_file(void) {
     fixture_close(&f);
 }
 
+/* ---- many at once ---- */
+
+struct client { struct fixture *f; int number, failures; };
+
+static void *client_main(void *arg) {
+    static const char *const paths[] = { "/api/workflow/data-1", "/api/workflow", "/api/task", "/api/pool_quota", "/api/resources",
+                                         "/api/workflow/data-1/logs", "/api/workflow/data-1/watch", "/api/auth/keys" };
+    struct client *c = arg;
+    for (int i = 0; i < 24; i++) {
+        char put[80];
+        bool ended;
+        struct answer a = ask(c->f, "GET", paths[(i + c->number) % (int)ARRAY_SIZE(paths)], "all_pools=true", NULL, NULL);
+        free(drain(&a, &ended));
+        c->failures += a.status != 200;
+        answer_free(&a);
+        snprintf(put, sizeof put, "/api/storage/data-1/t0/c%d/f%d", c->number, i);
+        a = ask(c->f, "PUT", put, "upload=" UPLOAD, "x", NULL);
+        c->failures += a.status != 200;
+        answer_free(&a);
+    }
+    return NULL;
+}
+
+static void many_clients(void) {
+    struct fixture f;
+    struct seed s;
+    struct client clients[6];
+    pthread_t threads[6];
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "data", "testuser", 1, &s));
+    for (int i = 0; i < 6; i++) {
+        clients[i] = (struct client){ &f, i, 0 };
+        REQUIRE(pthread_create(&threads[i], NULL, client_main, &clients[i]) == 0);
+    }
+    for (int i = 0; i < 6; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK_INT(clients[i].failures, 0);
+    }
+    struct answer a = ask(&f, "POST", "/api/storage/data-1/t0", "commit=" UPLOAD, NULL, NULL);
+    CHECK_STR(a.body, "{\"objects\":144}");
+    answer_free(&a);
+    fixture_close(&f);
+}
+
 static const struct check_test tests[] = {
     { "route index", route_index },
     { "members of every answer", shapes },
@@ -559,5 +603,6 @@ static const struct check_test tests[] = {
     { "storage refusals", storage_refusals },
     { "storage authorization", storage_authorization },
     { "storage takes spooled bodies", storage_body_file },
+    { "many clients at once", many_clients },
 };
 TEST_MAIN("api", tests)

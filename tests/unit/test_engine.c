@@ -499,6 +499,21 @@ static void many(void) {
     stop(true);
 }
 
+/* PostgreSQL has several writer threads and real row locks; without a server these run on SQLite once more. */
+static void on_pgsql(void) {
+    use_pgsql = true;
+    happy_path();
+    serial_dag();
+    failure_cascades();
+    cancel_in_each_phase();
+    restart_in_the_middle();
+    two_workers();
+    many();
+    timers();
+    nodes_and_events();
+    use_pgsql = false;
+}
+
 static const struct check_test tests[] = {
     { "happy path", happy_path },
     { "serial DAG", serial_dag },
@@ -515,5 +530,6 @@ static const struct check_test tests[] = {
     { "timers", timers },
     { "nodes and events", nodes_and_events },
     { "bad messages", bad_messages },
+    { "the same on PostgreSQL", on_pgsql },
 };
 TEST_MAIN("engine", tests)

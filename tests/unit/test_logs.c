@@ -284,6 +284,57 @@ static void end_of_the_log(void) {
     fixture_close(&f);
 }
 
+static int archive(db_t *db, void *ctx, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    int rc = repo_workflow_get(db, ((const struct seed *)ctx)->uuid, &w, err);
+    w.archived = true;
+    w.sm.status = STATUS_FAILED_SUBMISSION;
+    if (rc >= 0)
+        rc = repo_workflow_update(db, &w, err);
+    workflow_row_clear(&w);
+    return rc;
+}
+
+/* A refused submission never had a log: its readers must not wait for one. */
+static void refused_workflow_ends(void) {
+    static const char *const paths[] = { "/api/workflow/wf-1/logs", "/api/workflow/wf-1/events", "/api/workflow/wf-1/watch" };
+    struct fixture f;
+    struct seed s;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    CHECK_OK(store_write(f.engine->store, s.uuid, archive, &s, &err), &err);
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        bool ended;
+        struct answer a = ask(&f, "GET", paths[i], "", NULL, NULL);
+        _cleanup_free_ char *text = drain(&a, &ended);
+        CHECK(ended);
+        answer_free(&a);
+    }
+    fixture_close(&f);
+}
+
+static void status_follows(void) {
+    struct fixture f;
+    struct seed s;
+    bool ended;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
+    struct answer a = ask(&f, "GET", "/api/workflow/wf-1/watch", "", NULL, NULL);
+    CHECK_STR(a.rs.content_type, "application/x-ndjson");
+    _cleanup_free_ char *first = drain(&a, &ended);
+    CHECK_STR(first, "{\"name\":\"wf-1\",\"status\":\"RUNNING\",\"failure_message\":null}\n");
+    CHECK(!ended);
+    _cleanup_free_ char *nothing = drain(&a, &ended);
+    CHECK_STR(nothing, "");
+    CHECK(seed_workflow_status(&f, &s, STATUS_FAILED, "exit code 3"));
+    _cleanup_free_ char *last = drain(&a, &ended);
+    CHECK_STR(last, "{\"name\":\"wf-1\",\"status\":\"FAILED\",\"failure_message\":\"exit code 3\"}\n");
+    CHECK(ended);
+    answer_free(&a);
+    fixture_close(&f);
+}
+
 static int add_event(db_t *db, void *ctx, osmo_error_t *err) {
     const struct seed *s = ctx;
     return repo_event_add(db, s->uuid, "t0", 0, 1, "2026-03-01 09:00:00 [t0] Scheduled: True", err);
@@ -362,6 +413,8 @@ static const struct check_test tests[] = {
     { "barrier releases all members", barrier_releases_all },
     { "counted barrier and actions", counted_barrier },
     { "end of a log", end_of_the_log },
+    { "a refused workflow has no log to wait for", refused_workflow_ends },
+    { "status lines follow changes", status_follows },
     { "events and error logs", events_and_error_logs },
     { "metrics are stored", metrics_are_stored },
 };

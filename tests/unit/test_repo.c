@@ -265,7 +265,7 @@ static int bad_metric(db_t *db, void *ctx, osmo_error_t *e) {
     return repo_task_metric(db, uu(1, 1), "lead", ctx ? 9 : 1, ctx ? "input_download" : "nonsense", 1, 2, e);
 }
 
-#define COUNT_TASKS(call, want) do { struct task_row *rows_ = NULL; size_t n_ = 0; CHECK_OK(call, &err);
+#define COUNT_TASKS(call, want) do { struct task_row *rows_ = NULL; size_t n_ = 0; CHECK_OK(call, &err); \
                                      CHECK_INT(n_, want); task_rows_free(rows_, n_); } while (0)
 
 static void graph_body(store_t *s, const char *url) {
@@ -415,8 +415,8 @@ static int claim_work(db_t *db, void *ctx, osmo_error_t *e) {
     work_rows_free(rows, rc == 0 ? n : 0);
     return rc;
 }
-#define CLAIM(be, ow, at, lim, want) do { c = (struct claim){ .backend = be, .owner = ow, .now = at,
-                                                              .limit = lim }; WRITE(claim_work, &c);
+#define CLAIM(be, ow, at, lim, want) do { c = (struct claim){ .backend = be, .owner = ow, .now = at, \
+                                                              .limit = lim }; WRITE(claim_work, &c); \
                                                               CHECK_STR(c.got, want); } while (0)
 
 static int retry_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_retry(db, *(int64_t *)ctx, 700,

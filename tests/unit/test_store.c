@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "pgsql_fixture.h"
 #include "check.h"
+#include "store/driver.h"
 
 static int exec_sql(db_t *db, void *ctx, osmo_error_t *err) { return db_exec(db, ctx, NULL, 0, NULL, err); }
 
@@ -192,8 +193,41 @@ static void threads_body(store_t *s, const char *url) {
 }
 static void threads(void) { fixture_each(threads_body); }
 
+/* What became of a transaction whose COMMIT was never answered is asked of the server. */
+static void commit_outcome(void) {
+    char *url = pgsql_fixture_url();
+    db_t *db = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!url)
+        return;
+    struct db_target t = { .url = url };
+    CHECK_OK(db_pgsql.open(&t, true, &db, &err), &err);
+    REQUIRE(db);
+    CHECK_OK(db_pgsql.begin(db, &err), &err);
+    CHECK_OK(db_exec(db, "CREATE TABLE a (n BIGINT)", NULL, 0, NULL, &err), &err);
+    CHECK_OK(db_pgsql.commit(db, &err), &err);
+    CHECK_INT(db_pgsql.outcome(db, &err), 1);
+    CHECK_OK(db_pgsql.begin(db, &err), &err);
+    CHECK_OK(db_exec(db, "INSERT INTO a (n) VALUES (1)", NULL, 0, NULL, &err), &err);
+    db_exec(db, "SELECT pg_terminate_backend(pg_backend_pid())", NULL, 0, NULL, &err);
+    CHECK_INT(db->trouble, DB_LOST);
+    CHECK_INT(db_pgsql.commit(db, &err), OSMO_EUNAVAIL);
+    db_forget_failure(db);
+    int rc;
+    while ((rc = db_pgsql.outcome(db, &err)) < 0) /* the server may still be cleaning up behind the session */
+        db_forget_failure(db);
+    CHECK_INT(rc, 0);
+    /* a transaction that a failed statement spoiled cannot be committed by accident */
+    CHECK_OK(db_pgsql.begin(db, &err), &err);
+    CHECK(db_exec(db, "SELECT nonsense", NULL, 0, NULL, &err) < 0);
+    CHECK_INT(db_pgsql.commit(db, &err), OSMO_EDATABASE);
+    db_pgsql.close(db);
+    free(url);
+}
+
 static const struct check_test tests[] = {
     { "one owner", one_owner }, { "bad urls", bad_urls }, { "newer schema", newer_schema }, { "values", values },
     { "readers", readers }, { "threads", threads },
+    { "commit outcome", commit_outcome },
 };
 TEST_MAIN("store", tests)
