@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,20 +14,18 @@
 #define LAST_WORDS_MS 3000
 
 int exec_listen(struct ctrl *c) {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    if (strlen(c->o.socket_path) >= sizeof addr.sun_path) {
-        fprintf(stderr, "osmo_ctrl: -socketPath is longer than %zu bytes\n", sizeof addr.sun_path - 1);
-        return CTRL_SOCKET;
-    }
-    strcpy(addr.sun_path, c->o.socket_path);
+    struct sockaddr_un address;
+    int dir = -1;
     unlink(c->o.socket_path);
     c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* the change of mode comes after listen(): osmo_exec watches for it */
-    if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&addr, sizeof addr) || listen(c->listener, 16) || chmod(c->o.socket_path, 0777)) {
+    int rc = c->listener < 0 || link_address(c->o.socket_path, &address, &dir) || bind(c->listener, (struct sockaddr *)&address, sizeof address) ||
+             listen(c->listener, 16) || chmod(c->o.socket_path, 0777);
+    if (rc)
         fprintf(stderr, "osmo_ctrl: cannot listen on %s: %s\n", c->o.socket_path, strerror(errno));
-        return CTRL_SOCKET;
-    }
-    return CTRL_OK;
+    if (dir >= 0)
+        close(dir);
+    return rc ? CTRL_SOCKET : CTRL_OK;
 }
 
 /* Wait for fd or a termination signal. CTRL_OK when fd is ready. */

@@ -6,27 +6,26 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "exec.h"
+#include "runtime/link.h"
 
 static int try_connect(const char *path) {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    if (strlen(path) >= sizeof addr.sun_path) {
-        errno = ENAMETOOLONG;
+    struct sockaddr_un address;
+    int dir;
+    if (link_address(path, &address, &dir))
         return -1;
-    }
-    strcpy(addr.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr)) {
-        int e = errno;
+    int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof address);
+    int e = errno;
+    if (dir >= 0)
+        close(dir);
+    if (rc && fd >= 0)
         close(fd);
-        errno = e;
-        return -1;
-    }
-    return fd;
+    errno = e;
+    return rc ? -1 : fd;
 }
 
 int connect_socket(const char *path, long timeout_s, int interrupt_fd) {

@@ -217,7 +217,7 @@ static int supervise(struct supervisor *s)
 
 int main(int argc, char **argv)
 {
-    struct supervisor s = {.signal_fd = -1, .lock_fd = -1};
+    struct supervisor s = {.signal_fd = -1, .lock_fd = -1, .pid = getpid()};
     sigset_t mask;
     if (argc == 3 && str_eq(argv[1], "--probe"))
         return sandbox_probe(argv[2]);

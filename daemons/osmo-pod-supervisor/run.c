@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include "base/clock.h"
 #include "base/file.h"
@@ -24,6 +25,10 @@ void container_fail(struct container *c, const char *text)
 static void child(const struct supervisor *s, struct container *c, const struct root_plan *plan, int out, int report)
 {
     sigset_t none;
+    close(s->lock_fd); /* the lock speaks of the supervisor, not of us */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != s->pid)
+        _exit(126);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "base/file.h"
@@ -222,6 +223,9 @@ static void stage_and_drop(const struct supervisor *s, const struct container *c
         attach("root", root, true);
     if (setgroups(0, NULL) < 0 || setresgid(s->uid, s->uid, s->uid) < 0 || setresuid(s->uid, s->uid, s->uid) < 0)
         fail("setresuid");
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* the change of id cleared it */
+    if (s->pid && getppid() != s->pid)
+        _exit(126);
 }
 
 void sandbox_exec(const struct supervisor *s, struct container *c, const struct root_plan *plan, int report_fd)

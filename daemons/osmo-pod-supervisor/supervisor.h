@@ -75,6 +75,7 @@ struct supervisor {
     int64_t kill_at_us;      /* monotonic deadline of SIGKILL; 0 = none */
     bool stopping;
     int signal_fd, lock_fd;
+    pid_t pid;               /* our own; children check that they still have this parent */
 };
 
 /* plan.c */

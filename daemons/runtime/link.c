@@ -1,7 +1,13 @@
 /* Building and splitting of ctrl/exec messages; see link.h. */
 #include "link.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static const char *const text_fields[] = { "MessageOut", "MessageErr", "MessageOps", "OutputFolder", "RouterAddress", "Command" };
 
@@ -66,4 +72,28 @@ int link_next(buf_t *in, json_t **out) {
         }
     }
     return in->len > LINK_MESSAGE_MAX ? OSMO_ELIMIT : 0;
+}
+
+int link_address(const char *path, struct sockaddr_un *address, int *dir_fd) {
+    *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    *dir_fd = -1;
+    if (strlen(path) < sizeof address->sun_path) {
+        strcpy(address->sun_path, path);
+        return 0;
+    }
+    const char *name = strrchr(path, '/');
+    char *dir = name ? strndup(path, (size_t)(name - path)) : NULL;
+    if (dir)
+        *dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(dir);
+    if (*dir_fd < 0)
+        return -1;
+    int n = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d%s", *dir_fd, name);
+    if (n < 0 || (size_t)n >= sizeof address->sun_path) {
+        close(*dir_fd);
+        *dir_fd = -1;
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return 0;
 }

@@ -101,8 +101,7 @@ static int answer_error_index(struct call *c, const struct workflow_row *w, osmo
         long long retry = (long long)tasks[i].sm.retry_id;
         _cleanup_free_ char *key = retry ? str_printf("%s retry-%lld", tasks[i].name, retry) : str_dup(tasks[i].name);
         rc = key ? json_set_url(table, key, "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld",
-                                call_base_url(c), w->id,
-                                tasks[i].name, retry) : OSMO_ENOMEM;
+                                call_base_url(c), w->id, tasks[i].name, retry) : OSMO_ENOMEM;
     }
     task_rows_free(tasks, n);
     if (rc >= 0)

@@ -104,7 +104,8 @@ static void quota_clear(struct quota *q) {
     free(q->set_of);
     free(q->usage);
     strlist_free(&q->online);
-    engine_settings_put(q->settings);
+    if (q->settings)
+        engine_settings_put(q->settings);
 }
 
 static double gpu_in(const char *json) {
@@ -322,10 +323,12 @@ int get_pools(struct call *c, osmo_error_t *err) {
     struct quota q = { 0 };
     struct gpu_numbers sum = { 0 };
     _cleanup_json_ json_t *o = json_object();
-    json_t *pools = json_object();
-    int rc = quota_load(c, &q, err);
-    if (rc >= 0 && (!o || json_set(o, "pools", pools) < 0))
-        rc = OSMO_ENOMEM;
+    json_t *pools = NULL;
+    int rc = o ? quota_load(c, &q, err) : OSMO_ENOMEM;
+    if (rc >= 0) {
+        pools = json_object();
+        rc = pools ? json_set(o, "pools", pools) : OSMO_ENOMEM;
+    }
     for (size_t i = 0; rc >= 0 && i < q.settings->npools; i++) {
         const struct pool *p = &q.settings->pools[i];
         if (!pool_wanted(c, p->name))

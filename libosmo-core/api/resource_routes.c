@@ -99,8 +99,7 @@ static int set_config(json_t *pools, const struct pool *p, const struct platform
 struct per_pool { json_t *names, *allocatable, *available, *workflow, *config, *labels; int64_t pools; };
 
 static int add_platform(struct per_pool *x, const struct pool *p, const struct platform *pl, struct amounts alloc,
-                        struct amounts used,
-                        struct amounts foreign) {
+                        struct amounts used, struct amounts foreign) {
     struct amounts ctrl = { CTRL_CPU, CTRL_MEMORY, CTRL_STORAGE, 0 }, usable = minus(alloc, ctrl),
         ours = minus(usable, foreign);
     _cleanup_free_ char *name = str_printf("%s/%s", p->name, pl->name);
@@ -118,8 +117,7 @@ static int add_platform(struct per_pool *x, const struct pool *p, const struct p
 
 /* 0 with nothing added when no wanted pool is served. */
 static int add_pools(const struct view *v, size_t node, struct per_pool *x, struct amounts alloc, struct amounts used,
-                     struct amounts foreign,
-                     int64_t *all_pools) {
+                     struct amounts foreign, int64_t *all_pools) {
     for (size_t i = 0; i < v->s->npools; i++) {
         const struct pool *p = &v->s->pools[i];
         *all_pools += node_serves_pool(&v->set, node, p);
@@ -205,8 +203,7 @@ static json_t *concise_entry(const struct view *v, const struct pool *p, const s
         used = minus(used, minus(zero, nu));
     }
     json_t *o = json_object();
-    const char *status = p->enable_maintenance ? "MAINTENANCE" : strlist_has(&v->online, p->backend) ? "ONLINE"
-        : "OFFLINE";
+    const char *status = p->enable_maintenance ? "MAINTENANCE" : strlist_has(&v->online, p->backend) ? "ONLINE" : "OFFLINE";
     if (o && !(json_set_str(o, "pool", p->name) | json_set_str(o, "platform", pl->name) |
                json_set_str(o, "backend", p->backend) |
                json_set_str(o, "status", status) | json_set(o, "usage_fields", numbers(used)) |

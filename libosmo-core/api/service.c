@@ -116,8 +116,7 @@ static int check_body(struct call *c, const struct route *row, osmo_error_t *err
     uint64_t limit = row->max_body ? row->max_body : ROUTE_SMALL_BODY;
     if (c->rq->body_len > limit)
         return osmo_error_set(err, OSMO_ELIMIT, "the request body is %zu bytes long; %s %s takes at most %llu",
-                              c->rq->body_len,
-                              row->method, row->pattern, (unsigned long long)limit);
+                              c->rq->body_len, row->method, row->pattern, (unsigned long long)limit);
     return 0;
 }
 

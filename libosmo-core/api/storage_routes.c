@@ -32,8 +32,7 @@ static int own_task(struct call *c, const struct workflow_row *w, const struct t
                               t->name, w->id);
     if (c->who.retry_id != t->sm.retry_id)
         return osmo_error_set(err, OSMO_ECONFLICT, "attempt %lld of task %s was replaced by attempt %lld",
-                              (long long)c->who.retry_id,
-                              t->name, (long long)t->sm.retry_id);
+                              (long long)c->who.retry_id, t->name, (long long)t->sm.retry_id);
     return 0;
 }
 

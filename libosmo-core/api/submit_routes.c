@@ -132,9 +132,9 @@ int post_workflow(struct call *c, osmo_error_t *err) {
             rc = read_body(c, body, &rq);
     }
     if (rc >= 0 && has_body == (rq.resubmit_id != NULL))
-        rc = osmo_error_set(err, OSMO_EUSAGE, has_body
-                            ? "a workflow file and workflow_id were both given; send one of them"
-                                                       : "neither a workflow file nor workflow_id was given; send one of them");
+        rc = osmo_error_set(err, OSMO_EUSAGE, "%s; send one of them",
+                            has_body ? "a workflow file and workflow_id were both given"
+                                     : "neither a workflow file nor workflow_id was given");
     if (rc >= 0)
         rc = submit(c, &rq, err);
     submit_request_clear(&rq);

@@ -41,8 +41,7 @@ static int set_error_logs(json_t *o, const char *base, const char *workflow, con
     if (!status_has_error_logs(t->sm.status))
         return json_set(o, "error_logs", NULL);
     return json_set_url(o, "error_logs", "%s/api/workflow/%s/error_logs?task_name=%s&retry_id=%lld", base, workflow,
-                        t->name,
-                        (long long)t->sm.retry_id);
+                        t->name, (long long)t->sm.retry_id);
 }
 
 static int task_times(json_t *o, const struct group_row *g, const struct task_row *t) {
@@ -69,8 +68,7 @@ static json_t *task_json(const struct workflow_view *v, const struct group_row *
     failed |= t->sm.exit_code == EXIT_CODE_NONE ? json_set(o, "exit_code", NULL)
         : json_set_int(o, "exit_code", t->sm.exit_code);
     failed |= json_set_url(o, "logs", "%s/api/workflow/%s/logs?last_n_lines=%lld&task_name=%s&retry_id=%lld", v->base,
-                           v->w->id,
-                           (long long)v->url_lines, t->name, retry);
+                           v->w->id, (long long)v->url_lines, t->name, retry);
     failed |= set_error_logs(o, v->base, v->w->id, t);
     failed |= json_set_url(o, "events", "%s/api/workflow/%s/events?task_name=%s&retry_id=%lld", v->base, v->w->id,
                            t->name, retry);

@@ -83,8 +83,7 @@ static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, stru
 
 /* 0 with *found false when the path is not a websocket of this process. */
 static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, struct osmo_ws *ws,
-                            const char **extensions, bool *found,
-                            osmo_error_t *err) {
+                            const char **extensions, bool *found, osmo_error_t *err) {
     _cleanup_free_ char *path = NULL;
     osmo_request_t copy;
     struct router_match m;

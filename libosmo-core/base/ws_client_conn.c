@@ -176,7 +176,8 @@ static int writable(struct ws_conn *c, struct lws *wsi) {
     if (c->ping_due) {
         unsigned char room[LWS_PRE + 4];
         c->ping_due = false;
-        if (lws_write(wsi, room + LWS_PRE, 0, LWS_WRITE_PING) < 0)
+        memcpy(room + LWS_PRE, "osmo", 4); /* the library leaves an empty ping unanswered */
+        if (lws_write(wsi, room + LWS_PRE, 4, LWS_WRITE_PING) < 0)
             return -1;
     }
     for (int i = 0; peek(c, &close_wanted) && i < WRITES_PER_TURN && !lws_send_pipe_choked(wsi); i++) {

@@ -59,6 +59,8 @@ void lwsloop_break(lwsloop_t *l) {
     l->stopping = true;
     if (l->ev)
         ev_break(l->ev, EVBREAK_ALL);
+    else
+        lws_cancel_service(l->first); /* its timers run before it polls: do not let it fall asleep after this */
 }
 
 void lwsloop_alarm(lwsloop_t *l, int64_t delay_ms) {

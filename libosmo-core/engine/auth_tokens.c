@@ -109,8 +109,7 @@ static int find_token(db_t *db, const char *token, struct token_row *row, osmo_e
     if (rc == OSMO_ENOTFOUND)
         return osmo_error_set(err, OSMO_EUSER, "the access token is not known to this service; ask for a new one");
     if (rc >= 0 && row->expires_us <= clock_now_us())
-        return osmo_error_set(err, OSMO_EUSER, "access token %s has expired; make a new one", row->name ? row->name
-                              : "");
+        return osmo_error_set(err, OSMO_EUSER, "the access token has expired; make a new one");
     return rc;
 }
 
@@ -148,8 +147,7 @@ int auth_task_refresh_token(engine_t *e, const char *task_uuid, int64_t retry_id
 }
 
 static int mint_task(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task,
-                     int64_t retry_id,
-                     char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
+                     int64_t retry_id, char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
     const struct settings *set = engine_settings(e);
     struct jwt_subject s = { .user = user, .roles = &set->ctrl_roles, .workflow_id = workflow_id, .group = group,
         .task = task, .retry_id = retry_id };
@@ -159,8 +157,7 @@ static int mint_task(engine_t *e, const char *user, const char *workflow_id, con
 }
 
 int auth_task_jwt(engine_t *e, const char *user, const char *workflow_id, const char *group, const char *task,
-                  int64_t retry_id,
-                  char **jwt, osmo_error_t *err) {
+                  int64_t retry_id, char **jwt, osmo_error_t *err) {
     return mint_task(e, user, workflow_id, group, task, retry_id, jwt, NULL, err);
 }
 
@@ -175,8 +172,7 @@ static int check_refresh_token(engine_t *e, const struct task_row *t, const char
 }
 
 static int load_attempt(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id,
-                        struct workflow_row *w,
-                        struct task_row *t, osmo_error_t *err) {
+                        struct workflow_row *w, struct task_row *t, osmo_error_t *err) {
     db_t *db;
     int rc = store_reader(e->store, &db, err);
     if (rc >= 0)
@@ -190,8 +186,7 @@ static int load_attempt(engine_t *e, const char *workflow_id, const char *task, 
 }
 
 int auth_exchange_task(engine_t *e, const char *workflow_id, const char *group, const char *task, int64_t retry_id,
-                       const char *token,
-                       char **jwt, int64_t *expires_at_s, bool *finished, osmo_error_t *err) {
+                       const char *token, char **jwt, int64_t *expires_at_s, bool *finished, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct task_row t = { 0 };
     *finished = false;

@@ -54,8 +54,7 @@ static void release(engine_t *e, const char *workflow_id, const struct group_vie
 }
 
 static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const char *group_uuid, const char *index,
-                         const struct group_view *v,
-                         const char *only_task, osmo_error_t *err) {
+                         const struct group_view *v, const char *only_task, osmo_error_t *err) {
     strlist_t members = { 0 };
     char *name;
     if (*index != ':')
@@ -149,8 +148,9 @@ void barrier_join(struct logger_session *s, const char *name, int64_t count) {
     j->task = str_dup(s->task);
     j->index = str_printf(":%lld:%s", (long long)(count > 0 ? count : -1), name);
     logs_write_begin(s->engine);
-    int rc = j->name && j->task && j->index ? store_post(s->engine->store, s->workflow_uuid, join_fn, join_done, j)
-        : OSMO_ENOMEM;
+    int rc = OSMO_ENOMEM;
+    if (j->name && j->task && j->index)
+        rc = store_post(s->engine->store, s->workflow_uuid, join_fn, join_done, j);
     if (rc < 0) {
         logs_write_end(s->engine);
         log_warning(&s->engine->log, "task %s could not join barrier %s: %s", s->task, name, osmo_error_name(rc));

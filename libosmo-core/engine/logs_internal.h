@@ -22,6 +22,7 @@ struct logger_session {
     engine_t *engine;
     uint64_t conn;
     char *workflow_id, *task;
+    char *key;                   /* in the session table; NULL = not there */
     char workflow_uuid[33], group_uuid[33], task_uuid[33];
     int64_t retry_id;
     bool batches;                /* extension "logs" in use */

@@ -46,29 +46,28 @@ static int load_attempt(struct logger_session *s, const char *workflow, const ch
 static void session_free(struct logger_session *s) {
     free(s->workflow_id);
     free(s->task);
+    free(s->key);
     free(s);
 }
 
 static int session_register(struct logger_session *s) {
     struct loggers *l = s->engine->loggers;
-    _cleanup_free_ char *key = logs_attempt_key(s->workflow_id, s->task, s->retry_id);
-    if (!key)
+    s->key = logs_attempt_key(s->workflow_id, s->task, s->retry_id);
+    if (!s->key)
         return OSMO_ENOMEM;
     pthread_mutex_lock(&l->lock);
-    int rc = map_set(l->by_attempt, key, s);
+    int rc = map_set(l->by_attempt, s->key, s);
     pthread_mutex_unlock(&l->lock);
     return rc;
 }
 
 static void session_unregister(struct logger_session *s) {
     struct loggers *l = s->engine->loggers;
-    _cleanup_free_ char *key = s->workflow_id && s->task ? logs_attempt_key(s->workflow_id, s->task, s->retry_id)
-        : NULL;
-    if (!key)
+    if (!s->key)
         return;
     pthread_mutex_lock(&l->lock);
-    if (map_get(l->by_attempt, key) == s)
-        map_remove(l->by_attempt, key);
+    if (map_get(l->by_attempt, s->key) == s)
+        map_remove(l->by_attempt, s->key);
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -223,8 +223,7 @@ int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q,
 }
 
 int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id,
-                  osmo_stream_t **out,
-                  osmo_error_t *err) {
+                  osmo_stream_t **out, osmo_error_t *err) {
     struct follow *f;
     int rc = follow_new(e, workflow_id, request_id, &f, err);
     if (rc < 0)

@@ -137,6 +137,12 @@ static int finish_object(int fd, mode_t mode, uint64_t *size, char sha256[65], o
     return 0;
 }
 
+static int rename_error(osmo_error_t *err, int error, const char *name) {
+    if (error == EISDIR || error == ENOTDIR)
+        return osmo_error_set(err, OSMO_EINVAL, "object %.64s is a directory of this upload", name);
+    return storage_io_error(err, error, "moving an object into place");
+}
+
 static int place_file(int parent, const char *name, const char *file, mode_t mode, uint64_t *size, char sha256[65],
                       osmo_error_t *err) {
     _cleanup_close_ int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -144,15 +150,12 @@ static int place_file(int parent, const char *name, const char *file, mode_t mod
         return storage_io_error(err, errno, "opening the uploaded body");
     int rc = finish_object(fd, mode, size, sha256, err);
     if (rc >= 0 && renameat(AT_FDCWD, file, parent, name) < 0)
-        rc = errno == EISDIR || errno == ENOTDIR ? osmo_error_set(err, OSMO_EINVAL,
-            "object %.64s is a directory of this upload", name)
-                                                 : storage_io_error(err, errno, "moving the uploaded body into place");
+        rc = rename_error(err, errno, name);
     return rc;
 }
 
 static int place_bytes(int parent, const char *name, const struct storage_body *b, mode_t mode, uint64_t *size,
-                       char sha256[65],
-                       osmo_error_t *err) {
+                       char sha256[65], osmo_error_t *err) {
     char temporary[48], id[33];
     if (crypto_random_hex32(id) < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot read random bytes from the system");
@@ -164,9 +167,7 @@ static int place_bytes(int parent, const char *name, const struct storage_body *
     if (rc >= 0)
         rc = finish_object(fd, mode, size, sha256, err);
     if (rc >= 0 && renameat(parent, temporary, parent, name) < 0)
-        rc = errno == EISDIR || errno == ENOTDIR ? osmo_error_set(err, OSMO_EINVAL,
-            "object %.64s is a directory of this upload", name)
-                                                 : storage_io_error(err, errno, "naming an object");
+        rc = rename_error(err, errno, name);
     if (rc < 0)
         unlinkat(parent, temporary, 0);
     return rc;
@@ -183,9 +184,9 @@ int storage_put(engine_t *e, const char *workflow, const char *task, const char 
         rc = split_path(path, &parts, err);
     if (rc >= 0) {
         parent = walk_to_parent(storage_dir(e, where, true, err), &parts, true);
-        rc = parent == OSMO_ENOTFOUND ? osmo_error_set(err, OSMO_EINVAL,
-                                                       "part of object path %.64s is a file of this upload", path)
-                                                           : parent;
+        rc = parent;
+        if (rc == OSMO_ENOTFOUND)
+            rc = osmo_error_set(err, OSMO_EINVAL, "part of object path %.64s is a file of this upload", path);
     }
     if (rc >= 0) {
         const char *name = parts.items[parts.len - 1];

@@ -117,7 +117,8 @@ static bool drain(struct osmo_server *s) {
         next = c->next;
         if (c->established && c->session && !late)
             ws_close_to(s, c->session->id, 1001, "the service is stopping");
-        if (late || (!c->kill_ms && !conn_busy(s, c)))
+        bool done = !c->ex && !c->session && !lws_partial_buffered(c->wsi);
+        if (late || done || (!c->kill_ms && !conn_busy(s, c)))
             lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
         else
             any = true;

@@ -263,7 +263,8 @@ int ws_writable(struct osmo_server *s, struct conn *c) {
     if (c->ping_due) {
         unsigned char room[LWS_PRE + 4];
         c->ping_due = false;
-        if (lws_write(c->wsi, room + LWS_PRE, 0, LWS_WRITE_PING) < 0)
+        memcpy(room + LWS_PRE, "osmo", 4); /* the library leaves an empty ping unanswered */
+        if (lws_write(c->wsi, room + LWS_PRE, 4, LWS_WRITE_PING) < 0)
             return -1;
     }
     for (int i = 0; (m = peek(s, c->session, &close_wanted)) && i < WRITES_PER_TURN && !lws_send_pipe_choked(c->wsi); i++) {

@@ -35,7 +35,7 @@ workflow:
   name: missing
   tasks:
   - {name: nope, image: debian, command: [/no/such/program]}
-  - {name: killed, image: debian, command: [sh, -c, 'kill -9 $$']}
+  - {name: killed, image: debian, command: [sh, /tmp/k.sh], files: [{path: /tmp/k.sh, contents: 'kill -9 $$'}]}
 Y
 out=$("$osmo" workflow submit "$work/missing.yaml" --follow 2>&1)
 check_has "a missing program is named" "$out" "/no/such/program"

@@ -49,6 +49,13 @@ static void net_wake(void *impl, uint64_t request) {
     pthread_mutex_unlock(&net.lock);
 }
 
+/* A log line is news too: until() looks again. */
+static void log_news(void *ctx, int level, const char *text) {
+    if (level >= LOG_LEVEL_WARNING)
+        log_stderr(ctx, level, text);
+    net_wake(NULL, 0);
+}
+
 static const osmo_transport_t transport = {
     .size = sizeof transport, .ws_send = net_send, .ws_close = net_close, .stream_wake = net_wake
 };
@@ -180,9 +187,9 @@ bool start_with(const char *config) {
                                  .auth = OSMO_AUTH_DEV,
                                  .transport = &transport,
                                  .config_file = config ? path : NULL,
-                                 .log = log_stderr,
+                                 .log = log_news,
                                  .log_ctx = (void *)"test_engine",
-                                 .log_level = LOG_LEVEL_WARNING };
+                                 .log_level = LOG_LEVEL_INFO };
     int rc = engine_open(&o, &e, &err);
     CHECK_OK(rc, &err);
     return rc >= 0;

@@ -444,6 +444,9 @@ static void storage_refusals(void) {
     static const struct { const char *method, *path, *query; int status; } cases[] = {
         { "PUT", "/api/storage/data-1/t0/../x", "upload=" UPLOAD, 400 },
         { "PUT", "/api/storage/data-1/t0/a/./x", "upload=" UPLOAD, 400 },
+        { "PUT", "/api/storage/data-1/t0/d/x", "upload=" UPLOAD2, 200 },
+        { "PUT", "/api/storage/data-1/t0/d", "upload=" UPLOAD2, 400 },
+        { "PUT", "/api/storage/data-1/t0/d/x/y", "upload=" UPLOAD2, 400 },
         { "PUT", "/api/storage/data-1/t0/x", "", 422 },
         { "PUT", "/api/storage/data-1/t0/x", "upload=../../../../../../../etc/passwd0", 422 },
         { "PUT", "/api/storage/data-1/t0/x", "upload=" UPLOAD "&mode=9", 422 },

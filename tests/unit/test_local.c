@@ -111,7 +111,7 @@ static json_t *await(const char *name, const char *phase)
     struct timespec until;
     json_t *got = NULL;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 10;
+    until.tv_sec += 40;
     pthread_mutex_lock(&cl.lock);
     for (;;) {
         struct seen *s = map_get(cl.pods, name);

@@ -13,14 +13,23 @@ static bool is_runtime_image(const struct local *l, const char *image)
                      strlist_has(&l->runtime_images, image));
 }
 
+/* The directory given for an image: by its full reference, else by its name without tag and digest. */
 static const char *rootfs_of(const struct local *l, const char *image)
 {
+    size_t full = strlen(image ? image : ""), bare = strcspn(image ? image : "", "@");
+    const char *slash = memrchr(image ? image : "", '/', bare), *colon = memrchr(image ? image : "", ':', bare);
+    if (colon && (!slash || colon > slash))
+        bare = (size_t)(colon - image);
+    const char *found = "/";
     for (size_t i = 0; image && i < l->images.len; i++) {
-        size_t n = strlen(image);
-        if (strncmp(l->images.items[i], image, n) == 0 && l->images.items[i][n] == '=')
-            return l->images.items[i] + n + 1;
+        const char *given = l->images.items[i];
+        size_t n = strcspn(given, "=");
+        if (n == full && memcmp(given, image, n) == 0)
+            return given + n + 1;
+        if (n == bare && memcmp(given, image, n) == 0)
+            found = given + n + 1;
     }
-    return "/";
+    return found;
 }
 
 static int private_file(const struct local *l, const struct pod *p, const char *kind, const char *name, bool dir, osmo_error_t *err)

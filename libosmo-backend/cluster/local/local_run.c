@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "cluster/local/local_int.h"
 
+#define RECHECK_US 50000
 #define SUPERVISOR_SLACK_US 10000000 /* beyond the grace time before a supervisor is killed */
 
 static const struct { const char *why, *remedy; } probe_hints[] = {
@@ -154,6 +155,8 @@ void supervisor_adopt(struct local *l, struct pod *p)
         p->pid = pid;
         p->pidfd = pidfd_open(pid, 0); /* a reused id is impossible while the lock is held by its writer */
         watch(l, p);
+        if (p->pidfd < 0)
+            p->recheck_at_us = clock_mono_us() + RECHECK_US; /* just dead; a child that it was starting holds the lock a moment longer */
     } else if (alive) {
         p->changed = true; /* just starting: its first status brings us back here */
     } else if (!began && !p->deleting) {
@@ -176,6 +179,7 @@ static void on_exit_of(struct local *l, struct pod *p)
         waitpid(p->pid, NULL, WNOHANG); /* ours, unless it was adopted */
     p->pid = 0;
     p->exited = false;
+    p->recheck_at_us = 0;
     pod_read_status(l, p);
     if (p->state == POD_STARTED)
         supervisor_adopt(l, p);
@@ -258,6 +262,11 @@ static void set_timer(struct local *l, int64_t at_us)
     timerfd_settime(l->timer_fd, 0, &t, NULL);
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return !a || (b && b < a) ? b : a; /* 0 = never */
+}
+
 /* Bring every pod forward, then hand out capacity. */
 static void work(struct local *l)
 {
@@ -267,14 +276,14 @@ static void work(struct local *l)
     int64_t next = 0;
     while (map_next(l->pods, &it, &name, &v)) {
         struct pod *p = v;
-        if (p->exited)
+        if (p->exited || (p->recheck_at_us && clock_mono_us() >= p->recheck_at_us))
             on_exit_of(l, p);
         if (p->changed || !p->reported)
             pod_report(l, p, OSMO_CHANGE_MODIFIED);
         if (p->deleting && advance_removal(l, p))
             map_remove(l->pods, name);
-        else if (p->kill_at_us && (!next || p->kill_at_us < next))
-            next = p->kill_at_us;
+        else
+            next = earlier(earlier(next, p->kill_at_us), p->recheck_at_us);
     }
     if (l->place_needed)
         place_all(l);
