@@ -93,12 +93,20 @@ static int watch_status(struct api *a, const char *id, struct watch *w, int64_t 
     return EXIT_USER;
 }
 
+/* The last line is one line: causes of several lines are joined. */
 static int report(const struct watch *w) {
     bool completed = strcmp(w->status, "COMPLETED") == 0;
-    if (completed || !w->cause || !*w->cause)
-        printf("Status: %s\n", w->status);
-    else
-        printf("Status: %s (%s)\n", w->status, w->cause);
+    printf("Status: %s", w->status);
+    if (!completed && w->cause && *w->cause) {
+        fputs(" (", stdout);
+        for (const char *p = w->cause; *p; p += strspn(p, "\n")) {
+            size_t n = strcspn(p, "\n");
+            printf("%.*s%s", (int)n, p, p[n] && p[n + 1] ? "; " : "");
+            p += n;
+        }
+        putchar(')');
+    }
+    putchar('\n');
     return completed ? 0 : EXIT_WORKFLOW_FAILED;
 }
 

@@ -13,7 +13,7 @@ osmo_exec_SOURCES = daemons/osmo-exec/main.c daemons/osmo-exec/command.c daemons
 	libosmo-core/base/buf.c libosmo-core/base/str.c libosmo-core/base/clock.c libosmo-core/base/error.c libosmo-core/base/json.c libosmo-core/base/file.c
 osmo_exec_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 osmo_exec_CFLAGS = $(AM_CFLAGS) -fno-sanitize=all -ffunction-sections -fdata-sections
-osmo_exec_LDFLAGS = -static -Wl,--gc-sections
+osmo_exec_LDFLAGS = -all-static -Wl,--gc-sections
 osmo_exec_LDADD = $(JSONC_LIBS) -lm
 
 osmo_init_SOURCES = daemons/osmo-init/main.c daemons/runtime/flags.c

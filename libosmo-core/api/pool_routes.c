@@ -42,8 +42,8 @@ static int set_platforms(json_t *pool, const struct pool *p) {
 }
 
 static int set_gpu(json_t *pool, const struct pool *p, bool with_gpu) {
-    json_t *resources = json_object(), *gpu = with_gpu || p->gpu_guarantee != -1 || p->gpu_maximum != -1
-        ? json_object() : NULL;
+    bool limited = with_gpu || p->gpu_guarantee != -1 || p->gpu_maximum != -1;
+    json_t *resources = json_object(), *gpu = limited ? json_object() : NULL;
     int failed = json_set(pool, "resources", resources);
     if (gpu) {
         failed |= json_set_int(gpu, "guarantee", p->gpu_guarantee);

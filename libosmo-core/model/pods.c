@@ -161,9 +161,9 @@ static void final_labels(struct pod_build *b, const struct pod_task *t, json_t *
     put_label(b, labels, "osmo.pool", b->c->pool->name);
     put_label(b, labels, "osmo.platform", t->platform ? t->platform->name : "");
     pods_put_text(b, labels, "osmo.priority", priority_word(b));
-    if (t->platform && t->platform->labels_json &&
-        json_parse(t->platform->labels_json, strlen(t->platform->labels_json), &platform, NULL) == 0)
-        b->oom |= pods_merge(labels, platform) < 0;
+    if (t->platform && t->platform->labels_json)
+        b->oom |= json_parse(t->platform->labels_json, strlen(t->platform->labels_json), &platform, NULL) < 0 ||
+                  pods_merge(labels, platform) < 0;
     json_free(platform);
     queue_labels(b, labels);
     if (t->subgroup)

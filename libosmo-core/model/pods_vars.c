@@ -104,9 +104,10 @@ json_t *pods_task_variables(struct pod_build *b, const struct pod_task *t)
     char name[64], retry[24];
     _cleanup_free_ char *cache = cache_size(t->spec.cache_size, x ? x->storage : NULL);
 
-    if (!t->platform || !t->platform->variables_json ||
-        json_parse(t->platform->variables_json, strlen(t->platform->variables_json), &vars, NULL) < 0)
+    if (!t->platform || !t->platform->variables_json)
         vars = pods_object(b);
+    else /* written by ourselves: only memory can be short */
+        b->oom |= json_parse(t->platform->variables_json, strlen(t->platform->variables_json), &vars, NULL) < 0;
     put_number(b, vars, "USER_CPU", x && x->has_cpu && x->cpu, x ? (double)x->cpu : 0);
     put_value(b, vars, "USER_GPU", x && x->has_gpu && x->gpu ? json_int(x->gpu) : NULL);
     put_quantity(b, vars, "USER_MEMORY", x ? x->memory : NULL);

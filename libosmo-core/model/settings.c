@@ -130,15 +130,17 @@ static void read_parts(struct reader *r, const yaml_node_t *doc, const char *sec
         _cleanup_free_ char *name = read_key(r, n->keys[i], &at);
         struct read_path member = { &at, name, 0 };
         json_t *v = NULL;
+        int rc = 0;
         if (!name)
             continue;
         if (n->values[i]->kind != kind)
             read_report(r, &member, n->values[i], "must be a %s, not %s", kind == YAML_MAP ? "mapping" : "list",
                         yaml_kind_name(n->values[i]));
-        else if (yaml_to_json(n->values[i], &v, &why) < 0)
+        else if ((rc = yaml_to_json(n->values[i], &v, &why)) < 0)
             read_report(r, &member, n->values[i], "%s", why.text);
         else
-            r->oom |= json_set(known, name, v) < 0;
+            rc = json_set(known, name, v);
+        r->oom |= rc == OSMO_ENOMEM;
     }
 }
 

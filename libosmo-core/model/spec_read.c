@@ -312,7 +312,9 @@ static void read_json_text(struct reader *r, const yaml_node_t *n, const struct 
         wrong(r, n, at, object ? "a mapping" : "a list");
         return;
     }
-    if (yaml_to_json(n, &v, &why) < 0) {
+    int rc = yaml_to_json(n, &v, &why);
+    if (rc < 0) {
+        r->oom |= rc == OSMO_ENOMEM;
         read_report(r, at, n, "%s", why.text);
         return;
     }

@@ -73,7 +73,9 @@ static void check_regex(struct reader *r, const yaml_node_t *n, const struct rea
     }
     if (**regex == '\0')
         return;
-    if (re_compile(*regex, &re, &why) < 0) {
+    int rc = re_compile(*regex, &re, &why);
+    if (rc < 0) {
+        r->oom |= rc == OSMO_ENOMEM;
         struct read_path member = { at, "regex", 0 };
         read_report(r, &member, n, "%s", why.text);
     }
