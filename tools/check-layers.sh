@@ -5,7 +5,7 @@ cd "${top_srcdir:-$(dirname "$0")/..}" || exit 1
 declare -A may=(
     [base]="base" [model]="base model" [data]="base model data" [store]="base model store"
     [engine]="base model data store engine" [api]="base model data store engine api" [server]="base model data store engine api server"
-    [client]="base model client" [backend]="base model cluster operator" [runtime]="base model data"
+    [client]="base model client" [backend]="base model cluster operator" [runtime]="base model data runtime"
 )
 bad=0
 complain() { echo "$1"; bad=1; }

@@ -37,7 +37,8 @@ packages_install() {
     }
 }
 
-# Configure and build the tree of $1 in directory $2 with the configure arguments that follow. Quick when nothing changed.
+# Configure and build the tree of $1 in directory $2 with the configure arguments that follow; with "--as-is" a configured tree keeps its
+# configuration. Quick when nothing changed.
 build_tree() {
     local src=$1 dir=$2
     shift 2
@@ -46,7 +47,8 @@ build_tree() {
         echo "==> Making ./configure"
         (cd "$src" && ./bootstrap) > "$dir/bootstrap.log" 2>&1 || { tail -n 20 "$dir/bootstrap.log" >&2; return 1; }
     fi
-    if [[ ! -f $dir/Makefile || $src/configure -nt $dir/config.status || $(cat "$dir/.configured" 2>/dev/null) != "$*" ]]; then
+    if [[ ! -f $dir/Makefile || $src/configure -nt $dir/config.status || ($* != --as-is && $(cat "$dir/.configured" 2>/dev/null) != "$*") ]]; then
+        [[ $* != --as-is ]] || set --
         echo "==> Configuring in $dir"
         (cd "$dir" && "$src/configure" "$@") > "$dir/configure.log" 2>&1 || { tail -n 20 "$dir/configure.log" >&2; return 1; }
         echo "$*" > "$dir/.configured"

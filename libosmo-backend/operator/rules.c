@@ -26,7 +26,7 @@ static int add_rule(rules_t *r, const char *type, const char *status, osmo_error
         re_free(t);
         return 0;
     }
-    bool ready = re_match(t, "Ready", 5);
+    bool ready = re_match_start(t, "Ready", 5);
     r->items[r->len++] = (struct rule){ t, s };
     if (ready && strcmp(status, "True") != 0)
         return osmo_error_set(err, OSMO_EINVAL, "node condition rule \"%.100s\" matches Ready and allows \"%.100s\": only True "
@@ -64,7 +64,7 @@ int rules_new(const json_t *rules, rules_t **out, osmo_error_t *err) {
 static bool allows(const rules_t *r, const char *type, const char *status) {
     bool spoken = false;
     for (size_t i = 0; i < r->len; i++) {
-        if (!re_match(r->items[i].type, type, strlen(type)))
+        if (!re_match_start(r->items[i].type, type, strlen(type)))
             continue;
         spoken = true;
         if (re_fullmatch(r->items[i].status, status, strlen(status)))

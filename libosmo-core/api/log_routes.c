@@ -136,7 +136,7 @@ static int answer_lines(struct call *c, const char *text, size_t len, int64_t la
     while (rc >= 0 && p < end) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t n = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);
-        if (!re || re_search(re, p, nl ? n - 1 : n))
+        if (!re || re_find(re, p, nl ? n - 1 : n))
             rc = buf_append(&out, p, n);
         p += n;
     }

@@ -50,6 +50,6 @@ static bool run(const re_t *re, const char *text, size_t len, uint32_t options) 
     return rc > 0;
 }
 
-bool re_search(const re_t *re, const char *text, size_t len) { return run(re, text, len, 0); }
-bool re_match(const re_t *re, const char *text, size_t len) { return run(re, text, len, PCRE2_ANCHORED); }
+bool re_find(const re_t *re, const char *text, size_t len) { return run(re, text, len, 0); }
+bool re_match_start(const re_t *re, const char *text, size_t len) { return run(re, text, len, PCRE2_ANCHORED); }
 bool re_fullmatch(const re_t *re, const char *text, size_t len) { return run(re, text, len, PCRE2_ANCHORED | PCRE2_ENDANCHORED); }

@@ -7,7 +7,7 @@
 typedef struct re re_t;
 int re_compile(const char *pattern, re_t **out, osmo_error_t *err);  /* UTF-8; OSMO_EUSAGE names the pattern and position */
 void re_free(re_t *re);
-bool re_search(const re_t *re, const char *text, size_t len);       /* anywhere */
-bool re_match(const re_t *re, const char *text, size_t len);        /* anchored at the start only, as Python re.match */
+bool re_find(const re_t *re, const char *text, size_t len);       /* anywhere */
+bool re_match_start(const re_t *re, const char *text, size_t len);        /* anchored at the start only, as Python re.match */
 bool re_fullmatch(const re_t *re, const char *text, size_t len);
 #endif

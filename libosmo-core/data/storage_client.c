@@ -189,7 +189,7 @@ int storage_download(storage_client_t *c, const char *url, const char *regex, co
         const char *path = json_get_str(o, "path");
         if (!path || !safe_path(path))
             rc = osmo_error_set(err, OSMO_EIO, "the storage listed an unsafe path");
-        else if (!re || re_match(re, path, strlen(path)))
+        else if (!re || re_match_start(re, path, strlen(path)))
             rc = fetch(c, url, path, json_get_int(o, "mode", 0644), folder, totals, err);
     }
     re_free(re);
@@ -240,7 +240,7 @@ static int visit(struct upload *u, const char *relative, const char *name, int d
         return walk(u, path, depth + 1, err);
     if (stat(full, &st) || !S_ISREG(st.st_mode)) /* sockets, pipes, dangling links and links to directories are not data */
         return 0;
-    if ((u->only && strcmp(u->only, path) != 0) || (u->re && !re_match(u->re, path, strlen(path))))
+    if ((u->only && strcmp(u->only, path) != 0) || (u->re && !re_match_start(u->re, path, strlen(path))))
         return 0;
     return send_file(u, path, err);
 }

@@ -76,7 +76,7 @@ static int append_matching(struct follow *f) {
     while (p < end) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t len = nl ? (size_t)(nl - p) : (size_t)(end - p);
-        if (re_search(f->re, p, len))
+        if (re_find(f->re, p, len))
             buf_append(&f->pending, p, len + (nl != NULL));
         p += len + (nl != NULL);
     }

@@ -7,5 +7,6 @@
 #include <osmo/error.h>
 #include <osmo/server.h>
 #include <osmo/service.h>
+#include <osmo/spec.h>
 #include <osmo/version.h>
 #endif
