@@ -32,8 +32,10 @@ int api_open(struct api *a, bool json_errors) {
     *a = (struct api){ .json_errors = json_errors };
     if (login_load(&a->login, &err))
         return api_fail(json_errors, 0, err.text, EXIT_USER);
-    if (http_client_new("osmo-cli/" CLIENT_VERSION, &a->http, &err))
+    if (http_client_new("osmo-cli/" CLIENT_VERSION, &a->http, &err)) {
+        api_close(a);
         return api_fail(json_errors, 0, err.text, EXIT_SERVER_DOWN);
+    }
     return 0;
 }
 
@@ -49,7 +51,8 @@ static bool expires_soon(const char *jwt) {
     return exp - REFRESH_BEFORE_S <= clock_now_us() / 1000000;
 }
 
-/* A fresh id token for the stored access token. Failures are left to the call that follows: it will be refused with the reason. */
+/* A fresh id token for the stored access token. Failures are left to the call that follows: it will be refused with the
+ * reason. */
 static void refresh(struct api *a) {
     struct login *l = &a->login;
     if (!l->id_token || !l->refresh_token || !l->refresh_url || !expires_soon(l->id_token))
@@ -59,9 +62,15 @@ static void refresh(struct api *a) {
     json_set_str(body, "token", l->refresh_token);
     _cleanup_free_ char *text = json_to_text(body);
     json_free(body);
-    http_request_t rq = { .method = "POST", .url = l->refresh_url, .headers = headers, .body = text, .body_len = text ? strlen(text) : 0, .timeout_ms = CALL_TIMEOUT_MS };
+    http_request_t rq = { .method = "POST",
+                          .url = l->refresh_url,
+                          .headers = headers,
+                          .body = text,
+                          .body_len = text ? strlen(text) : 0,
+                          .timeout_ms = CALL_TIMEOUT_MS };
     http_response_t rs = { 0 };
-    if (text && http_perform(a->http, &rq, &rs, NULL) == 0 && rs.status == 200 && json_parse(rs.body.data ? rs.body.data : "", rs.body.len, &answer, NULL) == 0) {
+    if (text && http_perform(a->http, &rq, &rs, NULL) == 0 && rs.status == 200 &&
+        json_parse(rs.body.data ? rs.body.data : "", rs.body.len, &answer, NULL) == 0) {
         const char *jwt = json_get_str(answer, "token");
         if (jwt) {
             free(l->id_token);
@@ -97,19 +106,21 @@ static void show_warning(const http_response_t *rs) {
     buf_free(&text);
 }
 
-static int code_of(int status, const char *error_code) {
+static int code_of(const struct api *a, int status, const char *error_code) {
     if (status == 429)
         return EXIT_TRY_LATER;
     if (status >= 500)
         return EXIT_SERVER_DOWN;
-    return error_code && (strcmp(error_code, "USAGE") == 0 || strcmp(error_code, "RESOURCE") == 0) ? EXIT_SUBMISSION : EXIT_USER;
+    bool refused = str_eq(error_code, "USAGE") || str_eq(error_code, "RESOURCE") ||
+                   (a->submission && str_eq(error_code, "CREDENTIAL"));
+    return refused ? EXIT_SUBMISSION : EXIT_USER;
 }
 
 static int refused(struct api *a, int status, const char *body, size_t len) {
     json_t *o = NULL;
     json_parse(body ? body : "", len, &o, NULL);
     const char *message = json_get_str(o, "message");
-    int code = code_of(status, json_get_str(o, "error_code"));
+    int code = code_of(a, status, json_get_str(o, "error_code"));
     _cleanup_free_ char *raw = strndup(body ? body : "", len);
     fprintf(stderr, "The service answered with status %d\n", status);
     api_fail(a->json_errors, status, message ? message : raw && *raw ? raw : "no message", code);
@@ -123,7 +134,12 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
     _cleanup_free_ char *text = body ? json_to_text(body) : NULL;
     struct headers h;
     make_headers(a, &h);
-    http_request_t rq = { .method = method, .url = url, .headers = h.list, .body = text, .body_len = text ? strlen(text) : 0, .timeout_ms = CALL_TIMEOUT_MS,
+    http_request_t rq = { .method = method,
+                          .url = url,
+                          .headers = h.list,
+                          .body = text,
+                          .body_len = text ? strlen(text) : 0,
+                          .timeout_ms = CALL_TIMEOUT_MS,
                           .max_response = 1u << 30 };
     http_response_t rs = { 0 };
     int code = 0;
@@ -134,7 +150,8 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
         if (rs.status != 200)
             code = refused(a, rs.status, rs.body.data, rs.body.len);
         else if (out && json_parse(rs.body.data ? rs.body.data : "", rs.body.len, out, &err))
-            code = api_fail(a->json_errors, 0, "the service answered with something that is no JSON: is the url right?", EXIT_SERVER_DOWN);
+            code = api_fail(a->json_errors, 0, "the service answered with something that is no JSON: is the url right?",
+                            EXIT_SERVER_DOWN);
     }
     http_response_free(&rs);
     free(h.identity);
@@ -150,15 +167,23 @@ static bool stream_data(void *ctx, const char *data, size_t len) {
     return s->on_data(s->ctx, data, len);
 }
 
-int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const char *, size_t), void *ctx, long timeout_ms, bool quiet, bool *timed_out) {
+int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const char *, size_t), void *ctx,
+               long timeout_ms, bool quiet, bool *timed_out) {
     osmo_error_t err = OSMO_ERROR_INIT;
     _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
     struct headers h;
     make_headers(a, &h);
     struct stream s = { on_data, ctx, 0, BUF_INIT(1u << 20) };
-    http_request_t rq = { .method = "GET", .url = url, .headers = h.list, .timeout_ms = timeout_ms, .on_data = stream_data, .ctx = &s, .status_out = &s.status };
+    http_request_t rq = { .method = "GET",
+                          .url = url,
+                          .headers = h.list,
+                          .timeout_ms = timeout_ms,
+                          .on_data = stream_data,
+                          .ctx = &s,
+                          .status_out = &s.status };
     http_response_t rs = { 0 };
     int rc = http_perform(a->http, &rq, &rs, &err), code = 0;
+    a->answered = s.status == 200;
     if (timed_out)
         *timed_out = rc == OSMO_ETIMEOUT;
     if (rc)
@@ -174,6 +199,16 @@ int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const ch
 bool print_data(void *ctx, const char *data, size_t len) {
     (void)ctx;
     return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
+}
+
+char *workflow_path(const char *id, const char *what) {
+    buf_t b = BUF_INIT(8192);
+    buf_puts(&b, "/api/workflow/");
+    url_encode(id, &b);
+    buf_puts(&b, what);
+    char *path = buf_steal(&b, NULL);
+    buf_free(&b);
+    return path;
 }
 
 void query_add(buf_t *path, const char *key, const char *value) {
@@ -210,7 +245,9 @@ int api_pool(struct api *a, const char *chosen, char **pool) {
         code = api_call(a, "GET", "/api/pool", NULL, &pools);
         name = only_pool(pools);
         if (!code && !name)
-            code = api_fail(a->json_errors, 0, "No pool was given: use --pool, or set a default with: osmo profile set pool NAME", EXIT_USER);
+            code = api_fail(a->json_errors, 0,
+                            "No pool was given: use --pool, or set a default with: osmo profile set pool NAME",
+                            EXIT_USER);
     }
     if (!code)
         *pool = strdup(name);

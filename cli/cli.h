@@ -11,16 +11,41 @@
 #include "osmo/error.h"
 
 /* Exit codes of the OSMO client, and ours behind them. */
-enum { EXIT_SUBMISSION = 1, EXIT_USER = 2, EXIT_INTERRUPTED = 3, EXIT_SERVER_DOWN = 10, EXIT_WORKFLOW_FAILED = 20, EXIT_TRY_LATER = 75, EXIT_TIMED_OUT = 124 };
+enum {
+    EXIT_SUBMISSION = 1,
+    EXIT_USER = 2,
+    EXIT_INTERRUPTED = 3,
+    EXIT_SERVER_DOWN = 10,
+    EXIT_WORKFLOW_FAILED = 20,
+    EXIT_TRY_LATER = 75,
+    EXIT_TIMED_OUT = 124
+};
 
 #define CLIENT_VERSION "6.4.0"
 
 /* ---- opt.c ---- */
 enum opt_kind { OPT_FLAG, OPT_VALUE, OPT_INT, OPT_LIST /* one or more values per use, repeatable */, OPT_CHOICE };
-struct opt { const char *names; /* "--pool -p" */ enum opt_kind kind; void *value; /* bool *, const char **, int64_t *, strlist_t * */
-             const char *metavar, *help; const char *choices; /* "text json" */ };
-struct arg { const char *name, *help; const char **value; strlist_t *list; /* the last may take many */ bool optional; };
-struct usage { const char *command, *summary; const struct opt *opts; size_t nopts; const struct arg *args; size_t nargs; };
+struct opt {
+    const char *names; /* "--pool -p" */
+    enum opt_kind kind;
+    void *value; /* bool *, const char **, int64_t *, strlist_t * */
+    const char *metavar, *help;
+    const char *choices; /* "text json" */
+};
+struct arg {
+    const char *name, *help;
+    const char **value;
+    strlist_t *list; /* the last may take many */
+    bool optional;
+};
+struct usage {
+    const char *command, *summary;
+    const struct opt *opts;
+    size_t nopts;
+    const struct arg *args;
+    size_t nargs;
+};
+#define FORMAT_OPTION(value) { "--format-type -t", OPT_CHOICE, (value), "FORMAT", "output format", "text json" }
 /* -1 to go on; otherwise the exit code (0 after --help, 2 on a usage error). */
 int opt_parse(const struct usage *u, int argc, char **argv);
 int opt_error(const struct usage *u, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -33,20 +58,31 @@ int login_save(const struct login *l, osmo_error_t *err);
 void login_clear(struct login *l);
 
 /* ---- api.c ---- */
-struct api { struct login login; http_client_t *http; bool json_errors; };
+struct api {
+    struct login login;
+    http_client_t *http;
+    bool json_errors;
+    bool submission; /* a refused credential ends with EXIT_SUBMISSION, as other faults of a submission do */
+    bool answered;   /* the last api_stream() got an answer from the service before it ended */
+};
 /* Load the login; prints and returns an exit code when there is none. */
 int api_open(struct api *a, bool json_errors);
 void api_close(struct api *a);
-/* One call; path starts with '/', may carry a query. 0 and *out (may be JSON null), or an exit code after the error was printed. */
+/* One call; path starts with '/', may carry a query. 0 and *out (may be JSON null), or an exit code after the error was
+ * printed. */
 int api_call(struct api *a, const char *method, const char *path, const json_t *body, json_t **out);
-/* Stream a GET to `on_data`; 0 when it ended, EXIT_SERVER_DOWN when the connection was lost (nothing printed when `quiet`), else an exit code. */
-int api_stream(struct api *a, const char *path, bool (*on_data)(void *ctx, const char *data, size_t len), void *ctx, long timeout_ms, bool quiet, bool *timed_out);
+/* Stream a GET to `on_data`; 0 when it ended, EXIT_SERVER_DOWN when the connection was lost (nothing printed when
+ * `quiet`), else an exit code. */
+int api_stream(struct api *a, const char *path, bool (*on_data)(void *ctx, const char *data, size_t len), void *ctx,
+               long timeout_ms, bool quiet, bool *timed_out);
 /* Print an error as the client does and return `code`. */
 int api_fail(bool as_json, int status, const char *message, int code);
 bool print_data(void *ctx, const char *data, size_t len); /* to stdout, for api_stream */
+char *workflow_path(const char *id, const char *what);    /* malloc'ed "/api/workflow/ID" and `what` */
 void query_add(buf_t *path, const char *key, const char *value);   /* ?key=value or &key=value, encoded */
 void query_add_all(buf_t *path, const char *key, const strlist_t *values);
-/* The pool to use: `chosen`, the profile's default, the only accessible one. malloc'ed in *pool, or an exit code after printing. */
+/* The pool to use: `chosen`, the profile's default, the only accessible one. malloc'ed in *pool, or an exit code after
+ * printing. */
 int api_pool(struct api *a, const char *chosen, char **pool);
 
 /* ---- table.c ---- */
@@ -62,13 +98,29 @@ int follow_workflow(struct api *a, const char *id);
 /* Wait for the end by the status stream. timeout_ms 0 = none. */
 int wait_workflow(struct api *a, const char *id, int64_t timeout_ms, bool quiet, bool as_json);
 
+/* ---- cmd_submit.c: looking at a specification ---- */
+bool spec_is_template(const char *text);
+/* "name-12": an earlier workflow, when there is no such file. */
+bool spec_is_workflow_id(const char *text);
+/* Replace localpath entries by the files' text; *out stays NULL when there are none. */
+int spec_inline_files(const char *text, const char *spec_path, char **out, osmo_error_t *err);
+
 /* ---- commands ---- */
 struct command { const char *name, *summary; int (*run)(int argc, char **argv); };
-struct noun { const char *name, *summary; const struct command *commands; size_t ncommands; int (*run)(int argc, char **argv); };
-extern const struct command workflow_commands[]; extern const size_t workflow_command_count;
-extern const struct command pool_commands[]; extern const size_t pool_command_count;
-extern const struct command resource_commands[]; extern const size_t resource_command_count;
-extern const struct command profile_commands[]; extern const size_t profile_command_count;
+struct noun {
+    const char *name, *summary;
+    const struct command *commands;
+    size_t ncommands;
+    int (*run)(int argc, char **argv);
+};
+#define WORKFLOW_COMMANDS 9
+#define POOL_COMMANDS 1
+#define RESOURCE_COMMANDS 1
+#define PROFILE_COMMANDS 2
+extern const struct command workflow_commands[WORKFLOW_COMMANDS];
+extern const struct command pool_commands[POOL_COMMANDS];
+extern const struct command resource_commands[RESOURCE_COMMANDS];
+extern const struct command profile_commands[PROFILE_COMMANDS];
 int cmd_login(int argc, char **argv);
 int cmd_logout(int argc, char **argv);
 int cmd_version(int argc, char **argv);

@@ -7,6 +7,18 @@
 #include "base/cleanup.h"
 #include "cli.h"
 
+static int get_and_show(struct api *a, const char *path, const char *format, const char *mode,
+                        void (*show)(const json_t *answer, bool free_mode)) {
+    json_t *answer = NULL;
+    int code = api_call(a, "GET", path, NULL, &answer);
+    if (!code && str_eq(format, "json"))
+        print_json(answer, 4);
+    else if (!code)
+        show(answer, str_eq(mode, "free"));
+    json_free(answer);
+    return code;
+}
+
 /* ---- pool list ---- */
 
 static void usage_cells(struct table *t, const json_t *usage, bool free_mode, bool shared) {
@@ -21,8 +33,10 @@ static void usage_cells(struct table *t, const json_t *usage, bool free_mode, bo
 
 static void show_pools(const json_t *answer, bool free_mode) {
     struct table t = { .columns = free_mode ? 5 : 7, .summary_rows = 1 };
-    static const char *const top_used[] = { "", "", "", "GPU [#]", "", "", "" }, *const top_free[] = { "", "", "", "GPU [#]", "" };
-    static const char *const used[] = { "Pool", "Description", "Status", "Quota Used", "Quota Limit", "Total Usage", "Total Capacity" };
+    static const char *const top_used[] = { "", "", "", "GPU [#]", "", "", "" };
+    static const char *const top_free[] = { "", "", "", "GPU [#]", "" };
+    static const char *const used[] = { "Pool",        "Description", "Status",        "Quota Used",
+                                        "Quota Limit", "Total Usage", "Total Capacity" };
     static const char *const left[] = { "Pool", "Description", "Status", "Quota Free", "Total Free" };
     for (size_t i = 0; i < t.columns; i++)
         table_add(&t, free_mode ? top_free[i] : top_used[i]);
@@ -49,23 +63,18 @@ static void show_pools(const json_t *answer, bool free_mode) {
 static int pool_list(int argc, char **argv) {
     const char *mode = "used", *format = "text";
     strlist_t pools = { 0 };
-    const struct opt opts[] = { { "--pool -p", OPT_LIST, &pools, "POOL", "only these pools", NULL }, { "--mode -m", OPT_CHOICE, &mode, "MODE", "what to count", "used free" },
-                                { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" } };
+    const struct opt opts[] = { { "--pool -p", OPT_LIST, &pools, "POOL", "only these pools", NULL },
+                                { "--mode -m", OPT_CHOICE, &mode, "MODE", "what to count", "used free" },
+                                FORMAT_OPTION(&format) };
     const struct usage u = { "pool list", "List pools with their use.", opts, 3, NULL, 0 };
     int code = opt_parse(&u, argc, argv);
     struct api a;
     if (code < 0 && !(code = api_open(&a, str_eq(format, "json")))) {
         buf_t path = BUF_INIT(1u << 16);
-        json_t *answer = NULL;
         buf_puts(&path, "/api/pool_quota");
         query_add(&path, "all_pools", pools.len ? "False" : "True");
         query_add_all(&path, "pools", &pools);
-        code = api_call(&a, "GET", buf_cstr(&path), NULL, &answer);
-        if (!code && str_eq(format, "json"))
-            print_json(answer, 4);
-        else if (!code)
-            show_pools(answer, str_eq(mode, "free"));
-        json_free(answer);
+        code = get_and_show(&a, buf_cstr(&path), format, mode, show_pools);
         buf_free(&path);
         api_close(&a);
     }
@@ -81,9 +90,12 @@ static double quantity(const char *text, double unit) {
         return 0;
     char *end;
     double v = strtod(text, &end);
-    static const struct { const char *suffix; double factor; } units[] = {
-        { "Ki", 1024.0 }, { "Mi", 1048576.0 }, { "Gi", 1073741824.0 }, { "Ti", 1099511627776.0 }, { "m", 0.001 }, { "K", 1024.0 }, { "M", 1048576.0 },
-        { "G", 1073741824.0 }, { "T", 1099511627776.0 },
+    static const struct {
+        const char *suffix;
+        double factor;
+    } units[] = {
+        { "Ki", 1024.0 }, { "Mi", 1048576.0 }, { "Gi", 1073741824.0 }, { "Ti", 1099511627776.0 }, { "m", 0.001 },
+        { "K", 1024.0 },  { "M", 1048576.0 },  { "G", 1073741824.0 },  { "T", 1099511627776.0 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
         if (strcmp(end, units[i].suffix) == 0)
@@ -93,7 +105,10 @@ static double quantity(const char *text, double unit) {
 }
 
 struct amounts { double used[4], total[4]; };
-static const struct { const char *key; double unit; } kinds[] = { { "storage", 1073741824.0 }, { "cpu", 1 }, { "memory", 1073741824.0 }, { "gpu", 1 } };
+static const struct {
+    const char *key;
+    double unit;
+} kinds[] = { { "storage", 1073741824.0 }, { "cpu", 1 }, { "memory", 1073741824.0 }, { "gpu", 1 } };
 
 static void add_amounts(struct table *t, const struct amounts *m, bool free_mode) {
     char cell[64];
@@ -137,7 +152,8 @@ static void add_node(struct table *t, const json_t *r, bool free_mode, struct am
 static void show_resources(const json_t *answer, bool free_mode) {
     struct table t = { .columns = 8, .summary_rows = 1 };
     struct amounts sum = { { 0 }, { 0 } };
-    static const char *const heads[] = { "Node", "Pool", "Platform", "Type", "Storage [Gi]", "CPU [#]", "Memory [Gi]", "GPU [#]" };
+    static const char *const heads[] = { "Node",         "Pool",    "Platform",    "Type",
+                                         "Storage [Gi]", "CPU [#]", "Memory [Gi]", "GPU [#]" };
     for (size_t i = 0; i < 8; i++)
         table_add(&t, heads[i]);
     const json_t *nodes = json_get(answer, "resources");
@@ -155,8 +171,10 @@ static int resource_list(int argc, char **argv) {
     strlist_t pools = { 0 }, platforms = { 0 };
     bool all = false;
     const struct opt opts[] = {
-        { "--pool -p", OPT_LIST, &pools, "POOL", "nodes of these pools", NULL }, { "--platform", OPT_LIST, &platforms, "PLATFORM", "nodes of these platforms", NULL },
-        { "--all -a", OPT_FLAG, &all, NULL, "nodes of every pool", NULL }, { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" },
+        { "--pool -p", OPT_LIST, &pools, "POOL", "nodes of these pools", NULL },
+        { "--platform", OPT_LIST, &platforms, "PLATFORM", "nodes of these platforms", NULL },
+        { "--all -a", OPT_FLAG, &all, NULL, "nodes of every pool", NULL },
+        FORMAT_OPTION(&format),
         { "--mode -m", OPT_CHOICE, &mode, "MODE", "what to count", "used free" },
     };
     const struct usage u = { "resource list", "List nodes with their use.", opts, ARRAY_SIZE(opts), NULL, 0 };
@@ -164,7 +182,6 @@ static int resource_list(int argc, char **argv) {
     struct api a;
     if (code < 0 && !(code = api_open(&a, str_eq(format, "json")))) {
         buf_t path = BUF_INIT(1u << 16);
-        json_t *answer = NULL;
         _cleanup_free_ char *pool = NULL;
         buf_puts(&path, "/api/resources");
         if (!all && !pools.len)
@@ -175,12 +192,7 @@ static int resource_list(int argc, char **argv) {
         query_add(&path, "all_pools", all ? "True" : "False");
         query_add_all(&path, "platforms", &platforms);
         if (!code)
-            code = api_call(&a, "GET", buf_cstr(&path), NULL, &answer);
-        if (!code && str_eq(format, "json"))
-            print_json(answer, 4);
-        else if (!code)
-            show_resources(answer, str_eq(mode, "free"));
-        json_free(answer);
+            code = get_and_show(&a, buf_cstr(&path), format, mode, show_resources);
         buf_free(&path);
         api_close(&a);
     }
@@ -191,15 +203,16 @@ static int resource_list(int argc, char **argv) {
 
 /* ---- profile ---- */
 
-static void show_names(const char *title, const json_t *list) {
-    printf("%s:\n", title);
+/* A YAML list under a key; an empty one is written [], so that the whole block can be read back. */
+static void show_names(const char *indent, const char *title, const json_t *list) {
+    printf("%s%s:%s\n", indent, title, json_len(list) ? "" : " []");
     for (size_t i = 0; i < json_len(list); i++)
-        printf("- %s\n", json_str(json_at(list, i)));
+        printf("%s- %s\n", indent, json_str(json_at(list, i)));
 }
 
 static int profile_list(int argc, char **argv) {
     const char *format = "text";
-    const struct opt opts[] = { { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" } };
+    const struct opt opts[] = { FORMAT_OPTION(&format) };
     const struct usage u = { "profile list", "Show your profile.", opts, 1, NULL, 0 };
     int code = opt_parse(&u, argc, argv);
     struct api a;
@@ -212,10 +225,11 @@ static int profile_list(int argc, char **argv) {
     } else if (!code) {
         const json_t *p = json_get(answer, "profile");
         const char *pool = json_get_str(p, "pool");
-        printf("user:\n  name: %s\nnotifications:\n  email: %s\n  slack: %s\npool:\n  default: %s\n", json_get_str(p, "username"),
-               json_get_bool(p, "email_notification", false) ? "true" : "false", json_get_bool(p, "slack_notification", false) ? "true" : "false", pool ? pool : "-");
-        show_names("  accessible", json_get(answer, "pools"));
-        show_names("roles", json_get(answer, "roles"));
+        printf("user:\n  name: %s\nnotifications:\n  email: %s\n  slack: %s\npool:\n  default: %s\n",
+               json_get_str(p, "username"), json_get_bool(p, "email_notification", false) ? "true" : "false",
+               json_get_bool(p, "slack_notification", false) ? "true" : "false", pool ? pool : "-");
+        show_names("  ", "accessible", json_get(answer, "pools"));
+        show_names("", "roles", json_get(answer, "roles"));
     }
     json_free(answer);
     api_close(&a);
@@ -224,7 +238,8 @@ static int profile_list(int argc, char **argv) {
 
 static int profile_set(int argc, char **argv) {
     const char *what = NULL, *value = NULL, *flag = NULL;
-    const struct arg args[] = { { "pool|notifications", "what to set", &what, NULL, false }, { "value", "pool name, or email|slack", &value, NULL, false },
+    const struct arg args[] = { { "pool|notifications", "what to set", &what, NULL, false },
+                                { "value", "pool name, or email|slack", &value, NULL, false },
                                 { "true|false", "for notifications", &flag, NULL, true } };
     const struct usage u = { "profile set", "Change your profile.", NULL, 0, args, 3 };
     int code = opt_parse(&u, argc, argv);
@@ -233,7 +248,8 @@ static int profile_set(int argc, char **argv) {
     json_t *body = json_object();
     if (strcmp(what, "pool") == 0 && !flag)
         json_set_str(body, "pool", value);
-    else if (strcmp(what, "notifications") == 0 && (strcmp(value, "email") == 0 || strcmp(value, "slack") == 0) && flag && (strcmp(flag, "true") == 0 || strcmp(flag, "false") == 0))
+    else if (strcmp(what, "notifications") == 0 && (strcmp(value, "email") == 0 || strcmp(value, "slack") == 0) &&
+             flag && (strcmp(flag, "true") == 0 || strcmp(flag, "false") == 0))
         json_set_bool(body, value[0] == 'e' ? "email_notification" : "slack_notification", flag[0] == 't');
     else
         code = opt_error(&u, "say: pool NAME, or notifications email|slack true|false");
@@ -246,9 +262,7 @@ static int profile_set(int argc, char **argv) {
     return code;
 }
 
-const struct command pool_commands[] = { { "list", "list pools", pool_list } };
-const size_t pool_command_count = 1;
-const struct command resource_commands[] = { { "list", "list nodes", resource_list } };
-const size_t resource_command_count = 1;
-const struct command profile_commands[] = { { "list", "show your profile", profile_list }, { "set", "change your profile", profile_set } };
-const size_t profile_command_count = 2;
+const struct command pool_commands[POOL_COMMANDS] = { { "list", "list pools", pool_list } };
+const struct command resource_commands[RESOURCE_COMMANDS] = { { "list", "list nodes", resource_list } };
+const struct command profile_commands[PROFILE_COMMANDS] = { { "list", "show your profile", profile_list },
+                                            { "set", "change your profile", profile_set } };

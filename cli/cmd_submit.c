@@ -1,4 +1,5 @@
-/* workflow submit and validate. The user's own text is sent, comments and all; it is re-written only when local files have to be put in. */
+/* workflow submit and validate. The user's own text is sent, comments and all; it is re-written only when local files
+ * have to be put in. */
 #include <ctype.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -18,14 +19,20 @@ struct submission {
     bool dry_run, follow, validate;
 };
 
-static bool is_template(const char *text) { return strstr(text, "{%") || strstr(text, "{{") || strstr(text, "{#") || strstr(text, "default-values"); }
+bool spec_is_template(const char *text) {
+    return strstr(text, "{%") || strstr(text, "{{") || strstr(text, "{#") || strstr(text, "default-values");
+}
 
-/* "name-12" that is no file: an earlier workflow. */
-static bool is_workflow_id(const char *text) {
+bool spec_is_workflow_id(const char *text) {
     const char *dash = strrchr(text, '-');
-    if (!dash || dash == text || !isalnum((unsigned char)dash[-1]) || !dash[1])
+    if (!dash || dash == text || !isalnum((unsigned char)dash[-1]) || !dash[1] ||
+        dash[1 + strspn(dash + 1, "0123456789")])
         return false;
-    return dash[1 + strspn(dash + 1, "0123456789")] == '\0';
+    for (const char *p = dash - 1; p >= text && (isalnum((unsigned char)*p) || *p == '-' || *p == '_'); p--) {
+        if (isalpha((unsigned char)*p))
+            return true;
+    }
+    return false;
 }
 
 static int inline_file(json_t *file, const char *spec_path, osmo_error_t *err) {
@@ -35,7 +42,9 @@ static int inline_file(json_t *file, const char *spec_path, osmo_error_t *err) {
     if (json_has(file, "contents"))
         return osmo_error_set(err, OSMO_EUSAGE, "a file has both contents and localpath %s: keep one", local);
     _cleanup_free_ char *copy = strdup(spec_path);
-    _cleanup_free_ char *path = !copy ? NULL : *local == '/' ? strdup(local) : str_printf("%s/%s", dirname(copy), local);
+    _cleanup_free_ char *path = NULL;
+    if (copy)
+        path = *local == '/' ? strdup(local) : str_printf("%s/%s", dirname(copy), local);
     buf_t text = BUF_INIT(SPEC_MAX);
     int rc = path ? file_read(path, &text, err) : OSMO_ENOMEM;
     if (!rc && !utf8_valid(text.data ? text.data : "", text.len))
@@ -58,8 +67,7 @@ static int inline_tasks(const json_t *tasks, const char *spec_path, osmo_error_t
     return rc;
 }
 
-/* Replace localpath entries by the files' text; *out stays NULL when there are none. */
-static int inline_local_files(const char *text, const char *spec_path, char **out, osmo_error_t *err) {
+int spec_inline_files(const char *text, const char *spec_path, char **out, osmo_error_t *err) {
     *out = NULL;
     if (!strstr(text, "localpath"))
         return 0;
@@ -119,7 +127,8 @@ static char *make_path(const struct submission *s, const char *pool, const char 
     return path;
 }
 
-static int post(struct api *a, const struct submission *s, const char *pool, const char *text, const char *template_text, int dry_run, json_t **answer) {
+static int post(struct api *a, const struct submission *s, const char *pool, const char *text,
+                const char *template_text, int dry_run, json_t **answer) {
     _cleanup_free_ char *path = make_path(s, pool, NULL, dry_run);
     json_t *body = make_body(s, text, template_text);
     int code = api_call(a, "POST", path, body, answer);
@@ -131,7 +140,7 @@ static int post(struct api *a, const struct submission *s, const char *pool, con
 static int send_text(struct api *a, const struct submission *s, const char *pool, const char *text, json_t **answer) {
     osmo_error_t err = OSMO_ERROR_INIT;
     json_t *rendered = NULL;
-    bool templated = is_template(text);
+    bool templated = spec_is_template(text);
     const char *body = text;
     int code = 0;
     if (templated || s->dry_run) {
@@ -145,7 +154,7 @@ static int send_text(struct api *a, const struct submission *s, const char *pool
         body = spec ? spec : text;
     }
     _cleanup_free_ char *filled = NULL;
-    if (!code && inline_local_files(body, s->file, &filled, &err))
+    if (!code && spec_inline_files(body, s->file, &filled, &err))
         code = api_fail(a->json_errors, 0, err.text, EXIT_SUBMISSION);
     if (!code)
         code = post(a, s, pool, filled ? filled : body, templated ? text : NULL, templated ? 0 : -1, answer);
@@ -159,7 +168,8 @@ static void show(const struct submission *s, const json_t *answer) {
         return;
     }
     const char *dashboard = json_get_str(answer, "dashboard_url");
-    printf("Workflow submit successful.\nWorkflow ID        - %s\nWorkflow Overview  - %s\n", json_get_str(answer, "name"), json_get_str(answer, "overview"));
+    printf("Workflow submit successful.\nWorkflow ID        - %s\nWorkflow Overview  - %s\n",
+           json_get_str(answer, "name"), json_get_str(answer, "overview"));
     if (dashboard)
         printf("Workflow Dashboard - %s\n", dashboard);
     const json_t *warnings = json_get(answer, "warnings");
@@ -184,10 +194,11 @@ static int read_spec(struct api *a, const char *path, char **text) {
 static int submit(struct submission *s) {
     struct api a;
     int code = api_open(&a, str_eq(s->format, "json"));
+    a.submission = true;
     _cleanup_free_ char *text = NULL;
     _cleanup_free_ char *pool = NULL;
     json_t *answer = NULL;
-    bool by_id = !file_exists(s->file) && is_workflow_id(s->file);
+    bool by_id = !file_exists(s->file) && spec_is_workflow_id(s->file);
     if (!code && by_id && (s->dry_run || s->set.len || s->set_string.len)) {
         fprintf(stderr, "--dry-run and --set do not go with a workflow id: nothing was submitted\n");
         api_close(&a);
@@ -226,13 +237,23 @@ static int parse_and_submit(int argc, char **argv, bool validate) {
         { "--set-env", OPT_LIST, &s.set_env, "KEY=VALUE", "environment of every task", NULL },
         { "--priority", OPT_CHOICE, &s.priority, "PRIORITY", "scheduling priority", "HIGH NORMAL LOW high normal low" },
         { "--dry-run", OPT_FLAG, &s.dry_run, NULL, "print the rendered spec and submit nothing", NULL },
-        { "--follow", OPT_FLAG, &s.follow, NULL, "print the log until the end, then the status; exit 20 when the workflow failed", NULL },
+        { "--follow", OPT_FLAG, &s.follow, NULL,
+          "print the log until the end, then the status; exit 20 when the workflow failed", NULL },
         { "--rsync", OPT_VALUE, &s.rsync, "LOCAL:REMOTE", "keep a local directory in step with the task", NULL },
-        { "--format-type -t", OPT_CHOICE, &s.format, "FORMAT", "output format", "text json" },
+        FORMAT_OPTION(&s.format),
     };
-    const struct arg args[] = { { validate ? "FILE" : "FILE|ID", "workflow file, or the id of an earlier workflow to run again", &s.file, NULL, false } };
-    const struct usage u = { validate ? "workflow validate" : "workflow submit", validate ? "Check a workflow file without submitting it." : "Submit a workflow.", opts,
-                             validate ? 4 : ARRAY_SIZE(opts), args, 1 };
+    const struct arg args[] = {
+        { validate ? "FILE" : "FILE|ID",
+          validate ? "workflow file" : "workflow file, or an earlier workflow's id to run again", &s.file, NULL,
+          false },
+    };
+    static const struct { const char *command, *summary; } names[] = {
+        { "workflow submit", "Submit a workflow." },
+        { "workflow validate", "Check a workflow file without submitting it." },
+    };
+    const struct usage u = {
+        names[validate].command, names[validate].summary, opts, validate ? 4 : ARRAY_SIZE(opts), args, 1
+    };
     int code = opt_parse(&u, argc, argv);
     char upper[16];
     if (code < 0 && s.rsync)

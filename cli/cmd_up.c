@@ -33,7 +33,8 @@ struct up {
 
 static char *default_data_dir(void) {
     const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    return xdg && *xdg ? str_printf("%s/osmo", xdg) : str_printf("%s/.local/share/osmo", home && *home ? home : "/var/lib/osmo");
+    return xdg && *xdg ? str_printf("%s/osmo", xdg)
+                       : str_printf("%s/.local/share/osmo", home && *home ? home : "/var/lib/osmo");
 }
 
 /* Beside this program first (a build tree or an installation), then wherever PATH finds it. */
@@ -58,7 +59,8 @@ static pid_t start(const strlist_t *words, osmo_error_t *err) {
     sigset_t none;
     sigemptyset(&none);
     posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP); /* own group: Ctrl-C reaches us first, and we stop them in order */
+    /* A group of its own: Ctrl-C reaches us first, and we stop them in order. */
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
     posix_spawnattr_setsigmask(&attr, &none);
     for (size_t i = 0; argv && i < words->len; i++)
         argv[i] = words->items[i];
@@ -117,11 +119,11 @@ static pid_t start_backend(struct up *u, osmo_error_t *err) {
 
 /* Wait for the port file while watching the service and our signals. 0 when it is there. */
 static int await_port(struct up *u, osmo_error_t *err) {
-    int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), rc = -1;
+    int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), rc = 1; /* 1: not decided yet */
     if (watch >= 0)
         inotify_add_watch(watch, u->data, IN_MOVED_TO | IN_CLOSE_WRITE | IN_CREATE);
     int64_t until = clock_mono_us() + START_SECONDS * 1000000ll;
-    while (rc < 0) {
+    while (rc > 0) {
         buf_t port = BUF_INIT(64);
         int status;
         if (file_read(u->port_file, &port, NULL) == 0 && port.len) {
@@ -180,7 +182,8 @@ static int watch_over(struct up *u) {
             bool service = pid == u->service;
             if (!service && pid != u->backend)
                 continue;
-            fprintf(stderr, "osmo up: %s ended unexpectedly; its message is above\n", service ? "osmo-service" : "osmo-backend");
+            fprintf(stderr, "osmo up: %s ended unexpectedly; its message is above\n",
+                    service ? "osmo-service" : "osmo-backend");
             *(service ? &u->service : &u->backend) = 0;
             return EXIT_SERVER_DOWN;
         }
@@ -206,13 +209,17 @@ static int run(struct up *u) {
     if ((u->service = start_service(u, &err)) < 0 || await_port(u, &err))
         code = api_fail(false, 0, err.text, EXIT_SERVER_DOWN);
     if (!code && !file_exists(u->token_file))
-        code = api_fail(false, 0, "the data directory was made by another administrator: there is no admin-token file in it", EXIT_USER);
+        code = api_fail(false, 0,
+                        "the data directory was made by another administrator: there is no admin-token file in it",
+                        EXIT_USER);
     if (!code)
         code = login_here(u);
     if (!code && (u->backend = start_backend(u, &err)) < 0)
         code = api_fail(false, 0, err.text, EXIT_SERVER_DOWN);
     if (!code) {
-        printf("OSMO is up at %s (data in %s)\nIn another terminal:  osmo workflow submit FILE.yaml --follow\nCtrl-C stops it.\n", u->url, u->data);
+        printf("OSMO is up at %s (data in %s)\n"
+               "In another terminal:  osmo workflow submit FILE.yaml --follow\nCtrl-C stops it.\n",
+               u->url, u->data);
         fflush(stdout);
         code = watch_over(u);
     }
@@ -224,7 +231,8 @@ static int run(struct up *u) {
 int cmd_up(int argc, char **argv) {
     struct up u = { .listen = "127.0.0.1:8000" };
     const struct opt opts[] = {
-        { "--data-dir", OPT_VALUE, &u.data_dir, "DIR", "where everything is kept; default ~/.local/share/osmo", NULL },
+        { "--data-dir", OPT_VALUE, &u.data_dir, "DIR",
+          "where everything is kept; default $XDG_DATA_HOME/osmo or ~/.local/share/osmo", NULL },
         { "--listen", OPT_VALUE, &u.listen, "ADDR:PORT", "address of the service", NULL },
         { "--config", OPT_VALUE, &u.config, "FILE", "pools, platforms and limits", NULL },
         { "--database", OPT_VALUE, &u.database, "URL", "sqlite:PATH or postgresql://…", NULL },
@@ -232,7 +240,8 @@ int cmd_up(int argc, char **argv) {
         { "--cpu-overcommit", OPT_VALUE, &u.overcommit, "N", "CPUs offered per real one", NULL },
         { "--no-sandbox", OPT_FLAG, &u.no_sandbox, NULL, "run tasks as plain processes", NULL },
     };
-    const struct usage usage = { "up", "Run the control plane and a local backend on this machine.", opts, ARRAY_SIZE(opts), NULL, 0 };
+    static const char summary[] = "Run the control plane and a local backend on this machine.";
+    const struct usage usage = { "up", summary, opts, ARRAY_SIZE(opts), NULL, 0 };
     int code = opt_parse(&usage, argc, argv);
     if (code >= 0)
         return code;

@@ -7,18 +7,10 @@
 #include "base/clock.h"
 #include "cli.h"
 
-#define STATUS_WORDS "RUNNING FAILED COMPLETED PENDING WAITING FAILED_EXEC_TIMEOUT FAILED_SERVER_ERROR FAILED_QUEUE_TIMEOUT FAILED_SUBMISSION " \
-    "FAILED_CANCELED FAILED_BACKEND_ERROR FAILED_IMAGE_PULL FAILED_EVICTED FAILED_START_ERROR FAILED_START_TIMEOUT FAILED_PREEMPTED"
-
-static char *workflow_path(const char *id, const char *what) {
-    buf_t b = BUF_INIT(8192);
-    buf_puts(&b, "/api/workflow/");
-    url_encode(id, &b);
-    buf_puts(&b, what);
-    char *path = buf_steal(&b, NULL);
-    buf_free(&b);
-    return path;
-}
+#define STATUS_WORDS                                                                                                   \
+    "RUNNING FAILED COMPLETED PENDING WAITING FAILED_EXEC_TIMEOUT FAILED_SERVER_ERROR FAILED_QUEUE_TIMEOUT "           \
+    "FAILED_SUBMISSION FAILED_CANCELED FAILED_BACKEND_ERROR FAILED_IMAGE_PULL FAILED_EVICTED FAILED_START_ERROR "      \
+    "FAILED_START_TIMEOUT FAILED_PREEMPTED"
 
 static char *labels_text(const json_t *labels) {
     buf_t b = BUF_INIT(1u << 16);
@@ -107,7 +99,8 @@ static int fetch_list(struct api *a, const struct listing *l, json_t **rows) {
 
 static void show_list(const json_t *rows, bool ascending) {
     struct table t = { .columns = 7 };
-    static const char *const heads[] = { "User", "Workflow ID", "Submit Time", "Status", "Priority", "Labels", "Overview" };
+    static const char *const heads[] = { "User",     "Workflow ID", "Submit Time", "Status",
+                                         "Priority", "Labels",      "Overview" };
     for (size_t i = 0; i < 7; i++)
         table_add(&t, heads[i]);
     size_t n = json_len(rows);
@@ -158,7 +151,7 @@ static int cmd_list(int argc, char **argv) {
         { "--name -n", OPT_VALUE, &l.name, "NAME", "part of the workflow id", NULL },
         { "--order -o", OPT_CHOICE, &l.order, "ORDER", "order by submit time", "asc desc" },
         { "--status -s", OPT_LIST, &l.statuses, "STATUS", "only these statuses", NULL },
-        { "--format-type -t", OPT_CHOICE, &l.format, "FORMAT", "output format", "text json" },
+        FORMAT_OPTION(&l.format),
         { "--submitted-after", OPT_VALUE, &l.after, "DATE", "submitted at or after", NULL },
         { "--submitted-before", OPT_VALUE, &l.before, "DATE", "submitted before", NULL },
         { "--tags", OPT_LIST, &l.tags, "TAG", "with any of these tags", NULL },
@@ -170,14 +163,17 @@ static int cmd_list(int argc, char **argv) {
         { "--pool -p", OPT_LIST, &l.pools, "POOL", "in these pools", NULL },
         { "--app -P", OPT_VALUE, &l.app, "APP[:VERSION]", "submitted from this app", NULL },
     };
-    const struct usage u = { "workflow list", "List workflows, your own unless told otherwise.", opts, ARRAY_SIZE(opts), NULL, 0 };
+    const struct usage u = {
+        "workflow list", "List workflows, your own unless told otherwise.", opts, ARRAY_SIZE(opts), NULL, 0
+    };
     int code = opt_parse(&u, argc, argv);
     for (size_t i = 0; code < 0 && i < l.statuses.len; i++) {
         char padded[1024];
         snprintf(padded, sizeof padded, " %s ", STATUS_WORDS);
         _cleanup_free_ char *word = str_printf(" %s ", l.statuses.items[i]);
         if (word && !strstr(padded, word))
-            code = opt_error(&u, "argument --status: invalid choice: '%s' (choose from %s)", l.statuses.items[i], STATUS_WORDS);
+            code = opt_error(&u, "argument --status: invalid choice: '%s' (choose from %s)", l.statuses.items[i],
+                             STATUS_WORDS);
     }
     if (code < 0 && (l.count < 1 || l.offset < 0))
         code = opt_error(&u, "--count must be positive and --offset not negative");
@@ -210,8 +206,9 @@ static void show_task_rows(struct table *t, const json_t *groups, bool verbose) 
 
 static void show_workflow(const json_t *w, bool verbose) {
     char when[48];
-    printf("Workflow ID : %s\nStatus      : %s\nUser        : %s\nSubmit Time : %s\n", json_get_str(w, "name"), json_get_str(w, "status"),
-           json_get_str(w, "submitted_by"), local_time(json_get_str(w, "submit_time"), when));
+    printf("Workflow ID : %s\nStatus      : %s\nUser        : %s\nSubmit Time : %s\n", json_get_str(w, "name"),
+           json_get_str(w, "status"), json_get_str(w, "submitted_by"),
+           local_time(json_get_str(w, "submit_time"), when));
     if (json_len(json_get(w, "labels"))) {
         _cleanup_free_ char *labels = labels_text(json_get(w, "labels"));
         printf("Labels      : %s\n", labels);
@@ -234,7 +231,7 @@ static int cmd_query(int argc, char **argv) {
     const char *id = NULL, *format = "text";
     bool verbose = false;
     const struct opt opts[] = { { "--verbose -v", OPT_FLAG, &verbose, NULL, "every attempt of every task", NULL },
-                                { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" } };
+                                FORMAT_OPTION(&format) };
     const struct arg args[] = { { "ID", "workflow id or uuid", &id, NULL, false } };
     const struct usage u = { "workflow query", "Show a workflow and its tasks.", opts, 2, args, 1 };
     int code = opt_parse(&u, argc, argv);
@@ -257,7 +254,8 @@ static int cmd_query(int argc, char **argv) {
 
 /* ---- text streams ---- */
 
-static int stream_text(const char *id, const char *what, const char *title, const char *task, const char *retry, const char *last) {
+static int stream_text(const char *id, const char *what, const char *title, const char *task, const char *retry,
+                       const char *last) {
     struct api a;
     int code = api_open(&a, false);
     _cleanup_free_ char *base = workflow_path(id, what);
@@ -288,9 +286,13 @@ static int cmd_logs(int argc, char **argv) {
                                 { "--error", OPT_FLAG, &error, NULL, "error logs of failed containers", NULL },
                                 { "-n --last-n-lines", OPT_VALUE, &last, "N", "only the last N lines", NULL } };
     const struct arg args[] = { { "ID", "workflow id", &id, NULL, false } };
-    const struct usage u = { "workflow logs", "Print the log of a workflow; a running one is followed to its end.", opts, 4, args, 1 };
+    const struct usage u = {
+        "workflow logs", "Print the log of a workflow; a running one is followed to its end.", opts, 4, args, 1
+    };
     int code = opt_parse(&u, argc, argv);
-    return code >= 0 ? code : stream_text(id, error ? "/error_logs" : "/logs", error ? "error logs" : "logs", task, retry, last);
+    if (code >= 0)
+        return code;
+    return stream_text(id, error ? "/error_logs" : "/logs", error ? "error logs" : "logs", task, retry, last);
 }
 
 static int cmd_events(int argc, char **argv) {
@@ -298,7 +300,9 @@ static int cmd_events(int argc, char **argv) {
     const struct opt opts[] = { { "--task -t", OPT_VALUE, &task, "TASK", "only this task", NULL },
                                 { "--retry-id -r", OPT_VALUE, &retry, "N", "only this attempt", NULL } };
     const struct arg args[] = { { "ID", "workflow id", &id, NULL, false } };
-    const struct usage u = { "workflow events", "Print the events of a workflow; a running one is followed to its end.", opts, 2, args, 1 };
+    const struct usage u = {
+        "workflow events", "Print the events of a workflow; a running one is followed to its end.", opts, 2, args, 1
+    };
     int code = opt_parse(&u, argc, argv);
     return code >= 0 ? code : stream_text(id, "/events", "events", task, retry, NULL);
 }
@@ -310,7 +314,9 @@ static int cmd_spec(int argc, char **argv) {
     const struct arg args[] = { { "ID", "workflow id", &id, NULL, false } };
     const struct usage u = { "workflow spec", "Print the specification of a workflow.", opts, 1, args, 1 };
     int code = opt_parse(&u, argc, argv);
-    return code >= 0 ? code : stream_text(id, template ? "/spec?use_template=True" : "/spec?use_template=False", NULL, NULL, NULL, NULL);
+    if (code >= 0)
+        return code;
+    return stream_text(id, template ? "/spec?use_template=True" : "/spec?use_template=False", NULL, NULL, NULL, NULL);
 }
 
 /* ---- cancel, wait ---- */
@@ -319,8 +325,9 @@ static int cmd_cancel(int argc, char **argv) {
     const char *message = NULL, *format = "text";
     bool force = false;
     strlist_t ids = { 0 };
-    const struct opt opts[] = { { "--message -m", OPT_VALUE, &message, "TEXT", "why", NULL }, { "--force -f", OPT_FLAG, &force, NULL, "do not wait for the tasks to stop", NULL },
-                                { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" } };
+    const struct opt opts[] = { { "--message -m", OPT_VALUE, &message, "TEXT", "why", NULL },
+                                { "--force -f", OPT_FLAG, &force, NULL, "do not wait for the tasks to stop", NULL },
+                                FORMAT_OPTION(&format) };
     const struct arg args[] = { { "ID", "workflow ids", NULL, &ids, false } };
     const struct usage u = { "workflow cancel", "Cancel workflows.", opts, 3, args, 1 };
     int code = opt_parse(&u, argc, argv);
@@ -353,11 +360,15 @@ static int cmd_wait(int argc, char **argv) {
     const char *id = NULL, *format = "text";
     int64_t timeout = 0;
     bool quiet = false;
-    const struct opt opts[] = { { "--timeout", OPT_INT, &timeout, "SECONDS", "give up after this long, with exit code 124", NULL },
-                                { "--quiet -q", OPT_FLAG, &quiet, NULL, "do not tell each change of status on stderr", NULL },
-                                { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" } };
+    const struct opt opts[] = {
+        { "--timeout", OPT_INT, &timeout, "SECONDS", "give up after this long, with exit code 124", NULL },
+        { "--quiet -q", OPT_FLAG, &quiet, NULL, "do not tell each change of status on stderr", NULL },
+        FORMAT_OPTION(&format)
+    };
     const struct arg args[] = { { "ID", "workflow id", &id, NULL, false } };
-    const struct usage u = { "workflow wait", "Wait until a workflow is finished: exit 0 when it COMPLETED, 20 when it failed, 124 on --timeout.", opts, 3, args, 1 };
+    static const char summary[] =
+        "Wait until a workflow is finished: exit 0 when it COMPLETED, 20 when it failed, 124 on --timeout.";
+    const struct usage u = { "workflow wait", summary, opts, 3, args, 1 };
     int code = opt_parse(&u, argc, argv);
     if (code < 0 && timeout < 0)
         return opt_error(&u, "--timeout must not be negative");
@@ -369,9 +380,10 @@ static int cmd_wait(int argc, char **argv) {
     return code;
 }
 
-const struct command workflow_commands[] = {
-    { "submit", "submit a workflow", cmd_submit }, { "validate", "check a workflow file", cmd_validate }, { "list", "list workflows", cmd_list },
-    { "query", "show a workflow", cmd_query }, { "logs", "print the log", cmd_logs }, { "events", "print the events", cmd_events },
-    { "spec", "print the specification", cmd_spec }, { "cancel", "cancel workflows", cmd_cancel }, { "wait", "wait for the end", cmd_wait },
+const struct command workflow_commands[WORKFLOW_COMMANDS] = {
+    { "submit", "submit a workflow", cmd_submit },   { "validate", "check a workflow file", cmd_validate },
+    { "list", "list workflows", cmd_list },          { "query", "show a workflow", cmd_query },
+    { "logs", "print the log", cmd_logs },           { "events", "print the events", cmd_events },
+    { "spec", "print the specification", cmd_spec }, { "cancel", "cancel workflows", cmd_cancel },
+    { "wait", "wait for the end", cmd_wait },
 };
-const size_t workflow_command_count = ARRAY_SIZE(workflow_commands);

@@ -1,5 +1,5 @@
-/* Following a workflow to its end: its log, or its status. Both are streams of the service, so nothing is polled; a stream that breaks (a service
- * that restarts) is taken up again where it stopped. */
+/* Following a workflow to its end: its log, or its status. Both are streams of the service, so nothing is polled; a
+ * stream that breaks (a service that restarts) is taken up again where it stopped. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,40 +53,39 @@ static bool on_status(void *ctx, const char *data, size_t len) {
     return true;
 }
 
-static bool is_finished(const char *status) { return strcmp(status, "COMPLETED") == 0 || strncmp(status, "FAILED", 6) == 0; }
+static bool is_finished(const char *status) {
+    return strcmp(status, "COMPLETED") == 0 || strncmp(status, "FAILED", 6) == 0;
+}
 
-static char *stream_path(const char *id, const char *what) {
-    buf_t b = BUF_INIT(8192);
-    buf_puts(&b, "/api/workflow/");
-    url_encode(id, &b);
-    buf_printf(&b, "/%s", what);
-    char *path = buf_steal(&b, NULL);
-    buf_free(&b);
-    return path;
+/* After a stream broke: the time for finding the service again starts with each loss of a stream that had worked. */
+static bool may_retry(const struct api *a, int64_t *give_up) {
+    int64_t now = clock_mono_us();
+    if (a->answered || !*give_up)
+        *give_up = now + RECONNECT_FOR_MS * 1000;
+    return now <= *give_up;
+}
+
+static int lost(const struct api *a) {
+    static const char text[] = "the service cannot be reached any more: the workflow goes on without us";
+    return api_fail(a->json_errors, 0, text, EXIT_SERVER_DOWN);
 }
 
 /* Until finished; 0, EXIT_TIMED_OUT, or an exit code. until_us 0 = no limit. */
 static int watch_status(struct api *a, const char *id, struct watch *w, int64_t until_us) {
-    _cleanup_free_ char *path = stream_path(id, "watch");
+    _cleanup_free_ char *path = workflow_path(id, "/watch");
     int64_t give_up = 0;
     while (path) {
         int64_t left = until_us ? (until_us - clock_mono_us()) / 1000 : 0;
         if (until_us && left <= 0)
             return EXIT_TIMED_OUT;
         bool timed_out = false;
-        char before[64];
-        memcpy(before, w->status, sizeof before);
         int code = api_stream(a, path, on_status, w, (long)left, true, &timed_out);
         if (is_finished(w->status))
             return 0;
         if (code && code != EXIT_SERVER_DOWN)
             return code;
-        if (strcmp(before, w->status) != 0)
-            give_up = 0;
-        if (!give_up)
-            give_up = clock_mono_us() + RECONNECT_FOR_MS * 1000;
-        if (!timed_out && !until_us && clock_mono_us() > give_up)
-            return api_fail(a->json_errors, 0, "the service cannot be reached any more: the workflow goes on without us", EXIT_SERVER_DOWN);
+        if (!timed_out && !until_us && !may_retry(a, &give_up))
+            return lost(a);
         if (!timed_out)
             poll(NULL, 0, RECONNECT_MS);
     }
@@ -111,15 +110,13 @@ static int report(const struct watch *w) {
 }
 
 int follow_workflow(struct api *a, const char *id) {
-    _cleanup_free_ char *path = stream_path(id, "logs");
+    _cleanup_free_ char *path = workflow_path(id, "/logs");
     struct tail tail = { 0, 0 };
     int64_t give_up = 0;
     int code = 0;
     while (path && (code = api_stream(a, path, print_new, &tail, 0, true, NULL)) == EXIT_SERVER_DOWN) {
-        if (!give_up || tail.seen > tail.printed)
-            give_up = clock_mono_us() + RECONNECT_FOR_MS * 1000;
-        if (clock_mono_us() > give_up)
-            return api_fail(a->json_errors, 0, "the service cannot be reached any more: the workflow goes on without us", EXIT_SERVER_DOWN);
+        if (!may_retry(a, &give_up))
+            return lost(a);
         poll(NULL, 0, RECONNECT_MS);
         tail.seen = 0;
     }

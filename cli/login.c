@@ -43,6 +43,8 @@ int login_load(struct login *l, osmo_error_t *err) {
         if (!l->url)
             rc = osmo_error_set(err, OSMO_EINVAL, "%s has no url: run osmo login URL again", path);
     }
+    if (rc)
+        login_clear(l);
     yaml_free(n);
     buf_free(&text);
     return rc;
@@ -106,7 +108,9 @@ static int token_login(struct login *l, char *secret) {
     struct api a = { .login = { .url = l->url } };
     osmo_error_t err = OSMO_ERROR_INIT;
     json_t *body = json_object(), *answer = NULL, *claims = NULL;
-    int code = http_client_new("osmo-cli/" CLIENT_VERSION, &a.http, &err) ? api_fail(false, 0, err.text, EXIT_SERVER_DOWN) : 0;
+    int code = http_client_new("osmo-cli/" CLIENT_VERSION, &a.http, &err)
+                   ? api_fail(false, 0, err.text, EXIT_SERVER_DOWN)
+                   : 0;
     json_set_str(body, "token", secret);
     if (!code)
         code = api_call(&a, "POST", "/api/auth/jwt/access_token", body, &answer);
@@ -135,6 +139,27 @@ static char *base_url(const char *url) {
     return copy;
 }
 
+static int dev_login(struct login *l, const char *username) {
+    const char *user = username ? username : getenv("USER");
+    l->dev_user = strdup(user && *user ? user : "testuser");
+    l->name = strdup(user && *user ? user : "testuser");
+    return l->dev_user && l->name ? 0 : EXIT_USER;
+}
+
+static int secret_login(const struct usage *u, struct login *l, const char *token, const char *file) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!token && !file)
+        token = getenv("OSMO_LOGIN_TOKEN");
+    if (!token && !file)
+        return opt_error(u, "--method token needs --token, --token-file or OSMO_LOGIN_TOKEN");
+    _cleanup_free_ char *secret = token ? strdup(token) : read_secret_file(file, &err);
+    if (!secret)
+        return api_fail(false, 0, err.text[0] ? err.text : "out of memory", EXIT_USER);
+    int code = token_login(l, secret);
+    crypto_wipe(secret, strlen(secret));
+    return code;
+}
+
 int cmd_login(int argc, char **argv) {
     const char *url = NULL, *method = "pkce", *username = NULL, *token = NULL, *token_file = NULL, *ignored[5] = { 0 };
     const struct opt opts[] = {
@@ -155,27 +180,17 @@ int cmd_login(int argc, char **argv) {
         return code;
     osmo_error_t err = OSMO_ERROR_INIT;
     struct login old = { 0 }, l = { 0 };
+    if (strcmp(method, "token") && strcmp(method, "dev"))
+        return opt_error(&u,
+                         "--method %s needs an identity provider, which this service is not configured for: "
+                         "use --method token or --method dev",
+                         method);
     if (!url && login_load(&old, &err))
         return opt_error(&u, "a url is needed for the first login");
     l.url = base_url(url ? url : old.url);
     login_clear(&old);
-    if (strcmp(method, "token") && strcmp(method, "dev"))
-        return opt_error(&u, "--method %s needs an identity provider, which this service is not configured for: use --method token or --method dev", method);
     printf("Logging in to %s\n", l.url);
-    _cleanup_free_ char *secret = NULL;
-    if (strcmp(method, "dev") == 0) {
-        const char *user = username ? username : getenv("USER");
-        l.dev_user = strdup(user && *user ? user : "testuser");
-        l.name = strdup(l.dev_user);
-        code = 0;
-    } else {
-        const char *env = getenv("OSMO_LOGIN_TOKEN");
-        secret = token ? strdup(token) : token_file ? read_secret_file(token_file, &err) : env ? strdup(env) : NULL;
-        if (!secret)
-            return token_file ? api_fail(false, 0, err.text, EXIT_USER) : opt_error(&u, "--method token needs --token, --token-file or OSMO_LOGIN_TOKEN");
-        code = token_login(&l, secret);
-        crypto_wipe(secret, strlen(secret));
-    }
+    code = strcmp(method, "dev") == 0 ? dev_login(&l, username) : secret_login(&u, &l, token, token_file);
     if (!code && login_save(&l, &err))
         code = api_fail(false, 0, err.text, EXIT_USER);
     if (!code)

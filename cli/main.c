@@ -12,10 +12,10 @@ static const struct noun nouns[] = {
     { "login", "log in to a service", NULL, 0, cmd_login },
     { "logout", "forget the login", NULL, 0, cmd_logout },
     { "version", "versions of client and service", NULL, 0, cmd_version },
-    { "workflow", "submit and watch workflows", workflow_commands, 9, NULL },
-    { "resource", "nodes", resource_commands, 1, NULL },
-    { "profile", "your settings", profile_commands, 2, NULL },
-    { "pool", "pools", pool_commands, 1, NULL },
+    { "workflow", "submit and watch workflows", workflow_commands, WORKFLOW_COMMANDS, NULL },
+    { "resource", "nodes", resource_commands, RESOURCE_COMMANDS, NULL },
+    { "profile", "your settings", profile_commands, PROFILE_COMMANDS, NULL },
+    { "pool", "pools", pool_commands, POOL_COMMANDS, NULL },
     { "up", "run a whole OSMO on this machine", NULL, 0, cmd_up },
 };
 
@@ -61,7 +61,8 @@ static int run_noun(const struct noun *n, int argc, char **argv) {
 
 static void version_text(const json_t *v, buf_t *out) {
     const char *hash = json_get_str(v, "hash");
-    buf_printf(out, "%s.%s.%s%s%s", json_get_str(v, "major"), json_get_str(v, "minor"), json_get_str(v, "revision"), hash && *hash ? "." : "", hash ? hash : "");
+    buf_printf(out, "%s.%s.%s%s%s", json_get_str(v, "major"), json_get_str(v, "minor"), json_get_str(v, "revision"),
+               hash && *hash ? "." : "", hash ? hash : "");
 }
 
 /* An unreachable service is not an error here. */
@@ -73,9 +74,12 @@ static json_t *service_version(void) {
         return NULL;
     _cleanup_free_ char *url = str_printf("%s/api/version", l.url);
     static const char *const headers[] = { "Content-Type: application/json", NULL };
-    http_request_t rq = { .method = "GET", .url = url, .headers = headers, .timeout_ms = 10000, .connect_timeout_ms = 3000 };
+    http_request_t rq = {
+        .method = "GET", .url = url, .headers = headers, .timeout_ms = 10000, .connect_timeout_ms = 3000
+    };
     http_response_t rs = { 0 };
-    if (url && http_client_new("osmo-cli/" CLIENT_VERSION, &http, NULL) == 0 && http_perform(http, &rq, &rs, NULL) == 0 && rs.status == 200 &&
+    if (url && http_client_new("osmo-cli/" CLIENT_VERSION, &http, NULL) == 0 &&
+        http_perform(http, &rq, &rs, NULL) == 0 && rs.status == 200 &&
         json_parse(rs.body.data ? rs.body.data : "", rs.body.len, &v, NULL))
         v = NULL;
     http_response_free(&rs);
@@ -86,7 +90,7 @@ static json_t *service_version(void) {
 
 int cmd_version(int argc, char **argv) {
     const char *format = "text";
-    const struct opt opts[] = { { "--format-type -t", OPT_CHOICE, &format, "FORMAT", "output format", "text json" } };
+    const struct opt opts[] = { FORMAT_OPTION(&format) };
     const struct usage u = { "version", "Versions of the client and of the service.", opts, 1, NULL, 0 };
     int code = opt_parse(&u, argc, argv);
     if (code >= 0)

@@ -1,5 +1,5 @@
-/* Option parsing as the OSMO client's users know it: options anywhere, --name value or --name=value, unique prefixes, lists that take several
- * values; usage on stderr and exit 2 on a mistake, help on stdout. */
+/* Option parsing as the OSMO client's users know it: options anywhere, --name value or --name=value, unique prefixes,
+ * lists that take several values; usage on stderr and exit 2 on a mistake, help on stdout. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,12 +37,12 @@ static int print_help(const struct usage *u) {
         size_t at = 0;
         for (const char *p = o->names; *p; p += strspn(p, " ")) {
             size_t n = strcspn(p, " ");
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s%s%s", at ? ", " : "", (int)n, p, o->kind == OPT_FLAG ? "" : " ",
-                                   o->kind == OPT_FLAG ? "" : o->metavar);
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s%s%s", at ? ", " : "", (int)n, p,
+                                   o->kind == OPT_FLAG ? "" : " ", o->kind == OPT_FLAG ? "" : o->metavar);
             p += n;
         }
-        printf("  %-24s%s%s%s%s\n", names, strlen(names) > 24 ? "\n                           " : " ", o->help, o->choices ? "; one of: " : "",
-               o->choices ? o->choices : "");
+        printf("  %-24s%s%s%s%s\n", names, strlen(names) > 24 ? "\n                           " : " ", o->help,
+               o->choices ? "; one of: " : "", o->choices ? o->choices : "");
     }
     return 0;
 }
@@ -116,7 +116,8 @@ static int take_option(const struct usage *u, int argc, char **argv, int *i) {
         return value ? opt_error(u, "argument %s: takes no value", o->names) : store(u, o, NULL);
     if (!value) {
         if (*i + 1 >= argc || (argv[*i + 1][0] == '-' && argv[*i + 1][1] && o->kind != OPT_INT))
-            return opt_error(u, "argument %s: expected %s", o->names, o->kind == OPT_LIST ? "at least one argument" : "one argument");
+            return opt_error(u, "argument %s: expected %s", o->names,
+                             o->kind == OPT_LIST ? "at least one argument" : "one argument");
         value = argv[++*i];
     }
     int rc = store(u, o, value);

@@ -22,7 +22,8 @@ static void rule(size_t total) {
 }
 
 void table_print(struct table *t, size_t header_rows) {
-    size_t widths[32] = { 0 }, columns = t->columns < 32 ? t->columns : 32, rows = t->cells.len / columns, total = columns ? 3 * (columns - 1) : 0;
+    size_t widths[32] = { 0 }, columns = t->columns < 32 ? t->columns : 32, rows = t->cells.len / columns,
+           total = columns ? 3 * (columns - 1) : 0;
     for (size_t i = 0; i < rows * columns; i++) {
         size_t w = width(t->cells.items[i]);
         if (w > widths[i % columns])

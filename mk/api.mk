@@ -13,9 +13,9 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/storage_internal.h libosmo-core/engine/storage_tree.c
 
 unit_tests += tests/unit/test_api tests/unit/test_auth tests/unit/test_logs
-tests_unit_test_api_SOURCES = tests/unit/test_api.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/check.c
+tests_unit_test_api_SOURCES = tests/unit/test_api.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
 tests_unit_test_api_LDADD = $(UNIT_CORE_LIBS)
-tests_unit_test_auth_SOURCES = tests/unit/test_auth.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/check.c
+tests_unit_test_auth_SOURCES = tests/unit/test_auth.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
 tests_unit_test_auth_LDADD = $(UNIT_CORE_LIBS)
-tests_unit_test_logs_SOURCES = tests/unit/test_logs.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/check.c
+tests_unit_test_logs_SOURCES = tests/unit/test_logs.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
 tests_unit_test_logs_LDADD = $(UNIT_CORE_LIBS)

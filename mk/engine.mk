@@ -6,9 +6,10 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/engine.h libosmo-core/engine/engine_internal.h \
 	libosmo-core/engine/engine.c libosmo-core/engine/config.c libosmo-core/engine/waker.c \
 	libosmo-core/engine/reactor_internal.h libosmo-core/engine/reactor.c \
-	libosmo-core/engine/reactor_rules.c libosmo-core/engine/reactor_jobs.c \
+	libosmo-core/engine/reactor_rules.c libosmo-core/engine/reactor_jobs.c libosmo-core/engine/cause.c \
 	libosmo-core/engine/submit_internal.h libosmo-core/engine/submit.c \
 	libosmo-core/engine/submit_labels.c libosmo-core/engine/submit_store.c \
+	libosmo-core/engine/submit_resources.c \
 	libosmo-core/engine/timers.c libosmo-core/engine/work.c libosmo-core/engine/watch.c \
 	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c \
 	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c \
@@ -20,7 +21,7 @@ tests_unit_test_status_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_sm
 tests_unit_test_sm_SOURCES = tests/unit/test_sm.c tests/unit/check.c tests/unit/check.h
 tests_unit_test_sm_LDADD = $(UNIT_MODEL_LIBS)
-engine_fixture = tests/unit/engine_fixture.c tests/unit/engine_fixture.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h \
+engine_fixture = tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/engine_fixture.c tests/unit/engine_fixture.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h \
 	tests/unit/check.c tests/unit/check.h
 unit_tests += tests/unit/test_engine
 tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(engine_fixture)

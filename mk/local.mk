@@ -9,6 +9,7 @@ libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backen
 osmolibexec_PROGRAMS += osmo-pod-supervisor
 osmo_pod_supervisor_SOURCES = daemons/osmo-pod-supervisor/main.c daemons/osmo-pod-supervisor/mounts.c daemons/osmo-pod-supervisor/plain.c \
 	daemons/osmo-pod-supervisor/plan.c daemons/osmo-pod-supervisor/run.c daemons/osmo-pod-supervisor/sandbox.c \
+	daemons/osmo-pod-supervisor/stage.c \
 	daemons/osmo-pod-supervisor/status.c daemons/osmo-pod-supervisor/supervisor.h
 osmo_pod_supervisor_LDADD = libbase.la $(BASE_EXTERNAL)
 

@@ -1,6 +1,6 @@
 # net: crypto, the HTTP client and the websocket client of base/
 libbase_la_SOURCES += \
-	libosmo-core/base/crypto.c libosmo-core/base/crypto.h \
+	libosmo-core/base/crypto.c libosmo-core/base/crypto.h libosmo-core/base/crypto_text.c libosmo-core/base/crypto_text.h \
 	libosmo-core/base/http.c libosmo-core/base/http.h \
 	libosmo-core/base/ws_client.c libosmo-core/base/ws_client.h \
 	libosmo-core/base/ws_client_conn.c libosmo-core/base/ws_client_conn.h \
@@ -9,7 +9,7 @@ libbase_la_SOURCES += \
 unit_tests += tests/unit/test_crypto tests/unit/test_http tests/unit/test_ws_client
 tests_unit_test_crypto_SOURCES = tests/unit/test_crypto.c tests/unit/check.c
 tests_unit_test_crypto_LDADD = $(UNIT_BASE_LIBS)
-tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/check.c
+tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/check.c tests/unit/peer.c tests/unit/peer.h
 tests_unit_test_http_LDADD = $(UNIT_BASE_LIBS)
 tests_unit_test_ws_client_SOURCES = tests/unit/test_ws_client.c tests/unit/check.c
 tests_unit_test_ws_client_LDADD = $(UNIT_BASE_LIBS)

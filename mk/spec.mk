@@ -4,6 +4,8 @@ libmodel_la_SOURCES += \
 	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_secret.c \
 	libosmo-core/model/pods_topology.c libosmo-core/model/pods_vars.c \
 	libosmo-core/model/quantity.c \
+	libosmo-core/model/node_match.c libosmo-core/model/node_match.h \
+	libosmo-core/model/validate.c libosmo-core/model/validate.h \
 	libosmo-core/model/settings.c libosmo-core/model/settings.h libosmo-core/model/settings_internal.h \
 	libosmo-core/model/settings_pools.c libosmo-core/model/settings_sections.c \
 	libosmo-core/model/spec.c libosmo-core/model/spec.h libosmo-core/model/spec_internal.h \
@@ -20,3 +22,6 @@ tests_unit_test_settings_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_pods
 tests_unit_test_pods_SOURCES = tests/unit/test_pods.c tests/unit/check.c
 tests_unit_test_pods_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_validate
+tests_unit_test_validate_SOURCES = tests/unit/test_validate.c tests/unit/check.c
+tests_unit_test_validate_LDADD = $(UNIT_MODEL_LIBS)

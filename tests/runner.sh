@@ -5,14 +5,25 @@ logs=${OSMO_TEST_LOGS:-$here/build/test-logs}
 build=$here/build
 sanitizer_env=(ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=86 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86)
 
+# The test that runs now; a signal to this script ends it first (timeout passes the signal on to all of the test's processes).
+current=
+interrupted() {
+    [[ -z $current ]] || { kill -TERM "$current" 2>/dev/null; wait "$current" 2>/dev/null; }
+    echo "run-tests: interrupted" >&2
+    exit 130
+}
+trap interrupted INT TERM HUP
+
 # Run one test: name, then the command. Exit 77 means skipped.
 run_test() {
     local name=$1 log code start=$SECONDS
     shift
     [[ -z $only || $name == *"$only"* ]] || return 0
     log=$logs/${name//\//_}.log
-    timeout --kill-after=10 "${TEST_SECONDS:-900}" "$@" > "$log" 2>&1 < /dev/null
-    code=$?
+    timeout --kill-after=10 "${TEST_SECONDS:-900}" "$@" > "$log" 2>&1 < /dev/null &
+    current=$!
+    wait "$current"
+    code=$? current=
     case $code in
     0) passed=$((passed + 1)); printf 'PASS  %-44s %4d s\n' "$name" $((SECONDS - start)) ;;
     77) skipped=$((skipped + 1)); printf 'SKIP  %s: %s\n' "$name" "$(tail -n 1 "$log")" ;;
@@ -26,17 +37,24 @@ run_test() {
 
 build_or_die() {
     mkdir -p "$logs"
-    build_tree "$here" "$@" > "$logs/build.log" 2>&1 || { grep -E 'error|warning|undefined|\*\*\*' "$logs/build.log" | head -n 40; tail -n 5 "$logs/build.log"; echo "run-tests: the build failed" >&2; failed=$((failed + 1)); closing_line; }
-    echo "==> Built in $2"
+    build_tree "$here" "$@" || { failed=$((failed + 1)) failures+=(build); closing_line; }
+}
+# Build targets of make after the tree itself; a failure counts as one.
+build_more() {
+    (($#)) || return 0
+    make_shown "$build" "$@" || { failed=$((failed + 1)) failures+=("build of $1 …"); }
 }
 
-unit_programs() { (cd "$build" && make --no-print-directory -s print-unit-tests); }
+unit_programs() { make -C "$build" --no-print-directory -s print-unit-tests | tr -s ' ' '\n' | grep .; }
 
 run_units() { # prefix, command words before the program
-    local prefix=$1 t
+    local prefix=$1 t programs
     shift
-    make -C "$build" -j"$(nproc)" --no-print-directory $(unit_programs) >> "$logs/build.log" 2>&1 || { tail -n 20 "$logs/build.log"; failed=$((failed + 1)); }
-    for t in $(unit_programs); do
+    mapfile -t programs < <(unit_programs)
+    ((${#programs[@]})) || { echo "run-tests: no unit tests found" >&2; failed=$((failed + 1)) failures+=(units); }
+    echo "==> Building ${#programs[@]} unit tests"
+    build_more "${programs[@]}"
+    for t in "${programs[@]}"; do
         [[ -x $build/$t ]] && run_test "$prefix${t##*/}" env top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
     done
 }
@@ -72,7 +90,7 @@ suite_sanitizers() {
 
 suite_valgrind() {
     build_or_die "$build" --enable-werror
-    run_units "valgrind/" valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
+    run_units "valgrind/" valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
 
@@ -86,12 +104,18 @@ suite_doc() {
     run_test doxygen make -C "$build" --no-print-directory doc
 }
 
+# Replays the corpora and runs mutations of them; an input that crashes, leaks or hangs is kept beside the logs.
 suite_fuzz() {
-    build_or_die "$build" --enable-werror
-    make -C "$build" -j"$(nproc)" --no-print-directory fuzz-targets >> "$logs/build.log" 2>&1 || tail -n 20 "$logs/build.log"
-    local t
-    for t in $(cd "$build" && make --no-print-directory -s print-fuzz-targets); do
-        run_test "fuzz/${t##*/}" "$build/$t" "$here/tests/fuzz/corpus/${t##*/}"
+    local t targets
+    build=$here/build-asan logs=$here/build-asan/test-logs
+    build_or_die "$build" --enable-werror --enable-sanitizers
+    mapfile -t targets < <(make -C "$build" --no-print-directory -s print-fuzz-targets | tr -s ' ' '\n' | grep .)
+    ((${#targets[@]})) || { echo "run-tests: no fuzz targets found" >&2; failed=$((failed + 1)) failures+=(fuzz); }
+    build_more "${targets[@]}"
+    mkdir -p "$logs/fuzz"
+    for t in "${targets[@]}"; do
+        TEST_SECONDS=120 run_test "fuzz/${t##*/}" env "${sanitizer_env[@]}" "$build/$t" --seconds "${OSMO_FUZZ_SECONDS:-15}" --save "$logs/fuzz" \
+            "$here/tests/fuzz/corpus/${t##*/}"
     done
 }
 

@@ -1,9 +1,9 @@
-# The Debian 12 packages this project needs, in one place; sourced by quickstart and run-tests.
+# The Debian 12 packages this project needs, in one place, and how a tree is built; sourced by quickstart and run-tests.
 # shellcheck shell=bash
 packages_build=(gcc libc6-dev make autoconf automake libtool pkg-config libcurl4-openssl-dev libjson-c-dev libpq-dev libwebsockets-dev
     libwebsockets-evlib-ev libev-dev libssl-dev libyaml-dev libsqlite3-dev libpcre2-dev zlib1g-dev)
 packages_run=(bubblewrap ca-certificates)
-packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux)
+packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils)
 
 # Names of the given packages that are not installed.
 packages_missing() {
@@ -13,9 +13,29 @@ packages_missing() {
     done
 }
 
-# Install what is missing of the given packages; says what it does. Returns 1 with a remedy when it cannot.
+# Debian's PostgreSQL package makes and starts a database server of its own. The tests start private ones: when the package comes because
+# of them, it shall not leave a server running. Runs a command with that switched off ($1: the words that become root).
+without_database_server() {
+    local drop=/etc/postgresql-common/createcluster.d/zz-osmo-tests.conf code
+    local -a become=()
+    read -ra become <<< "$1"
+    shift
+    if [[ " $* " != *" postgresql "* || -e $drop ]]; then
+        "$@"
+        return
+    fi
+    "${become[@]}" mkdir -p "${drop%/*}"
+    echo "create_main_cluster = false" | "${become[@]}" tee "$drop" > /dev/null
+    "$@"
+    code=$?
+    "${become[@]}" rm -f "$drop"
+    "${become[@]}" rmdir --ignore-fail-on-non-empty "${drop%/*}"
+    return "$code"
+}
+
+# Install what is missing of the given packages; says what it does and asks nothing. Returns 1 with a remedy when it cannot.
 packages_install() {
-    local missing=() become=()
+    local missing=() become=() apt=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
     command -v dpkg-query >/dev/null 2>&1 || {
         echo "This is not a Debian system: install the equivalents of these packages and run again: $*" >&2
         return 1
@@ -23,36 +43,56 @@ packages_install() {
     mapfile -t missing < <(packages_missing "$@")
     ((${#missing[@]})) || return 0
     if ((EUID != 0)); then
+        become=(sudo)
+        [[ -t 0 ]] || become=(sudo -n) # nobody is there to type a password
         command -v sudo >/dev/null 2>&1 || {
-            echo "These packages are missing and neither root nor sudo is at hand: apt-get install ${missing[*]}" >&2
+            echo "These packages are missing and neither root nor sudo is at hand; as root run: apt-get install --no-install-recommends ${missing[*]}" >&2
             return 1
         }
-        become=(sudo)
     fi
     echo "==> Installing ${#missing[@]} Debian packages: ${missing[*]}"
-    "${become[@]}" apt-get update -q || { echo "apt-get update failed: check the network and /etc/apt/sources.list" >&2; return 1; }
-    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" || {
+    "${become[@]}" "${apt[@]}" update < /dev/null || { echo "apt-get update failed: check the network and /etc/apt/sources.list" >&2; return 1; }
+    without_database_server "${become[*]}" "${become[@]}" env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends \
+        "${missing[@]}" < /dev/null || {
         echo "apt-get install failed; the lines above say why" >&2
         return 1
     }
 }
 
+# Run make in $1 for the targets that follow: every line in make.log there, a line of progress at each tenth, anything unusual at once.
+make_shown() {
+    local dir=$1 total
+    shift
+    total=$(make -C "$dir" -n "$@" 2>/dev/null | grep -cE 'echo "  CC(LD)? ')
+    make -C "$dir" -j"$(nproc)" --no-print-directory "$@" 2>&1 | tee "$dir/make.log" | awk -v total="$total" '
+        /^  CC(LD)?  / { n++; if (total && int(n * 10 / total) > tenth) { tenth = int(n * 10 / total); printf "    %d of %d\n", n, total; fflush() } next }
+        /^(  GEN |make|libtool: )/ { next }
+        { print; fflush() }'
+    ((PIPESTATUS[0] == 0)) && return 0
+    echo "The build failed; 'make -C $dir' shows it again, all of it is in $dir/make.log" >&2
+    return 1
+}
+
 # Configure and build the tree of $1 in directory $2 with the configure arguments that follow; with "--as-is" a configured tree keeps its
-# configuration. Quick when nothing changed.
+# configuration. Quick when nothing changed; other arguments than last time rebuild everything, for the compiler's flags may differ.
 build_tree() {
-    local src=$1 dir=$2
+    local src=$1 dir=$2 before
+    local -a args
     shift 2
-    mkdir -p "$dir"
-    if [[ ! -x $src/configure || $src/configure.ac -nt $src/configure ]]; then
+    mkdir -p "$dir" || return 1
+    if [[ ! -x $src/configure || ! -f $src/Makefile.in || $src/configure.ac -nt $src/configure ]]; then
         echo "==> Making ./configure"
-        (cd "$src" && ./bootstrap) > "$dir/bootstrap.log" 2>&1 || { tail -n 20 "$dir/bootstrap.log" >&2; return 1; }
+        (cd "$src" && ./bootstrap < /dev/null) > "$dir/bootstrap.log" 2>&1 || { tail -n 20 "$dir/bootstrap.log" >&2; return 1; }
     fi
-    if [[ ! -f $dir/Makefile || $src/configure -nt $dir/config.status || ($* != --as-is && $(cat "$dir/.configured" 2>/dev/null) != "$*") ]]; then
-        [[ $* != --as-is ]] || set --
+    before=$(cat "$dir/.configured" 2>/dev/null)
+    if [[ $* == --as-is ]]; then read -ra args <<< "$before"; else args=("$@"); fi
+    if [[ ! -f $dir/Makefile || ! -f $dir/.configured || $src/configure -nt $dir/config.status || $before != "${args[*]}" ]]; then
         echo "==> Configuring in $dir"
-        (cd "$dir" && "$src/configure" "$@") > "$dir/configure.log" 2>&1 || { tail -n 20 "$dir/configure.log" >&2; return 1; }
-        echo "$*" > "$dir/.configured"
+        [[ ! -f $dir/Makefile || $before == "${args[*]}" ]] || make -C "$dir" -s clean > "$dir/clean.log" 2>&1
+        rm -f "$dir/.configured"
+        (cd "$dir" && "$src/configure" "${args[@]}") > "$dir/configure.log" 2>&1 || { tail -n 20 "$dir/configure.log" >&2; return 1; }
+        echo "${args[*]}" > "$dir/.configured"
     fi
-    echo "==> Building"
-    make -C "$dir" -j"$(nproc)" --no-print-directory
+    echo "==> Building in $dir"
+    make_shown "$dir" all
 }

@@ -4,6 +4,7 @@
 #ifndef OSMO_CTRL_H
 #define OSMO_CTRL_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +35,8 @@ struct spool_entry { uint64_t seq; int64_t time_ns; enum io_type type; const cha
 struct spool;
 int spool_open(const char *path, uint64_t limit, struct spool **out, osmo_error_t *err);
 void spool_free(struct spool *s);
-/* Append one line; blocks while the spool holds its limit of unconfirmed bytes. Gives it the next sequence number. */
+/* Append one line; blocks while the spool holds its limit of unconfirmed bytes, or the disk is full and confirmations can make room.
+ * Gives it the next sequence number. */
 int spool_append(struct spool *s, enum io_type type, const char *text, size_t len);
 /* Hand over unsent entries in order, up to max_bytes of text; fn returns false to stop before that entry. Number handed over. */
 size_t spool_send(struct spool *s, size_t max_bytes, bool (*fn)(void *ctx, const struct spool_entry *e), void *ctx);
@@ -42,8 +44,8 @@ void spool_confirm(struct spool *s, uint64_t seq);       /* everything up to seq
 void spool_rewind(struct spool *s);                      /* reconnect: send again from the first unconfirmed entry */
 uint64_t spool_unconfirmed(struct spool *s);             /* bytes */
 uint64_t spool_in_flight(struct spool *s);               /* bytes sent and not confirmed */
-bool spool_wait_empty(struct spool *s, int64_t timeout_ms); /* -1 = for ever */
-void spool_abandon(struct spool *s);                     /* unblocks writers and waiters: the end */
+bool spool_wait_empty(struct spool *s, int64_t timeout_ms); /* -1 = until empty or abandoned */
+void spool_abandon(struct spool *s);                     /* the end is near: writers never wait again, what exceeds the limit is dropped */
 
 /* ---- token.c ---- */
 struct token;
@@ -76,7 +78,9 @@ struct ctrl {
     struct logger_link *link;
     int listener, exec_fd, signals;
     buf_t exec_in;
+    const char *link_roots[3];  /* where links in an output may lead: output and input */
     bool exec_started;
+    atomic_bool transferring;   /* the main thread moves data: set by it, read by the thread that watches for signals */
 };
 /* One [osmo] line of the given type into the log. */
 void ctrl_say(struct ctrl *c, enum io_type type, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -22,6 +22,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 8000
 #define METRICS_MAX 4096
+#define REFUSALS_MAX 3
 
 struct logger_link {
     const struct options *o;
@@ -38,7 +39,7 @@ struct logger_link {
     pthread_cond_t changed;
     bool dial, ever_connected, barrier_wanted, barrier_asked, finish_wanted, log_done, closing;
     int failed;                     /* ctrl_exit code that ends every wait */
-    int attempts;
+    int attempts, refusals;         /* in a row: dials without success; closes by a logger that does not know this task */
     int64_t lost_at_us;
     char barrier[128];
     strlist_t metrics;              /* JSON texts not yet sent */
@@ -196,11 +197,19 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
     pthread_mutex_lock(&l->lock);
     l->ever_connected = true;
     l->barrier_asked = false;
-    l->attempts = 0;
-    l->lost_at_us = 0;
+    if (!l->acknowledged)
+        l->attempts = 0, l->lost_at_us = 0; /* nothing better will tell that we are welcome */
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
     pump(l);
+}
+
+/* A refusal comes after the handshake, so only the logger's first word shows that it accepts us. */
+static void welcomed(struct logger_link *l) {
+    pthread_mutex_lock(&l->lock);
+    l->attempts = l->refusals = 0;
+    l->lost_at_us = 0;
+    pthread_mutex_unlock(&l->lock);
 }
 
 static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, bool binary) {
@@ -212,6 +221,8 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
         return;
     const char *action = json_get_str(m, "action");
     if (action && strcmp(action, "log_ack") == 0) {
+        if (!l->ready)
+            welcomed(l);
         spool_confirm(l->spool, (uint64_t)json_get_int(m, "seq", 0));
         l->ready = true;
         pump(l);
@@ -234,7 +245,10 @@ static void lost(struct logger_link *l, int code, int http_status, const char *r
         l->lost_at_us = clock_mono_us();
     l->attempts++;
     l->dial = true;
-    bool unknown = code == 4000 && l->attempts > 3; /* the logger does not know this task: no use in asking for ever */
+    l->refusals = code == 4000 ? l->refusals + 1 : 0;
+    if (l->refusals > l->attempts)
+        l->attempts = l->refusals; /* a plain logger refuses after the handshake: back off all the same */
+    bool unknown = l->refusals > REFUSALS_MAX; /* the logger does not know this task: no use in asking for ever */
     bool expired = clock_mono_us() - l->lost_at_us > l->o->timeout_min * 60 * 1000000;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);

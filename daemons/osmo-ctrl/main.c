@@ -89,16 +89,39 @@ static int prepare(struct ctrl *c) {
     return code;
 }
 
+static void leave_termination_message(const struct ctrl *c, int code) {
+    char text[32];
+    snprintf(text, sizeof text, "{\"code\":%d}", code);
+    FILE *f = fopen(c->o.termination_log, "we");
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+}
+
 /* A thread that turns a termination signal into an interrupt of every wait the main thread may be in. The signal stays readable: exec_link
- * looks at it too. */
+ * looks at it too. A transfer cannot be waited for: what it has done so far was never published. */
 static void *signal_watch(void *arg) {
     struct ctrl *c = arg;
     struct pollfd p = { .fd = c->signals, .events = POLLIN };
     while (poll(&p, 1, -1) <= 0)
         continue;
     spool_wait_empty(c->spool, FLUSH_ON_TERM_MS);
+    if (atomic_load(&c->transferring)) {
+        leave_termination_message(c, CTRL_TERMINATED);
+        _exit(CTRL_TERMINATED);
+    }
     logger_link_interrupt(c->link);
     return NULL;
+}
+
+/* A termination that arrives between two phases must not start the next transfer. */
+static int transfer(struct ctrl *c, int (*run)(struct ctrl *)) {
+    struct pollfd p = { .fd = c->signals, .events = POLLIN };
+    atomic_store(&c->transferring, true);
+    int code = poll(&p, 1, 0) > 0 ? CTRL_TERMINATED : run(c);
+    atomic_store(&c->transferring, false);
+    return code;
 }
 
 static int phases(struct ctrl *c) {
@@ -106,7 +129,7 @@ static int phases(struct ctrl *c) {
     if (!code)
         code = logger_link_wait_connected(c->link);
     if (!code)
-        code = transfer_inputs(c);
+        code = transfer(c, transfer_inputs);
     if (!code && *c->o.barrier) {
         ctrl_say(c, IO_OSMO_CTRL, "Waiting for the other tasks of the group");
         code = logger_link_barrier(c->link, c->o.barrier);
@@ -121,18 +144,8 @@ static int phases(struct ctrl *c) {
     if (!code)
         code = exec_relay(c);
     if (!code)
-        code = transfer_outputs(c);
+        code = transfer(c, transfer_outputs);
     return code;
-}
-
-static void leave_termination_message(const struct ctrl *c, int code) {
-    char text[32];
-    snprintf(text, sizeof text, "{\"code\":%d}", code);
-    FILE *f = fopen(c->o.termination_log, "we");
-    if (f) {
-        fputs(text, f);
-        fclose(f);
-    }
 }
 
 int main(int argc, char **argv) {

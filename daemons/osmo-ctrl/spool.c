@@ -1,9 +1,11 @@
 /* Log lines wait here until the logger confirms them: one append-only file, written by the main thread, read by the loop thread. Confirmed bytes
- * are given back to the disk by punching holes, and the file starts over when everything is confirmed. */
+ * are given back to the disk by punching holes, and the file starts over when everything is confirmed. When the disk is full the writer waits for
+ * confirmations to make room; when nothing is left to confirm the spool goes on in memory, smaller. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,6 +14,8 @@
 #include "ctrl.h"
 
 #define PUNCH_STEP (16u << 20)
+#define MEMORY_LIMIT (4u << 20)
+#define LAST_WORDS_BYTES (1u << 20) /* beyond the limit, once nobody waits any more */
 
 struct record { uint64_t seq; int64_t time_ns; uint32_t type, len; };
 
@@ -21,7 +25,7 @@ struct spool {
     int fd;
     uint64_t written, sent, confirmed, punched; /* offsets */
     uint64_t limit, next_seq;
-    bool abandoned;
+    bool abandoned, in_memory;
 };
 
 int spool_open(const char *path, uint64_t limit, struct spool **out, osmo_error_t *err) {
@@ -70,26 +74,50 @@ static int write_at(int fd, const void *data, size_t len, uint64_t at) {
     return 0;
 }
 
+static int write_record(const struct spool *s, const struct record *r, const char *text) {
+    struct { struct record r; char text[4096]; } block;
+    if (r->len > sizeof block.text) {
+        int rc = write_at(s->fd, r, sizeof *r, s->written);
+        return rc ? rc : write_at(s->fd, text, r->len, s->written + sizeof *r);
+    }
+    block.r = *r; /* one write for the usual line */
+    memcpy(block.text, text, r->len);
+    return write_at(s->fd, &block, sizeof block.r + r->len, s->written);
+}
+
+/* The disk took nothing more. true when it is worth another try. */
+static bool make_room(struct spool *s) {
+    if (s->abandoned || s->in_memory)
+        return false;
+    if (s->confirmed < s->written) {
+        pthread_cond_wait(&s->changed, &s->lock);
+        return true;
+    }
+    int fd = memfd_create("osmo_ctrl_spool", MFD_CLOEXEC);
+    if (fd < 0)
+        return false;
+    close(s->fd);
+    s->fd = fd;
+    s->in_memory = true;
+    s->written = s->sent = s->confirmed = s->punched = 0;
+    if (s->limit > MEMORY_LIMIT)
+        s->limit = MEMORY_LIMIT;
+    return true;
+}
+
 int spool_append(struct spool *s, enum io_type type, const char *text, size_t len) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    struct { struct record r; char text[4096]; } block;
-    block.r = (struct record){ 0, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, (uint32_t)type, (uint32_t)len };
+    struct record r = { 0, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, (uint32_t)type, (uint32_t)len };
     pthread_mutex_lock(&s->lock);
     while (s->written - s->confirmed > s->limit && !s->abandoned)
         pthread_cond_wait(&s->changed, &s->lock);
-    block.r.seq = s->next_seq;
-    int rc;
-    if (len <= sizeof block.text) { /* one write for the usual line */
-        memcpy(block.text, text, len);
-        rc = write_at(s->fd, &block, sizeof block.r + len, s->written);
-    } else {
-        rc = write_at(s->fd, &block.r, sizeof block.r, s->written);
-        if (!rc)
-            rc = write_at(s->fd, text, len, s->written + sizeof block.r);
-    }
+    int rc = s->written - s->confirmed > s->limit + LAST_WORDS_BYTES ? OSMO_ELIMIT : 0;
+    r.seq = s->next_seq;
+    while (!rc && (rc = write_record(s, &r, text)) && make_room(s))
+        rc = 0;
     if (!rc) {
-        s->written += sizeof block.r + len;
+        s->written += sizeof r + len;
         s->next_seq++;
     }
     pthread_mutex_unlock(&s->lock);
@@ -193,7 +221,7 @@ bool spool_wait_empty(struct spool *s, int64_t timeout_ms) {
     }
     pthread_mutex_lock(&s->lock);
     int rc = 0;
-    while (s->confirmed < s->written && !s->abandoned && rc != ETIMEDOUT)
+    while (s->confirmed < s->written && !(s->abandoned && timeout_ms < 0) && rc != ETIMEDOUT)
         rc = timeout_ms < 0 ? pthread_cond_wait(&s->changed, &s->lock) : pthread_cond_timedwait(&s->changed, &s->lock, &until);
     bool empty = s->confirmed == s->written;
     pthread_mutex_unlock(&s->lock);

@@ -36,8 +36,15 @@ static bool parse_spec(const char *arg, int fields, struct spec *s) {
 
 static char *bearer(void *ctx) { return token_bearer(((struct ctrl *)ctx)->token, NULL, NULL); }
 
+static void left_out(void *ctx, const char *path, const char *why) {
+    ctrl_say(ctx, IO_UPLOAD, "%s is not uploaded: %s", path, why);
+}
+
 static int open_client(struct ctrl *c, storage_client_t **client, osmo_error_t *err) {
-    struct storage_options o = { .authorization = bearer, .ctx = c, .retry_for_ms = c->o.data_timeout_min * 60000 };
+    const char *roots[] = { c->o.output_path, *c->o.input_path ? c->o.input_path : NULL, NULL };
+    struct storage_options o = { .authorization = bearer, .left_out = left_out, .ctx = c, .retry_for_ms = c->o.data_timeout_min * 60000 };
+    memcpy(c->link_roots, roots, sizeof roots);
+    o.link_roots = c->link_roots;
     return storage_client_new(&o, client, err);
 }
 

@@ -12,8 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "supervisor.h"
+
+#define END_PAUSE_MS 1000
+#define END_TRIES 600
 
 /* The lock file also holds our process id: empty means that no supervisor ever began with this pod. */
 static int take_lock(struct supervisor *s)
@@ -186,6 +190,25 @@ static void kill_orphans(void)
     }
 }
 
+/* The result must not be lost because the disk is full: give back what is ours, then try again for a while. Nothing tells of free space. */
+static int record_end(struct supervisor *s)
+{
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int rc = status_write(s, true, &err);
+    for (int i = 0; rc < 0 && i < END_TRIES; i++) {
+        for (size_t c = 0; i == 0 && c < s->ncontainers; c++) {
+            _cleanup_free_ char *old = str_printf("%s.1", s->containers[c].log_path);
+            if (old)
+                unlink(old);
+        }
+        poll(NULL, 0, i ? END_PAUSE_MS : 0);
+        rc = status_write(s, true, &err);
+    }
+    if (rc < 0)
+        fprintf(stderr, "%s: %s\n", s->pod_name, err.text);
+    return rc;
+}
+
 static int supervise(struct supervisor *s)
 {
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -209,10 +232,7 @@ static int supervise(struct supervisor *s)
             s->containers[i].wait_reason = "NotStarted";
     if (s->stopping && !s->message)
         s->message = str_dup("the pod was deleted");
-    rc = status_write(s, true, &err);
-    if (rc < 0)
-        fprintf(stderr, "%s: %s\n", s->pod_name, err.text);
-    return rc < 0 ? 1 : 0;
+    return record_end(s) < 0 ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -102,7 +102,7 @@ int root_resolve(const char *root, const char *path, char out[PATH_MAX], char **
     return 0;
 }
 
-static int open_beneath(int dir, const char *path)
+int mounts_open_beneath(int dir, const char *path)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
     return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
@@ -110,9 +110,9 @@ static int open_beneath(int dir, const char *path)
 
 /* Make `path` below the directory `dir`: directories, and an empty file at its end unless `leaf_is_dir`. Follows no links, so what a
  * task leaves in a volume cannot lead outside it. */
-static int make_beneath(int dir, const char *path, bool leaf_is_dir, uid_t owner)
+int mounts_make_beneath(int dir, const char *path, bool leaf_is_dir, uid_t owner)
 {
-    _cleanup_close_ int at = open_beneath(dir, ".");
+    _cleanup_close_ int at = mounts_open_beneath(dir, ".");
     char part[NAME_MAX + 1];
     for (const char *p = path; at >= 0 && *p;) {
         while (*p == '/')
@@ -136,7 +136,7 @@ static int make_beneath(int dir, const char *path, bool leaf_is_dir, uid_t owner
         }
         if (made >= 0 && owner && fchownat(at, part, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
             return OSMO_EIO;
-        int next = open_beneath(at, part);
+        int next = mounts_open_beneath(at, part);
         close(STEAL_FD(at));
         at = next;
     }
@@ -152,9 +152,9 @@ int mounts_open(struct container *c, uid_t owner, osmo_error_t *err)
         if (base < 0)
             return osmo_error_set(err, OSMO_EIO, "mount %s: cannot open %s: %s", m->target, m->source, strerror(errno));
         if (m->sub && *m->sub) {
-            m->fd = open_beneath(base, m->sub);
-            if (m->fd < 0 && errno == ENOENT && make_beneath(base, m->sub, true, owner) == 0)
-                m->fd = open_beneath(base, m->sub);
+            m->fd = mounts_open_beneath(base, m->sub);
+            if (m->fd < 0 && errno == ENOENT && mounts_make_beneath(base, m->sub, true, owner) == 0)
+                m->fd = mounts_open_beneath(base, m->sub);
         } else {
             m->fd = STEAL_FD(base);
         }
@@ -227,7 +227,7 @@ int mounts_place(struct container *c, struct root_plan *plan, osmo_error_t *err)
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
         struct mount *parent = containing(c, i, m->dest);
         if (parent && !str_eq(parent->dest, m->dest)) {
-            if (!parent->is_dir || make_beneath(parent->fd, m->dest + strlen(parent->dest), m->is_dir, 0) < 0)
+            if (!parent->is_dir || mounts_make_beneath(parent->fd, m->dest + strlen(parent->dest), m->is_dir, 0) < 0)
                 return osmo_error_set(err, OSMO_EINVAL, "mount %s: no mount point can be made in %s", m->target, parent->target);
         } else if (!parent && !is_private(m->dest)) {
             int rc = place_on_root(c, m, plan, err);

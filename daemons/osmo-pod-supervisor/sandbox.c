@@ -7,7 +7,7 @@
  * Who the task is. As root (ISO_MAPPED) bubblewrap itself runs as an unprivileged id that belongs to this pod alone and maps
  * it to uid 0 of a user namespace: the task believes to be root, as in a container, and on the host it is nobody: files of root such as
  * /etc/shadow stay unreadable and other pods' files are somebody else's. That id could not walk to the volumes (their parents
- * are closed to it), so they are bound below /tmp of a mount namespace made just before, where it can. Where user namespaces are
+ * are closed to it), so the whole root is put together before (stage.c), where it can. Where user namespaces are
  * not to be had, root falls back to bubblewrap as root without capabilities (ISO_ROOT), with the password files hidden.
  * A normal user (ISO_USER) gets the user namespace with its own id. */
 #include <dirent.h>
@@ -27,10 +27,9 @@
 
 #define ARGS_MAX (16 * 1024 * 1024)
 #define EXPLODE_MAX 2000 /* bubblewrap takes at most 9000 words */
-#define STAGE "/tmp/m"   /* where ISO_MAPPED binds the sources */
 #define PROBE_UID 1900000000
 
-static void fail(const char *what)
+void sandbox_fail(const char *what)
 {
     dprintf(STDERR_FILENO, "sandbox: %s: %s\n", what, strerror(errno));
     _exit(1);
@@ -53,30 +52,35 @@ static void add3(buf_t *b, const char *option, const char *from, const char *to)
     add(b, to);
 }
 
+bool sandbox_replaces(const char *path)
+{
+    static const char *const names[] = {"/proc", "/dev", "/tmp", "/home", "/root", "/run", "/osmo", "/osmo_runtime", "/osmo_binaries"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (str_eq(path, names[i]))
+            return true;
+    return false;
+}
+
 /* Bind every entry of root+dir back at dir, except top-level names that are replaced anyway. */
 static void add_entries(buf_t *b, const char *root, const char *dir, size_t *budget)
 {
-    static const char *const replaced[] = {"/proc", "/dev", "/tmp", "/home", "/root", "/run", "/osmo", "/osmo_runtime", "/osmo_binaries"};
     char host[PATH_MAX], inside[PATH_MAX], link[PATH_MAX];
     if ((size_t)snprintf(host, sizeof(host), "%s%s", root, *dir ? dir : "/") >= sizeof(host))
         return;
     DIR *d = opendir(host);
     if (!d)
-        fail(host);
+        sandbox_fail(host);
     for (struct dirent *e; (e = readdir(d));) {
         if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
             continue;
-        bool skip = false;
         if ((size_t)snprintf(inside, sizeof(inside), "%s/%s", dir, e->d_name) >= sizeof(inside) ||
             (size_t)snprintf(host, sizeof(host), "%s%s", root, inside) >= sizeof(host))
             continue;
-        for (size_t i = 0; i < ARRAY_SIZE(replaced); i++)
-            skip |= str_eq(inside, replaced[i]);
-        if (skip)
+        if (sandbox_replaces(inside))
             continue;
         if ((*budget)-- == 0) {
             errno = E2BIG;
-            fail(dir);
+            sandbox_fail(dir);
         }
         ssize_t n = readlink(host, link, sizeof(link) - 1);
         if (n >= 0) {
@@ -89,27 +93,14 @@ static void add_entries(buf_t *b, const char *root, const char *dir, size_t *bud
     closedir(d);
 }
 
-/* Can an id without privileges walk to this path? If not, there is nothing to hide and no way to mount over it. */
-static bool reachable_by_others(const char *path)
-{
-    char part[PATH_MAX];
-    struct stat st;
-    for (const char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-        snprintf(part, sizeof(part), "%.*s", (int)(p - path), path);
-        if (stat(part, &st) < 0 || !(st.st_mode & S_IXOTH))
-            return false;
-    }
-    return true;
-}
-
-static void add_hidden(const struct supervisor *s, buf_t *b, const char *path)
+static void add_hidden(buf_t *b, const char *path)
 {
     char real[PATH_MAX];
     char *missing;
     struct stat st;
     if (root_resolve("", path, real, &missing) < 0 || missing || is_private(real) || str_eq(real, "/"))
         return;
-    if (stat(real, &st) < 0 || (s->isolation == ISO_MAPPED && !reachable_by_others(real)))
+    if (stat(real, &st) < 0)
         return;
     if (S_ISDIR(st.st_mode))
         add2(b, "--tmpfs", real);
@@ -127,16 +118,13 @@ static void add_root(const struct supervisor *s, const struct container *c, cons
     static const char *const masks[] = {"/tmp", "/home", "/root", "/run", "/osmo"};
     static const char *const secret_files[] = {"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private",
                                                "/etc/sudoers", "/etc/sudoers.d", "/var/spool/cron", "/var/backups"};
-    const char *root = *c->rootfs && s->isolation == ISO_MAPPED ? STAGE "/root" : c->rootfs;
     size_t budget = EXPLODE_MAX;
     char path[PATH_MAX];
     char *missing;
-    add_entries(b, root, "", &budget);
-    if (plan->explode.len)
-        qsort(plan->explode.items, plan->explode.len, sizeof(char *), by_text);
+    add_entries(b, c->rootfs, "", &budget);
     for (size_t i = 0; i < plan->explode.len; i++) {
         add2(b, "--tmpfs", plan->explode.items[i]);
-        add_entries(b, root, plan->explode.items[i], &budget);
+        add_entries(b, c->rootfs, plan->explode.items[i], &budget);
     }
     add2(b, "--proc", "/proc");
     add2(b, "--dev", "/dev");
@@ -150,20 +138,17 @@ static void add_root(const struct supervisor *s, const struct container *c, cons
     if (root_resolve("", "/etc/resolv.conf", path, &missing) == 0 && !missing && path_under(path, "/run"))
         add3(b, "--ro-bind-try", path, path);
     for (size_t i = 0; i < s->hide.len; i++)
-        add_hidden(s, b, s->hide.items[i]);
+        add_hidden(b, s->hide.items[i]);
     for (size_t i = 0; s->isolation == ISO_ROOT && i < ARRAY_SIZE(secret_files); i++)
-        add_hidden(s, b, secret_files[i]);
+        add_hidden(b, secret_files[i]);
 }
 
-static void add_mounts(const struct supervisor *s, const struct container *c, buf_t *b)
+static void add_mounts(const struct container *c, buf_t *b)
 {
     char source[PATH_MAX];
     for (size_t i = 0; i < c->nmounts; i++) {
         const struct mount *m = &c->mounts[i];
-        if (s->isolation == ISO_MAPPED)
-            snprintf(source, sizeof(source), STAGE "/%zu", i);
-        else
-            snprintf(source, sizeof(source), "%s%s%s", m->source, m->sub && *m->sub ? "/" : "", m->sub ? m->sub : "");
+        snprintf(source, sizeof(source), "%s%s%s", m->source, m->sub && *m->sub ? "/" : "", m->sub ? m->sub : "");
         add3(b, m->ro ? "--ro-bind" : "--bind", source, m->dest);
     }
 }
@@ -182,47 +167,12 @@ static void add_env(const struct container *c, buf_t *b)
     }
 }
 
-/* Detached mounts survive the change of mount namespace; plain descriptors could not be bound in the new one. */
-static int clone_mount(int fd)
+/* ISO_MAPPED: put the root file system together, then become the id that belongs to this pod alone. */
+static void stage_and_drop(const struct supervisor *s, struct container *c, const struct root_plan *plan)
 {
-    int tree = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-    if (tree < 0)
-        fail("open_tree");
-    return tree;
-}
-
-static void attach(const char *name, int tree, bool is_dir)
-{
-    char path[64];
-    snprintf(path, sizeof(path), STAGE "/%s", name);
-    int made = is_dir ? mkdir(path, 0755) : open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-    if (made < 0 || move_mount(tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-        fail(path);
-}
-
-/* ISO_MAPPED: show the sources at places an unprivileged id can walk to, then become that id. */
-static void stage_and_drop(const struct supervisor *s, const struct container *c)
-{
-    char name[24];
-    int root = -1;
-    if (*c->rootfs && (root = open(c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
-        fail(c->rootfs);
-    for (size_t i = 0; i < c->nmounts; i++)
-        c->mounts[i].fd = clone_mount(c->mounts[i].fd);
-    if (root >= 0)
-        root = clone_mount(root);
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        fail("mount namespace");
-    if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") < 0 || mkdir(STAGE, 0755) < 0)
-        fail("staging directory");
-    for (size_t i = 0; i < c->nmounts; i++) {
-        snprintf(name, sizeof(name), "%zu", i);
-        attach(name, c->mounts[i].fd, c->mounts[i].is_dir);
-    }
-    if (root >= 0)
-        attach("root", root, true);
+    stage_build(s, c, plan);
     if (setgroups(0, NULL) < 0 || setresgid(s->uid, s->uid, s->uid) < 0 || setresuid(s->uid, s->uid, s->uid) < 0)
-        fail("setresuid");
+        sandbox_fail("setresuid");
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* the change of id cleared it */
     if (s->pid && getppid() != s->pid)
         _exit(126);
@@ -233,10 +183,12 @@ void sandbox_exec(const struct supervisor *s, struct container *c, const struct 
     buf_t args = BUF_INIT(ARGS_MAX);
     char number[16], args_number[16];
     umask(022);
+    if (plan->explode.len) /* parents before children */
+        qsort(plan->explode.items, plan->explode.len, sizeof(char *), by_text);
     if (chdir("/") < 0)
-        fail("/");
+        sandbox_fail("/");
     if (s->isolation == ISO_MAPPED)
-        stage_and_drop(s, c);
+        stage_and_drop(s, c, plan);
     static const char *const fixed[] = {"--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
                                         "--unshare-cgroup-try", "--as-pid-1"};
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
@@ -250,29 +202,34 @@ void sandbox_exec(const struct supervisor *s, struct container *c, const struct 
     add2(&args, "--hostname", s->hostname);
     snprintf(number, sizeof(number), "%d", report_fd);
     add2(&args, "--json-status-fd", number);
-    add_root(s, c, plan, &args);
-    add_mounts(s, c, &args);
-    add2(&args, "--remount-ro", "/");
+    if (s->isolation == ISO_MAPPED) {
+        add3(&args, "--dev-bind", STAGE_ROOT, "/");
+        add2(&args, "--proc", "/proc");
+    } else {
+        add_root(s, c, plan, &args);
+        add_mounts(c, &args);
+        add2(&args, "--remount-ro", "/");
+    }
     add2(&args, "--chdir", c->cwd);
     add_env(c, &args);
     if (buf_failed(&args)) {
         errno = E2BIG;
-        fail("arguments");
+        sandbox_fail("arguments");
     }
     /* Options travel in a memory file: the environment holds secrets, and command lines are public. */
     int fd = memfd_create("bwrap-args", 0);
     if (fd < 0 || fd_write_all(fd, args.data, args.len) < 0 || lseek(fd, 0, SEEK_SET) < 0 || fcntl(report_fd, F_SETFD, 0) < 0)
-        fail("arguments");
+        sandbox_fail("arguments");
     snprintf(args_number, sizeof(args_number), "%d", fd);
     char **argv = calloc(c->argv.len + 5, sizeof(char *));
     if (!argv)
-        fail("arguments");
+        sandbox_fail("arguments");
     char *head[] = {s->bwrap, (char[]){"--args"}, args_number, (char[]){"--"}};
     memcpy(argv, head, sizeof(head));
     memcpy(argv + 4, c->argv.items, c->argv.len * sizeof(char *));
     char *envp[] = {NULL};
     execve(s->bwrap, argv, envp);
-    fail(s->bwrap);
+    sandbox_fail(s->bwrap);
 }
 
 static bool probe_one(const char *bwrap, enum isolation isolation, char *text, size_t max)

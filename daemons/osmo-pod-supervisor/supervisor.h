@@ -92,12 +92,23 @@ bool path_under(const char *path, const char *dir); /* equal or below */
 int mounts_open(struct container *c, uid_t owner, osmo_error_t *err);
 int mounts_place(struct container *c, struct root_plan *plan, osmo_error_t *err);
 void mounts_close(struct container *c);
+int mounts_open_beneath(int dir, const char *path); /* O_PATH, never through a symlink; -1 and errno */
+/* Make `path` below `dir`: directories, and an empty file at its end unless `leaf_is_dir`; made things belong to `owner` unless 0. */
+int mounts_make_beneath(int dir, const char *path, bool leaf_is_dir, uid_t owner);
 bool is_private(const char *path); /* below a directory that every container has for itself */
 
 /* sandbox.c: never returns on success; called in the forked child, writes its complaint to stderr */
 void sandbox_exec(const struct supervisor *s, struct container *c, const struct root_plan *plan, int report_fd);
+void sandbox_fail(const char *what) __attribute__((noreturn)); /* complains with errno and ends the process */
+bool sandbox_replaces(const char *path);        /* a top-level name that never comes from the image */
 /* Try the kinds of isolation and print the first that works. The exit status of the program. */
 int sandbox_probe(const char *bwrap);
+
+/* stage.c: ISO_MAPPED, still as root: a mount namespace in which STAGE_ROOT is the whole root file system of the container but /proc */
+#define STAGE_DIR "/tmp/m"
+#define STAGE_ROOT STAGE_DIR "/root"
+#define STAGE_IMAGE STAGE_DIR "/image"
+void stage_build(const struct supervisor *s, struct container *c, const struct root_plan *plan);
 
 /* plain.c */
 int plain_prepare(const struct supervisor *s, struct container *c, osmo_error_t *err);

@@ -45,7 +45,7 @@ int link_message(buf_t *out, const char *type, const char *field, const char *te
 
 int link_next(buf_t *in, json_t **out) {
     size_t start = 0;
-    while (start < in->len && strchr(" \t\r\n", in->data[start]))
+    while (start < in->len && memchr(" \t\r\n", in->data[start], 4))
         start++;
     buf_consume(in, start);
     if (!in->len)

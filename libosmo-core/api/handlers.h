@@ -70,8 +70,5 @@ int node_set_load(struct call *c, struct node_set *out, osmo_error_t *err);
 void node_set_clear(struct node_set *s);
 bool node_serves_platform(const struct node_set *s, size_t node, const struct pool *p, const struct platform *pl);
 bool node_serves_pool(const struct node_set *s, size_t node, const struct pool *p);
-/* Kubernetes quantity text of one resource ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu") in a JSON object
- * text. */
-double quantity_of(const json_t *resources, const char *name);
 int backends_online(struct call *c, strlist_t *online, osmo_error_t *err);
 #endif

@@ -5,6 +5,7 @@
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "model/node_match.h"
 #include "model/spec.h"
 
 static int set_duration(json_t *o, const char *key, int64_t us) {
@@ -110,7 +111,7 @@ static void quota_clear(struct quota *q) {
 
 static double gpu_in(const char *json) {
     _cleanup_json_ json_t *v = json_from_text(json, NULL);
-    return quantity_of(v, "nvidia.com/gpu");
+    return node_quantity(v, "nvidia.com/gpu");
 }
 
 static void join_sets(struct quota *q, size_t a, size_t b) {

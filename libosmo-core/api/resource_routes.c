@@ -5,6 +5,7 @@
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "model/node_match.h"
 
 #define GIB (1024.0 * 1024 * 1024)
 /* What osmo-ctrl takes beside each task. */
@@ -16,8 +17,8 @@ struct amounts { double cpu, memory, storage, gpu; };
 struct view { struct call *c; const struct settings *s; struct node_set set; strlist_t online; };
 
 static struct amounts amounts_of(const json_t *v) {
-    struct amounts a = { quantity_of(v, "cpu"), quantity_of(v, "memory"), quantity_of(v, "ephemeral-storage"),
-        quantity_of(v, "nvidia.com/gpu") };
+    struct amounts a = { node_quantity(v, "cpu"), node_quantity(v, "memory"), node_quantity(v, "ephemeral-storage"),
+        node_quantity(v, "nvidia.com/gpu") };
     return a;
 }
 

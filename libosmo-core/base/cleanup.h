@@ -20,7 +20,13 @@ static inline void cleanup_fclose_p(FILE **f) { if (*f) fclose(*f); }
     static inline void func##p(type **p) { if (*p) func(*p); }
 
 /* Take a pointer out of its variable, leaving NULL, so a cleanup attribute lets go of it. */
-#define STEAL(p) __extension__({ __typeof__(p) *steal_pp_ = &(p); __typeof__(p) steal_v_ = *steal_pp_; *steal_pp_ = NULL; steal_v_; })
+#define STEAL(p)                                                                                                       \
+    __extension__({                                                                                                    \
+        __typeof__(p) *steal_pp_ = &(p);                                                                               \
+        __typeof__(p) steal_v_ = *steal_pp_;                                                                           \
+        *steal_pp_ = NULL;                                                                                             \
+        steal_v_;                                                                                                      \
+    })
 #define STEAL_FD(fd) __extension__({ int *steal_fp_ = &(fd); int steal_f_ = *steal_fp_; *steal_fp_ = -1; steal_f_; })
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #endif

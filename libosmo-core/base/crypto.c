@@ -1,5 +1,5 @@
-/* The only door to OpenSSL: digests, randomness, base64, RS256 keys and JWTs. Everybody may call it; every function is
- * thread-safe. The algorithm is fixed by the key, never by what a token says about itself. */
+/* The only door to OpenSSL: digests, randomness, RS256 keys, signing and verifying JWTs. Everybody may call it; every
+ * function is thread-safe. The algorithm is fixed by the key, never by what a token says about itself. */
 #include "base/crypto.h"
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -13,8 +13,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/crypto_text.h"
 
-#define TOKEN_MAX (16u << 10)
 #define PEM_MAX (64u << 10)
 
 struct rsa_key { EVP_PKEY *pkey; };
@@ -76,64 +76,6 @@ int crypto_random_hex32(char out[33]) {
 }
 
 bool crypto_equal(const void *a, const void *b, size_t len) { return CRYPTO_memcmp(a, b, len) == 0; }
-
-void crypto_wipe(void *p, size_t len) { OPENSSL_cleanse(p, len); }
-
-static int base64_encode(const uint8_t *p, size_t len, const char *alphabet, bool pad, buf_t *out) {
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t v = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0u);
-        char group[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63], alphabet[v & 63] };
-        if (n < 3)
-            group[3] = '=';
-        if (n < 2)
-            group[2] = '=';
-        buf_append(out, group, pad ? 4 : n + 1);
-    }
-    buf_append(out, "", 0);
-    return out->code;
-}
-
-int crypto_base64(const void *data, size_t len, buf_t *out) {
-    return base64_encode(data, len, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", true, out);
-}
-
-int crypto_base64url(const void *data, size_t len, buf_t *out) {
-    return base64_encode(data, len, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", false, out);
-}
-
-static int base64_value(char c) {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
-}
-
-int crypto_base64_decode(const char *text, size_t len, buf_t *out, osmo_error_t *err) {
-    size_t pads = 0;
-    while (len > 0 && pads < 2 && text[len - 1] == '=') {
-        len--;
-        pads++;
-    }
-    if (len % 4 == 1 || (pads && (len + pads) % 4))
-        return osmo_error_set(err, OSMO_EINVAL, "base64 text has an impossible length");
-    uint32_t v = 0;
-    for (size_t i = 0; i < len; i++) {
-        int digit = base64_value(text[i]);
-        if (digit < 0)
-            return osmo_error_set(err, OSMO_EINVAL, "base64 text has a bad character at position %zu", i);
-        v = v << 6 | (uint32_t)digit;
-        if (i % 4)
-            buf_putc(out, (char)(uint8_t)(v >> (6 - 2 * (i % 4))));
-    }
-    /* Bits left over in the last group must be zero, or two texts would decode to the same bytes. */
-    if ((len % 4 == 2 && (v & 15)) || (len % 4 == 3 && (v & 3)))
-        return osmo_error_set(err, OSMO_EINVAL, "base64 text has stray bits at its end");
-    return out->code ? osmo_error_set(err, out->code, "base64 text is too large") : OSMO_OK;
-}
 
 static int wrap_key(EVP_PKEY *pkey, rsa_key_t **out, osmo_error_t *err) {
     rsa_key_t *k = malloc(sizeof *k);
@@ -256,31 +198,6 @@ int jwt_sign(const rsa_key_t *k, const json_t *claims, buf_t *out, osmo_error_t 
     return out->code ? osmo_error_set(err, out->code, "the token is too large") : OSMO_OK;
 }
 
-struct jwt_parts { const char *header, *claims, *signature; size_t header_len, claims_len, signature_len; };
-
-static int split(const char *token, size_t len, struct jwt_parts *p, osmo_error_t *err) {
-    const char *first = len <= TOKEN_MAX ? memchr(token, '.', len) : NULL;
-    const char *second = first ? memchr(first + 1, '.', len - (size_t)(first + 1 - token)) : NULL;
-    if (!second || memchr(second + 1, '.', len - (size_t)(second + 1 - token)))
-        return osmo_error_set(err, OSMO_EUNAUTH, "the token is not a signed JWT");
-    *p = (struct jwt_parts){ .header = token, .header_len = (size_t)(first - token), .claims = first + 1,
-                             .claims_len = (size_t)(second - first - 1), .signature = second + 1,
-                             .signature_len = len - (size_t)(second + 1 - token) };
-    return OSMO_OK;
-}
-
-static int parse_part(const char *text, size_t len, json_t **out, osmo_error_t *err) {
-    _cleanup_buf_ buf_t raw = BUF_INIT(TOKEN_MAX);
-    json_t *v = NULL;
-    if (crypto_base64_decode(text, len, &raw, NULL) < 0 || json_parse(buf_cstr(&raw), raw.len, &v, NULL) < 0 ||
-        json_kind(v) != JSON_OBJECT) {
-        json_free(v);
-        return osmo_error_set(err, OSMO_EUNAUTH, "the token is not a well-formed JWT");
-    }
-    *out = v;
-    return OSMO_OK;
-}
-
 static bool signature_fits(const rsa_key_t *k, const char *token, const struct jwt_parts *p) {
     _cleanup_buf_ buf_t raw = BUF_INIT(1024);
     if (crypto_base64_decode(p->signature, p->signature_len, &raw, NULL) < 0 || raw.len == 0)
@@ -325,22 +242,16 @@ int jwt_verify(const rsa_key_t *k, const char *token, size_t len, int64_t now_s,
     struct jwt_parts p;
     _cleanup_json_ json_t *header = NULL;
     _cleanup_json_ json_t *body = NULL;
-    int rc = split(token, len, &p, err);
-    if (rc < 0 || (rc = parse_part(p.header, p.header_len, &header, err)) < 0)
+    int rc = jwt_split(token, len, &p, err);
+    if (rc < 0 || (rc = jwt_part(p.header, p.header_len, &header, err)) < 0)
         return rc;
     const char *alg = json_get_str(header, "alg");
     if (!alg || strcmp(alg, "RS256") != 0 || json_has(header, "crit"))
         return osmo_error_set(err, OSMO_EUNAUTH, "the token is not signed with RS256");
     if (!signature_fits(k, token, &p))
         return osmo_error_set(err, OSMO_EUNAUTH, "the signature of the token does not fit the key");
-    if ((rc = parse_part(p.claims, p.claims_len, &body, err)) < 0 || (rc = check_times(body, now_s, skew_s, err)) < 0)
+    if ((rc = jwt_part(p.claims, p.claims_len, &body, err)) < 0 || (rc = check_times(body, now_s, skew_s, err)) < 0)
         return rc;
     *claims = json_ref(body);
     return OSMO_OK;
-}
-
-int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err) {
-    struct jwt_parts p;
-    int rc = split(token, len, &p, err);
-    return rc < 0 ? rc : parse_part(p.claims, p.claims_len, claims, err);
 }

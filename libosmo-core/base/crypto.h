@@ -1,4 +1,4 @@
-/* The only door to OpenSSL: digests, randomness, base64, RS256 keys and JWTs. */
+/* Digests, randomness, base64, RS256 keys, JWTs. crypto.c is the only door to OpenSSL; crypto_text.c does without. */
 #ifndef BASE_CRYPTO_H
 #define BASE_CRYPTO_H
 #include <stdbool.h>
@@ -17,7 +17,9 @@ bool crypto_equal(const void *a, const void *b, size_t len);  /* constant time *
 void crypto_wipe(void *p, size_t len);
 int crypto_base64(const void *data, size_t len, buf_t *out);     /* standard, padded */
 int crypto_base64url(const void *data, size_t len, buf_t *out);  /* no padding */
-int crypto_base64_decode(const char *text, size_t len, buf_t *out, osmo_error_t *err); /* both alphabets, padding optional */
+/* both alphabets, padding optional */
+int crypto_base64_decode(const char *text, size_t len, buf_t *out,
+                         osmo_error_t *err);
 
 typedef struct rsa_key rsa_key_t;
 int rsa_key_generate(unsigned bits, rsa_key_t **out, osmo_error_t *err);
@@ -29,7 +31,8 @@ void rsa_key_free(rsa_key_t *k);
 int jwt_sign(const rsa_key_t *k, const json_t *claims, buf_t *out, osmo_error_t *err);
 /* Verify signature with this key only (the key decides the algorithm; a header alg other than RS256 is refused), then
  * exp/nbf against now_s with `skew_s`. Returns the claims. OSMO_EUNAUTH with the reason. Thread-safe. */
-int jwt_verify(const rsa_key_t *k, const char *token, size_t len, int64_t now_s, int64_t skew_s, json_t **claims, osmo_error_t *err);
+int jwt_verify(const rsa_key_t *k, const char *token, size_t len, int64_t now_s, int64_t skew_s, json_t **claims,
+               osmo_error_t *err);
 /* Claims of a JWT without verifying anything: for a client that looks at its own token's exp. */
 int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err);
 #endif

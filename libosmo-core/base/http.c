@@ -40,7 +40,7 @@ static void *resolve(void *handle, const char *name) {
 }
 
 static void load_library(void) {
-    void *h = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    void *h = dlopen("libcurl.so.4", RTLD_LAZY | RTLD_LOCAL);
     if (!h) {
         lib.problem = "libcurl.so.4 cannot be loaded: install the package libcurl4";
         return;
@@ -241,21 +241,24 @@ static int report(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_
         return osmo_error_set(err, OSMO_EIO, "cannot read the file that is being sent to %s:%d", u->host, u->port);
     switch (code) {
     case CURLE_COULDNT_CONNECT:
-        return osmo_error_set(err, OSMO_EUNAVAIL, "connection refused by %s:%d: is osmo-service running?", u->host, u->port);
+        return osmo_error_set(err, OSMO_EUNAVAIL, "connection refused by %s:%d: is osmo-service running?", u->host,
+                              u->port);
     case CURLE_COULDNT_RESOLVE_HOST:
         return osmo_error_set(err, OSMO_EUNAVAIL, "the host name %s cannot be resolved: check the URL", u->host);
     case CURLE_OPERATION_TIMEDOUT:
         return osmo_error_set(err, OSMO_ETIMEOUT, "%s:%d did not answer in time", u->host, u->port);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
-        return osmo_error_set(err, OSMO_EIO, "TLS with %s:%d failed: %s", u->host, u->port, why[0] ? why : "unknown reason");
+        return osmo_error_set(err, OSMO_EIO, "TLS with %s:%d failed: %s", u->host, u->port,
+                              why[0] ? why : "unknown reason");
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_PARTIAL_FILE:
         return osmo_error_set(err, OSMO_EIO, "the connection to %s:%d was lost", u->host, u->port);
     default:
-        return osmo_error_set(err, OSMO_EIO, "request to %s:%d failed: %s", u->host, u->port, why[0] ? why : "unknown reason");
+        return osmo_error_set(err, OSMO_EIO, "request to %s:%d failed: %s", u->host, u->port,
+                              why[0] ? why : "unknown reason");
     }
 }
 
@@ -372,7 +375,10 @@ static bool parse_authority(const char *p, const char *end, url_parts_t *out) {
 }
 
 int url_parse(const char *url, url_parts_t *out, osmo_error_t *err) {
-    static const struct { const char *name; int port; } schemes[] = { { "http", 80 }, { "https", 443 }, { "ws", 80 }, { "wss", 443 } };
+    static const struct {
+        const char *name;
+        int port;
+    } schemes[] = { { "http", 80 }, { "https", 443 }, { "ws", 80 }, { "wss", 443 } };
     const char *sep = strstr(url, "://");
     memset(out, 0, sizeof *out);
     for (size_t i = 0; sep && i < ARRAY_SIZE(schemes); i++) {
@@ -386,14 +392,16 @@ int url_parse(const char *url, url_parts_t *out, osmo_error_t *err) {
         return osmo_error_set(err, OSMO_EINVAL, "the URL must begin with http://, https://, ws:// or wss://");
     const char *p = sep + 3, *end = p + strcspn(p, "/?#");
     if (!parse_authority(p, end, out))
-        return osmo_error_set(err, OSMO_EINVAL, "the URL has no usable host and port: write %s://HOST:PORT/", out->scheme);
+        return osmo_error_set(err, OSMO_EINVAL, "the URL has no usable host and port: write %s://HOST:PORT/",
+                              out->scheme);
     size_t len = strcspn(end, "#");
     int n = snprintf(out->path, sizeof out->path, "%s%.*s", *end == '/' ? "" : "/", (int)len, end);
     if (n < 0 || (size_t)n >= sizeof out->path)
         return osmo_error_set(err, OSMO_ELIMIT, "the path of the URL is longer than %zu bytes", sizeof out->path - 1);
     for (const char *q = out->path; *q; q++) {
         if ((unsigned char)*q <= ' ' || *q == 127)
-            return osmo_error_set(err, OSMO_EINVAL, "the URL contains a blank or a control character: percent-encode it");
+            return osmo_error_set(err, OSMO_EINVAL,
+                                  "the URL contains a blank or a control character: percent-encode it");
     }
     return OSMO_OK;
 }

@@ -1,5 +1,5 @@
 /* The only door to libcurl: a blocking HTTP/1.1 client with connection reuse. One client per thread. Redirects off,
- * only http and https allowed, no signals, response size capped, empty Expect header. libcurl is loaded on first use. */
+ * only http and https, no signals, response size capped, empty Expect header. libcurl is loaded on first use. */
 #ifndef BASE_HTTP_H
 #define BASE_HTTP_H
 #include <stdbool.h>
@@ -29,12 +29,18 @@ typedef struct http_response { int status; buf_t body; strlist_t headers; /* "Na
 
 int http_client_new(const char *user_agent, http_client_t **out, osmo_error_t *err);
 void http_client_free(http_client_t *c);
-/* 0 when an HTTP answer arrived, whatever its status; OSMO_EUNAVAIL (refused, unresolved), OSMO_ETIMEOUT, OSMO_EIO otherwise. */
+/* 0 when an HTTP answer arrived, whatever its status; OSMO_EUNAVAIL (refused, unresolved), OSMO_ETIMEOUT, OSMO_EIO
+ * otherwise. */
 int http_perform(http_client_t *c, const http_request_t *rq, http_response_t *rs, osmo_error_t *err);
 void http_response_free(http_response_t *rs);
 const char *http_response_header(const http_response_t *rs, const char *name); /* borrowed value or NULL */
 int url_encode(const char *text, buf_t *out);            /* percent-encode everything but unreserved characters */
 int url_decode(const char *text, size_t len, bool plus_is_blank, buf_t *out); /* OSMO_EINVAL on a bad escape or %00 */
-typedef struct url_parts { char scheme[8]; char host[256]; int port; char path[1024]; } url_parts_t; /* port filled with the default */
+typedef struct url_parts {
+    char scheme[8];
+    char host[256];
+    int port;
+    char path[1024];
+} url_parts_t; /* port filled with the default */
 int url_parse(const char *url, url_parts_t *out, osmo_error_t *err);
 #endif

@@ -11,7 +11,7 @@
 
 #include "base/str.h"
 
-/* json-c accepts single quotes and NaN even in strict mode, and clamps integers beyond 64 bits: look at the text first. */
+/* json-c takes single quotes and NaN even in strict mode and clamps integers beyond 64 bits: look at the text first. */
 static int scan(const char *t, size_t len, osmo_error_t *err) {
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
@@ -33,8 +33,12 @@ static int scan(const char *t, size_t len, osmo_error_t *err) {
             size_t n = strspn(t + i, "0123456789"); /* the text is NUL-terminated by the caller */
             bool is_integer = i + n >= len || !strchr(".eE", t[i + n]);
             bool negative = i > 0 && t[i - 1] == '-';
-            if (is_integer && (n > 19 || (n == 19 && memcmp(t + i, negative ? "9223372036854775808" : "9223372036854775807", 19) > 0)))
+            if (is_integer &&
+                (n > 19 ||
+                 (n == 19 && memcmp(t + i, negative ? "9223372036854775808" : "9223372036854775807", 19) > 0)))
                 return osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: integer beyond 64 bits", i);
+            if (!is_integer && isinf(strtod(t + i, NULL))) /* it would have no text of its own */
+                return osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: number out of range", i);
             i += n - 1;
             while (i + 1 < len && strchr("0123456789.eE+-", t[i + 1]))
                 i++;
@@ -51,9 +55,16 @@ int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
     copy = malloc(len + 1);
     if (!copy)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    memcpy(copy, text, len);
+    if (len)
+        memcpy(copy, text, len);
     copy[len] = '\0';
-    int rc = memchr(copy, '\0', len) ? osmo_error_set(err, OSMO_EINVAL, "invalid JSON: NUL byte") : scan(copy, len, err);
+    int rc;
+    if (memchr(copy, '\0', len))
+        rc = osmo_error_set(err, OSMO_EINVAL, "invalid JSON: NUL byte");
+    else if (!utf8_valid(copy, len)) /* json-c lets overlong forms pass */
+        rc = osmo_error_set(err, OSMO_EINVAL, "invalid JSON: not UTF-8");
+    else
+        rc = scan(copy, len, err);
     struct json_tokener *tok = rc ? NULL : json_tokener_new_ex(JSON_MAX_DEPTH);
     if (!rc && !tok)
         rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -62,7 +73,8 @@ int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
         struct json_object *v = json_tokener_parse_ex(tok, copy, (int)len + 1);
         enum json_tokener_error e = json_tokener_get_error(tok);
         size_t end = json_tokener_get_parse_end(tok);
-        if (e == json_tokener_success && strspn(copy + (end < len ? end : len), " \t\r\n") != len - (end < len ? end : len)) {
+        if (e == json_tokener_success &&
+            strspn(copy + (end < len ? end : len), " \t\r\n") != len - (end < len ? end : len)) {
             json_object_put(v);
             rc = osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: text after the value", end);
         } else if (e != json_tokener_success) {
@@ -110,7 +122,12 @@ static int print_string(const char *s, size_t len, buf_t *out) {
         from = i + 1;
         const char *at = strchr("\"\"\\\\\nn\tt\rr\bb\ff", c);
         if (c && at) {
-            char esc[2] = { '\\', c == '\n' ? 'n' : c == '\t' ? 't' : c == '\r' ? 'r' : c == '\b' ? 'b' : c == '\f' ? 'f' : (char)c };
+            char esc[2] = { '\\', c == '\n'   ? 'n'
+                                  : c == '\t' ? 't'
+                                  : c == '\r' ? 'r'
+                                  : c == '\b' ? 'b'
+                                  : c == '\f' ? 'f'
+                                              : (char)c };
             buf_append(out, esc, 2);
         } else {
             char esc[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
@@ -172,7 +189,12 @@ static void print_value(const json_t *v, int indent, int level, buf_t *out) {
         buf_puts(out, isfinite(d) ? double_repr(d, text) : "null");
         break;
     }
-    case JSON_STRING: print_string(json_object_get_string((json_t *)v), json_str_len(v), out); break;
+    case JSON_STRING: {
+        size_t len;
+        const char *s = json_bytes(v, &len);
+        print_string(s, len, out);
+        break;
+    }
     case JSON_ARRAY: print_items(v, indent, level, out); break;
     case JSON_OBJECT: print_members(v, indent, level, out); break;
     }
@@ -275,20 +297,31 @@ json_t *json_path(const json_t *v, ...) {
     return (json_t *)v;
 }
 
+const char *json_bytes(const json_t *v, size_t *len) {
+    bool is_string = json_kind(v) == JSON_STRING;
+    *len = is_string ? (size_t)json_object_get_string_len(v) : 0;
+    return is_string ? json_object_get_string((json_t *)v) : NULL;
+}
+
 const char *json_str(const json_t *v) {
-    if (json_kind(v) != JSON_STRING)
-        return NULL;
-    const char *s = json_object_get_string((json_t *)v);
-    return strlen(s) == json_str_len(v) ? s : NULL;
+    size_t len;
+    const char *s = json_bytes(v, &len);
+    return s && strlen(s) == len ? s : NULL;
 }
 
 size_t json_str_len(const json_t *v) {
-    return json_kind(v) == JSON_STRING ? (size_t)json_object_get_string_len(v) : 0;
+    size_t len;
+    const char *s = json_bytes(v, &len);
+    return s && strlen(s) == len ? len : 0;
 }
 
 const char *json_get_str(const json_t *o, const char *key) { return json_str(json_get(o, key)); }
-int64_t json_get_int(const json_t *o, const char *key, int64_t fallback) { return json_as_int(json_get(o, key), fallback); }
-double json_get_double(const json_t *o, const char *key, double fallback) { return json_as_double(json_get(o, key), fallback); }
+int64_t json_get_int(const json_t *o, const char *key, int64_t fallback) {
+    return json_as_int(json_get(o, key), fallback);
+}
+double json_get_double(const json_t *o, const char *key, double fallback) {
+    return json_as_double(json_get(o, key), fallback);
+}
 bool json_get_bool(const json_t *o, const char *key, bool fallback) { return json_as_bool(json_get(o, key), fallback); }
 
 int64_t json_as_int(const json_t *v, int64_t fallback) {

@@ -54,14 +54,16 @@ int64_t json_get_int(const json_t *object, const char *key, int64_t fallback);
 double json_get_double(const json_t *object, const char *key, double fallback);
 bool json_get_bool(const json_t *object, const char *key, bool fallback);
 const char *json_str(const json_t *v);             /* NULL unless a string */
+/* Length of what json_str() gives: 0 when that is NULL, so that the two can be used as a pair. */
 size_t json_str_len(const json_t *v);
+const char *json_bytes(const json_t *v, size_t *len); /* of a string, NUL bytes included; NULL unless a string */
 int64_t json_as_int(const json_t *v, int64_t fallback);
 double json_as_double(const json_t *v, double fallback);
 bool json_as_bool(const json_t *v, bool fallback);
 size_t json_len(const json_t *v);                  /* members or elements; 0 otherwise */
 json_t *json_at(const json_t *array, size_t i);
 
-/* Iterate an object in insertion order: json_iter_t it = json_iter(o); while (json_iter_next(&it)) use it.key, it.value */
+/* An object in insertion order: json_iter_t it = json_iter(o); while (json_iter_next(&it)) use it.key, it.value */
 typedef struct json_iter { const char *key; json_t *value; void *cursor; } json_iter_t;
 json_iter_t json_iter(const json_t *object);
 bool json_iter_next(json_iter_t *it);

@@ -8,8 +8,14 @@
 
 #include "base/clock.h"
 
-static const struct { int level; const char *name; } levels[] = {
-    { LOG_LEVEL_DEBUG, "DEBUG" }, { LOG_LEVEL_INFO, "INFO" }, { LOG_LEVEL_WARNING, "WARNING" }, { LOG_LEVEL_ERROR, "ERROR" },
+static const struct {
+    int level;
+    const char *name;
+} levels[] = {
+    { LOG_LEVEL_DEBUG, "DEBUG" },
+    { LOG_LEVEL_INFO, "INFO" },
+    { LOG_LEVEL_WARNING, "WARNING" },
+    { LOG_LEVEL_ERROR, "ERROR" },
 };
 
 void log_write(const logger_t *l, int level, const char *format, ...) {
@@ -34,7 +40,8 @@ void log_stderr(void *ctx, int level, const char *text) {
         if (level >= levels[i].level)
             name = levels[i].name;
     }
-    int n = snprintf(line, sizeof line, "%s %s [%s] %s\n", time_rfc3339(clock_now_us(), when), ctx ? (const char *)ctx : "osmo", name, text);
+    int n = snprintf(line, sizeof line, "%s %s [%s] %s\n", time_rfc3339(clock_now_us(), when),
+                     ctx ? (const char *)ctx : "osmo", name, text);
     if (n < 0)
         return;
     size_t len = (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;

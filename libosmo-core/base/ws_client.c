@@ -202,7 +202,9 @@ uint64_t ws_loop_after(ws_loop_t *l, int64_t delay_ms, void (*fn)(void *ctx), vo
     struct ws_timer *t = l->timer_count < MAX_TIMERS ? calloc(1, sizeof *t) : NULL;
     if (!t)
         return 0;
-    *t = (struct ws_timer){ .id = l->next_timer++, .due_ms = loop_now_ms() + (delay_ms > 0 ? delay_ms : 0), .fn = fn, .ctx = ctx };
+    *t = (struct ws_timer){
+        .id = l->next_timer++, .due_ms = loop_now_ms() + (delay_ms > 0 ? delay_ms : 0), .fn = fn, .ctx = ctx
+    };
     struct ws_timer **p = &l->timers;
     while (*p && (*p)->due_ms <= t->due_ms)
         p = &(*p)->next;
@@ -257,7 +259,8 @@ static int context_for(ws_loop_t *l, bool tls, const char *ca_file, struct lws_c
         l->ca_file = str_dup(ca_file);
         l->tls = make_context(l, true, l->ca_file);
         if (!l->tls)
-            return osmo_error_set(err, OSMO_EUNAVAIL, "TLS cannot be started: check the CA file and install libwebsockets-evlib-ev");
+            return osmo_error_set(err, OSMO_EUNAVAIL,
+                                  "TLS cannot be started: check the CA file and install libwebsockets-evlib-ev");
     } else if (!str_eq(l->ca_file, ca_file)) {
         return osmo_error_set(err, OSMO_EINVAL, "all wss connections of one loop share one CA file");
     }
@@ -286,7 +289,8 @@ static void start(struct ws_conn *c, struct lws_context *context, const url_part
     arm(c->loop);
 }
 
-int ws_connect(ws_loop_t *l, const ws_options_t *o, const ws_handlers_t *h, void *ctx, uint64_t *conn, osmo_error_t *err) {
+int ws_connect(ws_loop_t *l, const ws_options_t *o, const ws_handlers_t *h, void *ctx, uint64_t *conn,
+               osmo_error_t *err) {
     url_parts_t u;
     struct lws_context *context = NULL;
     int rc = url_parse(o->url, &u, err);

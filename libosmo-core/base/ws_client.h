@@ -1,6 +1,6 @@
 /* WebSocket client connections over libwebsockets (its client half; the server half is server/net.c).
- * One loop owns one lws context and its connections and runs in the thread that calls ws_loop_run(). All callbacks run in
- * that thread. Only ws_conn_send, ws_conn_close, ws_loop_wake and ws_loop_stop may be called from other threads.
+ * One loop owns one lws context and its connections and runs in the thread that calls ws_loop_run(). All callbacks run
+ * in that thread. Only ws_conn_send, ws_conn_close, ws_loop_wake and ws_loop_stop may be called from other threads.
  * Connections are named by 64-bit ids that are never reused; an id whose connection is gone is simply not found. */
 #ifndef BASE_WS_CLIENT_H
 #define BASE_WS_CLIENT_H
@@ -11,11 +11,14 @@
 
 typedef struct ws_loop ws_loop_t;
 typedef struct ws_handlers {
-    void (*opened)(void *ctx, uint64_t conn, const char *extensions); /* value of X-Osmo-Extensions in the answer, or "" */
+    /* extensions: value of X-Osmo-Extensions in the answer, or "". */
+    void (*opened)(void *ctx, uint64_t conn, const char *extensions);
     void (*message)(void *ctx, uint64_t conn, const char *data, size_t len, bool binary); /* whole messages */
-    /* Also called when connecting failed. code is the close code, 1006 without one; http_status is set when the upgrade was refused. */
+    /* Also called when connecting failed. code is the close code, 1006 without one; http_status is set when the upgrade
+     * was refused. */
     void (*closed)(void *ctx, uint64_t conn, int code, int http_status, const char *reason);
-    void (*writable)(void *ctx, uint64_t conn); /* optional: queue fell below half its maximum after a send had returned OSMO_EBUSY */
+    /* Optional: the queue fell below half its maximum after a send had returned OSMO_EBUSY. */
+    void (*writable)(void *ctx, uint64_t conn);
 } ws_handlers_t;
 typedef struct ws_options {
     const char *url;                 /* ws://host:port/path?query or wss://… ; http(s) is accepted too */
@@ -37,7 +40,8 @@ int ws_loop_wake(ws_loop_t *l, void (*fn)(void *ctx), void *ctx);
 uint64_t ws_loop_after(ws_loop_t *l, int64_t delay_ms, void (*fn)(void *ctx), void *ctx);
 void ws_loop_cancel(ws_loop_t *l, uint64_t timer);
 /* Start connecting; loop thread or before the loop runs. *conn is set before any callback. */
-int ws_connect(ws_loop_t *l, const ws_options_t *o, const ws_handlers_t *h, void *ctx, uint64_t *conn, osmo_error_t *err);
+int ws_connect(ws_loop_t *l, const ws_options_t *o, const ws_handlers_t *h, void *ctx, uint64_t *conn,
+               osmo_error_t *err);
 /* Copies. OSMO_EBUSY = queue full (nothing taken), OSMO_ENOTFOUND = connection gone. */
 int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool binary);
 void ws_conn_close(ws_loop_t *l, uint64_t conn, int code, const char *reason);

@@ -1,5 +1,5 @@
-/* One websocket client connection: its handshake, messages, pings and end. Called by libwebsockets and ws_client.c, always
- * in the loop's thread. */
+/* One websocket client connection: its handshake, messages, pings and end. Called by libwebsockets and ws_client.c,
+ * always in the loop's thread. */
 #include "base/ws_client_conn.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +135,8 @@ static int receive(struct ws_conn *c, struct lws *wsi, const char *data, size_t 
     return 0;
 }
 
-/* Write a piece of the first message; long ones go out in fragments, so that pings and other connections get their turn. */
+/* Write a piece of the first message; long ones go out in fragments, so that pings and other connections get their
+ * turn. */
 static int write_piece(struct ws_conn *c, struct lws *wsi) {
     struct out_message *m = c->head; /* only this thread removes messages, so the head is stable without the lock */
     size_t n = m->len - m->sent < FRAGMENT ? m->len - m->sent : FRAGMENT;

@@ -1,4 +1,5 @@
-/* libwebsockets on a libev loop, or on its own poll loop where the plugin is missing. For base/ws_client*.c and server/net*.c. */
+/* libwebsockets on a libev loop, or on its own poll loop where the plugin is missing. For base/ws_client*.c and
+ * server/net*.c. */
 #include "base/ws_client_loop.h"
 #include <stddef.h>
 #include <string.h>

@@ -19,8 +19,8 @@ typedef struct lwsloop {
     void *alarm_ctx;
 } lwsloop_t;
 
-/* Create a context; `info` is filled by the caller but for its loop options. The first one decides whether libev is used;
- * a second one is possible only with libev (NULL otherwise). */
+/* Create a context; `info` is filled by the caller but for its loop options. The first one decides whether libev is
+ * used; a second one is possible only with libev (NULL otherwise). */
 struct lws_context *lwsloop_context(lwsloop_t *l, struct lws_context_creation_info *info);
 void lwsloop_run(lwsloop_t *l);       /* until lwsloop_break */
 void lwsloop_break(lwsloop_t *l);     /* from a callback */

@@ -34,7 +34,8 @@ static int next_event(struct reader *r, yaml_event_t *e) {
         return osmo_error_set(r->err, OSMO_ENOMEM, "out of memory");
     char text[300];
     const char *context = r->parser.context ? r->parser.context : "";
-    snprintf(text, sizeof text, "%s%s%s", context, *context ? ", " : "", r->parser.problem ? r->parser.problem : "malformed text");
+    snprintf(text, sizeof text, "%s%s%s", context, *context ? ", " : "",
+             r->parser.problem ? r->parser.problem : "malformed text");
     const yaml_mark_t *mark = &r->parser.problem_mark;
     if (r->parser.error == YAML_READER_ERROR)
         return osmo_error_set(r->err, OSMO_EUSAGE, "invalid YAML: %s at byte %zu", text, r->parser.problem_offset);
@@ -64,6 +65,7 @@ static int new_node(struct reader *r, const yaml_event_t *e, enum yaml_kind kind
     n->kind = kind;
     n->refs = 1;
     n->weight = 1;
+    n->height = 1;
     n->line = (int)e->start_mark.line + 1;
     n->column = (int)e->start_mark.column + 1;
     *out = n;
@@ -89,12 +91,18 @@ static int push(yaml_node_t *n, yaml_node_t *key, yaml_node_t *value) {
         n->keys[n->len] = key;
     n->values[n->len++] = value;
     n->weight += value->weight + (key ? 1 : 0);
+    if (n->height <= value->height)
+        n->height = value->height + 1;
     return 0;
 }
 
-static const struct { const char *tag; enum yaml_kind kind; } tags[] = {
-    { "tag:yaml.org,2002:str", YAML_STRING }, { "tag:yaml.org,2002:int", YAML_INT }, { "tag:yaml.org,2002:float", YAML_FLOAT },
-    { "tag:yaml.org,2002:bool", YAML_BOOL }, { "tag:yaml.org,2002:null", YAML_NULL }, { "tag:yaml.org,2002:timestamp", YAML_DATE },
+static const struct {
+    const char *tag;
+    enum yaml_kind kind;
+} tags[] = {
+    { "tag:yaml.org,2002:str", YAML_STRING },  { "tag:yaml.org,2002:int", YAML_INT },
+    { "tag:yaml.org,2002:float", YAML_FLOAT }, { "tag:yaml.org,2002:bool", YAML_BOOL },
+    { "tag:yaml.org,2002:null", YAML_NULL },   { "tag:yaml.org,2002:timestamp", YAML_DATE },
 };
 
 /* An explicit tag must agree with what the text resolves to, except !!str (anything) and !!float over an integer. */
@@ -122,6 +130,11 @@ static int scalar(struct reader *r, const yaml_event_t *e, yaml_node_t **out) {
         return rc;
     yaml_node_t *n = *out;
     n->text_len = e->data.scalar.length;
+    if (memchr(e->data.scalar.value, '\0', n->text_len)) {
+        yaml_free(n);
+        *out = NULL;
+        return fail_at(r, &e->start_mark, OSMO_EUSAGE, "a NUL character in text");
+    }
     n->text = malloc(n->text_len + 1);
     if (!n->text)
         rc = osmo_error_set(r->err, OSMO_ENOMEM, "out of memory");
@@ -131,8 +144,10 @@ static int scalar(struct reader *r, const yaml_event_t *e, yaml_node_t **out) {
         const char *tag = (const char *)e->data.scalar.tag;
         if (tag && strcmp(tag, "!") != 0)
             rc = apply_tag(r, e, tag, n);
-        else if (!tag && e->data.scalar.plain_implicit && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
+        else if (!tag && e->data.scalar.plain_implicit && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
             yaml_resolve(n, n->text, n->text_len);
+            n->plain = n->kind == YAML_STRING;
+        }
     }
     if (rc) {
         yaml_free(n);
@@ -167,7 +182,9 @@ static int sequence(struct reader *r, const yaml_event_t *start, int depth, yaml
     return rc;
 }
 
-static bool is_merge_key(const yaml_node_t *k) { return k->kind == YAML_STRING && k->text_len == 2 && k->text && memcmp(k->text, "<<", 2) == 0; }
+static bool is_merge_key(const yaml_node_t *k) {
+    return k->plain && k->text_len == 2 && memcmp(k->text, "<<", 2) == 0;
+}
 
 /* A hashable identity of a key: its kind (dates and strings are different things) and text. */
 static char *key_identity(const yaml_node_t *k) {
@@ -210,13 +227,16 @@ static int merge_from(struct reader *r, yaml_node_t *n, map_t *seen, const yaml_
         int rc = 0;
         for (size_t i = 0; !rc && i < source->len; i++) {
             if (source->values[i]->kind != YAML_MAP)
-                return osmo_error_set(r->err, OSMO_EUSAGE, "invalid YAML: a merge key needs mappings (line %d, column %d)", source->line, source->column);
+                return osmo_error_set(r->err, OSMO_EUSAGE,
+                                      "invalid YAML: a merge key needs mappings (line %d, column %d)", source->line,
+                                      source->column);
             rc = merge_from(r, n, seen, source->values[i], true);
         }
         return rc;
     }
     if (source->kind != YAML_MAP)
-        return osmo_error_set(r->err, OSMO_EUSAGE, "invalid YAML: a merge key needs a mapping (line %d, column %d)", source->line, source->column);
+        return osmo_error_set(r->err, OSMO_EUSAGE, "invalid YAML: a merge key needs a mapping (line %d, column %d)",
+                              source->line, source->column);
     int rc = 0;
     for (size_t i = 0; !rc && i < source->len; i++)
         rc = put(n, seen, source->keys[i], source->values[i], keep_existing);
@@ -228,8 +248,10 @@ static int settle_map(struct reader *r, yaml_node_t *raw, yaml_node_t **out) {
     _cleanup_yaml_ yaml_node_t *n = calloc(1, sizeof *n);
     map_t *seen = map_new(NULL);
     int rc = n && seen ? 0 : OSMO_ENOMEM;
+    if (n)
+        n->refs = 1; /* before any way out: freeing drops one */
     if (!rc) {
-        *n = (yaml_node_t){ .kind = YAML_MAP, .refs = 1, .weight = 1, .line = raw->line, .column = raw->column };
+        *n = (yaml_node_t){ .kind = YAML_MAP, .refs = 1, .weight = 1, .height = 1, .line = raw->line, .column = raw->column };
         for (size_t i = 0; !rc && i < raw->len; i++) {
             if (is_merge_key(raw->keys[i]))
                 rc = merge_from(r, n, seen, raw->values[i], false);
@@ -254,7 +276,8 @@ static int mapping_pair(struct reader *r, yaml_event_t *key_event, int depth, ya
     if (rc)
         return rc;
     if (key->kind == YAML_LIST || key->kind == YAML_MAP)
-        return fail_at(r, &key_event->start_mark, OSMO_EUSAGE, "a list or mapping cannot be a key; quote text that starts with { or [");
+        return fail_at(r, &key_event->start_mark, OSMO_EUSAGE,
+                       "a list or mapping cannot be a key; quote text that starts with { or [");
     yaml_event_t e;
     rc = next_event(r, &e);
     if (rc)
@@ -290,13 +313,15 @@ static int mapping(struct reader *r, const yaml_event_t *start, int depth, yaml_
     return rc;
 }
 
-static int alias(struct reader *r, const yaml_event_t *e, yaml_node_t **out) {
+static int alias(struct reader *r, const yaml_event_t *e, int depth, yaml_node_t **out) {
     yaml_node_t *target = map_get(r->anchors, (const char *)e->data.alias.anchor);
     if (!target)
         return fail_at(r, &e->start_mark, OSMO_EUSAGE, "unknown alias");
     r->nodes += target->weight;
     if (r->nodes > r->limits.max_nodes)
         return fail_at(r, &e->start_mark, OSMO_ELIMIT, "aliases expand to too many nodes");
+    if (depth + target->height - 1 > r->limits.max_depth)
+        return fail_at(r, &e->start_mark, OSMO_ELIMIT, "nested too deeply by aliases");
     target->refs++;
     *out = target;
     return 0;
@@ -309,7 +334,7 @@ static int value_of(struct reader *r, yaml_event_t *e, int depth, yaml_node_t **
     int rc;
     switch (e->type) {
     case YAML_ALIAS_EVENT:
-        return alias(r, e, out);
+        return alias(r, e, depth, out);
     case YAML_SCALAR_EVENT:
         anchor = (const char *)e->data.scalar.anchor;
         rc = scalar(r, e, out);
@@ -346,7 +371,8 @@ static int document(struct reader *r, yaml_node_t **out) {
         yaml_event_type_t type = e.type;
         if (type == YAML_DOCUMENT_START_EVENT && seen)
             rc = fail_at(r, &e.start_mark, OSMO_EUSAGE, "more than one document");
-        else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT && type != YAML_DOCUMENT_END_EVENT && type != YAML_STREAM_END_EVENT) {
+        else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT &&
+                 type != YAML_DOCUMENT_END_EVENT && type != YAML_STREAM_END_EVENT) {
             rc = value_of(r, &e, 1, out);
             seen = true;
         } else if (type == YAML_STREAM_END_EVENT && !seen) {
@@ -364,7 +390,8 @@ int yaml_parse(const char *text, size_t len, const yaml_limits_t *limits, yaml_n
         r.limits = *limits;
     *out = NULL;
     if (len > r.limits.max_bytes)
-        return osmo_error_set(err, OSMO_ELIMIT, "YAML text of %zu bytes is larger than %zu bytes", len, r.limits.max_bytes);
+        return osmo_error_set(err, OSMO_ELIMIT, "YAML text of %zu bytes is larger than %zu bytes", len,
+                              r.limits.max_bytes);
     r.anchors = map_new(free_anchor);
     if (!r.anchors || !yaml_parser_initialize(&r.parser)) {
         map_free(r.anchors);
@@ -410,7 +437,8 @@ char *yaml_scalar_text(const yaml_node_t *n) {
 }
 
 const char *yaml_kind_name(const yaml_node_t *n) {
-    static const char *const names[] = { "null", "a boolean", "an integer", "a float", "text", "a date", "a list", "a mapping" };
+    static const char *const names[] = { "null", "a boolean", "an integer", "a float",
+                                         "text", "a date",    "a list",     "a mapping" };
     return n ? names[n->kind] : "nothing";
 }
 

@@ -15,6 +15,7 @@ enum yaml_kind { YAML_NULL, YAML_BOOL, YAML_INT, YAML_FLOAT, YAML_STRING, YAML_D
 typedef struct yaml_node {
     enum yaml_kind kind;
     bool boolean;
+    bool plain;                  /* STRING written without quotes or tag: only then is "<<" a merge key */
     int64_t integer;
     double number;
     char *text;                  /* scalar as written; for STRING and DATE the value, with `text_len` bytes */
@@ -24,6 +25,7 @@ typedef struct yaml_node {
     size_t len, cap;
     int line, column;            /* 1-based */
     unsigned refs;               /* aliases share nodes */
+    int height;                  /* levels below and including this one */
     size_t weight;               /* nodes below and including this one, aliases counted in full */
 } yaml_node_t;
 
@@ -40,7 +42,7 @@ static inline void yaml_freep(yaml_node_t **n) { yaml_free(*n); }
 #define _cleanup_yaml_ __attribute__((cleanup(yaml_freep)))
 
 const yaml_node_t *yaml_get(const yaml_node_t *map, const char *key); /* string keys only; NULL if absent */
-/* Text of a scalar as Python's str() prints the resolved value: True, None, 8, 1.5, text. Malloc'ed; NULL for list/map. */
+/* A scalar as Python's str() prints the resolved value: True, None, 8, 1.5, text. Malloc'ed; NULL for list/map. */
 char *yaml_scalar_text(const yaml_node_t *n);
 /* Python-like word for messages: "null", "a boolean", "an integer", "a list", "a mapping" … */
 const char *yaml_kind_name(const yaml_node_t *n);

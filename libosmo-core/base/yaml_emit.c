@@ -5,14 +5,20 @@
 
 static bool is_control(unsigned char c) { return (c < 0x20 && c != '\t' && c != '\n') || c == 0x7f; }
 
+/* U+FFFE and U+FFFF: no YAML text holds them as they are. */
+static bool is_noncharacter(const char *s, size_t len) {
+    return len >= 3 && memcmp(s, "\xEF\xBF", 2) == 0 && (unsigned char)s[2] >= 0xBE;
+}
+
 static bool has_control(const char *s, size_t len) {
     for (size_t i = 0; i < len; i++) {
-        if (is_control((unsigned char)s[i]))
+        if (is_control((unsigned char)s[i]) || is_noncharacter(s + i, len - i))
             return true;
         /* NEL, LS, PS and the byte order mark are line breaks or non-printable to YAML readers */
         if ((unsigned char)s[i] == 0xC2 && (unsigned char)s[i + 1] >= 0x80 && (unsigned char)s[i + 1] < 0xA0)
             return true;
-        if (memcmp(s + i, "\xE2\x80\xA8", len - i < 3 ? len - i : 3) == 0 || memcmp(s + i, "\xE2\x80\xA9", len - i < 3 ? len - i : 3) == 0 ||
+        if (memcmp(s + i, "\xE2\x80\xA8", len - i < 3 ? len - i : 3) == 0 ||
+            memcmp(s + i, "\xE2\x80\xA9", len - i < 3 ? len - i : 3) == 0 ||
             memcmp(s + i, "\xEF\xBB\xBF", len - i < 3 ? len - i : 3) == 0)
             return true;
     }
@@ -22,7 +28,8 @@ static bool has_control(const char *s, size_t len) {
 static bool is_plain(const char *s, size_t len) {
     static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+ @:$()=";
     yaml_node_t n = { .kind = YAML_STRING };
-    if (!len || strspn(s, safe) != len || strchr("-:@= ", s[0]) || s[len - 1] == ' ' || s[len - 1] == ':' || strstr(s, ": "))
+    if (!len || strspn(s, safe) != len || strchr("-:@= ", s[0]) || s[len - 1] == ' ' || s[len - 1] == ':' ||
+        strstr(s, ": ") || strncmp(s, "...", 3) == 0) /* that ends a document */
         return false;
     yaml_resolve(&n, s, len);
     return n.kind == YAML_STRING && strcmp(s, "=") != 0;
@@ -40,11 +47,15 @@ static void double_quoted(const char *s, size_t len, buf_t *out) {
             buf_puts(out, "\\t");
         else if (c == 0xC2 && (unsigned char)s[i + 1] >= 0x80 && (unsigned char)s[i + 1] < 0xA0)
             buf_printf(out, "\\x%02X", (unsigned char)s[++i]);
-        else if (len - i >= 3 && c == 0xE2 && (unsigned char)s[i + 1] == 0x80 && ((unsigned char)s[i + 2] & 0xFE) == 0xA8) {
+        else if (len - i >= 3 && c == 0xE2 && (unsigned char)s[i + 1] == 0x80 &&
+                 ((unsigned char)s[i + 2] & 0xFE) == 0xA8) {
             buf_printf(out, "\\u20%02X", (unsigned char)s[i + 2] == 0xA8 ? 0x28 : 0x29);
             i += 2;
         } else if (len - i >= 3 && memcmp(s + i, "\xEF\xBB\xBF", 3) == 0) {
             buf_puts(out, "\\uFEFF");
+            i += 2;
+        } else if (is_noncharacter(s + i, len - i)) {
+            buf_printf(out, "\\uFFF%c", (unsigned char)s[i + 2] == 0xBE ? 'E' : 'F');
             i += 2;
         } else if (is_control(c))
             buf_printf(out, "\\x%02X", c);
@@ -78,7 +89,8 @@ static void spaces(int n, buf_t *out) {
         buf_putc(out, ' ');
 }
 
-/* Literal block: exact text, trailing newlines by the chomping mark, an indentation mark when the first line starts blank. */
+/* Literal block: exact text, trailing newlines by the chomping mark, an indentation mark when the first line starts
+ * blank. */
 static void literal(const char *s, size_t len, int indent, buf_t *out) {
     size_t newlines = 0;
     while (newlines < len && s[len - 1 - newlines] == '\n')
@@ -127,10 +139,8 @@ static void node(const json_t *v, int indent, bool in_list, buf_t *out);
 static void scalar(const json_t *v, int indent, buf_t *out) {
     enum json_kind k = json_kind(v);
     if (k == JSON_STRING) {
-        const char *s = json_str(v);
-        size_t len = json_str_len(v);
-        if (!s)
-            s = "";
+        size_t len;
+        const char *s = json_bytes(v, &len);
         if (fits_literal(s, len)) {
             literal(s, len, indent, out);
             return;
@@ -148,14 +158,29 @@ static void scalar(const json_t *v, int indent, buf_t *out) {
     buf_putc(out, '\n');
 }
 
-static bool is_block(const json_t *v) { return (json_kind(v) == JSON_OBJECT || json_kind(v) == JSON_ARRAY) && json_len(v); }
+static bool is_block(const json_t *v) {
+    return (json_kind(v) == JSON_OBJECT || json_kind(v) == JSON_ARRAY) && json_len(v);
+}
+
+/* Readers look no further than 1024 characters for the colon behind a key; a longer key is announced. */
+static void key(const char *text, int indent, buf_t *out) {
+    size_t len = strlen(text);
+    bool announced = len > 160;
+    if (announced)
+        buf_puts(out, "? ");
+    inline_string(text, len, out);
+    if (announced) {
+        buf_putc(out, '\n');
+        spaces(indent, out);
+    }
+}
 
 static void map_block(const json_t *v, int indent, bool in_list, buf_t *out) {
     bool first = true;
     for (json_iter_t it = json_iter(v); json_iter_next(&it); first = false) {
         if (!(first && in_list))
             spaces(indent, out);
-        inline_string(it.key, strlen(it.key), out);
+        key(it.key, indent, out);
         buf_putc(out, ':');
         if (!is_block(it.value)) {
             buf_putc(out, ' ');

@@ -1,5 +1,5 @@
-/* Which type an unquoted YAML scalar has, as PyYAML's implicit resolver decides (YAML 1.1). Used by yaml.c for reading and by
- * yaml_emit.c to know what must be quoted. */
+/* Which type an unquoted YAML scalar has, as PyYAML's implicit resolver decides (YAML 1.1). Used by yaml.c for reading
+ * and by yaml_emit.c to know what must be quoted. */
 #include "base/yaml.h"
 
 #include <math.h>
@@ -76,12 +76,18 @@ static bool as_int(yaml_node_t *n, const char *s) {
         strip(p, strlen(p), digits);
         unsigned long long v = strtoull(digits, NULL, base);
         n->integer = v > INT64_MAX ? INT64_MAX : (int64_t)v;
+        if (*s == '-' && v == (unsigned long long)INT64_MAX + 1) {
+            n->integer = INT64_MIN;
+            n->kind = YAML_INT;
+            return true;
+        }
     } else {
         size_t head = span(p, DIGITS_);
         size_t tail = *p >= '1' && *p <= '9' ? sexagesimal_tail(p + head) : 0;
         if (!tail || p[head + tail])
             return false;
-        n->integer = (int64_t)sexagesimal(p);
+        double v = sexagesimal(p);
+        n->integer = v < 9223372036854775808.0 ? (int64_t)v : INT64_MAX;
     }
     if (*s == '-')
         n->integer = -n->integer;
@@ -107,7 +113,8 @@ static bool as_float(yaml_node_t *n, const char *s) {
         n->number = *s == '-' ? -INFINITY : INFINITY;
     } else if (one_of(s, nan_words)) {
         n->number = NAN;
-    } else if (*p >= '0' && *p <= '9' && p[head] == '.' && exponent_then_end(p + head + 1 + span(p + head + 1, DIGITS_))) {
+    } else if (*p >= '0' && *p <= '9' && p[head] == '.' &&
+               exponent_then_end(p + head + 1 + span(p + head + 1, DIGITS_))) {
         strip(s, strlen(s), text);
         n->number = strtod(text, NULL);
     } else if (p == s && s[0] == '.' && s[1] >= '0' && s[1] <= '9' && exponent_then_end(s + 1 + span(s + 1, DIGITS_))) {

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -26,6 +28,7 @@
 struct storage_client {
     struct storage_options o;
     http_client_t *http;
+    char id[33];                    /* random: names what is not finished */
 };
 
 bool storage_is_url(const char *url) { return str_starts(url, "http://") || str_starts(url, "https://"); }
@@ -35,7 +38,7 @@ int storage_client_new(const struct storage_options *o, storage_client_t **out, 
     if (!c)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     c->o = *o;
-    int rc = http_client_new("osmo-ctrl/" OSMO_VERSION, &c->http, err);
+    int rc = crypto_random_hex32(c->id) ? osmo_error_set(err, OSMO_EIO, "no randomness") : http_client_new("osmo-ctrl/" OSMO_VERSION, &c->http, err);
     if (rc) {
         free(c);
         return rc;
@@ -76,6 +79,8 @@ static int refuse(const http_response_t *rs, const char *what, osmo_error_t *err
     json_t *body = NULL;
     json_parse(rs->body.data ? rs->body.data : "", rs->body.len, &body, NULL);
     const char *message = json_get_str(body, "message");
+    if (!message)
+        message = json_get_str(body, "detail");
     int rc = osmo_error_set(err, rs->status == 404 ? OSMO_ENOTFOUND : rs->status == 403 ? OSMO_EDENIED : OSMO_EIO, "%s: HTTP %d%s%s", what, rs->status,
                             message ? ": " : "", message ? message : "");
     json_free(body);
@@ -129,9 +134,10 @@ static int make_parent(const char *path, osmo_error_t *err) {
     return dir_make(dir, 0777, err);
 }
 
+/* The file is written under a name that no object has and that is never too long. */
 static int fetch(storage_client_t *c, const char *url, const char *path, int64_t mode, const char *folder, struct storage_totals *t, osmo_error_t *err) {
     _cleanup_free_ char *target = str_printf("%s/%s", folder, path);
-    _cleanup_free_ char *aside = target ? str_printf("%s.osmo-part", target) : NULL;
+    _cleanup_free_ char *aside = str_printf("%s/.osmo-part-%s", folder, c->id);
     _cleanup_free_ char *from = url_of(url, path, "");
     if (!aside || !from)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -198,13 +204,9 @@ int storage_download(storage_client_t *c, const char *url, const char *regex, co
 
 struct upload { storage_client_t *c; const char *url, *id, *root, *only; re_t *re; struct storage_totals *totals; };
 
-static int send_file(struct upload *u, const char *path, osmo_error_t *err) {
-    _cleanup_free_ char *full = str_printf("%s/%s", u->root, path);
-    if (!full)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    _cleanup_close_ int fd = open(full, O_RDONLY | O_CLOEXEC);
+static int send_file(struct upload *u, const char *path, int fd, osmo_error_t *err) {
     struct stat st;
-    if (fd < 0 || fstat(fd, &st))
+    if (fstat(fd, &st))
         return osmo_error_set(err, OSMO_EIO, "cannot read %s: %s", path, strerror(errno));
     char query[96];
     snprintf(query, sizeof query, "?upload=%s&mode=%04o", u->id, st.st_mode & 0777u);
@@ -226,6 +228,32 @@ static int send_file(struct upload *u, const char *path, osmo_error_t *err) {
     return rc;
 }
 
+static int leave_out(const struct upload *u, const char *path, const char *why) {
+    if (u->c->o.left_out)
+        u->c->o.left_out(u->c->o.ctx, path, why);
+    return 0;
+}
+
+/* Whoever made a link saw another file system than we do: it must lead to data, not to what only we can see. The real path is opened
+ * without following anything, so that nobody can put another link in its place meanwhile. */
+static int open_link(const struct upload *u, const char *full) {
+    char real[PATH_MAX];
+    if (!u->c->o.link_roots)
+        return open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (!realpath(full, real))
+        return -1;
+    for (const char *const *root = u->c->o.link_roots; *root; root++) {
+        char base[PATH_MAX];
+        if (!realpath(*root, base) || !str_starts(real, base) || real[strlen(base)] != '/')
+            continue;
+        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+        _cleanup_close_ int dir = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, real + strlen(base) + 1, &how, sizeof how);
+    }
+    errno = EXDEV;
+    return -1;
+}
+
 static int walk(struct upload *u, const char *relative, int depth, osmo_error_t *err);
 
 static int visit(struct upload *u, const char *relative, const char *name, int depth, osmo_error_t *err) {
@@ -238,11 +266,16 @@ static int visit(struct upload *u, const char *relative, const char *name, int d
         return osmo_error_set(err, OSMO_EIO, "cannot read %s: %s", path, strerror(errno));
     if (S_ISDIR(link.st_mode))
         return walk(u, path, depth + 1, err);
-    if (stat(full, &st) || !S_ISREG(st.st_mode)) /* sockets, pipes, dangling links and links to directories are not data */
-        return 0;
     if ((u->only && strcmp(u->only, path) != 0) || (u->re && !re_match_start(u->re, path, strlen(path))))
         return 0;
-    return send_file(u, path, err);
+    if (!S_ISREG(link.st_mode) && !S_ISLNK(link.st_mode))
+        return leave_out(u, path, "it is no regular file");
+    _cleanup_close_ int fd = S_ISLNK(link.st_mode) ? open_link(u, full) : open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && S_ISLNK(link.st_mode))
+        return leave_out(u, path, errno == EXDEV ? "it is a link that leads outside the data of this task" : "it is a link that leads nowhere");
+    if (fd < 0 || fstat(fd, &st))
+        return osmo_error_set(err, OSMO_EIO, "cannot read %s: %s", path, strerror(errno));
+    return S_ISREG(st.st_mode) ? send_file(u, path, fd, err) : leave_out(u, path, "it is a link to something that is no regular file");
 }
 
 static int walk(struct upload *u, const char *relative, int depth, osmo_error_t *err) {

@@ -7,7 +7,9 @@
 #include "base/crypto.h"
 #include "engine/agent_internal.h"
 
-#define LEASE_US (600LL * 1000 * 1000)
+/* Short, so that items of a session that is lost come back soon; renewed while the job is with its worker. */
+#define LEASE_US (60LL * 1000 * 1000)
+#define RENEW_US (LEASE_US / 3)
 
 /* ---- sessions, seen from this thread ---- */
 
@@ -111,6 +113,31 @@ static int64_t send_heartbeats(const struct held *h) {
     return next;
 }
 
+/* ---- leases ---- */
+
+static int renew_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return repo_work_renew(db, ((struct agent_session *)ctx)->owner, clock_now_us() + LEASE_US, err);
+}
+
+/* Returns the time of the next renewal, at most `next`. */
+static int64_t renew_leases(const struct held *h, int64_t next) {
+    int64_t now = clock_mono_us();
+    for (size_t i = 0; i < h->n; i++) {
+        struct agent_session *s = h->s[i];
+        osmo_error_t err = OSMO_ERROR_INIT;
+        pthread_mutex_lock(&s->lock);
+        bool busy = s->njobs > 0 && !s->closed, due = busy && s->next_renewal <= now;
+        if (due)
+            s->next_renewal = now + RENEW_US;
+        if (busy && s->next_renewal < next)
+            next = s->next_renewal;
+        pthread_mutex_unlock(&s->lock);
+        if (due && store_write(s->e->store, NULL, renew_run, s, &err) < 0)
+            log_warning(&s->e->log, "the leases of jobs at backend %s were not renewed: %s", s->backend, err.text);
+    }
+    return next;
+}
+
 /* ---- claiming ---- */
 
 struct claim {
@@ -198,6 +225,8 @@ static bool attach(struct agent_session *s, struct job *j, bool sent) {
     bool open = !s->closed && !s->failed && s->njobs < JOBS_MAX;
     if (open) {
         j->sent = sent;
+        if (s->njobs == 0)
+            s->next_renewal = clock_mono_us() + RENEW_US;
         s->jobs[s->njobs++] = j;
     }
     pthread_mutex_unlock(&s->lock);
@@ -312,8 +341,9 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
 
 /* ---- the thread ---- */
 
-static int64_t until_next(struct agents *a, int64_t heartbeat) {
-    int64_t wait = heartbeat - clock_mono_us(), now = clock_now_us(), due = 0;
+/* next: heartbeat or renewal, whichever comes first */
+static int64_t until_next(struct agents *a, int64_t next) {
+    int64_t wait = next - clock_mono_us(), now = clock_now_us(), due = 0;
     db_t *db;
     if (store_reader(a->e->store, &db, NULL) >= 0 && repo_work_next_due(db, now, &due, NULL) >= 0 && due) {
         int64_t left = due - now;
@@ -326,7 +356,7 @@ static void *dispatch_main(void *arg) {
     struct agents *a = arg;
     while (!waker_stopped(&a->waker)) {
         struct held all = hold_workers(a);
-        int64_t heartbeat = send_heartbeats(&all);
+        int64_t next = renew_leases(&all, send_heartbeats(&all));
         size_t claimed = 0;
         for (size_t i = 0; i < all.n && !waker_stopped(&a->waker); i++) {
             send_waiting(&all, all.s[i]);
@@ -336,7 +366,7 @@ static void *dispatch_main(void *arg) {
         }
         held_drop(&all);
         if (!claimed)
-            waker_wait(&a->waker, until_next(a, heartbeat));
+            waker_wait(&a->waker, until_next(a, next));
     }
     return NULL;
 }

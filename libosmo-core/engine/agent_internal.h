@@ -57,7 +57,7 @@ struct agent_session {
     char owner[64];
     struct job *jobs[JOBS_MAX];
     size_t njobs;
-    int64_t next_heartbeat; /* monotonic */
+    int64_t next_heartbeat, next_renewal; /* monotonic */
 };
 
 struct agents {

@@ -107,19 +107,9 @@ static int line_begin(int64_t at_us, const char *task, int64_t retry_id, buf_t *
     return buf_puts(out, "] ");
 }
 
-/* An operator that restarts reports everything again: a line that is there is not added. */
 static int event_add(db_t *db, const struct task_row *t, int64_t at_us, const char *text, bool *added,
                      osmo_error_t *err) {
-    strlist_t lines = { 0 };
-    int64_t last = 0;
-    *added = false;
-    int rc = repo_event_list(db, t->workflow_uuid, t->name, t->sm.retry_id, 0, &lines, &last, err);
-    if (rc >= 0 && lines.len < EVENTS_MAX && !strlist_has(&lines, text)) {
-        rc = repo_event_add(db, t->workflow_uuid, t->name, t->sm.retry_id, at_us, text, err);
-        *added = rc >= 0;
-    }
-    strlist_free(&lines);
-    return rc;
+    return repo_event_add_once(db, t->workflow_uuid, t->name, t->sm.retry_id, at_us, text, EVENTS_MAX, added, err);
 }
 
 struct conditions {
@@ -216,8 +206,8 @@ static int pod_event_run(db_t *db, void *ctx, osmo_error_t *err) {
     for (size_t i = 1; rc >= 0 && i < n; i++)
         if (rows[i].sm.retry_id > rows[newest].sm.retry_id)
             newest = i;
-    if (rc >= 0 && n > 0)
-        rc = repo_workflow_get(db, rows[newest].workflow_uuid, &wf, err);
+    if (rc >= 0 && n > 0) /* the lock keeps the numbers of one workflow's events in the order in which they appear */
+        rc = repo_workflow_lock(db, rows[newest].workflow_uuid, &wf, err);
     if (rc >= 0 && n > 0 && str_eq(wf.backend, p->ticket->s->backend)) {
         bool added = false;
         _cleanup_buf_ buf_t text = BUF_INIT(16384);

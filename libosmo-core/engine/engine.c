@@ -50,9 +50,8 @@ void engine_wake(engine_t *e, unsigned what) {
         monitor_wake(e);
 }
 
-/* Only one process can have the SQLite file open, so every lease found in it belongs to a process that is gone. There
- * is no call that returns foreign leases; claiming as if all had run out and releasing that claim has the same
- * effect. */
+/* Only one process can own the database, so every lease found in it belongs to a process that is gone. There is no
+ * call that returns foreign leases; claiming as if all had run out and releasing that claim has the same effect. */
 #define STALE_OWNER "startup"
 #define STALE_BATCH 1000
 #define FAR_US (100LL * 365 * 86400 * 1000 * 1000)
@@ -86,9 +85,10 @@ static int open_store(engine_t *e, const osmo_service_options_t *o, osmo_error_t
     _cleanup_free_ char *url = o->database ? str_dup(o->database) : str_printf("sqlite:%s/osmo.db", e->data_dir);
     if (!url)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    struct store_options so = { .url = url, .log = &e->log };
+    /* Logs and task data are in this process's directory, so a second one would serve half of them. */
+    struct store_options so = { .url = url, .log = &e->log, .exclusive = true };
     int rc = store_open(&so, &e->store, err);
-    if (rc >= 0 && !store_is_pgsql(e->store))
+    if (rc >= 0)
         rc = store_write(e->store, NULL, recover_leases, NULL, err);
     return rc;
 }

@@ -148,7 +148,7 @@ void logger_action(engine_t *e, const char *workflow_id, const char *task, int64
 /* Re-check the group's barrier: when every unfinished task has joined, release them. After commit of a join or a
  * task's end. */
 void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid);
-/* Worker item "archive_workflow": failure banner, end of log. */
+/* Worker item "archive_workflow": failure banner, end of log. OSMO_EBUSY: tasks still send their last lines, soon again. */
 int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *err);
 /* Streams for the API: logs (query may be NULL), events. *out is an osmo_stream_t that reads until the end of the
  * workflow's log. */

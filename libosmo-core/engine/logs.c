@@ -11,6 +11,7 @@
 #include "engine/storage.h"
 
 #define BANNER_SOURCE "osmo:banner" /* no task can have this name */
+#define LAST_LINES_US (10LL * 1000 * 1000) /* how long the end of the log waits for those that still send */
 #define BANNER_RULE "----------------------------------------------------------------------------------------------------"
 
 static void log_grew(void *ctx, const char *workflow_id) {
@@ -114,6 +115,19 @@ static int append_banner(engine_t *e, const struct workflow_row *w, osmo_error_t
     return rc == OSMO_EGONE ? 0 : rc;
 }
 
+/* A cancelled task's ctrl may still be sending what it has: its lines would come after the end. */
+static bool ctrl_is_connected(engine_t *e, const char *workflow_id) {
+    size_t it = 0, len = strlen(workflow_id);
+    const char *key;
+    void *session;
+    bool found = false;
+    pthread_mutex_lock(&e->loggers->lock);
+    while (!found && map_next(e->loggers->by_attempt, &it, &key, &session))
+        found = !strncmp(key, workflow_id, len) && key[len] == '\n';
+    pthread_mutex_unlock(&e->loggers->lock);
+    return found;
+}
+
 int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     db_t *db;
@@ -122,7 +136,9 @@ int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *e
         rc = repo_workflow_get(db, workflow_uuid, &w, err);
     if (rc < 0)
         return rc;
-    if (status_is_failed(w.sm.status))
+    if (clock_now_us() < w.sm.end_us + LAST_LINES_US && ctrl_is_connected(e, w.id))
+        rc = osmo_error_set(err, OSMO_EBUSY, "tasks of workflow %s are still sending their log", w.id);
+    if (rc >= 0 && status_is_failed(w.sm.status))
         rc = append_banner(e, &w, err);
     if (rc >= 0)
         rc = logstore_end(e->logs, w.id, err);

@@ -11,58 +11,74 @@
 
 #include "base/cleanup.h"
 
-#define BARRIER_INDEX ""
 #define BARRIER_ACTION "{\"action\":\"barrier\"}"
 #define MAX_BARRIER_NAME 128
 
-/* Latest attempts of the group's tasks. */
-struct group_view { struct task_row *tasks; size_t n; int64_t unfinished; };
+/* Latest attempts of the group's tasks; loaded when a barrier looks open only, as every join and many ends ask. */
+struct group_view {
+    struct task_row *tasks;
+    size_t n;
+    map_t *by_name; /* NULL: not loaded */
+    int64_t unfinished;
+};
 
-static const struct task_row *view_task(const struct group_view *v, const char *name) {
-    for (size_t i = 0; i < v->n; i++) {
-        if (str_eq(v->tasks[i].name, name))
-            return &v->tasks[i];
-    }
-    return NULL;
+static void view_clear(struct group_view *v) {
+    map_free(v->by_name);
+    task_rows_free(v->tasks, v->n);
 }
 
 static int view_load(db_t *db, const char *group_uuid, struct group_view *v, osmo_error_t *err) {
-    memset(v, 0, sizeof *v);
+    if (v->by_name)
+        return 0;
     int rc = repo_tasks_of_group(db, group_uuid, false, &v->tasks, &v->n, err);
-    for (size_t i = 0; rc >= 0 && i < v->n; i++)
+    if (rc < 0)
+        return rc;
+    v->by_name = map_new(NULL);
+    for (size_t i = 0; v->by_name && rc >= 0 && i < v->n; i++)
+        rc = map_set(v->by_name, v->tasks[i].name, &v->tasks[i]);
+    v->unfinished = 0;
+    for (size_t i = 0; i < v->n; i++)
         v->unfinished += !status_is_task_finished(v->tasks[i].sm.status);
-    return rc;
+    return v->by_name && rc >= 0 ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
 }
 
 /* count > 0: that many members; otherwise every unfinished task of the group. */
 static bool barrier_is_open(const struct group_view *v, const strlist_t *members, int64_t count) {
     int64_t waiting = 0;
+    if (count > 0)
+        return (int64_t)members->len >= count;
     for (size_t i = 0; i < members->len; i++) {
-        const struct task_row *t = view_task(v, members->items[i]);
+        const struct task_row *t = map_get(v->by_name, members->items[i]);
         waiting += t && !status_is_task_finished(t->sm.status);
     }
-    return count > 0 ? (int64_t)members->len >= count : v->unfinished > 0 && waiting >= v->unfinished;
+    return v->unfinished > 0 && waiting >= v->unfinished;
 }
 
 static void release(engine_t *e, const char *workflow_id, const struct group_view *v, const strlist_t *members,
                     const char *only_task) {
     for (size_t i = 0; i < members->len; i++) {
-        const struct task_row *t = view_task(v, members->items[i]);
+        const struct task_row *t = map_get(v->by_name, members->items[i]);
         if (t && (!only_task || !strcmp(only_task, t->name)))
             (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION);
     }
 }
 
 static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const char *group_uuid, const char *index,
-                         const struct group_view *v, const char *only_task, osmo_error_t *err) {
+                         struct group_view *v, const char *only_task, osmo_error_t *err) {
     strlist_t members = { 0 };
+    int64_t joined = 0;
     char *name;
     if (*index != ':')
         return 0;
     int64_t count = strtoll(index + 1, &name, 10);
     if (*name++ != ':')
         return 0;
-    int rc = repo_barrier_members(db, group_uuid, name, &members, err);
+    int rc = repo_barrier_count(db, group_uuid, name, &joined, err);
+    if (rc < 0 || joined == 0 || joined < (count > 0 ? count : v->unfinished))
+        return rc;
+    rc = view_load(db, group_uuid, v, err);
+    if (rc >= 0)
+        rc = repo_barrier_members(db, group_uuid, name, &members, err);
     if (rc >= 0 && barrier_is_open(v, &members, count))
         release(e, workflow_id, v, &members, only_task);
     strlist_free(&members);
@@ -73,15 +89,18 @@ static int check_group(engine_t *e, const char *workflow_id, const char *group_u
                        osmo_error_t *err) {
     strlist_t index = { 0 };
     struct group_view v = { 0 };
+    struct group_row g = { 0 };
     db_t *db;
     int rc = store_reader(e->store, &db, err);
     if (rc >= 0)
         rc = repo_barrier_members(db, group_uuid, BARRIER_INDEX, &index, err);
     if (rc >= 0 && index.len)
-        rc = view_load(db, group_uuid, &v, err);
+        rc = repo_group_state(db, group_uuid, &g, err);
+    v.unfinished = g.sm.unfinished;
     for (size_t i = 0; rc >= 0 && i < index.len; i++)
         rc = check_barrier(e, db, workflow_id, group_uuid, index.items[i], &v, only_task, err);
-    task_rows_free(v.tasks, v.n);
+    group_row_clear(&g);
+    view_clear(&v);
     strlist_free(&index);
     return rc;
 }

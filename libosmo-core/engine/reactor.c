@@ -259,7 +259,7 @@ static void group_event_free(void *p) {
 static int decide_group_fail(struct txn *x, void *arg) {
     const struct group_event *ev = arg;
     struct group_row g = { 0 };
-    int rc = repo_group_get(x->db, ev->group_uuid, &g, x->err);
+    int rc = repo_group_state(x->db, ev->group_uuid, &g, x->err);
     if (rc == 0 && str_eq(g.workflow_uuid, x->wf.uuid))
         rc = txn_group_fail(x, &g, ev->status, ev->exit_code, ev->message);
     group_row_clear(&g);

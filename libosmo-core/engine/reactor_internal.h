@@ -82,8 +82,15 @@ int txn_task_event(struct txn *x, const struct task_event *ev);
 int txn_finish(struct txn *x);
 /* Was the group ever handed to its backend? Then objects may exist there and a cleanup job is owed. */
 static inline bool group_was_sent(const struct group_row *g) { return g->exec_generation > 0; }
+
+/* ---- the words of failures (cause.c) ---- */
 /* "task NAME failed with exit code 3: message" */
 char *task_failure_text(const struct task_row *t);
+/* What a backend says of a task as one line, malloc'ed; "" for NULL. NULL when memory is short. */
+char *cause_line(const char *message, const char *task);
+/* Adds the last error output of the attempt to a *message that names nothing but the exit code. 0 or OSMO_ENOMEM. */
+int cause_explain(engine_t *e, const char *workflow_id, const struct task_row *t, enum status status,
+                  int64_t exit_code, char **message);
 
 /* ---- outcome of jobs (reactor_jobs.c) ---- */
 struct job_file {

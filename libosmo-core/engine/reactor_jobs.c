@@ -38,7 +38,7 @@ void job_result_free(void *p) {
  * open for ever; the dead letter remembers it. */
 static int cleanup_settled(struct txn *x, const struct job_result *r) {
     struct group_row g = { 0 };
-    int rc = repo_group_get(x->db, r->group_uuid, &g, x->err);
+    int rc = repo_group_state(x->db, r->group_uuid, &g, x->err);
     if (rc >= 0)
         rc = txn_group_cleaned(x, &g);
     group_row_clear(&g);
@@ -47,7 +47,7 @@ static int cleanup_settled(struct txn *x, const struct job_result *r) {
 
 static int create_failed(struct txn *x, const struct job_result *r) {
     struct group_row g = { 0 };
-    int rc = repo_group_get(x->db, r->group_uuid, &g, x->err);
+    int rc = repo_group_state(x->db, r->group_uuid, &g, x->err);
     if (rc >= 0) {
         _cleanup_free_ char *text =
             str_printf("group %s could not be created: %s", g.name, r->cause ? r->cause : "no reason was given");

@@ -33,18 +33,11 @@ static int history(struct txn *x, const char *kind, const char *name, int64_t re
                                               : str_dup(kind);
     if (!subject)
         return no_memory(x);
+    _cleanup_free_ char *text = NULL;
+    if (cause && set_text(x, &text, cause) < 0)
+        return OSMO_ENOMEM;
     x->fx->changed = true;
-    return repo_history_add(x->db, x->wf.uuid, subject, from, to, cause ? cause : "", x->now, x->err);
-}
-
-char *task_failure_text(const struct task_row *t) {
-    char code[48] = "", kind[48] = "";
-    if (t->sm.exit_code != EXIT_CODE_NONE)
-        snprintf(code, sizeof code, " with exit code %lld", (long long)t->sm.exit_code);
-    if (t->sm.status != STATUS_FAILED)
-        snprintf(kind, sizeof kind, " (%s)", status_name(t->sm.status));
-    bool has = t->failure_message && *t->failure_message;
-    return str_printf("task %s failed%s%s%s%s", t->name, kind, code, has ? ": " : "", has ? t->failure_message : "");
+    return repo_history_add(x->db, x->wf.uuid, subject, from, to, text ? text : "", x->now, x->err);
 }
 
 /* ---- tasks ---- */
@@ -259,8 +252,11 @@ static int match_actions(struct txn *x, const char *actions_json, const struct t
 static int apply_exit_actions(struct txn *x, const struct task_row *t, const struct task_event *ev,
                               struct verdict *v) {
     v->to = ev->status;
-    v->message = str_dup(ev->message);
+    v->message = cause_line(ev->message, t->name);
     if (ev->message && !v->message)
+        return no_memory(x);
+    if (status_is_failed(ev->status) && !status_is_task_finished(t->sm.status) &&
+        cause_explain(x->e, x->wf.id, t, ev->status, ev->exit_code, &v->message) < 0)
         return no_memory(x);
     if (ev->exit_code == EXIT_CODE_NONE || !status_is_task_finished(ev->status))
         return 0;
@@ -289,6 +285,18 @@ static int apply_exit_actions(struct txn *x, const struct task_row *t, const str
     return verdict_note(x, v, note);
 }
 
+/* The end of a task that has not joined may open a barrier for those that wait; the end of one that has joined changes
+ * nothing for them. */
+static int barrier_left(struct txn *x, const struct group_row *g, const struct task_row *t) {
+    int64_t left = 0, barriers = 0;
+    int rc = repo_barrier_leave(x->db, g->uuid, t->name, &left, x->err);
+    if (rc >= 0)
+        rc = repo_barrier_count(x->db, g->uuid, BARRIER_INDEX, &barriers, x->err);
+    if (rc >= 0 && barriers > left && strlist_add(&x->fx->barrier_groups, g->uuid) < 0)
+        rc = no_memory(x);
+    return rc;
+}
+
 /* What the end of a task means for the rest of its group. */
 static int task_ended(struct txn *x, struct group_row *g, struct task_row *t) {
     char *text = NULL;
@@ -300,9 +308,7 @@ static int task_ended(struct txn *x, struct group_row *g, struct task_row *t) {
             rc = text ? txn_tasks_close(x, g, t->key, sm_sibling_status(t->sm.status), EXIT_CODE_NONE, text)
                       : no_memory(x);
     } else {
-        rc = repo_barrier_leave(x->db, g->uuid, t->name, x->err);
-        if (rc >= 0 && strlist_add(&x->fx->barrier_groups, g->uuid) < 0)
-            rc = no_memory(x);
+        rc = barrier_left(x, g, t);
         if (rc >= 0 && status_is_failed(t->sm.status) && !g->sm.ignore_nonlead_status) {
             text = str_printf("task %s of the group failed with %s", t->name, status_name(t->sm.status));
             rc = text ? txn_tasks_close(x, g, t->key, STATUS_FAILED, EXIT_CODE_NONE, text) : no_memory(x);
@@ -378,7 +384,7 @@ int txn_task_event(struct txn *x, const struct task_event *ev) {
     struct group_row g = { 0 };
     int rc = repo_task_get(x->db, x->wf.uuid, ev->task_uuid, ev->retry_id, &t, x->err);
     if (rc >= 0)
-        rc = repo_group_get(x->db, t.group_uuid, &g, x->err);
+        rc = repo_group_state(x->db, t.group_uuid, &g, x->err);
     if (rc == OSMO_ENOTFOUND) {
         log_warning(&x->e->log, "%s reported for the unknown task %s (attempt %lld) of workflow %s: ignored",
                     status_name(ev->status), ev->task_uuid, (long long)ev->retry_id, x->wf.id);
@@ -416,7 +422,7 @@ static int propagate(struct txn *x) {
         for (size_t k = 0; rc >= 0 && k < behind.len; k++) {
             struct group_row g = { 0 };
             struct ended_group from = x->ended[i];
-            rc = repo_group_get(x->db, behind.items[k], &g, x->err);
+            rc = repo_group_state(x->db, behind.items[k], &g, x->err);
             if (rc >= 0 && !status_is_group_finished(g.sm.status))
                 rc = from.status == STATUS_COMPLETED ? upstream_completed(x, &g) : upstream_failed(x, &g, &from);
             group_row_clear(&g);

@@ -212,6 +212,8 @@ static int validate(struct submission *s, bool *record, osmo_error_t *err) {
     if (rc >= 0)
         rc = check_inputs(s, err);
     if (rc >= 0)
+        rc = submission_check_resources(s, err);
+    if (rc >= 0)
         rc = check_guarantee(s, err);
     if (rc >= 0)
         rc = check_credentials(s->spec, err);

@@ -1,4 +1,4 @@
-/* Shared by submit.c (checks), submit_labels.c and submit_store.c (rows and the transaction) only. */
+/* Shared by submit.c (checks), submit_labels.c, submit_resources.c and submit_store.c (rows and the transaction) only. */
 #ifndef ENGINE_SUBMIT_INTERNAL_H
 #define ENGINE_SUBMIT_INTERNAL_H
 #include "base/buf.h"
@@ -26,6 +26,8 @@ struct submission {
 
 /* Labels of the document or of the resubmitted workflow, overlaid by the request's "key=value" items. OSMO_EUSAGE. */
 int submission_labels(struct submission *s, osmo_error_t *err);
+/* Resource rules of the pool over the nodes its backend has reported. OSMO_EUSER, OSMO_ERESOURCE, OSMO_EUSAGE. */
+int submission_check_resources(struct submission *s, osmo_error_t *err);
 /* Writes everything in one transaction and waits for the commit; fills s->workflow_id. */
 int submission_store(struct submission *s, osmo_error_t *err);
 /* A FAILED_SUBMISSION row for the record. Its own failure is logged only. */

@@ -33,7 +33,7 @@ struct firing {
 
 static int fire_group(struct txn *x, const struct timer_row *row) {
     struct group_row g = { 0 };
-    int rc = repo_group_get(x->db, row->subject, &g, x->err);
+    int rc = repo_group_state(x->db, row->subject, &g, x->err);
     if (rc >= 0) {
         bool exec = str_eq(row->kind, TIMER_EXEC);
         bool valid = exec ? g.sm.status == STATUS_RUNNING && row->generation == g.exec_generation

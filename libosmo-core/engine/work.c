@@ -9,7 +9,8 @@
 
 #define BATCH 32
 #define ATTEMPTS_MAX 8
-#define LEASE_US (600LL * 1000 * 1000)
+#define LEASE_US (60LL * 1000 * 1000) /* an item takes far less; run twice, it does no harm */
+#define POSTPONE_US (100LL * 1000)
 #define LONGEST_WAIT_US (60LL * 1000 * 1000)
 
 struct worker {
@@ -76,6 +77,8 @@ static int decide_outcome(struct txn *x, void *arg) {
         int rc = gone_is_fine(repo_work_done(x->db, o->item->id, x->err));
         return rc < 0 ? rc : o->kind->settle(x);
     }
+    if (o->rc == OSMO_EBUSY) /* not yet: no failure */
+        return gone_is_fine(repo_work_postpone(x->db, o->item->id, x->now + POSTPONE_US, x->err));
     if (!o->kind || o->item->attempts + 1 >= ATTEMPTS_MAX) {
         log_error(&x->e->log, "%s of workflow %s was given up after %lld attempts: %s", o->item->kind, x->wf.id,
                   (long long)o->item->attempts + 1, o->cause);
@@ -90,7 +93,7 @@ static void run_item(struct worker *w, const struct work_row *item) {
     struct outcome o = { .item = item, .kind = find_kind(item->kind) };
     o.rc = o.kind ? o.kind->run(w->e, item, &err) : osmo_error_set(&err, OSMO_EINTERNAL, "unknown kind of work");
     o.cause = err.text;
-    if (o.rc < 0)
+    if (o.rc < 0 && o.rc != OSMO_EBUSY)
         log_warning(&w->e->log, "%s failed: %s", item->kind, err.text);
     if (reactor_run(w->e, item->workflow_uuid, decide_outcome, &o, &store_err) <
         0) /* the lease ends and the item is run again */

@@ -1,4 +1,4 @@
-/* Shared between the files that build a group's objects only: model/pods*.c. */
+/* Shared between the files that build a group's objects: model/pods*.c; validate.c borrows the variables of tasks. */
 #ifndef MODEL_PODS_INTERNAL_H
 #define MODEL_PODS_INTERNAL_H
 #include "base/map.h"

@@ -192,8 +192,11 @@ static void append_rules(struct context *c, json_t *rules, const char *key, cons
         const json_t *list = json_get(c->parts->validations, names->items[i]);
         if (!list)
             read_report(c->r, &member, c->place, "refers to '%.80s', which is not defined", names->items[i]);
-        for (size_t k = 0; k < json_len(list); k++)
-            c->r->oom |= json_add(rules, json_copy(json_at(list, k))) < 0;
+        for (size_t k = 0; k < json_len(list); k++) {
+            const json_t *rule = json_at(list, k);
+            json_t *copy = json_copy(rule);
+            c->r->oom |= (rule && !copy) || json_add(rules, copy) < 0;
+        }
     }
 }
 
@@ -275,9 +278,12 @@ static void merge_group_templates(struct context *c, struct raw_pool *raw)
             if (found)
                 c->r->oom |= pods_merge(other, t) < 0;
         }
-        if (!found)
-            c->r->oom |= json_add(merged, json_copy(t)) < 0;
+        if (!found) {
+            json_t *copy = json_copy(t);
+            c->r->oom |= !copy || json_add(merged, copy) < 0;
+        }
     }
+    c->r->oom |= !merged;
     raw->pool.group_templates_json = text_of(c, merged, "[]");
 }
 

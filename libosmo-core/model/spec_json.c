@@ -64,6 +64,7 @@ static void put_inputs(struct out *o, const struct spec_task *t)
         const struct spec_input *in = &t->inputs[i];
         struct out item = { json_object(), false };
         _cleanup_free_ char *task = in->workflow ? str_printf("%s:%s", in->workflow, in->task) : str_dup(in->task);
+        item.failed |= in->task && !task;
         put_text(&item, "task", task);
         put_text(&item, "url", in->url);
         put_some(&item, "regex", in->regex);
@@ -206,7 +207,7 @@ static json_t *tasks_to_json(const struct spec_group *g)
     json_t *tasks = json_array();
     for (size_t i = 0; i < g->ntasks; i++) {
         json_t *task = spec_task_to_json(&g->tasks[i]);
-        if (!tasks || !task || json_add(tasks, task) < 0) {
+        if (!task || json_add(tasks, task) < 0) { /* takes the task, also when there is no list */
             json_free(tasks);
             return NULL;
         }

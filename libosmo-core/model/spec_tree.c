@@ -102,7 +102,7 @@ static yaml_node_t *node_build(const json_t *v)
 {
     enum json_kind kind = json_kind(v);
     if (kind == JSON_STRING)
-        return string_node(json_str(v) ? json_str(v) : "", json_str_len(v));
+        return string_node(json_str(v) ? json_str(v) : "", json_str_len(v)); /* text with NUL bytes is none */
     yaml_node_t *n = calloc(1, sizeof(*n));
     if (!n)
         return NULL;

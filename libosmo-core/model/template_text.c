@@ -381,7 +381,12 @@ int tpl_from_json(struct tpl_rt *rt, const json_t *v, tpl_value_t *out) {
     case JSON_BOOL: *out = tpl_bool(json_as_bool(v, false)); break;
     case JSON_INT: *out = tpl_int(json_as_int(v, 0)); break;
     case JSON_DOUBLE: *out = tpl_float(json_as_double(v, 0)); break;
-    case JSON_STRING: rc = tpl_str_copy(rt, json_str(v), json_str_len(v), out); break;
+    case JSON_STRING: {
+        size_t len;
+        const char *s = json_bytes(v, &len);
+        rc = tpl_str_copy(rt, s, len, out);
+        break;
+    }
     case JSON_ARRAY: rc = from_json_array(rt, v, out); break;
     case JSON_OBJECT: rc = from_json_object(rt, v, out); break;
     }

@@ -65,7 +65,11 @@ static int map_tree(const struct walk *w, const json_t *in, int depth, json_t **
         return osmo_error_set(w->err, OSMO_EUSAGE, "a template is nested more than %d deep", JSON_MAX_DEPTH);
     switch (json_kind(in)) {
     case JSON_NULL: *out = NULL; return 0;
-    case JSON_STRING: return map_string(w, json_str(in), json_str_len(in), out);
+    case JSON_STRING: {
+        size_t len;
+        const char *s = json_bytes(in, &len);
+        return map_string(w, s, len, out);
+    }
     case JSON_OBJECT: return map_object(w, in, depth, out);
     case JSON_ARRAY: {
         _cleanup_json_ json_t *a = json_array();

@@ -6,7 +6,11 @@
 #include "store/stmt_cache.h"
 #include "store/store.h"
 
-struct db_target { const char *url; const logger_t *log; };
+struct db_target {
+    const char *url;
+    const logger_t *log;
+    bool owner; /* the connection to open holds the exclusive ownership of a server database */
+};
 
 /* Why the last failing statement failed, as far as trying again is concerned. */
 enum db_trouble { DB_FINE, DB_RETRY /* the transaction lost a race: run it again */,
@@ -46,6 +50,7 @@ struct db {
     const struct db_driver *drv;
     const logger_t *log;
     struct stmt_cache cache;
+    int64_t keep_alive_ms;       /* a writer asks the server this often when idle; 0 = never */
     bool failed;                 /* a statement failed since db_forget_failure() */
     enum db_trouble trouble;
 };

@@ -1,6 +1,7 @@
-/* Log store driver: append-only segments of rendered text with an index, one log per workflow, followed without polling.
- * "segments" (files below DIR/<workflow id>/: workflow_logs.txt holds exactly the text that is served, workflow_logs.idx one fixed record an
- * entry: offset, length, time, io type, task, retry, sequence). PostgreSQL chunks come later behind the same functions. Thread-safe. */
+/* Log store driver: append-only segments of rendered text with an index, one log per workflow, followed without
+ * polling. "segments" (files below DIR/<workflow id>/: workflow_logs.txt holds exactly the text that is served,
+ * workflow_logs.idx one fixed record an entry: offset, length, time, io type, task, retry, sequence). PostgreSQL chunks
+ * come later behind the same functions. Thread-safe. */
 #ifndef STORE_LOGSTORE_H
 #define STORE_LOGSTORE_H
 #include <stdbool.h>
@@ -11,23 +12,35 @@
 #include "osmo/error.h"
 
 typedef struct logstore logstore_t;
-struct log_entry { int64_t time_us; enum io_type type; const char *text; size_t len; uint64_t seq; /* 0 = unsequenced */ };
+struct log_entry {
+    int64_t time_us;
+    enum io_type type;
+    const char *text;
+    size_t len;
+    uint64_t seq; /* 0 = unsequenced */
+};
 typedef void (*log_notify_fn)(void *ctx, const char *workflow_id); /* something was appended or the log ended */
 
 int logstore_open(const char *dir, log_notify_fn notify, void *notify_ctx, logstore_t **out, osmo_error_t *err);
 void logstore_close(logstore_t *s);
-/* Append entries of one task attempt in order; sequenced entries at or below the stored sequence are skipped (replay after reconnect). The text is
- * in the page cache when this returns. After logstore_end appends are refused with OSMO_EGONE. */
-int logstore_append(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, const struct log_entry *e, size_t n, osmo_error_t *err);
+/* Append entries of one task attempt in order; sequenced entries at or below the stored sequence are skipped (replay
+ * after reconnect). The text is in the page cache when this returns. After logstore_end appends are refused with
+ * OSMO_EGONE. */
+int logstore_append(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id,
+                    const struct log_entry *e, size_t n, osmo_error_t *err);
 /* Highest sequence stored for an attempt; 0 = none. */
-int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, uint64_t *seq, osmo_error_t *err);
+int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, uint64_t *seq,
+                      osmo_error_t *err);
 /* No more lines will come; readers get end of file. Idempotent. */
 int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 
 typedef struct log_reader log_reader_t;
-struct log_query { const char *task; int64_t retry_id; /* -1 any */ int64_t last_n; /* 0 all */ bool error_only; };
-int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_query *q, log_reader_t **out, osmo_error_t *err);
-/* Append up to about max bytes of whole lines: >0 bytes, 0 nothing now (log still open), OSMO_EGONE at the end of a finished log. */
+struct log_query { const char *task; int64_t retry_id; /* -1 any */ int64_t last_n; /* 0 all */ bool error_only;
+                   int64_t scan_max; /* entries looked at to find the last_n; 0 = as many as it takes */ };
+int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_query *q, log_reader_t **out,
+                    osmo_error_t *err);
+/* Append up to about max bytes of whole lines: >0 bytes, 0 nothing now (log still open), OSMO_EGONE at the end of a
+ * finished log. */
 int log_reader_read(log_reader_t *r, buf_t *out, size_t max, osmo_error_t *err);
 void log_reader_free(log_reader_t *r);
 #endif

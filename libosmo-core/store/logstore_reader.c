@@ -12,7 +12,7 @@
 struct log_reader {
     logstore_t *store;
     char *id, *task;       /* task NULL: all */
-    int64_t retry, last_n; /* last_n > 0: the start is still to be found */
+    int64_t retry, last_n, scan_max; /* last_n > 0: the start is still to be found */
     bool error_only;
     uint64_t next;         /* record to look at */
 };
@@ -27,7 +27,9 @@ int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_que
     if (r) {
         *r = (log_reader_t){ .store = s, .id = str_dup(workflow_id), .task = q ? str_dup(q->task) : NULL,
                              .retry = q ? q->retry_id : -1,
-                             .last_n = q ? q->last_n : 0, .error_only = q && q->error_only };
+                             
+                             .last_n = q ? q->last_n : 0, .scan_max = q ? q->scan_max : 0,
+                             .error_only = q && q->error_only };
     }
     if (!r || !r->id || (q && q->task && !r->task)) {
         log_reader_free(r);
@@ -55,9 +57,10 @@ static bool matches(const log_reader_t *r, const struct log_record *rec, int64_t
 static int find_start(log_reader_t *r, struct wlog *w, int64_t task, osmo_error_t *err) {
     struct log_record batch[BATCH];
     uint64_t at = w->records;
+    uint64_t stop = r->scan_max > 0 && at > (uint64_t)r->scan_max ? at - (uint64_t)r->scan_max : 0;
     int64_t left = r->last_n;
-    while (at && left) {
-        uint64_t first = at > BATCH ? at - BATCH : 0;
+    while (at > stop && left) {
+        uint64_t first = at - stop > BATCH ? at - BATCH : stop;
         size_t n;
         int rc = wlog_records(w, first, (size_t)(at - first), batch, &n, err);
         if (rc < 0)

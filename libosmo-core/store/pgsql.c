@@ -12,6 +12,9 @@
 #include "base/str.h"
 
 #define LIBPQ "libpq.so.5"
+/* The advisory lock of the service that owns the database (its schema in it). */
+#define OWNER_CHECK_MS 2000 /* a lost ownership is taken back this soon */
+#define OWNER_LOCK "hashtextextended(COALESCE(current_schema(), ''), 5717)"
 #define RECONNECT_PAUSE_US 200000 /* a dead server is not asked more often than this by one connection */
 
 #define PQ_FUNCTIONS(X) \
@@ -42,7 +45,9 @@ struct pg_conn {
     struct db base;
     PGconn *conn;
     char *url;
-    bool writer, in_tx;
+    bool writer, owner, in_tx;
+    bool broken;          /* found dead, whatever libpq still says of it */
+    char pid[16];         /* of the server process that holds our ownership, "" = none yet */
     unsigned next_name;
     int64_t retry_at_us;  /* monotonic: no new attempt to connect before */
     char xid[24];         /* of the running or last transaction, for pg outcome */
@@ -81,7 +86,8 @@ static bool is_loss(const char *state) {
 static int result_error(struct pg_conn *c, PGresult *res, osmo_error_t *err) {
     const char *state = res ? pq.PQresultErrorField_(res, PG_DIAG_SQLSTATE) : NULL;
     const char *primary = res ? pq.PQresultErrorField_(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
-    bool lost = pq.PQstatus_(c->conn) == CONNECTION_BAD || (state && is_loss(state));
+    /* An error without a state comes from libpq itself. After a failed send it leaves the status as it was (15.x). */
+    bool lost = pq.PQstatus_(c->conn) == CONNECTION_BAD || !state || is_loss(state);
     char text[512];
     snprintf(text, sizeof(text), "database server: %s", primary ? primary : pq.PQerrorMessage_(c->conn));
     one_line(text);
@@ -90,6 +96,7 @@ static int result_error(struct pg_conn *c, PGresult *res, osmo_error_t *err) {
     if (lost) {
         trouble = DB_LOST;
         code = OSMO_EUNAVAIL;
+        c->broken = true;
     } else if (state && (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0)) {
         trouble = DB_RETRY;
         code = OSMO_EUNAVAIL;
@@ -105,7 +112,7 @@ static int result_error(struct pg_conn *c, PGresult *res, osmo_error_t *err) {
 static void drop_statement(void *ctx, void *handle) {
     struct pg_conn *c = ctx;
     struct pg_stmt *s = handle;
-    if (c->conn && pq.PQstatus_(c->conn) == CONNECTION_OK) {
+    if (c->conn && !c->broken && pq.PQstatus_(c->conn) == CONNECTION_OK) {
         char sql[40];
         snprintf(sql, sizeof(sql), "DEALLOCATE %s", s->name);
         pq.PQclear_(pq.PQexec_(c->conn, sql));
@@ -118,7 +125,7 @@ static void disconnect(struct pg_conn *c) {
     if (conn)
         pq.PQfinish_(conn);
     stmt_cache_clear(&c->base.cache);
-    c->in_tx = false;
+    c->in_tx = c->broken = false;
 }
 
 static void quiet(void *arg, const char *message) {
@@ -151,6 +158,31 @@ static int session_setup(struct pg_conn *c, osmo_error_t *err) {
     return 0;
 }
 
+/* The ownership lives as long as the connection. A server that has not noticed the end of our last connection still
+ * holds it for us: that process is ended first. A service that was just killed is waited for. */
+static int take_ownership(struct pg_conn *c, osmo_error_t *err) {
+    char sql[512];
+    if (c->pid[0]) {
+        snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND "
+                                   "granted AND pid = %s AND pid <> pg_backend_pid()", c->pid);
+        pq.PQclear_(pq.PQexec_(c->conn, sql));
+    }
+    snprintf(sql, sizeof(sql), "SET lock_timeout = '5s'; SELECT pg_advisory_lock(" OWNER_LOCK "); "
+                               "SET lock_timeout = 0; SELECT pg_backend_pid()");
+    PGresult *res = pq.PQexec_(c->conn, sql);
+    const char *state = pq.PQresultErrorField_(res, PG_DIAG_SQLSTATE);
+    if (state && strcmp(state, "55P03") == 0) {
+        pq.PQclear_(res);
+        return osmo_error_set(err, OSMO_EBUSY, "the database is in use by another osmo-service: stop that one or "
+                                               "choose another database with --database");
+    }
+    if (pq.PQresultStatus_(res) != PGRES_TUPLES_OK || pq.PQntuples_(res) != 1)
+        return result_error(c, res, err);
+    snprintf(c->pid, sizeof(c->pid), "%s", pq.PQgetvalue_(res, 0, 0));
+    pq.PQclear_(res);
+    return 0;
+}
+
 static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     /* ours first: what the URL says comes later and wins */
     const char *keys[] = { "connect_timeout", "application_name", "keepalives_idle", "keepalives_interval",
@@ -165,6 +197,8 @@ static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     if (rc == 0) {
         pq.PQsetNoticeProcessor_(c->conn, quiet, NULL);
         rc = session_setup(c, err);
+        if (rc == 0 && c->owner)
+            rc = take_ownership(c, err);
     }
     if (rc < 0) {
         disconnect(c);
@@ -173,9 +207,13 @@ static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     return rc;
 }
 
+static bool is_alive(const struct pg_conn *c) {
+    return c->conn && !c->broken && pq.PQstatus_(c->conn) == CONNECTION_OK;
+}
+
 static int pgsql_ping(db_t *db, osmo_error_t *err) {
     struct pg_conn *c = conn_of(db);
-    if (c->conn && pq.PQstatus_(c->conn) == CONNECTION_OK)
+    if (is_alive(c))
         return 0;
     if (c->in_tx)
         return db_fail(db, DB_LOST, OSMO_EUNAVAIL, err, "database server: the connection was lost inside a "
@@ -227,6 +265,8 @@ static int pgsql_connect(const struct db_target *t, bool writer, db_t **out, osm
     c->base.drv = &db_pgsql;
     c->base.log = t->log;
     c->writer = writer;
+    c->owner = t->owner;
+    c->base.keep_alive_ms = t->owner ? OWNER_CHECK_MS : 0;
     stmt_cache_init(&c->base.cache, drop_statement, c);
     rc = connect_now(c, err);
     if (rc < 0) {
@@ -252,7 +292,7 @@ static char *number_params(const char *sql, unsigned *params) {
         if (*p == '\'')
             quoted = !quoted;
         if (*p == '?' && !quoted)
-            at += (size_t)sprintf(out + at, "$%u", ++*params);
+            at += (size_t)snprintf(out + at, len + (size_t)n * 6 + 1 - at, "$%u", ++*params);
         else
             out[at++] = *p;
     }
@@ -457,7 +497,7 @@ static int pgsql_commit(db_t *db, osmo_error_t *err) {
 
 static void pgsql_rollback(db_t *db) {
     struct pg_conn *c = conn_of(db);
-    if (c->in_tx && c->conn && pq.PQstatus_(c->conn) == CONNECTION_OK)
+    if (c->in_tx && is_alive(c))
         command(db, "ROLLBACK", NULL, NULL);
     c->in_tx = false;
 }

@@ -1,6 +1,7 @@
-/* Rows and the queries on them. Times are microseconds UTC, 0 = NULL. uuids are 32 hex digits. All functions take a connection: a reader
- * (reads only) or the writer's inside a store function. Row strings are owned by the row: free with the *_clear / *_free functions.
- * NOTFOUND is OSMO_ENOTFOUND; everything else from the driver is OSMO_EDATABASE / OSMO_EUNAVAIL. */
+/* Rows and the queries on them. Times are microseconds UTC, 0 = NULL. uuids are 32 hex digits. All functions take a
+ * connection: a reader (reads only) or the writer's inside a store function. Row strings are owned by the row: free
+ * with the *_clear / *_free functions. NOTFOUND is OSMO_ENOTFOUND; everything else from the driver is OSMO_EDATABASE /
+ * OSMO_EUNAVAIL. */
 #ifndef STORE_REPO_H
 #define STORE_REPO_H
 #include "base/str.h"
@@ -22,7 +23,8 @@ struct group_row {
     bool cleaned_up; int64_t exec_generation, queue_generation; /* timers of older generations are dead */
 };
 struct task_row {
-    char key[33], uuid[33], workflow_uuid[33], group_uuid[33]; char *name, *failure_message, *node_name, *pod_name, *pod_ip;
+    char key[33], uuid[33], workflow_uuid[33], group_uuid[33];
+    char *name, *failure_message, *node_name, *pod_name, *pod_ip;
     char *group_name;                        /* filled by reads */
     char *exit_actions_json;                 /* "{}" */
     int64_t ordinal; double cpu, gpu, memory_gib, storage_gib;
@@ -41,21 +43,37 @@ void workflow_rows_free(struct workflow_row *r, size_t n);
 int repo_workflow_insert(db_t *db, struct workflow_row *r, osmo_error_t *err);
 int repo_groups_insert(db_t *db, const struct group_row *rows, size_t n, osmo_error_t *err);
 int repo_tasks_insert(db_t *db, const struct task_row *rows, size_t n, osmo_error_t *err);
-int repo_edges_insert(db_t *db, const char *workflow_uuid, const char *const (*pairs)[2] /* upstream, downstream group uuid */, size_t n, osmo_error_t *err);
-int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len, osmo_error_t *err); /* workflow_spec.yaml … */
-int repo_file_get(db_t *db, const char *workflow_uuid, const char *path, char **content, size_t *len, osmo_error_t *err);
+int repo_edges_insert(db_t *db, const char *workflow_uuid,
+                      const char *const (*pairs)[2] /* upstream, downstream group uuid */, size_t n, osmo_error_t *err);
+/* workflow_spec.yaml … */
+int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,
+                  osmo_error_t *err);
+int repo_file_get(db_t *db, const char *workflow_uuid, const char *path, char **content, size_t *len,
+                  osmo_error_t *err);
 
 /* -- reads; `id_or_uuid` accepts the public id or the uuid -- */
 int repo_workflow_get(db_t *db, const char *id_or_uuid, struct workflow_row *out, osmo_error_t *err);
-int repo_workflow_lock(db_t *db, const char *uuid, struct workflow_row *out, osmo_error_t *err); /* FOR UPDATE on PostgreSQL */
+/* FOR UPDATE on PostgreSQL */
+int repo_workflow_lock(db_t *db, const char *uuid, struct workflow_row *out,
+                       osmo_error_t *err);
 int repo_group_get(db_t *db, const char *group_uuid, struct group_row *out, osmo_error_t *err);
-int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct group_row **out, size_t *n, osmo_error_t *err); /* by ordinal */
-int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, int64_t retry_id, struct task_row *out, osmo_error_t *err);
-int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id /* -1 latest */, struct task_row *out, osmo_error_t *err);
+/* Everything but spec_json, which stays NULL: what an event needs, whatever the size of the group. */
+int repo_group_state(db_t *db, const char *group_uuid, struct group_row *out, osmo_error_t *err);
+/* by ordinal */
+int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct group_row **out, size_t *n,
+                   osmo_error_t *err);
+int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, int64_t retry_id, struct task_row *out,
+                  osmo_error_t *err);
+int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id /* -1 latest */,
+                      struct task_row *out, osmo_error_t *err);
 int repo_tasks_by_pod(db_t *db, const char *pod_name, struct task_row **out, size_t *n, osmo_error_t *err);
-int repo_tasks_by_node(db_t *db, const char *backend, const char *node, struct task_row **out, size_t *n, osmo_error_t *err); /* unfinished ones */
-int repo_tasks_of_group(db_t *db, const char *group_uuid, bool all_retries, struct task_row **out, size_t *n, osmo_error_t *err);
-int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries, struct task_row **out, size_t *n, osmo_error_t *err);
+/* unfinished ones */
+int repo_tasks_by_node(db_t *db, const char *backend, const char *node, struct task_row **out, size_t *n,
+                       osmo_error_t *err);
+int repo_tasks_of_group(db_t *db, const char *group_uuid, bool all_retries, struct task_row **out, size_t *n,
+                        osmo_error_t *err);
+int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries, struct task_row **out, size_t *n,
+                           osmo_error_t *err);
 int repo_downstream_of(db_t *db, const char *group_uuid, strlist_t *group_uuids, osmo_error_t *err);
 /* names: pairs upstream,downstream of the whole workflow (group names, even = upstream) */
 int repo_edges_of(db_t *db, const char *workflow_uuid, strlist_t *names, osmo_error_t *err);
@@ -65,34 +83,56 @@ struct workflow_filter {
     const char *name_contains; int64_t submitted_after_us, submitted_before_us; int64_t offset, limit; bool ascending;
     strlist_t labels;      /* "key=value" exact */
 };
-int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n, osmo_error_t *err); /* asks limit+1 itself? no: returns up to limit */
+/* asks limit+1 itself? no: returns up to limit */
+int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n,
+                       osmo_error_t *err);
 
 /* -- writes of mutable columns -- */
 int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *err);
 int repo_group_update(db_t *db, const struct group_row *r, osmo_error_t *err);   /* everything but spec and names */
 int repo_task_update(db_t *db, const struct task_row *r, osmo_error_t *err);
-int repo_history_add(db_t *db, const char *workflow_uuid, const char *subject /* "workflow", "group:NAME", "task:NAME:RETRY" */,
-                     enum status from, enum status to, const char *cause, int64_t at_us, osmo_error_t *err);
+int repo_history_add(db_t *db, const char *workflow_uuid,
+                     const char *subject /* "workflow", "group:NAME", "task:NAME:RETRY" */, enum status from,
+                     enum status to, const char *cause, int64_t at_us, osmo_error_t *err);
 
 /* -- outbox work items; kinds: "create_group" "cleanup_group" "archive_workflow" … -- */
-struct work_row { int64_t id; char *kind, *key /* unique per kind */, *backend /* NULL: run by the worker role */, *payload_json, *last_error;
-                  char workflow_uuid[33]; int64_t priority, run_at_us, lease_until_us, attempts; char *owner; bool dead; };
+struct work_row {
+    int64_t id;
+    char *kind, *key /* unique per kind */, *backend /* NULL: run by the worker role */, *payload_json, *last_error;
+    char workflow_uuid[33];
+    int64_t priority, run_at_us, lease_until_us, attempts;
+    char *owner;
+    bool dead;
+};
 void work_rows_free(struct work_row *r, size_t n);
-int repo_work_add(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend, int64_t priority,
-                  const char *payload_json, int64_t run_at_us, osmo_error_t *err);         /* an equal (kind, key) is left as it is */
-/* Claim up to `limit` due, unleased, living items for `backend` (NULL = worker items), lowest priority number first, then oldest. */
+/* An equal (kind, key) is left as it is, unless it is dead: it gets new attempts */
+int repo_work_add(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend,
+                  int64_t priority, const char *payload_json, int64_t run_at_us, osmo_error_t *err);
+/* Claim up to `limit` due, unleased, living items for `backend` (NULL = worker items), lowest priority number first,
+ * then oldest. */
 int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t now_us, int64_t lease_us, size_t limit,
                     struct work_row **out, size_t *n, osmo_error_t *err);
 int repo_work_done(db_t *db, int64_t id, osmo_error_t *err);                              /* deletes */
-int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error, osmo_error_t *err); /* releases, attempts+1 */
+/* releases, attempts+1 */
+int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error,
+                    osmo_error_t *err);
+/* Releases until run_at_us, attempts kept. */
+int repo_work_postpone(db_t *db, int64_t id, int64_t run_at_us, osmo_error_t *err);
 int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err);           /* dead letter */
-int repo_work_release(db_t *db, const char *owner, osmo_error_t *err);                    /* all leases of an owner, attempts kept */
-int repo_work_next_due(db_t *db, int64_t now_us, int64_t *due_us, osmo_error_t *err);     /* earliest run_at or lease end in the future; 0 = none */
+int repo_work_release(db_t *db, const char *owner, osmo_error_t *err); /* all leases of an owner, attempts kept */
+/* all leases of an owner */
+int repo_work_renew(db_t *db, const char *owner, int64_t lease_until_us,
+                    osmo_error_t *err);
+/* earliest run_at or lease end in the future; 0 = none */
+int repo_work_next_due(db_t *db, int64_t now_us, int64_t *due_us,
+                       osmo_error_t *err);
 
 /* -- timers -- */
 struct timer_row { int64_t id; char *kind; char workflow_uuid[33]; char *subject; int64_t generation, due_us; };
 void timer_rows_free(struct timer_row *r, size_t n);
-int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const char *subject, int64_t generation, int64_t due_us, osmo_error_t *err); /* replaces (kind, subject) */
+/* replaces (kind, subject) */
+int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const char *subject, int64_t generation,
+                   int64_t due_us, osmo_error_t *err);
 int repo_timer_due(db_t *db, int64_t now_us, size_t limit, struct timer_row **out, size_t *n, osmo_error_t *err);
 int repo_timer_next(db_t *db, int64_t *due_us, osmo_error_t *err);                        /* 0 = none */
 int repo_timer_delete(db_t *db, int64_t id, osmo_error_t *err);
@@ -102,34 +142,54 @@ int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_err
 struct backend_row { char *name, *k8s_uid, *k8s_namespace, *version, *node_prefix; int64_t heartbeat_us, created_us; };
 void backend_row_clear(struct backend_row *r);
 void backend_rows_free(struct backend_row *r, size_t n);
-int repo_backend_upsert(db_t *db, const struct backend_row *r, osmo_error_t *err);        /* OSMO_ECONFLICT when the uid differs */
+/* OSMO_ECONFLICT when the uid differs */
+int repo_backend_upsert(db_t *db, const struct backend_row *r,
+                        osmo_error_t *err);
 int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, osmo_error_t *err);
 int repo_backend_get(db_t *db, const char *name, struct backend_row *out, osmo_error_t *err);
 int repo_backend_list(db_t *db, struct backend_row **out, size_t *n, osmo_error_t *err);
-struct node_row { char *name, *backend; bool available; char *allocatable_json, *labels_json, *taints_json, *conditions_json, *usage_json, *foreign_usage_json; };
+struct node_row {
+    char *name, *backend;
+    bool available;
+    char *allocatable_json, *labels_json, *taints_json, *conditions_json, *usage_json, *foreign_usage_json;
+};
 void node_row_clear(struct node_row *r);
 void node_rows_free(struct node_row *r, size_t n);
 int repo_node_upsert(db_t *db, const struct node_row *r, osmo_error_t *err);              /* keeps usage */
-int repo_node_usage(db_t *db, const char *backend, const char *name, const char *usage_json, const char *foreign_json, osmo_error_t *err);
+/* A node that has not reported itself yet gets an unavailable row, so that its usage is not lost. */
+int repo_node_usage(db_t *db, const char *backend, const char *name, const char *usage_json, const char *foreign_json,
+                    osmo_error_t *err);
 int repo_node_delete(db_t *db, const char *backend, const char *name, osmo_error_t *err);
 int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_error_t *err);
 int repo_node_list(db_t *db, const char *backend /* NULL = all */, struct node_row **out, size_t *n, osmo_error_t *err);
 
 /* -- events of a workflow (pod conditions and events), as text lines in arrival order -- */
-int repo_event_add(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us, const char *text, osmo_error_t *err);
-int repo_event_list(db_t *db, const char *workflow_uuid, const char *task /* NULL */, int64_t retry_id /* -1 */, int64_t after_id,
-                    strlist_t *texts, int64_t *last_id, osmo_error_t *err);
+int repo_event_add(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us,
+                   const char *text, osmo_error_t *err);
+/* The same unless the attempt has this text already (operators report everything again after a restart) or `max` lines.
+ */
+int repo_event_add_once(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us,
+                        const char *text, int64_t max, bool *added, osmo_error_t *err);
+int repo_event_list(db_t *db, const char *workflow_uuid, const char *task /* NULL */, int64_t retry_id /* -1 */,
+                    int64_t after_id, strlist_t *texts, int64_t *last_id, osmo_error_t *err);
 
-/* -- barriers -- */
-int repo_barrier_join(db_t *db, const char *group_uuid, const char *name, const char *task, osmo_error_t *err); /* idempotent */
+/* -- barriers; the barriers of a group are listed as members of this one -- */
+#define BARRIER_INDEX ""
+/* idempotent */
+int repo_barrier_join(db_t *db, const char *group_uuid, const char *name, const char *task,
+                      osmo_error_t *err);
 int repo_barrier_members(db_t *db, const char *group_uuid, const char *name, strlist_t *tasks, osmo_error_t *err);
-int repo_barrier_leave(db_t *db, const char *group_uuid, const char *task, osmo_error_t *err);
+int repo_barrier_count(db_t *db, const char *group_uuid, const char *name, int64_t *members, osmo_error_t *err);
+int repo_barrier_leave(db_t *db, const char *group_uuid, const char *task, int64_t *left /* barriers it was in */,
+                       osmo_error_t *err);
 int repo_barrier_clear(db_t *db, const char *group_uuid, osmo_error_t *err);
 
 /* -- identity -- */
 int repo_kv_get(db_t *db, const char *key, char **value, osmo_error_t *err);               /* OSMO_ENOTFOUND */
 int repo_kv_set(db_t *db, const char *key, const char *value, osmo_error_t *err);
-int repo_kv_set_if_absent(db_t *db, const char *key, const char *value, osmo_error_t *err); /* keeps an existing value */
+/* keeps an existing value */
+int repo_kv_set_if_absent(db_t *db, const char *key, const char *value,
+                          osmo_error_t *err);
 int repo_user_ensure(db_t *db, const char *user, const char *created_by, int64_t now_us, osmo_error_t *err);
 int repo_user_role_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us, osmo_error_t *err);
 int repo_user_roles(db_t *db, const char *user, strlist_t *roles, osmo_error_t *err);
@@ -143,6 +203,7 @@ int repo_profile_get(db_t *db, const char *user, struct profile_row *out, osmo_e
 int repo_profile_set(db_t *db, const char *user, const struct profile_row *p, osmo_error_t *err);
 
 /* -- metrics of ctrl -- */
-int repo_task_metric(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, const char *type /* input_download | output_upload */,
-                     int64_t start_us, int64_t end_us, osmo_error_t *err);
+int repo_task_metric(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id,
+                     const char *type /* input_download | output_upload */, int64_t start_us, int64_t end_us,
+                     osmo_error_t *err);
 #endif

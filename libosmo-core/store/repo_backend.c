@@ -86,12 +86,11 @@ int repo_node_upsert(db_t *db, const struct node_row *r, osmo_error_t *err) {
 
 int repo_node_usage(db_t *db, const char *backend, const char *name, const char *usage_json,
                     const char *foreign_json, osmo_error_t *err) {
-    int64_t changed = 0;
-    int rc = db_exec(db, "UPDATE nodes SET usage_json = ?, foreign_usage_json = ? WHERE backend = ? AND name = ?",
-                     DB_ARGS(DB_T(usage_json), DB_T(foreign_json), DB_T(backend), DB_T(name)), &changed, err);
-    if (rc == 0 && changed == 0)
-        return osmo_error_set(err, OSMO_ENOTFOUND, "node %s of backend %s does not exist", name, backend);
-    return rc;
+    return db_exec(db, "INSERT INTO nodes (backend, name, available, allocatable_json, labels_json, taints_json, "
+                       "conditions_json, usage_json, foreign_usage_json) VALUES (?, ?, 0, '{}', '{}', '[]', '[]', ?, ?)"
+                       " ON CONFLICT (backend, name) DO UPDATE SET usage_json = excluded.usage_json, "
+                       "foreign_usage_json = excluded.foreign_usage_json",
+                   DB_ARGS(DB_T(backend), DB_T(name), DB_T(usage_json), DB_T(foreign_json)), NULL, err);
 }
 
 int repo_node_delete(db_t *db, const char *backend, const char *name, osmo_error_t *err) {

@@ -20,6 +20,25 @@ int repo_event_add(db_t *db, const char *workflow_uuid, const char *task, int64_
                            DB_T(text ? text : "")), NULL, err);
 }
 
+int repo_event_add_once(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us,
+                        const char *text, int64_t max, bool *added, osmo_error_t *err) {
+    int64_t lines = 0, same = 0;
+    {
+        _cleanup_rows_ db_rows_t *rows = NULL;
+        int rc = db_query(db, "SELECT COUNT(*), COALESCE(SUM(CASE WHEN content = ? THEN 1 ELSE 0 END), 0) FROM events "
+                              "WHERE workflow_uuid = ? AND task = ? AND retry_id = ?",
+                          DB_ARGS(DB_T(text), DB_T(workflow_uuid), DB_T(task), DB_I(retry_id)), &rows, err);
+        if (rc >= 0)
+            rc = db_next(rows, err);
+        if (rc < 0)
+            return rc;
+        lines = db_int(rows, 0);
+        same = db_int(rows, 1);
+    }
+    *added = lines < max && !same;
+    return *added ? repo_event_add(db, workflow_uuid, task, retry_id, at_us, text, err) : 0;
+}
+
 int repo_event_list(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t after_id,
                     strlist_t *texts, int64_t *last_id, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
@@ -48,9 +67,14 @@ int repo_barrier_members(db_t *db, const char *group_uuid, const char *name, str
                           DB_ARGS(DB_T(group_uuid), DB_T(name)), 1, tasks, err);
 }
 
-int repo_barrier_leave(db_t *db, const char *group_uuid, const char *task, osmo_error_t *err) {
+int repo_barrier_count(db_t *db, const char *group_uuid, const char *name, int64_t *members, osmo_error_t *err) {
+    return int_select(db, "SELECT COUNT(*) FROM barrier_members WHERE group_uuid = ? AND barrier = ?",
+                      DB_ARGS(DB_T(group_uuid), DB_T(name)), 0, members, err);
+}
+
+int repo_barrier_leave(db_t *db, const char *group_uuid, const char *task, int64_t *left, osmo_error_t *err) {
     return db_exec(db, "DELETE FROM barrier_members WHERE group_uuid = ? AND task = ?",
-                   DB_ARGS(DB_T(group_uuid), DB_T(task)), NULL, err);
+                   DB_ARGS(DB_T(group_uuid), DB_T(task)), left, err);
 }
 
 int repo_barrier_clear(db_t *db, const char *group_uuid, osmo_error_t *err) {

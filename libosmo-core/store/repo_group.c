@@ -65,6 +65,11 @@ int repo_group_get(db_t *db, const char *group_uuid, struct group_row *out, osmo
                       group_uuid);
 }
 
+int repo_group_state(db_t *db, const char *group_uuid, struct group_row *out, osmo_error_t *err) {
+    return row_select(db, &group_type, WITHOUT_SPEC "t.uuid = ?", DB_ARGS(DB_T(group_uuid)), out, err, "group %s",
+                      group_uuid);
+}
+
 int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct group_row **out, size_t *n,
                    osmo_error_t *err) {
     void *list = NULL;

@@ -25,7 +25,8 @@ int repo_work_add(db_t *db, const char *kind, const char *key, const char *workf
     return db_exec(db, "INSERT INTO work (kind, work_key, workflow_uuid, backend, payload_json, priority, "
                        "run_at_us, lease_until_us, due_us,"
                        " attempts, dead) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0) ON CONFLICT (kind, work_key) "
-                       "DO NOTHING",
+                       "DO UPDATE SET dead = 0, attempts = 0, run_at_us = excluded.run_at_us, due_us = excluded.due_us,"
+                       " payload_json = excluded.payload_json WHERE work.dead = 1",
                    DB_ARGS(DB_T(kind), DB_T(key), DB_T(workflow_uuid ? workflow_uuid : ""),
                            DB_T(backend ? backend : ""),
                            DB_T(payload_json), DB_I(priority), DB_I(run_at_us), DB_I(run_at_us)), NULL, err);
@@ -81,6 +82,11 @@ int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error, 
                            " WHERE id = ?", DB_ARGS(DB_I(run_at_us), DB_I(run_at_us), DB_T(error), DB_I(id)), id, err);
 }
 
+int repo_work_postpone(db_t *db, int64_t id, int64_t run_at_us, osmo_error_t *err) {
+    return change_item(db, "UPDATE work SET owner = NULL, lease_until_us = 0, run_at_us = ?, due_us = ? WHERE id = ?",
+                       DB_ARGS(DB_I(run_at_us), DB_I(run_at_us), DB_I(id)), id, err);
+}
+
 int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err) {
     return change_item(db, "UPDATE work SET owner = NULL, lease_until_us = 0, dead = 1, last_error = ? WHERE id = ?",
                        DB_ARGS(DB_T(error), DB_I(id)), id, err);
@@ -89,6 +95,11 @@ int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err) {
 int repo_work_release(db_t *db, const char *owner, osmo_error_t *err) {
     return db_exec(db, "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?",
                    DB_ARGS(DB_T(owner)), NULL, err);
+}
+
+int repo_work_renew(db_t *db, const char *owner, int64_t lease_until_us, osmo_error_t *err) {
+    return db_exec(db, "UPDATE work SET lease_until_us = ?, due_us = ? WHERE owner = ?",
+                   DB_ARGS(DB_I(lease_until_us), DB_I(lease_until_us), DB_T(owner)), NULL, err);
 }
 
 int repo_work_next_due(db_t *db, int64_t now_us, int64_t *due_us, osmo_error_t *err) {

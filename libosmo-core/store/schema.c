@@ -104,6 +104,9 @@ static const char flow_sql[] =
     " group_uuid TEXT NOT NULL, barrier TEXT NOT NULL, task TEXT NOT NULL, PRIMARY KEY (group_uuid, barrier, "
     "task)){end};";
 
+/* Every report about a pod asks what is known of its task; the other index answers for the whole workflow. */
+static const char events_by_task_sql[] = "CREATE INDEX events_by_task ON events (workflow_uuid, task, retry_id, id);";
+
 static const char cluster_sql[] =
     "CREATE TABLE backends ("
     " name TEXT NOT NULL PRIMARY KEY, k8s_uid TEXT, k8s_namespace TEXT, version TEXT, node_prefix TEXT,"
@@ -130,5 +133,6 @@ static const char identity_sql[] =
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql }, { 1, groups_sql }, { 1, flow_sql }, { 1, cluster_sql }, { 1, identity_sql },
+    { 2, events_by_task_sql },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

@@ -42,7 +42,7 @@ static char *shown_url(const char *url) {
 }
 
 static const struct db_driver *driver_for(const char *url) {
-    if (url && str_starts(url, "sqlite:"))
+    if (url && str_starts(url, "sqlite:") && url[strlen("sqlite:")])
         return &db_sqlite;
     if (url && (str_starts(url, "postgresql://") || str_starts(url, "postgres://")))
         return &db_pgsql;
@@ -56,13 +56,15 @@ static void close_connections(db_t **list, size_t n) {
     }
 }
 
-static int start_writers(store_t *s, int wanted, osmo_error_t *err) {
+static int start_writers(store_t *s, const struct store_options *o, osmo_error_t *err) {
+    int wanted = o->writers;
     db_t *list[WRITERS_MAX] = { NULL };
     struct db_target t = target_of(s);
     size_t n = !s->drv->pgsql ? 1 : wanted <= 0 ? PGSQL_WRITERS : wanted > WRITERS_MAX ? WRITERS_MAX : (size_t)wanted;
     _cleanup_free_ char *shown = shown_url(s->url);
     int rc = shown ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (size_t i = 0; rc == 0 && i < n; i++) {
+        t.owner = o->exclusive && i == 0;
         rc = s->drv->open(&t, true, &list[i], err);
         if (rc == 0 && i == 0)
             rc = store_migrate(list[0], shown, err);
@@ -82,14 +84,14 @@ static int open_parts(store_t *s, const struct store_options *o, osmo_error_t *e
         return osmo_error_set(err, OSMO_EUNAVAIL, "too many stores are open in this process");
     s->have_key = true;
     int rc = s->drv->own ? s->drv->own(&t, &s->lock_fd, err) : 0;
-    return rc < 0 ? rc : start_writers(s, o->writers, err);
+    return rc < 0 ? rc : start_writers(s, o, err);
 }
 
 int store_open(const struct store_options *o, store_t **out, osmo_error_t *err) {
     *out = NULL;
     const struct db_driver *drv = driver_for(o->url);
     if (!drv)
-        return osmo_error_set(err, OSMO_EINVAL, "the database URL must begin with sqlite: or postgresql://");
+        return osmo_error_set(err, OSMO_EINVAL, "the database URL must be sqlite:PATH or postgresql://HOST/NAME");
     store_t *s = calloc(1, sizeof(*s));
     if (!s || !(s->url = str_dup(o->url))) {
         free(s);

@@ -1,11 +1,13 @@
-/* The store: connections, transactions and the group-commit writer over SQLite or PostgreSQL. The only SQL is in store/.
+/* The store: connections, transactions and the group-commit writer over SQLite or PostgreSQL. The only SQL is in
+ * store/.
  *
  * Reads: store_reader() gives the calling thread its own read connection (opened on first use, closed with the store).
- * Writes: store_post()/store_write() run a function inside a transaction on a writer thread. SQLite has one writer thread that runs
- * many functions, each under its own savepoint, in one transaction and commits them together; PostgreSQL has several writer threads,
- * functions with the same key go to the same thread in order. A function may run more than once (retry after a lost connection or a
- * serialisation failure): it must change nothing but the database and what its ctx documents, and start from scratch each time.
- * `done` runs on the writer thread after the commit (rc 0) or after the final failure; only then may anything be acknowledged. */
+ * Writes: store_post()/store_write() run a function inside a transaction on a writer thread. SQLite has one writer
+ * thread that runs many functions, each under its own savepoint, in one transaction and commits them together;
+ * PostgreSQL has several writer threads, functions with the same key go to the same thread in order. A function may run
+ * more than once (retry after a lost connection or a serialisation failure): it must change nothing but the database
+ * and what its ctx documents, and start from scratch each time. `done` runs on the writer thread after the commit (rc
+ * 0) or after the final failure; only then may anything be acknowledged. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 #include <stdbool.h>
@@ -18,14 +20,20 @@ typedef struct store store_t;
 typedef struct db db_t;         /* one connection */
 typedef struct db_rows db_rows_t;
 
-struct store_options { const char *url; /* sqlite:PATH or postgresql://… */ const logger_t *log; int writers; /* 0 = default */ };
-/* Opens, migrates (compiled-in migrations, forward only), starts the writers. OSMO_EUNAVAIL, OSMO_EDENIED, OSMO_EBUSY (locked by another
- * process), OSMO_EIO: text names the file or server and the remedy. */
+struct store_options {
+    const char *url; /* sqlite:PATH or postgresql://… */
+    const logger_t *log;
+    int writers; /* 0 = default */
+    /* Refuse a server database that another exclusive store has open (an embedded one is always exclusive). */
+    bool exclusive;
+};
+/* Opens, migrates (compiled-in migrations, forward only), starts the writers. OSMO_EUNAVAIL, OSMO_EDENIED, OSMO_EBUSY
+ * (locked by another process), OSMO_EIO: text names the file or server and the remedy. */
 int store_open(const struct store_options *o, store_t **out, osmo_error_t *err);
 void store_close(store_t *s);   /* drains posted writes */
 bool store_is_pgsql(const store_t *s);
 
-typedef int (*store_fn)(db_t *db, void *ctx, osmo_error_t *err);                 /* 0 commits, <0 rolls this function back */
+typedef int (*store_fn)(db_t *db, void *ctx, osmo_error_t *err); /* 0 commits, <0 rolls this function back */
 typedef void (*store_done_fn)(void *ctx, int rc, const osmo_error_t *err);       /* exactly once */
 /* Queue a write. key: workflow uuid, or NULL for any. OSMO_EBUSY when the queue (bounded) is full. */
 int store_post(store_t *s, const char *key, store_fn fn, store_done_fn done, void *ctx);
@@ -43,7 +51,8 @@ struct db_arg { enum db_type type; int64_t i; double d; const void *p; size_t le
 struct db_arg db_text_arg(const char *s);
 #define DB_ARGS(...) (struct db_arg[]){ __VA_ARGS__ }, sizeof((struct db_arg[]){ __VA_ARGS__ }) / sizeof(struct db_arg)
 
-/* SQL in the common dialect, `?` placeholders; statements are prepared once per connection and cached by their text pointer. */
+/* SQL in the common dialect, `?` placeholders; statements are prepared once per connection and cached by their text
+ * pointer. */
 int db_exec(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed, osmo_error_t *err);
 int db_query(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out, osmo_error_t *err);
 int db_next(db_rows_t *r, osmo_error_t *err);                      /* 1 row, 0 end, <0 */

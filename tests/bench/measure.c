@@ -1,6 +1,7 @@
 /* Whole-process measurements for `make bench`.
  *   measure exec RUNS COMMAND…          wall time and peak memory of a command, median over RUNS
- *   measure start RUNS PORT COMMAND…    time from exec of a server to its first 200 on /health, and its resident memory one second later */
+ *   measure start RUNS PORT COMMAND…    time from exec of a server to its first 200 on /health, and its
+ *                                       resident memory one second later */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -65,11 +66,14 @@ static int run_exec(int runs, char **argv) {
 }
 
 static int healthy(int port) {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     static const char request[] = "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     char answer[64] = "";
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int ok = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && write(fd, request, sizeof request - 1) > 0 && read(fd, answer, sizeof answer - 1) > 0 &&
+    int ok = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+             write(fd, request, sizeof request - 1) > 0 && read(fd, answer, sizeof answer - 1) > 0 &&
              strstr(answer, " 200 ") != NULL;
     if (fd >= 0)
         close(fd);

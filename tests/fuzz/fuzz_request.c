@@ -1,31 +1,14 @@
-/* Fuzz entry: any bytes as a request to a service in development mode. First line "METHOD PATH?QUERY", then header lines
- * "name: value", an empty line, the body. Nothing may crash or leak, and every request gets a status. Build with
- * -fsanitize=fuzzer, or with driver.c that replays files. The state lives in a temporary directory of the process. */
+/* Fuzz entry: any bytes as a request to a service in development mode. First line "METHOD PATH?QUERY", then header
+ * lines "name: value", an empty line, the body. Nothing may crash or leak, and every request gets a status. */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "osmo/service.h"
+#include "service.h"
 
 #define MAX_HEADERS 16
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static osmo_service_t *service(void) {
-    static osmo_service_t *s;
-    static char dir[] = "/tmp/osmo-fuzz-XXXXXX";
-    osmo_error_t err = OSMO_ERROR_INIT;
-    if (s)
-        return s;
-    osmo_service_options_t o = { .size = sizeof o, .data_dir = mkdtemp(dir), .auth = OSMO_AUTH_DEV,
-        .base_url = "http://127.0.0.1:1" };
-    if (osmo_service_open(&o, &s, &err) < 0) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
-    return s;
-}
 
 /* Cuts the next line out of the text. */
 static char *next_line(char **p) {
@@ -66,11 +49,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (query)
             *query++ = '\0';
         read_headers(&p, headers);
-        osmo_request_t rq = { .size = sizeof rq, .id = 1, .method = method, .path = path, .query = query ? query : "",
-            .headers = headers,
-                              .body = p, .body_len = (size_t)(text + size - p), .peer = "127.0.0.1" };
+        osmo_request_t rq = { .size = sizeof rq,
+                              .id = 1,
+                              .method = method,
+                              .path = path,
+                              .query = query ? query : "",
+                              .headers = headers,
+                              .body = p,
+                              .body_len = (size_t)(text + size - p),
+                              .peer = "127.0.0.1" };
         osmo_response_t rs;
-        osmo_service_handle(service(), &rq, &rs);
+        osmo_service_handle(fuzz_service(), &rq, &rs);
         if (rs.status < 200 || rs.status > 599)
             abort();
         while (rs.stream && osmo_stream_read(rs.stream, chunk, sizeof chunk) > 0)

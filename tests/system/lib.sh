@@ -60,7 +60,7 @@ stop_all() {
 # Supervisors that outlive a killed backend belong to this test: end them by the pids they left.
 stop_pods() {
     local f pid
-    for f in "$work"/backend/pods/*/supervisor.pid; do
+    for f in "$work"/backend/pods/*/lock; do
         [[ -s $f ]] && pid=$(< "$f") && [[ $(tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null) == *"$work"* ]] && kill -KILL "$pid" 2>/dev/null
     done
 }
@@ -103,4 +103,4 @@ http_request() { # method path body header...
     exec 9>&-
 }
 http_status() { sed -n '1s/^HTTP\/1.1 \([0-9]*\).*/\1/p'; }
-shared_specs=$root/../shared/data/specs
+tutorial_specs=${OSMO_TUTORIAL_SPECS-} # a directory with the tutorial specs of OSMO, where there is one

@@ -1,4 +1,4 @@
-# Every example, and where they exist the tutorial specs, run to COMPLETED; several at a time. Sourced by the tests per database.
+# Every example, and with OSMO_TUTORIAL_SPECS=DIR the tutorial specs there, run to COMPLETED; several at a time. Sourced by the tests per database.
 # shellcheck shell=bash
 names=() ids=() pids=()
 
@@ -33,10 +33,10 @@ run_specs() {
     local f base i rootfs
     rootfs=$(busybox_rootfs)
     start_all --image "alpine=$rootfs" || { fail "start"; return; }
-    if [[ -d $shared_specs ]]; then
+    if [[ -d $tutorial_specs ]]; then
         for base in combination_workflow_complex group_tasks verify-hello hello_world parallel_tasks serial_workflow combination_workflow_simple \
             resources_basic template_hello_world token_example; do
-            launch "tutorial-$base" "$shared_specs/$base.yaml"
+            launch "tutorial-$base" "$tutorial_specs/$base.yaml"
         done
     fi
     for f in "$root"/examples/*.yaml; do
@@ -44,7 +44,7 @@ run_specs() {
         [[ $base == fail* ]] && continue
         launch "example-$base" "$f"
     done
-    [[ -d $shared_specs ]] && check "tutorial group_tasks_communication" communication "$shared_specs/group_tasks_communication.yaml"
+    [[ -d $tutorial_specs ]] && check "tutorial group_tasks_communication" communication "$tutorial_specs/group_tasks_communication.yaml"
     for i in "${!names[@]}"; do
         wait "${pids[i]}"
         if [[ $(< "$work/${names[i]}.code") == 0 && $(tail -n 1 "$work/${names[i]}.out") == "Status: COMPLETED" ]]; then

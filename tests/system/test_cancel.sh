@@ -8,7 +8,7 @@ workflow:
   - {name: sleeper, image: debian, command: [sh, -c, 'echo started; exec sleep 987654']}
   - {name: after, image: debian, command: [sh, -c, 'echo never'], inputs: [{task: sleeper}]}
 Y
-sleeping() { pgrep -f 'sleep 987654' > /dev/null; }
+sleeping() { pgrep -fx 'sleep 987654' > /dev/null; }
 not_sleeping() { ! sleeping; }
 id=$(submit "$work/long.yaml")
 check "it runs" eventually 60 sleeping
@@ -21,18 +21,25 @@ check "the process is gone" eventually 30 not_sleeping
 out=$("$osmo" workflow cancel "$id" 2>&1)
 check_has "cancelling a finished one is refused" "$out" "Error"
 check_has "its log ends" "$("$osmo" workflow logs "$id")" "[sleeper] started"
-# more memory than the machine has: it stays in the queue, says why, and can be cancelled there
-cat > "$work/huge.yaml" <<'Y'
+# more memory than is free: it stays in the queue, says why, and can be cancelled there
+most=$(api GET /api/resources | sed -n 's/.*"platform_allocatable_fields":{"default":{"default":{[^}]*"memory":"\([0-9]*\)Ki".*/\1/p')
+check "the node says what it has" test -n "$most"
+for name in holder waiter; do
+    cat > "$work/$name.yaml" <<Y
 workflow:
-  name: huge
-  resources: {default: {memory: 4000Gi}}
-  tasks: [{name: t, image: debian, command: [true]}]
+  name: $name
+  resources: {default: {memory: $((most * 3 / 5))Ki}}
+  tasks: [{name: t, image: debian, command: [sleep, "987654"]}]
 Y
-id=$(submit "$work/huge.yaml")
-if [[ -n $id ]]; then
-    "$osmo" workflow wait "$id" --timeout 2 --quiet > /dev/null 2>&1; check_eq "wait times out with 124" "$?" 124
-    check_has "events tell why it waits" "$(timeout 3 "$osmo" workflow events "$id")" "memory"
-    "$osmo" workflow cancel "$id" > /dev/null
-    "$osmo" workflow wait "$id" --timeout 60 --quiet > "$work/w"
-    check_has "a queued one is cancelled" "$(tail -n 1 "$work/w")" "FAILED_CANCELED"
-fi
+done
+holder=$(submit "$work/holder.yaml")
+check "the holder runs" eventually 60 sleeping
+id=$(submit "$work/waiter.yaml")
+check_has "more memory than is free: accepted" "$id" waiter-
+"$osmo" workflow wait "$id" --timeout 2 --quiet > /dev/null 2>&1; check_eq "wait times out with 124" "$?" 124
+check_has "events tell why it waits" "$(timeout 3 "$osmo" workflow events "$id")" "memory"
+"$osmo" workflow cancel "$id" > /dev/null
+"$osmo" workflow wait "$id" --timeout 60 --quiet > "$work/w"
+check_has "a queued one is cancelled" "$(tail -n 1 "$work/w")" "FAILED_CANCELED"
+"$osmo" workflow cancel "$holder" > /dev/null
+check "the holder is gone" eventually 30 not_sleeping

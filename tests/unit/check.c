@@ -1,7 +1,9 @@
 /* The shim behind check.h. Used by every unit test program. */
 #include "check.h"
 #include <CUnit/Basic.h>
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static bool report(bool ok, const char *text, const char *file, unsigned line) {
@@ -18,15 +20,30 @@ bool check_int(int64_t got, int64_t want, const char *expr, const char *file, un
 bool check_str(const char *got, const char *want, const char *expr, const char *file, unsigned line) {
     bool same = got == want || (got && want && strcmp(got, want) == 0);
     if (!same)
-        fprintf(stderr, "%s:%u: %s\n  got:      %s\n  expected: %s\n", file, line, expr, got ? got : "(null)", want ? want : "(null)");
+        fprintf(stderr, "%s:%u: %s\n  got:      %s\n  expected: %s\n", file, line, expr, got ? got : "(null)",
+                want ? want : "(null)");
     return report(same, expr, file, line);
 }
 
 bool check_contains(const char *got, const char *part, const char *expr, const char *file, unsigned line) {
     bool found = got && strstr(got, part);
     if (!found)
-        fprintf(stderr, "%s:%u: %s\n  got:      %s\n  expected to contain: %s\n", file, line, expr, got ? got : "(null)", part);
+        fprintf(stderr, "%s:%u: %s\n  got:      %s\n  expected to contain: %s\n", file, line, expr,
+                got ? got : "(null)", part);
     return report(found, expr, file, line);
+}
+
+int check_listen(int *port) {
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && (bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 8) ||
+                    getsockname(fd, (struct sockaddr *)&a, &len))) {
+        close(fd);
+        fd = -1;
+    }
+    *port = fd < 0 ? 0 : ntohs(a.sin_port);
+    return fd;
 }
 
 int check_main(const char *suite_name, const struct check_test *tests, size_t n, int argc, char **argv) {

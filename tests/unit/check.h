@@ -20,9 +20,25 @@ bool check_contains(const char *got, const char *part, const char *expr, const c
 #define CHECK_INT(got, want) check_int((int64_t)(got), (int64_t)(want), #got, __FILE__, __LINE__)
 #define CHECK_STR(got, want) check_str((got), (want), #got, __FILE__, __LINE__)
 #define CHECK_CONTAINS(got, part) check_contains((got), (part), #got, __FILE__, __LINE__)
+/* A TCP listener on a free loopback port; -1 when there is none. */
+int check_listen(int *port);
+
 /* An osmo_error_t's code and text in the message when rc is negative. */
-#define CHECK_OK(rc, err) do { int rc_ = (rc); if (rc_ < 0) fprintf(stderr, "%s:%d: %s: %d: %s\n", __FILE__, __LINE__, #rc, rc_, (err)->text); CHECK(rc_ >= 0); } while (0)
-#define REQUIRE(e) do { bool ok_ = !!(e); CU_assertImplementation(ok_, __LINE__, #e, __FILE__, "", CU_FALSE); if (!ok_) return; } while (0)
+#define CHECK_OK(rc, err)                                                                                              \
+    do {                                                                                                               \
+        int rc_ = (rc);                                                                                                \
+        if (rc_ < 0)                                                                                                   \
+            fprintf(stderr, "%s:%d: %s: %d: %s\n", __FILE__, __LINE__, #rc, rc_, (err)->text);                         \
+        CHECK(rc_ >= 0);                                                                                               \
+    } while (0)
+#define REQUIRE(e)                                                                                                     \
+    do {                                                                                                               \
+        bool ok_ = !!(e);                                                                                              \
+        CU_assertImplementation(ok_, __LINE__, #e, __FILE__, "", CU_FALSE);                                            \
+        if (!ok_)                                                                                                      \
+            return;                                                                                                    \
+    } while (0)
 /* static const struct check_test tests[] = { {"what it does", fn}, … }; TEST_MAIN("module", tests) */
-#define TEST_MAIN(suite, tests) int main(int argc, char **argv) { return check_main(suite, tests, sizeof(tests) / sizeof((tests)[0]), argc, argv); }
+#define TEST_MAIN(suite, tests)                                                                                        \
+    int main(int argc, char **argv) { return check_main(suite, tests, sizeof(tests) / sizeof((tests)[0]), argc, argv); }
 #endif

@@ -1,5 +1,6 @@
 /* See engine_fixture.h. */
 #include "engine_fixture.h"
+#include "signing_key.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -176,6 +177,8 @@ bool start_with(const char *config) {
         snprintf(test_dir, sizeof test_dir, "/tmp/osmo-engine-XXXXXX");
         if (!mkdtemp(test_dir))
             return false;
+        snprintf(path, sizeof path, "sqlite:%s/osmo.db", test_dir);
+        CHECK_OK(signing_key_seed(database ? database : path, &err), &err);
     }
     snprintf(path, sizeof path, "%s/config.yaml", test_dir);
     if (config && file_write_atomic(path, config, strlen(config), 0600, false, &err) < 0)

@@ -1,5 +1,6 @@
 /* See service_fixture.h. */
 #include "service_fixture.h"
+#include "signing_key.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -88,6 +89,13 @@ bool fixture_open(struct fixture *f, osmo_auth_mode_t mode, const char *admin_to
     snprintf(f->dir, sizeof f->dir, "/tmp/osmo-test-XXXXXX");
     if (!mkdtemp(f->dir))
         return false;
+    char database[160];
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(database, sizeof database, "sqlite:%s/osmo.db", f->dir);
+    if (signing_key_seed(database, &err) < 0) {
+        fprintf(stderr, "signing key: %s\n", err.text);
+        return false;
+    }
     f->transport = (osmo_transport_t){ sizeof f->transport, f, fake_send, fake_close, fake_wake };
     f->options = (osmo_service_options_t){ .size = sizeof f->options, .data_dir = f->dir, .auth = mode,
         .admin_token = admin_token,
@@ -114,8 +122,15 @@ struct answer ask(struct fixture *f, const char *method, const char *path, const
     size_t n = 4;
     for (size_t i = 0; headers && headers[i] && n < 30; i++)
         all[n++] = headers[i];
-    osmo_request_t rq = { .size = sizeof rq, .id = ++next_id, .method = method, .path = path, .query = query ? query : "",
-                          .headers = all, .body = body, .body_len = body ? strlen(body) : 0, .peer = "127.0.0.1" };
+    osmo_request_t rq = { .size = sizeof rq,
+                          .id = ++next_id,
+                          .method = method,
+                          .path = path,
+                          .query = query ? query : "",
+                          .headers = all,
+                          .body = body,
+                          .body_len = body ? strlen(body) : 0,
+                          .peer = "127.0.0.1" };
     struct answer a = { 0 };
     osmo_service_handle(f->service, &rq, &a.rs);
     a.status = a.rs.status;
@@ -222,10 +237,17 @@ bool seed_workflow(struct fixture *f, const char *name, const char *user, size_t
 static int set_task(db_t *db, void *ctx, osmo_error_t *err) {
     struct seed_ctx *c = ctx;
     struct task_row t = { 0 };
+    struct group_row g = { 0 };
     int rc = repo_task_get(db, c->s->uuid, c->s->tasks[c->task], 0, &t, err);
+    if (rc >= 0)
+        rc = repo_group_get(db, t.group_uuid, &g, err);
+    sm_group_count(&g.sm, t.sm.lead, t.sm.status, c->status); /* as the engine keeps it */
     t.sm.status = c->status;
     if (rc >= 0)
         rc = repo_task_update(db, &t, err);
+    if (rc >= 0)
+        rc = repo_group_update(db, &g, err);
+    group_row_clear(&g);
     task_row_clear(&t);
     return rc;
 }

@@ -12,7 +12,8 @@
 
 #define UPLOAD "0123456789abcdef0123456789abcdef"
 #define UPLOAD2 "fedcba9876543210fedcba9876543210"
-#define HELLO "workflow:\\n  name: hello\\n  tasks:\\n  - name: say\\n    image: ubuntu:24.04\\n    command: [echo, hi]\\n"
+#define HELLO                                                                                                          \
+    "workflow:\\n  name: hello\\n  tasks:\\n  - name: say\\n    image: ubuntu:24.04\\n    command: [echo, hi]\\n"
 
 /* ---- the route index ---- */
 
@@ -554,13 +555,20 @@ static void storage_body_file(void) {
 struct client { struct fixture *f; int number, failures; };
 
 static void *client_main(void *arg) {
-    static const char *const paths[] = { "/api/workflow/data-1", "/api/workflow", "/api/task", "/api/pool_quota", "/api/resources",
-                                         "/api/workflow/data-1/logs", "/api/workflow/data-1/watch", "/api/auth/keys" };
+    static const char *const paths[] = { "/api/workflow/data-1",
+                                         "/api/workflow",
+                                         "/api/task",
+                                         "/api/pool_quota",
+                                         "/api/resources",
+                                         "/api/workflow/data-1/logs",
+                                         "/api/workflow/data-1/watch",
+                                         "/api/auth/keys" };
     struct client *c = arg;
     for (int i = 0; i < 24; i++) {
         char put[80];
         bool ended;
-        struct answer a = ask(c->f, "GET", paths[(i + c->number) % (int)ARRAY_SIZE(paths)], "all_pools=true", NULL, NULL);
+        struct answer a = ask(c->f, "GET", paths[(i + c->number) % (int)ARRAY_SIZE(paths)], "all_pools=true", NULL,
+                              NULL);
         free(drain(&a, &ended));
         c->failures += a.status != 200;
         answer_free(&a);

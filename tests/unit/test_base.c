@@ -42,8 +42,10 @@ static void strings(void) {
     strlist_free(&l);
     int64_t v;
     CHECK(str_to_i64("-12", &v) && v == -12);
-    CHECK(!str_to_i64("12x", &v) && !str_to_i64("", &v) && !str_to_i64(" 1", &v) && !str_to_i64("99999999999999999999", &v));
-    CHECK(utf8_valid("a\xC3\xA9", 3) && !utf8_valid("\xC0\x80", 2) && !utf8_valid("\xED\xA0\x80", 3) && !utf8_valid("\xC3", 1));
+    CHECK(!str_to_i64("12x", &v) && !str_to_i64("", &v) && !str_to_i64(" 1", &v) &&
+          !str_to_i64("99999999999999999999", &v));
+    CHECK(utf8_valid("a\xC3\xA9", 3) && !utf8_valid("\xC0\x80", 2) && !utf8_valid("\xED\xA0\x80", 3) &&
+          !utf8_valid("\xC3", 1));
     size_t n;
     char *fixed = utf8_repair("a\xFFz", 3, &n);
     CHECK_STR(fixed, "a\xEF\xBF\xBDz");
@@ -85,10 +87,17 @@ static void times(void) {
     CHECK_STR(time_iso(1772357400000000, t), "2026-03-01T09:30:00");
     CHECK_STR(time_log(1772357400123456, t), "2026/03/01 09:30:00");
     CHECK_STR(time_rfc3339(-1, t), "1969-12-31T23:59:59.999999Z");
-    static const struct { const char *text; int64_t us; } ok[] = {
-        { "2026-03-01T09:30:00.123456", 1772357400123456 }, { "2026-03-01 09:30:00", 1772357400000000 },
-        { "2026-03-01T09:30:00.123456789Z", 1772357400123456 }, { "2026-03-01T10:30:00+01:00", 1772357400000000 },
-        { "2026-03-01", 1772323200000000 }, { "1772357400.5", 1772357400500000 }, { "2024-02-29T00:00:00Z", 1709164800000000 },
+    static const struct {
+        const char *text;
+        int64_t us;
+    } ok[] = {
+        { "2026-03-01T09:30:00.123456", 1772357400123456 },
+        { "2026-03-01 09:30:00", 1772357400000000 },
+        { "2026-03-01T09:30:00.123456789Z", 1772357400123456 },
+        { "2026-03-01T10:30:00+01:00", 1772357400000000 },
+        { "2026-03-01", 1772323200000000 },
+        { "1772357400.5", 1772357400500000 },
+        { "2024-02-29T00:00:00Z", 1709164800000000 },
     };
     for (size_t i = 0; i < sizeof ok / sizeof ok[0]; i++) {
         int64_t us = 0;
@@ -96,7 +105,8 @@ static void times(void) {
         CHECK_INT(us, ok[i].us);
     }
     int64_t us;
-    CHECK(!time_parse("yesterday", &us) && !time_parse("2026-13-01", &us) && !time_parse("2026-03-01T25:00:00", &us) && !time_parse("", &us));
+    CHECK(!time_parse("yesterday", &us) && !time_parse("2026-13-01", &us) && !time_parse("2026-03-01T25:00:00", &us) &&
+          !time_parse("", &us));
 }
 
 static void files(void) {
@@ -162,11 +172,44 @@ static void queue_passes_everything_in_order(void) {
     queue_free(q);
 }
 
+static void *closer(void *q) {
+    queue_close(q);
+    return NULL;
+}
+
+static void queue_keeps_its_bound_and_drains_after_close(void) {
+    int a, b;
+    void *items[4];
+    pthread_t t;
+    queue_t *q = queue_new(2);
+    REQUIRE(q);
+    CHECK_INT(queue_push(q, &a), 0);
+    CHECK_INT(queue_push(q, &b), 0);
+    CHECK_INT(queue_push(q, &a), OSMO_EBUSY);
+    CHECK_INT(queue_len(q), 2);
+    queue_close(q);
+    queue_close(q);
+    CHECK_INT(queue_push(q, &a), OSMO_EUNAVAIL);
+    CHECK(queue_pop(q, -1) == &a); /* what was there still comes */
+    CHECK_INT(queue_pop_many(q, items, 4, -1), 1);
+    CHECK(items[0] == &b);
+    CHECK_INT(queue_pop_many(q, items, 4, -1), 0);
+    queue_free(q);
+    /* a close wakes the one that waits for ever */
+    q = queue_new(1);
+    REQUIRE(q && pthread_create(&t, NULL, closer, q) == 0);
+    CHECK(queue_pop(q, -1) == NULL);
+    pthread_join(t, NULL);
+    CHECK_INT(queue_pop_many(q, items, 4, 0), 0);
+    queue_free(q);
+}
+
 static void regular_expressions(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     re_t *re = NULL;
     REQUIRE(re_compile("a.*\\.csv", &re, &err) == 0);
-    CHECK(re_find(re, "xa.csv", 6) && !re_match_start(re, "xa.csv", 6) && re_match_start(re, "a.csvx", 6) && !re_fullmatch(re, "a.csvx", 6));
+    CHECK(re_find(re, "xa.csv", 6) && !re_match_start(re, "xa.csv", 6) && re_match_start(re, "a.csvx", 6) &&
+          !re_fullmatch(re, "a.csvx", 6));
     re_free(re);
     CHECK_INT(re_compile("a(", &re, &err), OSMO_EUSAGE);
     CHECK_CONTAINS(err.text, "a(");
@@ -198,6 +241,7 @@ static const struct check_test tests[] = {
     { "buffers are born with a maximum", buf_keeps_its_maximum }, { "string helpers", strings },
     { "map keeps insertion order over growth and removal", map_holds_many_and_keeps_order }, { "time texts", times },
     { "files and trees", files }, { "queue passes everything in order", queue_passes_everything_in_order },
+    { "queue bound and close", queue_keeps_its_bound_and_drains_after_close },
     { "regular expressions", regular_expressions }, { "errors", errors },
 };
 TEST_MAIN("base", tests)

@@ -36,8 +36,14 @@ static void test_random(void) {
 }
 
 static void test_base64(void) {
-    static const struct { const char *plain, *standard, *url; } cases[] = {
-        { "", "", "" }, { "f", "Zg==", "Zg" }, { "fo", "Zm8=", "Zm8" }, { "foo", "Zm9v", "Zm9v" }, { "foob", "Zm9vYg==", "Zm9vYg" },
+    static const struct {
+        const char *plain, *standard, *url;
+    } cases[] = {
+        { "", "", "" },
+        { "f", "Zg==", "Zg" },
+        { "fo", "Zm8=", "Zm8" },
+        { "foo", "Zm9v", "Zm9v" },
+        { "foob", "Zm9vYg==", "Zm9vYg" },
         { "\xfb\xff\xfe", "+//+", "-__-" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -146,7 +152,8 @@ static void test_keys(void) {
     CHECK_INT(strlen(json_get_str(jwk, "n")), 342);
     CHECK_INT(json_len(jwk), 4);
     CHECK_INT(rsa_key_from_pem("nonsense", &again, &err), OSMO_EINVAL);
-    CHECK_INT(rsa_key_from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", &again, &err), OSMO_EINVAL);
+    CHECK_INT(rsa_key_from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", &again, &err),
+              OSMO_EINVAL);
     CHECK_INT(rsa_key_generate(512, &again, &err), OSMO_EINVAL);
     rsa_key_free(NULL);
 }
@@ -156,7 +163,8 @@ static void *sign_many(void *arg) {
     for (int i = 0; i < 20; i++) {
         _cleanup_json_ json_t *claims = claims_of(i, i + 10), *got = NULL;
         _cleanup_buf_ buf_t token = BUF_INIT(10000);
-        if (jwt_sign(key, claims, &token, NULL) == 0 && jwt_verify(key, token.data, token.len, i + 1, 0, &got, NULL) == 0)
+        if (jwt_sign(key, claims, &token, NULL) == 0 &&
+            jwt_verify(key, token.data, token.len, i + 1, 0, &got, NULL) == 0)
             ++*good;
     }
     return NULL;
@@ -186,8 +194,10 @@ static void test_generate(void) {
 }
 
 static const struct check_test tests[] = {
-    { "digests", test_digests }, { "random", test_random }, { "base64", test_base64 }, { "generate keys", test_generate },
-    { "tokens", test_tokens }, { "forged headers", test_forged_headers }, { "keys", test_keys }, { "threads", test_threads },
+    { "digests", test_digests }, { "random", test_random },
+    { "base64", test_base64 },   { "generate keys", test_generate },
+    { "tokens", test_tokens },   { "forged headers", test_forged_headers },
+    { "keys", test_keys },       { "threads", test_threads },
     { "free keys", test_free },
 };
 TEST_MAIN("crypto", tests)

@@ -317,9 +317,62 @@ static void timers(void) {
     stop(true);
 }
 
+/* Each cause says everything once: the backend's words, and what the task itself wrote last. */
+static void causes(void) {
+    static const struct {
+        const char *status, *message, *line;
+        int code;
+        const char *task, *workflow;
+    } cases[] = {
+        { "FAILED", "- Task t failed with exit code 127", "cannot run 'x': No such file or directory\n", 127,
+          "exit code 127: cannot run 'x': No such file or directory",
+          "task t failed with exit code 127: cannot run 'x': No such file or directory" },
+        { "FAILED", "- Task t failed with exit code 3", "ValueError: no\n", 3,
+          "exit code 3: last error output: ValueError: no",
+          "task t failed with exit code 3: last error output: ValueError: no" },
+        { "FAILED", "- Task t failed with exit code 3", NULL, 3, "exit code 3", "task t failed with exit code 3" },
+        { "FAILED", "- Task t failed with exit code 1: disk on fire", "other\n", 1, "exit code 1: disk on fire",
+          "task t failed with exit code 1: disk on fire" },
+        { "FAILED_EVICTED", "- Task t failed with exit code 137 (OOMKilled)", "other\n", 3004,
+          "exit code 137 (OOMKilled)", "task t failed (FAILED_EVICTED) with exit code 3004: exit code 137 (OOMKilled)" },
+        { "FAILED", "- Task t failed with exit code 9\\n- OSMO Control failed with exit code 2001", NULL, 2001,
+          "exit code 9; OSMO Control failed with exit code 2001",
+          "task t failed with exit code 2001: exit code 9; OSMO Control failed with exit code 2001" },
+    };
+    REQUIRE(start_with(NULL));
+    backend_connect("jobs");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char uuid[33], body[600];
+        REQUIRE(submit("workflow:\n  name: why\n  tasks:\n  - {name: t, image: ubuntu, command: ['true']}\n"));
+        job("CreateGroup", "t-group", "SUCCESS");
+        task_status("t", uuid);
+        struct log_entry entry = { .time_us = 1, .type = IO_STDERR, .text = cases[i].line,
+                                   .len = cases[i].line ? strlen(cases[i].line) : 0 };
+        if (cases[i].line)
+            CHECK_INT(logstore_append(e->logs, wf_id, "t", 0, &entry, 1, NULL), 0);
+        snprintf(body, sizeof body,
+                 "{\"workflow_uuid\":\"%s\",\"task_uuid\":\"%s\",\"retry_id\":0,\"status\":\"%s\","
+                 "\"message\":\"%s\",\"exit_code\":%d}",
+                 wf_uuid, uuid, cases[i].status, cases[i].message, cases[i].code);
+        report("update_pod", body);
+        struct task_row t = { 0 };
+        repo_task_by_name(reader(), wf_uuid, "t", -1, &t, NULL);
+        CHECK_STR(t.failure_message, cases[i].task);
+        task_row_clear(&t);
+        char *message = NULL;
+        workflow_status(&message);
+        CHECK_STR(message, cases[i].workflow);
+        free(message);
+        job("CleanupGroup", "t-group", "SUCCESS");
+    }
+    stop(true);
+}
+
 static void nodes_and_events(void) {
     REQUIRE(start_with(NULL));
     backend_connect("jobs");
+    report("resource_usage", /* may come first */
+           "{\"hostname\":\"n1\",\"usage_fields\":{\"cpu\":\"1\"},\"non_workflow_usage_fields\":{\"cpu\":\"0\"}}");
     report("resource", "{\"hostname\":\"n1\",\"available\":true,\"conditions\":[\"Ready\"],\"processed_fields\":{},"
                        "\"allocatable_fields\":{\"cpu\":\"4\"},\"label_fields\":{},\"taints\":[]}");
     report("resource_usage",
@@ -528,6 +581,7 @@ static const struct check_test tests[] = {
     { "foreign backend", foreign_backend },
     { "many", many },
     { "timers", timers },
+    { "causes", causes },
     { "nodes and events", nodes_and_events },
     { "bad messages", bad_messages },
     { "the same on PostgreSQL", on_pgsql },

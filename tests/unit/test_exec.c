@@ -23,7 +23,8 @@ static void open_socket(void) {
     snprintf(socket_path, sizeof socket_path, "%s/s", dir);
     strcpy(a.sun_path, socket_path);
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 4) == 0 && chmod(socket_path, 0777) == 0);
+    CHECK(bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 4) == 0 &&
+          chmod(socket_path, 0777) == 0);
 }
 
 static void start(const char *const *words) {
@@ -88,9 +89,12 @@ static void collect(char *lines, size_t cap, char *last, size_t last_cap) {
     while ((m = next())) {
         const char *type = json_get_str(m, "Type");
         snprintf(last, last_cap, "%s", type);
-        const char *text = strcmp(type, "MessageErr") == 0 ? json_get_str(m, "MessageErr") : strcmp(type, "MessageOut") == 0 ? json_get_str(m, "MessageOut") : NULL;
+        const char *text = strcmp(type, "MessageErr") == 0   ? json_get_str(m, "MessageErr")
+                           : strcmp(type, "MessageOut") == 0 ? json_get_str(m, "MessageOut")
+                                                             : NULL;
         if (text)
-            snprintf(lines + strlen(lines), cap - strlen(lines), "%s%s|", strcmp(type, "MessageErr") == 0 ? "!" : "", text);
+            snprintf(lines + strlen(lines), cap - strlen(lines), "%s%s|", strcmp(type, "MessageErr") == 0 ? "!" : "",
+                     text);
         json_free(m);
     }
 }
@@ -113,7 +117,18 @@ static void lines_and_exit_codes(void) {
     run_case("kill -9 $$", "", "ExecFailed", 137);
     run_case("echo bad >&2; exit 255", "!bad|", "ExecFailed", 255);
     run_case("printf 'a\\377b\\n'", "a\xEF\xBF\xBD" "b|", "ExecFinished", 0);
-    run_case("echo out; sleep 100 & exit 0", "out|", "ExecFinished", 0); /* a child left behind does not keep the task */
+}
+
+static void a_child_left_behind_does_not_keep_the_task(void) {
+    static char lines[300000];
+    char last[64];
+    start((const char *const[]){ "sh", "-c", "sleep 100 & echo $!", NULL });
+    tell("ExecStart", dir);
+    collect(lines, sizeof lines, last, sizeof last);
+    CHECK_STR(last, "ExecFinished");
+    CHECK_INT(finish(), 0);
+    int pid = atoi(lines);
+    CHECK(pid > 1 && kill(pid, SIGKILL) == 0); /* it is there still, and must not outlive this test */
 }
 
 static void long_lines_come_in_pieces(void) {
@@ -148,7 +163,8 @@ static void missing_program_is_named(void) {
 static void signals_reach_the_command(void) {
     static char lines[4096];
     char last[64];
-    start((const char *const[]){ "sh", "-c", "trap 'echo got term; exit 9' TERM; echo ready; while :; do sleep 0.05; done", NULL });
+    start((const char *const[]){ "sh", "-c",
+                                 "trap 'echo got term; exit 9' TERM; echo ready; while :; do sleep 0.05; done", NULL });
     tell("ExecStart", dir);
     json_t *m = next();
     CHECK_STR(json_get_str(m, "MessageOut"), "ready");
@@ -185,8 +201,12 @@ static void ctrl_failure_before_the_start(void) {
 }
 
 static const struct check_test tests[] = {
-    { "lines and exit codes", lines_and_exit_codes }, { "long lines come in pieces", long_lines_come_in_pieces },
-    { "a missing program is named", missing_program_is_named }, { "signals reach the command", signals_reach_the_command },
-    { "stop and start again", stop_and_start_again }, { "osmo_ctrl fails before the start", ctrl_failure_before_the_start },
+    { "lines and exit codes", lines_and_exit_codes },
+    { "a child left behind", a_child_left_behind_does_not_keep_the_task },
+    { "long lines come in pieces", long_lines_come_in_pieces },
+    { "a missing program is named", missing_program_is_named },
+    { "signals reach the command", signals_reach_the_command },
+    { "stop and start again", stop_and_start_again },
+    { "osmo_ctrl fails before the start", ctrl_failure_before_the_start },
 };
 TEST_MAIN("exec", tests)

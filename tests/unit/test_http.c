@@ -1,64 +1,11 @@
 /* The HTTP client against a scripted peer, and the URL helpers. */
 #include "check.h"
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/http.h"
-
-/* A peer that answers each request of one connection with the next scripted answer and remembers what it got. */
-struct peer { int listen_fd, port; pthread_t thread; const char *const *answers; char got[1 << 17]; size_t got_len; int connections; };
-
-static size_t wanted(const char *head) {
-    const char *body = strstr(head, "\r\n\r\n"), *len = strstr(head, "Content-Length: ");
-    return body ? (size_t)(body + 4 - head) + (len && len < body ? (size_t)atol(len + 16) : 0) : SIZE_MAX;
-}
-
-static void *peer_main(void *arg) {
-    struct peer *p = arg;
-    size_t next = 0;
-    while (p->answers[next]) {
-        int fd = accept(p->listen_fd, NULL, NULL);
-        if (fd < 0)
-            break;
-        p->connections++;
-        while (p->answers[next]) {
-            char *start = p->got + p->got_len;
-            ssize_t n = 1;
-            while (n > 0 && (size_t)(p->got + p->got_len - start) < wanted(start)) {
-                n = read(fd, p->got + p->got_len, sizeof p->got - 1 - p->got_len);
-                p->got_len += n > 0 ? (size_t)n : 0;
-                p->got[p->got_len] = '\0';
-            }
-            if (n <= 0)
-                break;
-            const char *answer = p->answers[next++];
-            if (send(fd, answer, strlen(answer), MSG_NOSIGNAL) < 0 || strstr(answer, "Connection: close"))
-                break;
-        }
-        close(fd);
-    }
-    return NULL;
-}
-
-static bool peer_start(struct peer *p, const char *const *answers) {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof a;
-    memset(p, 0, sizeof *p);
-    p->answers = answers;
-    p->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(p->listen_fd, (struct sockaddr *)&a, sizeof a) || listen(p->listen_fd, 8) ||
-        getsockname(p->listen_fd, (struct sockaddr *)&a, &len))
-        return false;
-    p->port = ntohs(a.sin_port);
-    return pthread_create(&p->thread, NULL, peer_main, p) == 0;
-}
-
-static void peer_end(struct peer *p) {
-    pthread_join(p->thread, NULL);
-    close(p->listen_fd);
-}
+#include "peer.h"
 
 static int ask(http_client_t *c, int port, http_request_t *rq, http_response_t *rs, osmo_error_t *err) {
     static char url[64];
@@ -72,8 +19,13 @@ static int ask(http_client_t *c, int port, http_request_t *rq, http_response_t *
 
 static void test_requests(void) {
     static const char *const answers[] = {
-        ANSWER("5\r\n\r\nhello"), "HTTP/1.1 100 Continue\r\n\r\n" ANSWER("0\r\n\r\n"), "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
-        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", ANSWER("5\r\n\r\nhello"), NULL };
+        ANSWER("5\r\n\r\nhello"),
+        "HTTP/1.1 100 Continue\r\n\r\n" ANSWER("0\r\n\r\n"),
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        ANSWER("5\r\n\r\nhello"),
+        NULL
+    };
     static const char *const headers[] = { "Authorization: Bearer t", NULL };
     static struct peer p;
     http_client_t *c = NULL;
@@ -125,7 +77,8 @@ static bool on_piece(void *ctx, const char *data, size_t len) {
 }
 
 static void test_streaming(void) {
-    static const char chunked[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    static const char chunked[] =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
     static const char *const answers[] = { chunked, chunked, NULL };
     static struct peer p;
     http_client_t *c = NULL;
@@ -174,7 +127,8 @@ static void test_upload(void) {
 }
 
 static void test_failures(void) {
-    static const char *const answers[] = { "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabc", NULL };
+    static const char *const answers[] = { "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nabc",
+                                           NULL };
     static struct peer p;
     static const char *const broken[] = { "X: a\r\nY: b", NULL };
     http_client_t *c = NULL;
@@ -192,7 +146,9 @@ static void test_failures(void) {
     rq.headers = broken;
     CHECK_INT(ask(c, p.port, &rq, &rs, &err), OSMO_EINVAL);
     http_response_free(&rs);
-    static const char *const urls[] = { "file:///etc/passwd", "ftp://x/", "ws://x/", "http://", "http://user:pw@x/", "x" };
+    static const char *const urls[] = {
+        "file:///etc/passwd", "ftp://x/", "ws://x/", "http://", "http://user:pw@x/", "x"
+    };
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
         http_request_t bad = { .method = "GET", .url = urls[i] };
         CHECK_INT(http_perform(c, &bad, &rs, &err), OSMO_EINVAL);
@@ -203,16 +159,15 @@ static void test_failures(void) {
 }
 
 static void test_timeout(void) {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int port;
+    int fd = check_listen(&port);
     http_client_t *c = NULL;
     http_response_t rs;
     osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 8) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0);
+    REQUIRE(fd >= 0);
     REQUIRE(http_client_new(NULL, &c, &err) == 0);
     http_request_t rq = { .method = "GET", .timeout_ms = 50 };
-    CHECK_INT(ask(c, ntohs(a.sin_port), &rq, &rs, &err), OSMO_ETIMEOUT); /* nobody accepts */
+    CHECK_INT(ask(c, port, &rq, &rs, &err), OSMO_ETIMEOUT); /* nobody accepts */
     http_response_free(&rs);
     http_client_free(c);
     close(fd);
@@ -223,7 +178,9 @@ static void test_urls(void) {
         { "http://h", "http", "h", 80, "/" }, { "https://h:8443/a/b?c=d#e", "https", "h", 8443, "/a/b?c=d" },
         { "ws://[::1]:9000?x", "ws", "::1", 9000, "/?x" }, { "WSS://h/", "wss", "h", 443, "/" },
     };
-    static const char *const bad[] = { "", "h:80", "http://h:0/", "http://h:65536/", "http://h:8a/", "http://[::1", "http://h/a b" };
+    static const char *const bad[] = {
+        "", "h:80", "http://h:0/", "http://h:65536/", "http://h:8a/", "http://[::1", "http://h/a b"
+    };
     url_parts_t u;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         CHECK_INT(url_parse(good[i].url, &u, NULL), 0);
@@ -256,7 +213,12 @@ static void test_escapes(void) {
 }
 
 static const struct check_test tests[] = {
-    { "requests, keep-alive, cap", test_requests }, { "streaming", test_streaming }, { "upload from a descriptor", test_upload },
-    { "failures", test_failures }, { "timeout", test_timeout }, { "URLs", test_urls }, { "escapes", test_escapes },
+    { "requests, keep-alive, cap", test_requests },
+    { "streaming", test_streaming },
+    { "upload from a descriptor", test_upload },
+    { "failures", test_failures },
+    { "timeout", test_timeout },
+    { "URLs", test_urls },
+    { "escapes", test_escapes },
 };
 TEST_MAIN("http", tests)

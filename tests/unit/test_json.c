@@ -23,8 +23,9 @@ static void accepts(void) {
     }
 }
 
-static const char *const bad[] = { "", "{'a':1}", "NaN", "Infinity", "-Infinity", "9223372036854775808", "[1", "[1] x", "{\"a\" 1}", "\"\xff\"",
-                                   "\"a\nb\"", "{\"a\":1,}", "// c\n1", "[1,]", "tru" };
+static const char *const bad[] = { "",        "{'a':1}", "NaN",       "Infinity", "-Infinity", "9223372036854775808",
+                                   "[1",      "[1] x",   "{\"a\" 1}", "\"\xff\"", "\"a\nb\"",  "{\"a\":1,}",
+                                   "// c\n1", "[1,]",    "tru",       "[1e999]",  "{\"m\xC1\xB8\":1}" };
 
 static void refuses(void) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -76,5 +77,28 @@ static void builds_and_reads(void) {
     json_free(o);
 }
 
-static const struct check_test tests[] = { { "accepts and prints", accepts }, { "refuses", refuses }, { "builds and reads", builds_and_reads } };
+/* A string with a NUL byte has no C text, and no length beside that; its bytes are there and print. */
+static void keeps_nul_bytes_apart(void) {
+    json_t *v = NULL, *none = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    size_t len = 9;
+    CHECK_OK(json_parse("\"a\\u0000b\"", 10, &v, &err), &err);
+    CHECK(json_str(v) == NULL);
+    CHECK_INT(json_str_len(v), 0);
+    const char *bytes = json_bytes(v, &len);
+    CHECK_INT(len, 3);
+    CHECK(bytes && memcmp(bytes, "a\0b", 3) == 0);
+    char *text = json_to_text(v);
+    CHECK_STR(text, "\"a\\u0000b\"");
+    free(text);
+    CHECK(json_bytes(NULL, &len) == NULL);
+    CHECK_INT(len, 0);
+    CHECK_INT(json_parse(NULL, 0, &none, &err), OSMO_EINVAL);
+    json_free(v);
+}
+
+static const struct check_test tests[] = { { "accepts and prints", accepts },
+                                           { "refuses", refuses },
+                                           { "builds and reads", builds_and_reads },
+                                           { "NUL bytes", keeps_nul_bytes_apart } };
 TEST_MAIN("json", tests)

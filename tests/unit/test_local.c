@@ -1,4 +1,5 @@
-/* The local cluster driver run for real: pods of shell scripts under bubblewrap, their volumes, names, ends, removal and restarts. */
+/* The local cluster driver run for real: pods of shell scripts under bubblewrap, their volumes, names, ends, removal
+ * and restarts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,7 +18,15 @@
 #define D (&local_cluster_driver)
 
 struct seen { json_t *pod; bool deleted; char *phases; };
-struct cluster { void *impl; map_t *pods; pthread_mutex_t lock; pthread_cond_t change; int nodes; char *events; char dir[64]; };
+struct cluster {
+    void *impl;
+    map_t *pods;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    int nodes;
+    char *events;
+    char dir[64];
+};
 static struct cluster cl;
 static char supervisor_path[4096];
 
@@ -37,7 +46,8 @@ static void on_pod(void *ctx, osmo_change_t change, const char *json, size_t len
         CHECK(!"pod is JSON");
         return;
     }
-    const char *name = json_get_str(json_get(v, "metadata"), "name"), *phase = json_get_str(json_get(v, "status"), "phase");
+    const char *name = json_get_str(json_get(v, "metadata"), "name"),
+               *phase = json_get_str(json_get(v, "status"), "phase");
     pthread_mutex_lock(&cl.lock);
     struct seen *s = map_get(cl.pods, name);
     if (!s) {
@@ -78,7 +88,9 @@ static int open_in(const char *extra, osmo_error_t *err)
 {
     _cleanup_free_ char *sup = str_printf("supervisor=%s", supervisor_path);
     const char *settings[] = {sup, extra, NULL};
-    osmo_cluster_options_t o = {.size = sizeof(o), .name = "b", .namespace_ = "ns", .state_dir = cl.dir, .settings = settings};
+    osmo_cluster_options_t o = {
+        .size = sizeof(o), .name = "b", .namespace_ = "ns", .state_dir = cl.dir, .settings = settings
+    };
     osmo_cluster_sink_t sink = {.size = sizeof(sink), .pod = on_pod, .node = on_node, .event = on_event};
     cl.pods = map_new(seen_free);
     cl.nodes = 0;
@@ -105,7 +117,8 @@ static void shut(void)
     cl.impl = NULL;
 }
 
-/* Wait until the pod has this phase ("-" = deleted). A copy of it, or NULL after a time limit that only a bug reaches. */
+/* Wait until the pod has this phase ("-" = deleted). A copy of it, or NULL after a time limit that only a bug reaches.
+ */
 static json_t *await(const char *name, const char *phase)
 {
     struct timespec until;
@@ -181,11 +194,15 @@ static json_t *parse(const char *text)
     return v;
 }
 
-/* A pod of init script (may be NULL), user script and ctrl script (may be NULL); `more` is merged by hand by the callers. */
+/* A pod of init script (may be NULL), user script and ctrl script (may be NULL); `more` is merged by hand by the
+ * callers. */
 static json_t *pod(const char *name, const char *init, const char *user, const char *ctrl)
 {
-    json_t *p = parse("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"labels\":{\"app\":\"t\"}},\"spec\":{\"restartPolicy\":\"Never\","
-                      "\"terminationGracePeriodSeconds\":1,\"containers\":[],\"initContainers\":[],\"volumes\":[{\"name\":\"data\"}]}}");
+    json_t *p = parse(
+        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"labels\":{\"app\":\"t\"}},"
+        "\"spec\":{\"restartPolicy\":\"Never\","
+        "\"terminationGracePeriodSeconds\":1,\"containers\":[],\"initContainers\":[],"
+        "\"volumes\":[{\"name\":\"data\"}]}}");
     json_t *spec = json_get(p, "spec"), *mounts = parse("[{\"name\":\"data\",\"mountPath\":\"/osmo/data\"}]");
     json_set_str(json_get(p, "metadata"), "name", name);
     json_set_str(json_get(json_get(p, "metadata"), "labels"), "pod", name);
@@ -242,8 +259,10 @@ static void life(const char *extra)
     _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
     REQUIRE(begin(extra));
     CHECK(strlen(D->uid(cl.impl)) == 36);
-    CHECK_INT(submit(pod("a", "echo from-init > /osmo/data/f; mkdir /osmo/data/box", "cat /osmo/data/f; echo out > /osmo/data/box/o; echo hi >&2",
-                         "while ! [ -s /osmo/data/box/o ]; do sleep 0.05; done; cat /osmo/data/box/o")), 0);
+    CHECK_INT(submit(pod("a", "echo from-init > /osmo/data/f; mkdir /osmo/data/box",
+                         "cat /osmo/data/f; echo out > /osmo/data/box/o; echo hi >&2",
+                         "while ! [ -s /osmo/data/box/o ]; do sleep 0.05; done; cat /osmo/data/box/o")),
+              0);
     _cleanup_json_ json_t *p = await("a", "Succeeded");
     REQUIRE(p);
     CHECK(json_len(json_path(p, "status", "containerStatuses", NULL)) == 2);
@@ -308,9 +327,13 @@ static void test_isolation(void)
 {
     _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
     REQUIRE(begin(NULL));
-    _cleanup_free_ char *text = str_printf("id -u; hostname; grep CapEff /proc/self/status; ls %s 2>&1 | wc -l; ls /home /root /run | grep -v ':$' | tr -d '\\n'; echo;"
-        "cat /etc/shadow 2>&1 | grep -c '^root:'; touch /usr/x 2>/dev/null && echo wrote; touch /tmp/mine && echo tmp-ok; echo $$$$;"
-        "touch /root/h && echo home-ok; [ \"$HOME\" = /root ] && echo home-set", cl.dir);
+    _cleanup_free_ char *text = str_printf(
+        "id -u; hostname; grep CapEff /proc/self/status; ls %s 2>&1 | wc -l; ls /home /root /run | grep -v ':$' | tr "
+        "-d '\\n'; echo;"
+        "cat /etc/shadow 2>&1 | grep -c '^root:'; touch /usr/x 2>/dev/null && echo wrote; touch /tmp/mine && echo "
+        "tmp-ok; echo $$$$;"
+        "touch /root/h && echo home-ok; [ \"$HOME\" = /root ] && echo home-set",
+        cl.dir);
     json_t *p = pod("iso", NULL, text, NULL);
     json_set_str(json_get(p, "spec"), "hostname", "h1");
     CHECK_INT(submit(p), 0);
@@ -323,12 +346,18 @@ static void test_isolation(void)
 static void test_files(void)
 {
     _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
-    static const char *const paths[] = {"/tmp/run.sh", "/osmo/x/y.txt", "/opt/some/where/f", "/etc/brand-new.conf", "/usr/local/lib/zz/f", "/data/in/f",
-                                        "/etc/hostname", "/osmo/data/deep/f"};
+    static const char *const paths[] = { "/tmp/run.sh",         "/osmo/x/y.txt",       "/opt/some/where/f",
+                                         "/etc/brand-new.conf", "/usr/local/lib/zz/f", "/data/in/f",
+                                         "/etc/hostname",       "/osmo/data/deep/f" };
     REQUIRE(begin(NULL));
-    CHECK_INT(create("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s1\",\"labels\":{\"app\":\"t\"}},"
-                     "\"data\":{\"f\":\"aGVsbG8K\"},\"stringData\":{\"k.v\":\"s3cret\"}}"), 0);
-    json_t *p = pod("files", NULL, "cat \"$@\"; ls /etc | wc -l; [ -e /etc/passwd ] && echo kept; ls /usr/local/bin >/dev/null && echo bin", "echo $TOKEN $EXPANDED $NODE; echo more > /osmo/data/w");
+    CHECK_INT(
+        create("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s1\",\"labels\":{\"app\":\"t\"}},"
+               "\"data\":{\"f\":\"aGVsbG8K\"},\"stringData\":{\"k.v\":\"s3cret\"}}"),
+        0);
+    json_t *p = pod(
+        "files", NULL,
+        "cat \"$@\"; ls /etc | wc -l; [ -e /etc/passwd ] && echo kept; ls /usr/local/bin >/dev/null && echo bin",
+        "echo $TOKEN $EXPANDED $NODE; echo more > /osmo/data/w");
     json_t *mounts = json_get(user_of(p), "volumeMounts"), *args = json_array();
     json_add_str(args, "sh");
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
@@ -342,9 +371,12 @@ static void test_files(void)
     }
     json_set(user_of(p), "args", args);
     json_add(json_path(p, "spec", "volumes", NULL), parse("{\"name\":\"sec\",\"secret\":{\"secretName\":\"s1\"}}"));
-    json_set(json_at(json_path(p, "spec", "containers", NULL), 1), "env",
-             parse("[{\"name\":\"TOKEN\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s1\",\"key\":\"k.v\"}}},{\"name\":\"EXPANDED\",\"value\":\"<$(TOKEN)-$$(TOKEN)-$(NO)>\"},"
-                   "{\"name\":\"NODE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}}]"));
+    json_set(
+        json_at(json_path(p, "spec", "containers", NULL), 1), "env",
+        parse(
+            "[{\"name\":\"TOKEN\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s1\",\"key\":\"k.v\"}}},"
+            "{\"name\":\"EXPANDED\",\"value\":\"<$(TOKEN)-$$(TOKEN)-$(NO)>\"},"
+            "{\"name\":\"NODE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}}]"));
     CHECK_INT(submit(p), 0);
     p = await("files", "Succeeded");
     logs("files", "user", &out);
@@ -369,9 +401,16 @@ static void test_gang(void)
     _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
     static const char *const names[] = {"g1", "g2"};
     REQUIRE(begin(NULL));
-    CHECK_INT(create("{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"gg\"},\"spec\":{\"minMember\":2,\"priorityClassName\":\"osmo-high\"}}"), 0);
+    CHECK_INT(
+        create(
+            "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"gg\"},"
+            "\"spec\":{\"minMember\":2,\"priorityClassName\":\"osmo-high\"}}"),
+        0);
     for (size_t i = 0; i < 2; i++) {
-        json_t *p = pod(names[i], NULL, "grep -c sub.ns.svc.cluster.local /etc/hosts; getent hosts g1.sub.ns.svc.cluster.local g2.sub | wc -l", NULL);
+        json_t *p = pod(
+            names[i], NULL,
+            "grep -c sub.ns.svc.cluster.local /etc/hosts; getent hosts g1.sub.ns.svc.cluster.local g2.sub | wc -l",
+            NULL);
         json_set(json_get(p, "metadata"), "annotations", parse("{\"pod-group-name\":\"gg\"}"));
         json_set_str(json_get(p, "spec"), "hostname", names[i]);
         json_set_str(json_get(p, "spec"), "subdomain", "sub");
@@ -462,6 +501,15 @@ static void test_restart_plain(void)
     restart("no-sandbox=1");
 }
 
+/* Wait until a pod has made a file in its volume, or a time limit that only a bug reaches. */
+static void await_file(const char *name, const char *file)
+{
+    _cleanup_free_ char *path = str_printf("%s/pods/%s/volumes/data/%s", cl.dir, name, file);
+    for (int i = 0; i < 4000 && !file_exists(path); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    CHECK(file_exists(path));
+}
+
 static void test_vanished(void)
 {
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -469,8 +517,9 @@ static void test_vanished(void)
     REQUIRE(begin(NULL));
     for (int i = 0; i < 2; i++) { /* while we watch, and while we are away */
         _cleanup_buf_ buf_t text = BUF_INIT(64);
-        CHECK_INT(submit(pod(names[i], NULL, "sleep 1000", NULL)), 0);
+        CHECK_INT(submit(pod(names[i], NULL, "touch /osmo/data/up; exec sleep 1000", NULL)), 0);
         json_free(await(names[i], "Running"));
+        await_file(names[i], "up"); /* killed any earlier, the sandbox would be half made */
         _cleanup_free_ char *lock = str_printf("%s/pods/%s/lock", cl.dir, names[i]);
         CHECK_OK(file_read(lock, &text, &err), &err);
         if (i == 1)
@@ -493,7 +542,11 @@ static void test_plain_paths(void)
 {
     _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
     REQUIRE(begin("no-sandbox"));
-    CHECK_INT(create("{\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\"},\"stringData\":{\"f\":\"cat /osmo/data/x; echo http://h/osmo/y\"}}"), 0);
+    CHECK_INT(
+        create(
+            "{\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\"},\"stringData\":{\"f\":\"cat /osmo/data/x; echo "
+            "http://h/osmo/y\"}}"),
+        0);
     for (int i = 0; i < 2; i++) {
         json_t *p = pod(i ? "bad" : "good", "echo via > /osmo/data/x", "sh /tmp/run.sh", NULL);
         json_add(json_path(p, "spec", "volumes", NULL), parse("{\"name\":\"sec\",\"secret\":{\"secretName\":\"s\"}}"));
@@ -512,7 +565,8 @@ static void test_plain_paths(void)
 
 static void test_settings(void)
 {
-    static const char *const bad[] = {"nonsense=1", "cpu-overcommit=0", "cpu-overcommit=x", "image=justname", "bwrap=/no/bwrap", "supervisor=/no/such"};
+    static const char *const bad[] = { "nonsense=1",     "cpu-overcommit=0", "cpu-overcommit=x",
+                                       "image=justname", "bwrap=/no/bwrap",  "supervisor=/no/such" };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         osmo_error_t err = OSMO_ERROR_INIT;
         strcpy(cl.dir, "/tmp/test_local.XXXXXX");
@@ -548,10 +602,20 @@ static void test_supervisor_found(void)
 }
 
 static const struct check_test tests[] = {
-    {"supervisor is built", test_supervisor_found}, {"settings", test_settings}, {"life", test_life}, {"life without sandbox", test_life_plain},
-    {"exit codes", test_exit_codes}, {"isolation", test_isolation}, {"files", test_files}, {"gang", test_gang},
-    {"unschedulable", test_unschedulable}, {"removal", test_removal}, {"restart", test_restart}, {"restart without sandbox", test_restart_plain},
-    {"vanished", test_vanished}, {"paths without sandbox", test_plain_paths},
+    { "supervisor is built", test_supervisor_found },
+    { "settings", test_settings },
+    { "life", test_life },
+    { "life without sandbox", test_life_plain },
+    { "exit codes", test_exit_codes },
+    { "isolation", test_isolation },
+    { "files", test_files },
+    { "gang", test_gang },
+    { "unschedulable", test_unschedulable },
+    { "removal", test_removal },
+    { "restart", test_restart },
+    { "restart without sandbox", test_restart_plain },
+    { "vanished", test_vanished },
+    { "paths without sandbox", test_plain_paths },
 };
 
 int main(int argc, char **argv)

@@ -3,10 +3,12 @@
 #include "service_fixture.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define BARRIER "{\"action\":\"barrier\"}"
 #define DONE "{\"action\":\"log_done\"}"
-#define LINE(type, text) "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:31:12.123456789Z\",\"IOType\":\"" type "\",\"Text\":\"" text "\"}"
+#define LINE(type, text)                                                                                               \
+    "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:31:12.123456789Z\",\"IOType\":\"" type "\",\"Text\":\"" text "\"}"
 
 static osmo_ws_t *connect_ctrl(struct fixture *f, const char *workflow, const char *task, int retry, uint64_t conn,
                                const char *offer,
@@ -66,7 +68,8 @@ static void lines_become_text(void) {
     REQUIRE(ws != NULL);
     send_double(ws, LINE("STDOUT", "first"));
     send_single(ws, LINE("DOWNLOAD", "Download starting"));
-    send_double(ws, "{\"source\":\"t0\",\"time\":\"2026-03-01T09:31:15Z\",\"iotype\":\"STDERR\",\"text\":\"lower case\"}");
+    send_double(ws,
+                "{\"source\":\"t0\",\"time\":\"2026-03-01T09:31:15Z\",\"iotype\":\"STDERR\",\"text\":\"lower case\"}");
     send_double(ws, LINE("LOG_DONE", ""));
     CHECK(fixture_wait_sent(&f, 1));
     CHECK_INT(fixture_count(&f, 7, DONE, 0), 1);
@@ -250,6 +253,32 @@ static void counted_barrier(void) {
     fixture_close(&f);
 }
 
+static int end_now(db_t *db, void *ctx, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    int rc = repo_workflow_get(db, ctx, &w, err);
+    w.sm.end_us = clock_now_us();
+    rc = rc < 0 ? rc : repo_workflow_update(db, &w, err);
+    workflow_row_clear(&w);
+    return rc;
+}
+
+/* While a ctrl of a workflow that has just ended is connected, its last lines are waited for. */
+static void last_lines(void) {
+    struct fixture f;
+    struct seed s, other;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 1, &s) && seed_workflow(&f, "wf", "testuser", 1, &other));
+    osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &other, "t0", 2);
+    REQUIRE(a && b);
+    CHECK_OK(store_write(f.engine->store, NULL, end_now, s.uuid, &err), &err);
+    CHECK_INT(logs_finish_workflow(f.engine, s.uuid, &err), OSMO_EBUSY);
+    osmo_ws_closed(a);
+    CHECK_OK(logs_finish_workflow(f.engine, s.uuid, &err), &err); /* the other workflow's ctrl does not matter */
+    osmo_ws_closed(b);
+    fixture_close(&f);
+}
+
 static void end_of_the_log(void) {
     struct fixture f;
     struct seed s;
@@ -297,7 +326,8 @@ static int archive(db_t *db, void *ctx, osmo_error_t *err) {
 
 /* A refused submission never had a log: its readers must not wait for one. */
 static void refused_workflow_ends(void) {
-    static const char *const paths[] = { "/api/workflow/wf-1/logs", "/api/workflow/wf-1/events", "/api/workflow/wf-1/watch" };
+    static const char *const paths[] = { "/api/workflow/wf-1/logs", "/api/workflow/wf-1/events",
+                                         "/api/workflow/wf-1/watch" };
     struct fixture f;
     struct seed s;
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -388,10 +418,11 @@ static void metrics_are_stored(void) {
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     osmo_ws_t *ws = plain(&f, &s, "t0", 1);
     REQUIRE(ws != NULL);
-    send_double(ws, "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:00:00Z\",\"IOType\":\"METRICS\","
-                    "\"MetricType\":\"group_metrics\",\"Metric\":{"
-                    "\"retry_id\":\"0\",\"start_time\":\"2026-03-01 09:00:00.250\",\"end_time\":\"2026-03-01 09:00:02.000\","
-                    "\"type_of_metrics\":\"input_download\"}}");
+    send_double(
+        ws, "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:00:00Z\",\"IOType\":\"METRICS\","
+            "\"MetricType\":\"group_metrics\",\"Metric\":{"
+            "\"retry_id\":\"0\",\"start_time\":\"2026-03-01 09:00:00.250\",\"end_time\":\"2026-03-01 09:00:02.000\","
+            "\"type_of_metrics\":\"input_download\"}}");
     send_double(ws, "{\"IOType\":\"METRICS\",\"MetricType\":\"task_io_metrics\",\"Metric\":{\"url\":\"s3://b\"}}");
     CHECK(seed_workflow_status(&f, &s, STATUS_RUNNING, NULL)); /* behind the metric in the writer's queue */
     struct answer a = ask(&f, "GET", "/api/workflow/wf-1", "", NULL, NULL);
@@ -412,6 +443,7 @@ static const struct check_test tests[] = {
     { "only that task may log", only_that_task_may_log },
     { "barrier releases all members", barrier_releases_all },
     { "counted barrier and actions", counted_barrier },
+    { "last lines", last_lines },
     { "end of a log", end_of_the_log },
     { "a refused workflow has no log to wait for", refused_workflow_ends },
     { "status lines follow changes", status_follows },

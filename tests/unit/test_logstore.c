@@ -56,10 +56,10 @@ static char *read_all(logstore_t *s, const char *id, const struct log_query *q, 
 static void filters(void) {
     fresh_dir();
     logstore_t *s = open_at(dir, NULL, NULL);
-    static const struct log_query all = { NULL, -1, 0, false }, a = { "a", -1, 0, false }, a1 = { "a", 1, 0, false },
-        errors = { NULL, -1, 0, true }, last2 = { NULL, -1, 2, false }, last_a = { "a", -1, 1, false }, many =
-            { NULL, -1, 99, false },
-        nobody = { "nobody", -1, 0, false };
+    static const struct log_query all = { NULL, -1, 0, false, 0 }, a = { "a", -1, 0, false, 0 }, a1 = { "a", 1, 0, false, 0 },
+        errors = { NULL, -1, 0, true, 0 }, last2 = { NULL, -1, 2, false, 0 }, last_a = { "a", -1, 1, false, 0 }, many =
+            { NULL, -1, 99, false, 0 },
+        nobody = { "nobody", -1, 0, false, 0 }, near = { NULL, -1, 1, true, 2 }, nearer = { NULL, -1, 1, true, 4 };
     EXPECT(s, "w-1", &all, 0, "");
     CHECK_INT(put(s, "w-1", "a", 0, IO_STDOUT, "one", 1), 0);
     CHECK_INT(put(s, "w-1", "b", 0, IO_STDERR, "two", 0), 0);
@@ -67,6 +67,8 @@ static void filters(void) {
     CHECK_INT(put(s, "w-1", "a", 1, IO_METRICS, "{}", 2), 0);
     CHECK_INT(put(s, "w-1", "b", 0, IO_DUMP, "x\ny", 0), 0);
     EXPECT(s, "w-1", &all, 0, L("a", "one") L("b", "two") L("a retry-1", "three") "x\ny\n");
+    EXPECT(s, "w-1", &near, 0, ""); /* the error line is the fourth from the end: beyond what is looked at */
+    EXPECT(s, "w-1", &nearer, 0, L("b", "two"));
     EXPECT(s, "w-1", &a, 0, L("a", "one") L("a retry-1", "three"));
     EXPECT(s, "w-1", &a1, 0, L("a retry-1", "three"));
     EXPECT(s, "w-1", &errors, 0, L("b", "two"));
@@ -242,7 +244,7 @@ struct follower { logstore_t *s; struct bell *bell; const char *task; size_t lin
 #define LINES 4000
 static void *follow(void *arg) {
     struct follower *f = arg;
-    struct log_query q = { f->task, -1, 0, false };
+    struct log_query q = { f->task, -1, 0, false, 0 };
     log_reader_t *r = NULL;
     buf_t out = BUF_INIT(1 << 20);
     osmo_error_t mine = OSMO_ERROR_INIT;
@@ -333,7 +335,7 @@ static void big(void) {
     memset(huge, 'x', 300000);
     huge[300000] = '\0';
     CHECK_INT(put(s, "w-1", "task", 0, IO_STDOUT, huge, 0), 0);
-    struct log_query last = { NULL, -1, 70001, false };
+    struct log_query last = { NULL, -1, 70001, false, 0 };
     int rc;
     char *got = read_all(s, "w-1", &last, 65536, &rc); /* the long entry comes whole, whatever the step */
     CHECK_INT(rc, 0);

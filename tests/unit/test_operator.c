@@ -20,7 +20,16 @@
 /* ---- the fake transport and service ---- */
 
 enum { EV_OPEN, EV_MESSAGE, EV_CLOSE, EV_CALL };
-struct event { struct event *next; int kind; uint64_t conn; char *data; size_t len; bool binary; void (*fn)(void *); void *ctx; };
+struct event {
+    struct event *next;
+    int kind;
+    uint64_t conn;
+    char *data;
+    size_t len;
+    bool binary;
+    void (*fn)(void *);
+    void *ctx;
+};
 struct timer { uint64_t id; int64_t due_us; void (*fn)(void *); void *ctx; };
 struct record { char path[32]; uint64_t conn; char *text; };
 struct conn { uint64_t id; char path[32]; void *ctx; bool open; char extensions[32]; };

@@ -285,8 +285,10 @@ static void test_topology(void)
         "  m2: {topology: [{key: zone, group: all}, {key: rack, group: m2, requirementType: preferred}]}\n"
         "groups:\n- name: g\n  tasks:\n  - {name: a, lead: true, image: i, command: [x], resource: m1}\n"
         "  - {name: b, image: i, command: [x], resource: m1}\n  - {name: c, image: i, command: [x], resource: m2}\n";
-    static const char want[] = "{\"queue\":\"osmo-pool-ns-p\",\"priorityClassName\":\"osmo-high\",\"topologyConstraint\":{"
-        "\"topology\":\"osmo-pool-ns-p-topology\",\"requiredTopologyLevel\":\"topology.kubernetes.io/zone\"},\"subGroups\":["
+    static const char want[] =
+        "{\"queue\":\"osmo-pool-ns-p\",\"priorityClassName\":\"osmo-high\",\"topologyConstraint\":{"
+        "\"topology\":\"osmo-pool-ns-p-topology\",\"requiredTopologyLevel\":\"topology.kubernetes.io/zone\"},"
+        "\"subGroups\":["
         "{\"name\":\"all-m1\",\"minMember\":2,\"topologyConstraint\":{\"topology\":\"osmo-pool-ns-p-topology\","
         "\"requiredTopologyLevel\":\"example.com/rack\"}},{\"name\":\"all-m2\",\"minMember\":1,\"topologyConstraint\":{"
         "\"topology\":\"osmo-pool-ns-p-topology\",\"preferredTopologyLevel\":\"example.com/rack\"}}]}";

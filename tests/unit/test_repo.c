@@ -129,8 +129,11 @@ static void numbers_body(store_t *s, const char *url) {
 static void numbers(void) { fixture_each(numbers_body); }
 
 static int insert_listed(db_t *db, void *ctx, osmo_error_t *e) {
-    static const struct { const char *name, *user, *pool, *priority, *labels; enum status status; int64_t at;
-                          } rows[] = {
+    static const struct {
+        const char *name, *user, *pool, *priority, *labels;
+        enum status status;
+        int64_t at;
+    } rows[] = {
         { "alpha", "ann", "p1", "HIGH", "{\"team\":\"red\"}", STATUS_PENDING, 100 },
         { "beta_x", "bob", "p1", "NORMAL", "{\"team\":\"blue\",\"a.b/c\":\"1\"}", STATUS_RUNNING, 200 },
         { "betaYx", "ann", "p2", "LOW", "{}", STATUS_COMPLETED, 200 },
@@ -422,6 +425,14 @@ static int claim_work(db_t *db, void *ctx, osmo_error_t *e) {
 static int retry_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_retry(db, *(int64_t *)ctx, 700,
     "no luck", e); }
 static int kill_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_kill(db, *(int64_t *)ctx, "gave up", e); }
+static int renew_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_renew(db, ctx, 5000, e); }
+static int revive_work(db_t *db, void *ctx, osmo_error_t *e) {
+    (void)ctx;
+    return repo_work_add(db, "create", "g1", uu(1, 1), "east", 5, "{\"force\":true}", 6000, e);
+}
+static int postpone_work(db_t *db, void *ctx, osmo_error_t *e) {
+    return repo_work_postpone(db, *(int64_t *)ctx, 7000, e);
+}
 static int done_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_done(db, *(int64_t *)ctx, e); }
 static int release_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_release(db, ctx, e); }
 
@@ -461,6 +472,17 @@ static void work_body(store_t *s, const char *url) {
     CLAIM("east", "f", 2000, 1, "create:g2 ");
     CHECK_INT(c.attempts, 1);
     CLAIM("west", "f", 2000, 9, "create:g4 ");
+    WRITE(renew_work, S("f"));
+    CLAIM("west", "g", 4999, 9, "");
+    CLAIM("west", "g", 5000, 9, "create:g4 ");
+    WRITE(revive_work, NULL); /* a dead letter that is wanted again */
+    CLAIM("east", "h", 5999, 9, "create:g2 create:g3 cleanup:g1 ");
+    CLAIM("east", "i", 6000, 9, "create:g1 ");
+    CHECK_INT(c.attempts, 0);
+    WRITE(postpone_work, &c.ids[0]);
+    CLAIM("east", "j", 6999, 9, "create:g2 create:g3 cleanup:g1 ");
+    CLAIM("east", "k", 7000, 9, "create:g1 ");
+    CHECK_INT(c.attempts, 0);
 }
 static void work(void) { fixture_each(work_body); }
 
@@ -565,7 +587,8 @@ static int node_steps(db_t *db, void *ctx, osmo_error_t *e) {
     struct node_row n = { .name = S("n1"), .backend = S("east"), .available = true,
                           .allocatable_json = S("{\"cpu\":8}"), .labels_json = S("{}") };
     strlist_t keep = LIST(S("n1"), S("n3"));
-    int rc = repo_node_upsert(db, &n, e);
+    int rc = repo_node_usage(db, "east", "n1", "{}", "{\"cpu\":3}", e); /* before the node itself */
+    rc = rc ? rc : repo_node_upsert(db, &n, e);
     rc = rc ? rc : repo_node_usage(db, "east", "n1", "{\"cpu\":1}", "{\"cpu\":2}", e);
     n.available = false;
     rc = rc ? rc : repo_node_upsert(db, &n, e); /* usage stays */
@@ -613,14 +636,34 @@ static int event_steps(db_t *db, void *ctx, osmo_error_t *e) {
     return rc ? rc : repo_barrier_join(db, uu(3, 1), "ready", "a", e);
 }
 static int barrier_leave(db_t *db, void *ctx, osmo_error_t *e) {
-    return ctx ? repo_barrier_clear(db, uu(3, 1), e) : repo_barrier_leave(db, uu(3, 1), "a", e);
+    int64_t left = -1;
+    int rc = ctx ? repo_barrier_clear(db, uu(3, 1), e) : repo_barrier_leave(db, uu(3, 1), "a", &left, e);
+    CHECK_INT(left, ctx ? -1 : 1);
+    return rc;
 }
 static size_t members(void) {
     strlist_t l = { 0 };
+    int64_t count = -1;
+    CHECK_OK(repo_barrier_count(rd(), uu(3, 1), "ready", &count, &err), &err);
     CHECK_OK(repo_barrier_members(rd(), uu(3, 1), "ready", &l, &err), &err);
     size_t n = l.len;
+    CHECK_INT(count, n);
     strlist_free(&l);
     return n;
+}
+static int event_once(db_t *db, void *ctx, osmo_error_t *e) {
+    static const struct { const char *text; int64_t max; bool added; } cases[] = {
+        { "one", 9, false }, { "three", 1, false }, { "three", 9, true }, { "three", 9, false },
+    };
+    (void)ctx;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool added = !cases[i].added;
+        int rc = repo_event_add_once(db, uu(1, 1), "a", 0, 10, cases[i].text, cases[i].max, &added, e);
+        if (rc < 0)
+            return rc;
+        CHECK_INT(added, cases[i].added);
+    }
+    return 0;
 }
 static void event_body(store_t *s, const char *url) {
     strlist_t l = { 0 };
@@ -636,6 +679,10 @@ static void event_body(store_t *s, const char *url) {
     strlist_free(&l);
     CHECK_OK(repo_event_list(rd(), uu(1, 1), NULL, -1, last, &l, &after, &err), &err);
     CHECK(l.len == 0 && after == last);
+    WRITE(event_once, NULL);
+    CHECK_OK(repo_event_list(rd(), uu(1, 1), "a", 0, last, &l, &after, &err), &err);
+    CHECK(l.len == 1 && str_eq(l.items[0], "three"));
+    strlist_free(&l);
     CHECK_INT(members(), 2);
     WRITE(barrier_leave, NULL);
     CHECK_INT(members(), 1);

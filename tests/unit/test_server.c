@@ -1,4 +1,5 @@
-/* The network front against a small service of its own, over real loopback sockets: HTTP, bodies, streams, websockets, stop. */
+/* The network front against a small service of its own, over real loopback sockets: HTTP, bodies, streams, websockets,
+ * stop. */
 #include "check.h"
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -145,8 +146,8 @@ ssize_t osmo_stream_read(osmo_stream_t *st, char *data, size_t max) {
     return snprintf(data, max, "piece %d\n", st->pieces++);
 }
 
-void osmo_service_ws_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t conn, osmo_ws_t **ws, const char **extensions,
-                          osmo_response_t *r) {
+void osmo_service_ws_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t conn, osmo_ws_t **ws,
+                          const char **extensions, osmo_response_t *r) {
     (void)s;
     if (strcmp(rq->path, "/ws") != 0 || strcmp(find_header(rq, "x-osmo-user"), "alice") != 0) {
         text(r, 403, "{\"detail\":\"no\"}");
@@ -235,12 +236,15 @@ static void wait_for(atomic_int *value, int want) {
     CHECK_INT(*value, want);
 }
 
-static int get(http_client_t *c, const char *path, const char *method, const void *body, size_t len, http_response_t *rs) {
+static int get(http_client_t *c, const char *path, const char *method, const void *body, size_t len,
+               http_response_t *rs) {
     char url[256];
     osmo_error_t err = OSMO_ERROR_INIT;
     static const char *const headers[] = { "X-Osmo-User: alice", "Content-Type: application/json", NULL };
     snprintf(url, sizeof url, "%s%s", base, path);
-    http_request_t rq = { .method = method, .url = url, .headers = headers, .body = body, .body_len = len, .timeout_ms = 20000 };
+    http_request_t rq = {
+        .method = method, .url = url, .headers = headers, .body = body, .body_len = len, .timeout_ms = 20000
+    };
     int rc = http_perform(c, &rq, rs, &err);
     CHECK_OK(rc, &err);
     return rc < 0 ? rc : rs->status;
@@ -248,9 +252,12 @@ static int get(http_client_t *c, const char *path, const char *method, const voi
 
 /* ---- HTTP ---- */
 static void test_requests(void) {
-    static const struct { const char *method, *path, *body, *want; } cases[] = {
+    static const struct {
+        const char *method, *path, *body, *want;
+    } cases[] = {
         { "GET", "/line", NULL, "GET /line ? user=alice type=application/json len=0" },
-        { "GET", "//line?a=1&b=x%20y&c=%26", NULL, "GET /line ?a=1&b=x%20y&c=%26 user=alice type=application/json len=0" },
+        { "GET", "//line?a=1&b=x%20y&c=%26", NULL,
+          "GET /line ?a=1&b=x%20y&c=%26 user=alice type=application/json len=0" },
         { "POST", "/line?q", "{}", "POST /line ?q user=alice type=application/json len=2" },
         { "PUT", "/line", "abc", "PUT /line ? user=alice type=application/json len=3" },
         { "PATCH", "/line", "abc", "PATCH /line ? user=alice type=application/json len=3" },
@@ -264,7 +271,8 @@ static void test_requests(void) {
     REQUIRE(http_client_new("test", &c, NULL) == 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         http_response_t rs;
-        CHECK_INT(get(c, cases[i].path, cases[i].method, cases[i].body, cases[i].body ? strlen(cases[i].body) : 0, &rs), 200);
+        CHECK_INT(get(c, cases[i].path, cases[i].method, cases[i].body, cases[i].body ? strlen(cases[i].body) : 0, &rs),
+                  200);
         CHECK_STR(buf_cstr(&rs.body), cases[i].want);
         http_response_free(&rs);
     }
@@ -317,20 +325,24 @@ static void test_keep_alive(void) {
         CHECK(!strstr(got, "Connection: close"));
     }
     /* two at once: the second waits for its turn */
-    CHECK_CONTAINS(talk(fd, "GET /line?n=1 HTTP/1.1\r\nHost: x\r\n\r\nGET /line?n=2 HTTP/1.1\r\nHost: x\r\n\r\n", "?n=2"), "?n=1");
+    CHECK_CONTAINS(
+        talk(fd, "GET /line?n=1 HTTP/1.1\r\nHost: x\r\n\r\nGET /line?n=2 HTTP/1.1\r\nHost: x\r\n\r\n", "?n=2"), "?n=1");
     CHECK_CONTAINS(talk(fd, "GET /line HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL), "Connection: close");
     close(fd);
     stop();
 }
 
 static void test_refusals(void) {
-    static const struct { const char *request, *want; } cases[] = {
+    static const struct {
+        const char *request, *want;
+    } cases[] = {
         { "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 411 " },
         { "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4194305\r\n\r\n", "HTTP/1.1 413 " },
         { "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n", "HTTP/1.1 400 " },
         { "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 400 " },
         { "POST /line HTTP/1.1\r\nHost: x\r\n\r\n", "len=0" },
-        { "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 100 Continue" },
+        { "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+          "HTTP/1.1 100 Continue" },
     };
     REQUIRE(start_with(2, 0));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -375,7 +387,8 @@ static void test_stream(void) {
     stream_budget = 1000;
     service.transport->stream_wake(service.transport->impl, last_stream);
     CHECK_CONTAINS(read_until(fd, "0\r\n\r\n"), "piece 999\n");
-    CHECK_CONTAINS(talk(fd, "GET /line HTTP/1.1\r\nHost: x\r\n\r\n", "len=0"), "200 OK"); /* the connection is still good */
+    CHECK_CONTAINS(talk(fd, "GET /line HTTP/1.1\r\nHost: x\r\n\r\n", "len=0"),
+                   "200 OK"); /* the connection is still good */
     wait_for(&streams_closed, 1);
     close(fd);
     stop();
@@ -573,7 +586,8 @@ static void test_port_in_use(void) {
     osmo_server_options_t o = { .size = sizeof o, .listen = where };
     CHECK_INT(osmo_server_open(&o, &second, &err), OSMO_EBUSY);
     CHECK_CONTAINS(err.text, "is in use: choose another with --listen ADDR:PORT");
-    static const char *const bad[] = { "8000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:x", ":1", "300.1.1.1:80" };
+    static const char *const bad[] = { "8000",        "127.0.0.1", "127.0.0.1:",  "127.0.0.1:99999",
+                                       "127.0.0.1:x", ":1",        "300.1.1.1:80" };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         o.listen = bad[i];
         CHECK_INT(osmo_server_open(&o, &second, &err), OSMO_EINVAL);

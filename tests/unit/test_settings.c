@@ -95,8 +95,10 @@ static void test_file(void)
     CHECK(p->enable_maintenance);
     CHECK_INT(p->gpu_guarantee, 4);
     CHECK_INT(p->default_queue_timeout_us, 0);
-    CHECK_STR(p->group_templates_json,
-              "[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"2\"}}]");
+    CHECK_STR(
+        p->group_templates_json,
+        "[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\","
+        "\"b\":\"2\"}}]");
     const struct platform *cpu = pool_platform(p, "cpu"), *gpu = pool_platform(p, "gpu");
     REQUIRE(cpu && gpu);
     CHECK_STR(cpu->labels_json, "{\"zone\":\"a\"}");

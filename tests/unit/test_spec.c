@@ -42,54 +42,71 @@ static void check_json(const char *body, const char *want)
 
 static void test_normalised(void)
 {
-    static const struct { const char *body, *json; } cases[] = {
+    static const struct {
+        const char *body, *json;
+    } cases[] = {
         /* numbers become text as Python prints them; a task becomes a group */
         { "name: Hi_1\ntasks:\n- {name: say, image: 'alpine:3.20', command: [echo], args: [7, 1.50, yes-sir]}\n",
-          "{\"name\":\"Hi_1\",\"groups\":[{\"name\":\"say-group\",\"tasks\":[{\"name\":\"say\",\"image\":\"alpine:3.20\","
-          "\"command\":[\"echo\"],\"args\":[\"7\",\"1.5\",\"yes-sir\"],\"lead\":true}]}],\"resources\":{\"default\":{}}}" },
+          "{\"name\":\"Hi_1\",\"groups\":[{\"name\":\"say-group\",\"tasks\":[{\"name\":\"say\","
+          "\"image\":\"alpine:3.20\","
+          "\"command\":[\"echo\"],\"args\":[\"7\",\"1.5\",\"yes-sir\"],\"lead\":true}]}],"
+          "\"resources\":{\"default\":{}}}" },
         /* an explicit group keeps what differs from the defaults, and only the lead says so */
         { "name: duo\ngroups:\n- name: Pair_A\n  barrier: false\n  ignoreNonleadStatus: 'off'\n  tasks:\n"
           "  - {name: boss, lead: yes, image: i, command: [run]}\n  - {name: helper, image: i, command: [serve], "
-              "lead: 0}\n",
-          "{\"name\":\"duo\",\"groups\":[{\"name\":\"Pair_A\",\"barrier\":false,\"ignoreNonleadStatus\":false,\"tasks\":["
+          "lead: 0}\n",
+          "{\"name\":\"duo\",\"groups\":[{\"name\":\"Pair_A\",\"barrier\":false,\"ignoreNonleadStatus\":false,"
+          "\"tasks\":["
           "{\"name\":\"boss\",\"image\":\"i\",\"command\":[\"run\"],\"lead\":true},"
           "{\"name\":\"helper\",\"image\":\"i\",\"command\":[\"serve\"]}]}],\"resources\":{\"default\":{}}}" },
         /* sizes without a unit become Ki; node names become text */
         { "name: sizes\nresources:\n  default: {memory: 1073741824, storage: 512Mi}\n"
           "  big: {cpu: 4, gpu: 2.0, memory: 1.5Gi, platform: gpu, nodesExcluded: [n7, 8]}\n"
           "tasks: [{name: a, image: a, command: [x], resource: big, cacheSize: 25%, privileged: 1}]\n",
-          "{\"name\":\"sizes\",\"groups\":[{\"name\":\"a-group\",\"tasks\":[{\"name\":\"a\",\"image\":\"a\",\"command\":[\"x\"],"
-          "\"resource\":\"big\",\"lead\":true,\"privileged\":true,\"cacheSize\":\"25%\"}]}],\"resources\":{\"default\":{"
-          "\"memory\":\"1048576.0Ki\",\"storage\":\"512Mi\"},\"big\":{\"cpu\":4,\"gpu\":2,\"memory\":\"1.5Gi\",\"platform\":\"gpu\","
+          "{\"name\":\"sizes\",\"groups\":[{\"name\":\"a-group\",\"tasks\":[{\"name\":\"a\",\"image\":\"a\","
+          "\"command\":[\"x\"],"
+          "\"resource\":\"big\",\"lead\":true,\"privileged\":true,\"cacheSize\":\"25%\"}]}],"
+          "\"resources\":{\"default\":{"
+          "\"memory\":\"1048576.0Ki\",\"storage\":\"512Mi\"},\"big\":{\"cpu\":4,\"gpu\":2,\"memory\":\"1.5Gi\","
+          "\"platform\":\"gpu\","
           "\"nodesExcluded\":[\"n7\",\"8\"]}}}" },
         /* YAML 1.1 scalars as keys and values of environment */
         { "name: env\ntasks: [{name: t, image: a, command: [x], environment: {N: 10, ON: on, F: 2.50, Q: '010', O: "
-            "010}}]\n",
-          "{\"name\":\"env\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\",\"command\":[\"x\"],"
+          "010}}]\n",
+          "{\"name\":\"env\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\","
+          "\"command\":[\"x\"],"
           "\"environment\":{\"N\":\"10\",\"True\":\"True\",\"F\":\"2.5\",\"Q\":\"010\",\"O\":\"8\"},\"lead\":true}]}],"
           "\"resources\":{\"default\":{}}}" },
         /* exit actions keep their spelling, checkpoints and timeouts are written in one unit */
         { "name: tough\ntimeout: {exec_timeout: 90m, queue_timeout: 3600}\ntasks:\n- name: t\n  image: a\n  "
-            "command: [x]\n"
+          "command: [x]\n"
           "  exitActions: {complete: '0,10-12', RESCHEDULE: 3, Fail: 4-9}\n"
           "  checkpoint: [{path: w, url: 's3://b/c', frequency: 90}, {path: v, url: 'gs://b/c', frequency: PT2H, "
-              "regex: '.*pt'}]\n",
-          "{\"name\":\"tough\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\",\"command\":[\"x\"],"
-          "\"exitActions\":{\"complete\":\"0,10-12\",\"RESCHEDULE\":\"3\",\"Fail\":\"4-9\"},\"checkpoint\":[{\"path\":\"w\","
-          "\"url\":\"s3://b/c\",\"frequency\":\"90s\"},{\"path\":\"v\",\"url\":\"gs://b/c\",\"frequency\":\"2h\",\"regex\":\".*pt\"}],"
-          "\"lead\":true}]}],\"resources\":{\"default\":{}},\"timeout\":{\"exec_timeout\":\"90m\",\"queue_timeout\":\"1h\"}}" },
+          "regex: '.*pt'}]\n",
+          "{\"name\":\"tough\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\","
+          "\"command\":[\"x\"],"
+          "\"exitActions\":{\"complete\":\"0,10-12\",\"RESCHEDULE\":\"3\",\"Fail\":\"4-9\"},"
+          "\"checkpoint\":[{\"path\":\"w\","
+          "\"url\":\"s3://b/c\",\"frequency\":\"90s\"},{\"path\":\"v\",\"url\":\"gs://b/c\",\"frequency\":\"2h\","
+          "\"regex\":\".*pt\"}],"
+          "\"lead\":true}]}],\"resources\":{\"default\":{}},\"timeout\":{\"exec_timeout\":\"90m\","
+          "\"queue_timeout\":\"1h\"}}" },
         /* labels stay, pool, backend and inline resources vanish */
         { "name: tagged\nlabels: {team: robo, example.com/stage: dev, osmo.workflow_id: spoof}\npool: p\nbackend: b\n"
           "tasks: [{name: t, image: a, command: [x], backend: nope, resources: {cpu: 99}, downloadType: null}]\n",
-          "{\"name\":\"tagged\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\",\"command\":[\"x\"],"
-          "\"lead\":true}]}],\"resources\":{\"default\":{}},\"labels\":{\"team\":\"robo\",\"example.com/stage\":\"dev\","
+          "{\"name\":\"tagged\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\","
+          "\"command\":[\"x\"],"
+          "\"lead\":true}]}],\"resources\":{\"default\":{}},\"labels\":{\"team\":\"robo\","
+          "\"example.com/stage\":\"dev\","
           "\"osmo.workflow_id\":\"spoof\"}}" },
         /* credentials in both forms, an input of another workflow */
         { "name: c\ntasks: [{name: t, image: a, command: [x], inputs: [{task: 'chain-4:old', regex: 'a.*'}],\n"
           "  credentials: {api: {USER: user, N: 1}, keys: /root/.keys}}]\n",
-          "{\"name\":\"c\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\",\"command\":[\"x\"],"
+          "{\"name\":\"c\",\"groups\":[{\"name\":\"t-group\",\"tasks\":[{\"name\":\"t\",\"image\":\"a\","
+          "\"command\":[\"x\"],"
           "\"credentials\":{\"api\":{\"USER\":\"user\",\"N\":\"1\"},\"keys\":\"/root/.keys\"},"
-          "\"inputs\":[{\"task\":\"chain-4:old\",\"regex\":\"a.*\"}],\"lead\":true}]}],\"resources\":{\"default\":{}}}" },
+          "\"inputs\":[{\"task\":\"chain-4:old\",\"regex\":\"a.*\"}],\"lead\":true}]}],"
+          "\"resources\":{\"default\":{}}}" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         check_json(cases[i].body, cases[i].json);

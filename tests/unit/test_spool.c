@@ -115,6 +115,7 @@ static void messages_survive_any_cut(void) {
 
 static const struct check_test tests[] = {
     { "keeps order and resends what is not confirmed", keeps_order_and_resends_what_is_not_confirmed },
-    { "blocks the writer at its limit", blocks_the_writer_at_its_limit }, { "messages survive any cut", messages_survive_any_cut },
+    { "blocks the writer at its limit", blocks_the_writer_at_its_limit },
+    { "messages survive any cut", messages_survive_any_cut },
 };
 TEST_MAIN("spool", tests)

@@ -16,11 +16,15 @@ static int render(const char *text, const char *set, const char *set_string, buf
 }
 
 static void test_render(void) {
-    static const char spec[] = "version: 2\nworkflow:\n  name: {{ who }}\n  x: {{ tag }} {{output}} {{input:0}} {{ d }}\n"
-                               "default-values:\n  who: ana\n  tag: 1.360\n  d: {1: yes, a: \"{{workflow_id}}\"}\n";
-    static const struct { const char *set, *set_string, *want; } cases[] = {
+    static const char spec[] =
+        "version: 2\nworkflow:\n  name: {{ who }}\n  x: {{ tag }} {{output}} {{input:0}} {{ d }}\n"
+        "default-values:\n  who: ana\n  tag: 1.360\n  d: {1: yes, a: \"{{workflow_id}}\"}\n";
+    static const struct {
+        const char *set, *set_string, *want;
+    } cases[] = {
         { NULL, NULL, "workflow:\n  name: ana\n  x: 1.36 {{output}} {{input:0}} {1: True, 'a': '{{workflow_id}}'}" },
-        { "who=01 tag=1e3", NULL, "workflow:\n  name: 1\n  x: 1000.0 {{output}} {{input:0}} {1: True, 'a': '{{workflow_id}}'}" },
+        { "who=01 tag=1e3", NULL,
+          "workflow:\n  name: 1\n  x: 1000.0 {{output}} {{input:0}} {1: True, 'a': '{{workflow_id}}'}" },
         { "who=1_0 tag=0x10 d=", "tag=1.360", "workflow:\n  name: 10\n  x: 1.360 {{output}} {{input:0}} " },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

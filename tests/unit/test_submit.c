@@ -57,6 +57,57 @@ static void submissions(void) {
     stop(true);
 }
 
+/* Resource rules: what the task asks for alone, then against the nodes that are known. */
+static int add_node(db_t *db, void *ctx, osmo_error_t *err) {
+    const struct node_row *row = ctx;
+    return repo_node_upsert(db, row, err);
+}
+
+static void resource_rules(void) {
+    static const struct {
+        const char *resources;
+        bool nodes;
+        int code;
+        const char *text;
+    } cases[] = {
+        { "{memory: 4000Gi}", false, 0, NULL }, /* nobody knows better yet: it waits */
+        { "{memory: 0Gi}", false, OSMO_EUSER, "task 't', resource 'default': memory must be more than 0" },
+        { "{memory: 4000Gi}", true, OSMO_ERESOURCE, "the largest of 2, node big, takes cpu 15" },
+        { "{memory: 20Gi, cpu: 8}", true, 0, NULL },
+        { "{cpu: 16}", true, OSMO_ERESOURCE, "is more than the 15 of the node" },
+    };
+    struct node_row nodes[] = {
+        { .name = (char *)"small", .backend = (char *)"default", .available = true, .labels_json = (char *)"{}",
+          .allocatable_json = (char *)"{\"cpu\":\"4\",\"memory\":\"8388608Ki\",\"ephemeral-storage\":\"99999999Ki\"}" },
+        { .name = (char *)"big", .backend = (char *)"default", .labels_json = (char *)"{}",
+          .allocatable_json = (char *)"{\"cpu\":\"16\",\"memory\":\"33554432Ki\",\"ephemeral-storage\":\"99999999Ki\"}" },
+        { .name = (char *)"foreign", .backend = (char *)"other", .available = true, .labels_json = (char *)"{}",
+          .allocatable_json =
+              (char *)"{\"cpu\":\"99\",\"memory\":\"9999999999Ki\",\"ephemeral-storage\":\"99999999Ki\"}" },
+    };
+    bool known = false;
+    REQUIRE(start_with(NULL));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        osmo_error_t err = OSMO_ERROR_INIT;
+        char text[300], *id = NULL;
+        struct submit_request rq = { .pool = "default", .priority = "NORMAL" };
+        for (size_t k = 0; cases[i].nodes && !known && k < ARRAY_SIZE(nodes); k++)
+            CHECK_OK(store_write(e->store, NULL, add_node, &nodes[k], &err), &err);
+        known = cases[i].nodes;
+        snprintf(text, sizeof text,
+                 "workflow:\n  name: rules\n  resources: {default: %s}\n  tasks:\n"
+                 "  - {name: t, image: u, command: [a]}\n", cases[i].resources);
+        int rc = try_submit(&rq, text, &id, &err);
+        if (rc != cases[i].code)
+            fprintf(stderr, "case %zu: %d %s\n", i, rc, err.text);
+        CHECK_INT(rc, cases[i].code);
+        if (cases[i].text)
+            CHECK_CONTAINS(err.text, cases[i].text);
+        free(id);
+    }
+    stop(true);
+}
+
 /* A dry run and a validation write nothing; a resubmission takes text and labels of its parent. */
 static void dry_and_again(void) {
     REQUIRE(start_with(NULL));
@@ -144,6 +195,7 @@ static void config_reload(void) {
 static const struct check_test tests[] = {
     { "roles", roles },
     { "submissions", submissions },
+    { "resource rules", resource_rules },
     { "dry run, validation, resubmission", dry_and_again },
     { "config reload", config_reload },
 };

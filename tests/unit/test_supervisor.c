@@ -45,7 +45,8 @@ static void test_sub_path_stays_inside(void)
     }
 }
 
-static const struct check_test tests[] = {{"resolve", test_resolve}, {"subPath stays inside", test_sub_path_stays_inside}};
+static const struct check_test tests[] = { { "resolve", test_resolve },
+                                           { "subPath stays inside", test_sub_path_stays_inside } };
 
 int main(int argc, char **argv)
 {
@@ -56,8 +57,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < 2; i++)
         if (dir_make(at(dirs[i]), 0755, NULL) < 0)
             return 1;
-    if (symlink("usr/bin", at("/bin")) || symlink("/etc", at("/abs")) || symlink("../../..", at("/out")) || symlink("loop", at("/loop")) ||
-        symlink("/etc", at("/escape")))
+    if (symlink("usr/bin", at("/bin")) || symlink("/etc", at("/abs")) || symlink("../../..", at("/out")) ||
+        symlink("loop", at("/loop")) || symlink("/etc", at("/escape")))
         return 1;
     int rc = check_main("supervisor", tests, 2, argc, argv);
     dir_remove_tree(dir, NULL);

@@ -1,4 +1,5 @@
-/* The websocket client's loop and its failures, against scripted peers; echo, order and extensions are in test_server.c. */
+/* The websocket client's loop and its failures, against scripted peers; echo, order and extensions are in
+ * test_server.c. */
 #include "check.h"
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -25,15 +26,10 @@ static void *peer_main(void *arg) {
 }
 
 static bool peer_start(struct peer *p, const char *answer) {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof a;
     memset(p, 0, sizeof *p);
     p->answer = answer;
-    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(p->fd, (struct sockaddr *)&a, sizeof a) || listen(p->fd, 8) || getsockname(p->fd, (struct sockaddr *)&a, &len))
-        return false;
-    p->port = ntohs(a.sin_port);
-    return true;
+    p->fd = check_listen(&p->port);
+    return p->fd >= 0;
 }
 
 struct seen { ws_loop_t *loop; int opened, closed, code, status; char reason[200]; };

@@ -255,6 +255,8 @@ static int create_pod(struct local *l, const char *name, json_t *v, osmo_error_t
     if (rc == 0)
         rc = pod_save(l, fresh, true, err);
     if (rc < 0) {
+        if (dir)
+            dir_remove_tree(dir, NULL);
         pod_free(fresh);
         return rc;
     }

@@ -33,6 +33,7 @@ struct pod {
     enum pod_state state;
     bool reported, changed, deleting, force, exited, counted;
     int signalled;           /* 0, SIGTERM or SIGQUIT */
+    int starts;              /* supervisors that we started for it */
     int64_t recheck_at_us;   /* monotonic: look again whether the supervisor lives; 0 = no need */
     int64_t kill_at_us;      /* monotonic: when the supervisor itself is killed; 0 = never */
     char reason[160];        /* why it is not scheduled */

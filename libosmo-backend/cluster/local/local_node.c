@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include "base/clock.h"
@@ -12,6 +13,16 @@
 #define MEMORY_RESERVE (512ll << 20) /* for the control plane and the system */
 #define STORAGE_RESERVE (1ll << 30)
 #define MAX_RUNNING 1000
+#define OTHER_FILES 64 /* descriptors that are not supervisors' */
+
+/* Each running pod costs this process a descriptor. */
+static int64_t pods_at_once(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= MAX_RUNNING + OTHER_FILES)
+        return MAX_RUNNING;
+    return r.rlim_cur > OTHER_FILES + 10 ? (int64_t)r.rlim_cur - OTHER_FILES : 10;
+}
 
 static int measure(struct local *l, osmo_error_t *err)
 {
@@ -25,7 +36,7 @@ static int measure(struct local *l, osmo_error_t *err)
         .cpu_milli = (cores < 1 ? 1 : cores) * 1000 * l->cpu_overcommit,
         .memory = memory > 2 * MEMORY_RESERVE ? memory - MEMORY_RESERVE : memory / 2,
         .storage = disk > 2 * STORAGE_RESERVE ? disk - STORAGE_RESERVE : disk / 2,
-        .pods = MAX_RUNNING,
+        .pods = pods_at_once(),
     };
     return 0;
 }

@@ -355,8 +355,9 @@ static int load_one(struct local *l, const char *name, osmo_error_t *err)
     if (!path)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (file_read(path, &text, NULL) < 0 || json_parse(buf_cstr(&text), text.len, &v, NULL) < 0 || !json_get(v, "metadata")) {
-        *strrchr(path, '/') = '\0'; /* a create that was never acknowledged */
-        return dir_remove_tree(path, err);
+        *strrchr(path, '/') = '\0'; /* a create that was never acknowledged, or a removal that was cut short */
+        dir_remove_tree(path, NULL); /* what cannot be removed costs space, nothing else */
+        return 0;
     }
     int rc = pod_new(l, v, &p, err);
     if (rc < 0)
@@ -376,6 +377,32 @@ static int load_one(struct local *l, const char *name, osmo_error_t *err)
     return rc < 0 ? osmo_error_set(err, rc, "out of memory") : 0;
 }
 
+static bool is_subdomain(const struct local *l, const char *text)
+{
+    size_t it = 0;
+    const char *name;
+    void *v;
+    while (map_next(l->pods, &it, &name, &v))
+        if (str_eq(((struct pod *)v)->subdomain, text))
+            return true;
+    return false;
+}
+
+/* Files beside the pods' directories that a crash left behind. A pod's name is in front of `suffix`. */
+static void sweep(const struct local *l, const char *kind, const char *suffix)
+{
+    _cleanup_free_ char *path = str_printf("%s/%s", l->state_dir, kind);
+    DIR *d = path ? opendir(path) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const char *end = *suffix ? strstr(e->d_name, suffix) : NULL;
+        _cleanup_free_ char *name = str_printf("%.*s", (int)(end ? (size_t)(end - e->d_name) : strlen(e->d_name)), e->d_name);
+        if (e->d_name[0] != '.' && name && !map_has(l->pods, name) && !is_subdomain(l, name))
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        closedir(d);
+}
+
 int pods_load(struct local *l, osmo_error_t *err)
 {
     _cleanup_free_ char *path = str_printf("%s/pods", l->state_dir);
@@ -386,6 +413,8 @@ int pods_load(struct local *l, osmo_error_t *err)
             rc = load_one(l, e->d_name, err);
     if (d)
         closedir(d);
+    if (rc == 0)
+        sweep(l, "status", ".json"), sweep(l, "hosts", "");
     l->place_needed = true;
     return rc;
 }

@@ -18,6 +18,7 @@
 #include "cluster/local/local_int.h"
 
 #define RECHECK_US 50000
+#define STARTS_MAX 3              /* a supervisor that ends before it began is started again, but not for ever */
 #define SUPERVISOR_SLACK_US 10000000 /* beyond the grace time before a supervisor is killed */
 
 static const struct { const char *why, *remedy; } probe_hints[] = {
@@ -108,7 +109,10 @@ int supervisor_start(struct local *l, struct pod *p, osmo_error_t *err)
     posix_spawnattr_destroy(&attr);
     if (rc != 0)
         return osmo_error_set(err, OSMO_EIO, "cannot start %s: %s", l->supervisor, strerror(rc));
+    p->starts++;
     p->pidfd = pidfd_open(p->pid, 0);
+    if (p->pidfd < 0)
+        p->recheck_at_us = clock_mono_us() + RECHECK_US; /* nothing will tell of its end: look */
     watch(l, p);
     return 0;
 }
@@ -159,6 +163,8 @@ void supervisor_adopt(struct local *l, struct pod *p)
             p->recheck_at_us = clock_mono_us() + RECHECK_US; /* just dead; a child that it was starting holds the lock a moment longer */
     } else if (alive) {
         p->changed = true; /* just starting: its first status brings us back here */
+    } else if (!began && !p->deleting && p->starts >= STARTS_MAX) {
+        pod_fail(l, p, "StartError", "the pod's supervisor cannot begin: see its supervisor.log, and whether the disk is full", false);
     } else if (!began && !p->deleting) {
         if (supervisor_start(l, p, &err) < 0)
             pod_fail(l, p, "StartError", err.text, false);

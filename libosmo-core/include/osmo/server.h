@@ -12,14 +12,19 @@ extern "C" {
 typedef struct osmo_server osmo_server_t;
 /** Options of osmo_server_open(). Zero-initialise and set size. */
 typedef struct osmo_server_options {
-    size_t size;
+    size_t size;                 /**< sizeof(osmo_server_options_t) */
     const char *listen;          /**< ADDR:PORT, port 0 = any free one; NULL = 127.0.0.1:8000 */
     int workers;                 /**< request threads; 0 = 8 */
     size_t max_queue;            /**< requests waiting for a worker before 503 + Retry-After; 0 = 4096 */
-    const char *spool_dir;       /**< where large bodies are collected; must be on the same file system as the service's storage */
-    osmo_log_fn log; void *log_ctx; int log_level;
+    const char *spool_dir;       /**< where large bodies go; on the same file system as the service's storage */
+    osmo_log_fn log;             /**< where log lines go; NULL = nowhere */
+    void *log_ctx;               /**< first argument of log */
+    int log_level;               /**< lines below this level are not made */
 } osmo_server_options_t;
-/** Bind and prepare; nothing is served yet. ::OSMO_EBUSY port in use, ::OSMO_EDENIED, ::OSMO_EINVAL with the remedy in the text. */
+/**
+ * Bind and prepare; nothing is served yet. ::OSMO_EBUSY port in use, ::OSMO_EDENIED, ::OSMO_EINVAL with the remedy in
+ * the text.
+ */
 OSMO_API int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, osmo_error_t *err);
 /** The transport to give to osmo_service_open(); lives as long as the server. */
 OSMO_API const osmo_transport_t *osmo_server_transport(osmo_server_t *server);

@@ -50,12 +50,16 @@ typedef struct osmo_service_options {
     const char *database;        /**< sqlite:PATH or postgresql://…; NULL = sqlite in data_dir */
     const char *config_file;     /**< YAML in ConfigMap form; NULL = built-in defaults */
     const char *roles;           /**< comma list; NULL = all roles */
-    const char *base_url;        /**< http(s)://host:port under which clients and tasks reach the service; may be set later */
-    osmo_auth_mode_t auth;
-    const char *admin_token;     /**< 43 characters, or NULL: kept from the store, or made and reported by osmo_service_take_admin_token() */
+    const char *base_url;        /**< http(s)://host:port for clients and tasks; may be set later */
+    osmo_auth_mode_t auth;       /**< how requests prove who they are */
+    /** 43 characters, or NULL: kept from the store, or made and reported by osmo_service_take_admin_token() */
+    const char *admin_token;
     const char *admin_user;      /**< NULL = "admin" */
-    const osmo_transport_t *transport; /**< borrowed for the life of the service; NULL = no websockets, streams never wake */
-    osmo_log_fn log; void *log_ctx; int log_level;
+    /** Borrowed for the life of the service; NULL = no websockets, streams never wake. */
+    const osmo_transport_t *transport;
+    osmo_log_fn log;             /**< where log lines go; NULL = nowhere */
+    void *log_ctx;               /**< first argument of log */
+    int log_level;               /**< lines below this level are not made */
 } osmo_service_options_t;
 
 /** Open the store, migrate it, start the engine. @return 0 or a negative code with text. */
@@ -71,14 +75,15 @@ OSMO_API char *osmo_service_take_admin_token(osmo_service_t *service);
 
 /** One HTTP request. All pointers are borrowed for the call. */
 typedef struct osmo_request {
-    size_t size;
+    size_t size;                 /**< sizeof(osmo_request_t) */
     uint64_t id;                 /**< names the stream of the answer; unique while the answer lasts */
     const char *method;          /**< "GET" … */
     const char *path;            /**< decoded path without the query; leading slashes may repeat */
     const char *query;           /**< raw query string without '?', or "" */
     const char *const *headers;  /**< name, value, name, value …, NULL; names in lower case */
-    const void *body; size_t body_len;
-    const char *body_file;       /**< large bodies arrive in this file instead (the service may rename it away); NULL otherwise */
+    const void *body;            /**< whole body, or NULL */
+    size_t body_len;             /**< bytes of body */
+    const char *body_file;       /**< large bodies arrive in this file instead (it may be renamed away); or NULL */
     const char *peer;            /**< address text of the peer */
 } osmo_request_t;
 
@@ -87,12 +92,15 @@ typedef struct osmo_stream osmo_stream_t;
 
 /** One HTTP answer. Release with osmo_response_clear(). */
 typedef struct osmo_response {
-    size_t size;
-    int status;
+    size_t size;                 /**< sizeof(osmo_response_t) */
+    int status;                  /**< HTTP status */
     char *content_type;          /**< NULL when there is no body */
     char **headers;              /**< name, value, …, NULL; or NULL */
-    char *body; size_t body_len; /**< whole body, unless body_fd or stream is used */
-    int body_fd; uint64_t body_fd_offset, body_fd_len; /**< body from a descriptor when body_fd >= 0 */
+    char *body;                  /**< whole body, unless body_fd or stream is used */
+    size_t body_len;             /**< bytes of body */
+    int body_fd;                 /**< body from a descriptor when >= 0 */
+    uint64_t body_fd_offset;     /**< where it starts in body_fd */
+    uint64_t body_fd_len;        /**< its length */
     osmo_stream_t *stream;       /**< chunked body when not NULL */
 } osmo_response_t;
 
@@ -100,7 +108,10 @@ typedef struct osmo_response {
 OSMO_API void osmo_service_handle(osmo_service_t *service, const osmo_request_t *request, osmo_response_t *response);
 /** Free what the answer holds, including its stream and descriptor. */
 OSMO_API void osmo_response_clear(osmo_response_t *response);
-/** How the body of a request to this path should be delivered: largest accepted size in bytes; @p to_file tells whether it goes to a file. */
+/**
+ * How the body of a request to this path should be delivered.
+ * @return the largest accepted size in bytes; @p to_file tells whether the body goes to a file
+ */
 OSMO_API uint64_t osmo_service_body_limit(osmo_service_t *service, const char *method, const char *path, int *to_file);
 
 /**
@@ -112,8 +123,9 @@ OSMO_API ssize_t osmo_stream_read(osmo_stream_t *stream, char *data, size_t max)
 /** A websocket session. */
 typedef struct osmo_ws osmo_ws_t;
 /**
- * Ask to upgrade. On success *ws is the session and *extensions (static or owned by the session) the value of the X-Osmo-Extensions answer
- * header or NULL. Otherwise *response is the refusal and *ws is NULL. Nothing may be sent to @p conn before osmo_ws_opened().
+ * Ask to upgrade. On success *ws is the session and *extensions (static or owned by the session) the value of the
+ * X-Osmo-Extensions answer header or NULL. Otherwise *response is the refusal and *ws is NULL. Nothing may be sent to
+ * @p conn before osmo_ws_opened().
  */
 OSMO_API void osmo_service_ws_open(osmo_service_t *service, const osmo_request_t *request, uint64_t conn, osmo_ws_t **ws,
                                    const char **extensions, osmo_response_t *response);

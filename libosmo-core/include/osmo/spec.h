@@ -18,7 +18,8 @@ typedef struct osmo_spec osmo_spec_t;
 
 /**
  * Render and parse a workflow.
- * @param text the YAML text, @p len bytes of UTF-8
+ * @param text the YAML text, UTF-8
+ * @param len its length in bytes
  * @param set NULL, or "name=value" template variables ending with NULL (as `--set`)
  * @param[out] out the specification; untouched on failure. Free with osmo_spec_free()
  * @param err every finding with its path, line and column (of the rendered workflow section)
@@ -39,7 +40,9 @@ OSMO_API const char *osmo_spec_get_task_group(const osmo_spec_t *spec, size_t in
 OSMO_API const char *osmo_spec_get_task_image(const osmo_spec_t *spec, size_t index);
 /**
  * The normalised form as YAML: tasks turned into groups, defaults left out, keys sorted.
+ * @param spec the specification
  * @param[out] yaml NUL-terminated text, freed by the caller with free(); untouched on failure
+ * @param err receives the text on failure; may be NULL
  * @return 0 or ::OSMO_ENOMEM
  */
 OSMO_API int osmo_spec_write_yaml(const osmo_spec_t *spec, char **yaml, osmo_error_t *err);

@@ -2,8 +2,8 @@
  * @file osmo/backend/cluster.h
  * @brief The cluster driver: what libosmo-backend needs of a place that runs pods.
  *
- * Objects are Kubernetes manifests as JSON bytes. A driver instance is used by several threads at once and reports changes through its
- * sink from a thread of its own. Three drivers ship: kubernetes, local, scripted.
+ * Objects are Kubernetes manifests as JSON bytes. A driver instance is used by several threads at once and reports changes
+ * through its sink from a thread of its own. Two drivers ship: local and scripted.
  */
 #ifndef OSMO_BACKEND_CLUSTER_H
 #define OSMO_BACKEND_CLUSTER_H
@@ -13,41 +13,66 @@
 extern "C" {
 #endif
 /** Kind of change, as a Kubernetes watch names it. */
-typedef enum osmo_change { OSMO_CHANGE_ADDED = 1, OSMO_CHANGE_MODIFIED = 2, OSMO_CHANGE_DELETED = 3 } osmo_change_t;
+typedef enum osmo_change {
+    OSMO_CHANGE_ADDED = 1,    /**< the object is new, or was there when the watch began */
+    OSMO_CHANGE_MODIFIED = 2, /**< it changed */
+    OSMO_CHANGE_DELETED = 3   /**< it is gone; the last known state is reported */
+} osmo_change_t;
 /** Where a driver reports. Called from the driver's thread; the callee copies. JSON texts are not NUL-terminated. */
 typedef struct osmo_cluster_sink {
-    size_t size; void *ctx;
-    void (*pod)(void *ctx, osmo_change_t change, const char *json, size_t len);   /**< pod with metadata, spec, status */
-    void (*node)(void *ctx, osmo_change_t change, const char *json, size_t len);  /**< node with metadata, spec, status */
-    void (*event)(void *ctx, const char *json, size_t len);                       /**< core/v1 Event */
+    size_t size; /**< sizeof(osmo_cluster_sink_t) */
+    void *ctx;   /**< first argument of every function */
+    /** Pod with metadata, spec, status. */
+    void (*pod)(void *ctx, osmo_change_t change, const char *json, size_t len);
+    /** Node with metadata, spec, status. */
+    void (*node)(void *ctx, osmo_change_t change, const char *json, size_t len);
+    /** A core/v1 Event. */
+    void (*event)(void *ctx, const char *json, size_t len);
+    /** Log line: 10 debug, 20 info, 30 warning, 40 error. */
     void (*log)(void *ctx, int level, const char *text);
 } osmo_cluster_sink_t;
 /** Options common to drivers; driver-specific ones are "key=value" strings. */
 typedef struct osmo_cluster_options {
-    size_t size;
+    size_t size;                      /**< sizeof(osmo_cluster_options_t) */
     const char *name;                 /**< backend name */
     const char *namespace_;           /**< namespace of workflow objects */
     const char *state_dir;            /**< private directory of the driver */
-    const char *const *settings;      /**< "key=value", NULL-terminated: local: runtime-dir, cpu-overcommit, image (repeatable NAME=ROOTFS), no-sandbox, hide (repeatable path); scripted: script */
+    /**
+     * "key=value", NULL-terminated. local: runtime-dir, cpu-overcommit, image (NAME=ROOTFS, repeatable), no-sandbox,
+     * hide (path, repeatable). scripted: script.
+     */
+    const char *const *settings;
 } osmo_cluster_options_t;
 /** Called for each object found; return non-zero to stop. */
 typedef int (*osmo_cluster_object_fn)(void *ctx, const char *json, size_t len);
 /** Driver vtable. A NULL member means unsupported. */
 typedef struct osmo_cluster_driver {
-    size_t size; const char *name;
-    /** Open, start the watch; existing objects are reported as ADDED. 0 or negative with text (which says what to install or change). */
+    size_t size;      /**< sizeof(osmo_cluster_driver_t) */
+    const char *name; /**< as osmo_cluster_driver_find() takes it */
+    /**
+     * Open, start the watch; existing objects are reported as ADDED. 0 or negative with a text that says what to install
+     * or change.
+     */
     int (*open)(const osmo_cluster_options_t *options, const osmo_cluster_sink_t *sink, void **impl, osmo_error_t *err);
     /** Identity of the cluster: a UUID text that stays the same over restarts, at most 63 characters. */
     const char *(*uid)(void *impl);
     /** Create one object. ::OSMO_EEXISTS when it exists, ::OSMO_EBUSY / ::OSMO_EUNAVAIL retryable, others permanent. */
     int (*create)(void *impl, const char *json, size_t len, osmo_error_t *err);
-    /** Remove every object of a kind that matches "k=v,k=v"; strips the cleanup finalizer of pods. force: no grace. @return number removed or negative. */
-    int (*remove)(void *impl, const char *api_version, const char *kind, const char *selector, int force, osmo_error_t *err);
-    int (*list)(void *impl, const char *api_version, const char *kind, const char *selector, osmo_cluster_object_fn fn, void *ctx, osmo_error_t *err);
+    /**
+     * Remove every object of a kind that matches "k=v,k=v"; strips the cleanup finalizer of pods. force: no grace.
+     * @return number removed or negative
+     */
+    int (*remove)(void *impl, const char *api_version, const char *kind, const char *selector, int force,
+                  osmo_error_t *err);
+    /** Every object of a kind that matches the selector. */
+    int (*list)(void *impl, const char *api_version, const char *kind, const char *selector, osmo_cluster_object_fn fn,
+                void *ctx, osmo_error_t *err);
     /** Last @p tail lines of a container's output, in pieces. */
-    int (*logs)(void *impl, const char *pod, const char *container, int tail, osmo_cluster_object_fn fn, void *ctx, osmo_error_t *err);
+    int (*logs)(void *impl, const char *pod, const char *container, int tail, osmo_cluster_object_fn fn, void *ctx,
+                osmo_error_t *err);
     /** Merge-patch labels or other fields of a named object. */
-    int (*patch)(void *impl, const char *api_version, const char *kind, const char *name, const char *json, size_t len, osmo_error_t *err);
+    int (*patch)(void *impl, const char *api_version, const char *kind, const char *name, const char *json, size_t len,
+                 osmo_error_t *err);
     /** Stop reporting and free. Running pods stay (local: their supervisors go on). */
     void (*close)(void *impl);
 } osmo_cluster_driver_t;

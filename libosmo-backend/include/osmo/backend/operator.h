@@ -12,7 +12,7 @@ extern "C" {
 typedef struct osmo_operator osmo_operator_t;
 /** Options of osmo_operator_open(). Zero-initialise and set size. */
 typedef struct osmo_operator_options {
-    size_t size;
+    size_t size;                  /**< sizeof(osmo_operator_options_t) */
     const char *service_url;      /**< http(s)://host:port */
     const char *backend;          /**< backend name */
     const char *namespace_;       /**< NULL = "default" */
@@ -21,7 +21,9 @@ typedef struct osmo_operator_options {
     const char *driver;           /**< "local" or "scripted" */
     const char *state_dir;        /**< private directory */
     const char *const *settings;  /**< for the driver, see osmo_cluster_options_t */
-    void (*log)(void *ctx, int level, const char *text); void *log_ctx; int log_level;
+    void (*log)(void *ctx, int level, const char *text); /**< where log lines go; NULL = nowhere */
+    void *log_ctx;                /**< first argument of log */
+    int log_level;                /**< lines below this level are not made: 10 debug, 20 info, 30 warning, 40 error */
 } osmo_operator_options_t;
 /** Open the driver and prepare. 0 or a negative code with text. */
 OSMO_API int osmo_operator_open(const osmo_operator_options_t *options, osmo_operator_t **out, osmo_error_t *err);
@@ -29,6 +31,7 @@ OSMO_API int osmo_operator_open(const osmo_operator_options_t *options, osmo_ope
 OSMO_API int osmo_operator_run(osmo_operator_t *op, osmo_error_t *err);
 /** End osmo_operator_run() soon; any thread. Running pods stay. */
 OSMO_API void osmo_operator_stop(osmo_operator_t *op);
+/** Free an operator whose osmo_operator_run() has returned. NULL is fine. */
 OSMO_API void osmo_operator_free(osmo_operator_t *op);
 #ifdef __cplusplus
 }

@@ -18,6 +18,7 @@ typedef struct osmo_pod_status {
 } osmo_pod_status_t;
 /** Decide. @p now_us is used by the rules with a grace time. ::OSMO_EINVAL when the JSON is not a pod. */
 OSMO_API int osmo_pod_status(const char *pod_json, size_t len, int64_t now_us, osmo_pod_status_t *out, osmo_error_t *err);
+/** Free the message of a result. */
 OSMO_API void osmo_pod_status_clear(osmo_pod_status_t *s);
 #ifdef __cplusplus
 }

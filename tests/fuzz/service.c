@@ -1,0 +1,46 @@
+/* See service.h. */
+#include "service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+
+static osmo_service_t *service;
+static char dir[] = "/tmp/osmo-fuzz-XXXXXX";
+
+/* The peer of every connection: takes what it is sent. */
+static int ws_send(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
+    (void)impl, (void)conn, (void)data, (void)len, (void)binary;
+    return 0;
+}
+
+static void ws_close(void *impl, uint64_t conn, int code, const char *reason) {
+    (void)impl, (void)conn, (void)code, (void)reason;
+}
+static void stream_wake(void *impl, uint64_t request) {
+    (void)impl, (void)request;
+}
+
+static void close_service(void) {
+    osmo_service_close(service);
+    service = NULL;
+    dir_remove_tree(dir, NULL);
+}
+
+osmo_service_t *fuzz_service(void) {
+    static const osmo_transport_t transport = { sizeof transport, NULL, ws_send, ws_close, stream_wake };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (service)
+        return service;
+    osmo_service_options_t o = { .size = sizeof o,
+                                 .data_dir = mkdtemp(dir),
+                                 .auth = OSMO_AUTH_DEV,
+                                 .base_url = "http://127.0.0.1:1",
+                                 .transport = &transport };
+    if (osmo_service_open(&o, &service, &err) < 0 || atexit(close_service)) {
+        fprintf(stderr, "%s\n", err.text);
+        abort();
+    }
+    return service;
+}
