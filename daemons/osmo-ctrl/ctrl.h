@@ -1,6 +1,7 @@
-/* osmo_ctrl: the sidecar of a task. Phases: connect → download → barrier → run → upload → finish. Two threads: the main thread walks the phases and
- * relays the command's output into the spool; the loop thread (ws_client) carries the logger connection. They share the spool and the logger's
- * control state, each under its own mutex. Flags, exit codes and wire are OSMO's. */
+/* osmo_ctrl: the sidecar of a task. Phases: connect → download → barrier → run → upload → finish. Two threads: the main
+ * thread walks the phases and relays the command's output into the spool; the loop thread (ws_client) carries the
+ * logger connection. They share the spool and the logger's control state, each under its own mutex. Flags, exit codes
+ * and wire are OSMO's. */
 #ifndef OSMO_CTRL_H
 #define OSMO_CTRL_H
 #include <pthread.h>
@@ -19,15 +20,27 @@
 
 /* Raw exit codes of osmo_ctrl (reported as 2000 + n). */
 enum ctrl_exit {
-    CTRL_OK = 0, CTRL_TERMINATED = 1, CTRL_DOWNLOAD = 10, CTRL_UPLOAD = 12, CTRL_ACCESS = 13, CTRL_TOKEN = 20, CTRL_LOGGER = 21, CTRL_SOCKET = 23,
-    CTRL_ARGUMENT = 30, CTRL_FILE = 32, CTRL_OTHER = 40
+    CTRL_OK = 0,
+    CTRL_TERMINATED = 1,
+    CTRL_DOWNLOAD = 10,
+    CTRL_UPLOAD = 12,
+    CTRL_ACCESS = 13,
+    CTRL_TOKEN = 20,
+    CTRL_LOGGER = 21,
+    CTRL_SOCKET = 23,
+    CTRL_ARGUMENT = 30,
+    CTRL_FILE = 32,
+    CTRL_OTHER = 40
 };
 
 struct options {
     strlist_t inputs, outputs;
-    const char *workflow, *group, *retry_id, *log_source, *barrier, *socket_path, *scheme, *host, *port, *refresh_token, *refresh_scheme, *token_header;
-    const char *user_config, *service_config, *input_path, *output_path, *metadata_file, *login_file, *spool_path, *termination_log;
-    int64_t timeout_min, unix_timeout_min, exec_timeout_min, data_timeout_min, logs_period_ms, logs_buffer, spool_limit_mib;
+    const char *workflow, *group, *retry_id, *log_source, *barrier, *socket_path, *scheme, *host, *port, *refresh_token,
+        *refresh_scheme, *token_header;
+    const char *user_config, *service_config, *input_path, *output_path, *metadata_file, *login_file, *spool_path,
+        *termination_log;
+    int64_t timeout_min, unix_timeout_min, exec_timeout_min, data_timeout_min, logs_period_ms, logs_buffer,
+        spool_limit_mib;
 };
 
 /* ---- spool.c: the log lines that the logger has not confirmed, in one file of the pod's emptyDir ---- */
@@ -35,29 +48,31 @@ struct spool_entry { uint64_t seq; int64_t time_ns; enum io_type type; const cha
 struct spool;
 int spool_open(const char *path, uint64_t limit, struct spool **out, osmo_error_t *err);
 void spool_free(struct spool *s);
-/* Append one line; blocks while the spool holds its limit of unconfirmed bytes, or the disk is full and confirmations can make room.
- * Gives it the next sequence number. */
+/* Append one line; blocks while the spool holds its limit of unconfirmed bytes, or the disk is full and confirmations
+ * can make room. Gives it the next sequence number. */
 int spool_append(struct spool *s, enum io_type type, const char *text, size_t len);
-/* Hand over unsent entries in order, up to max_bytes of text; fn returns false to stop before that entry. Number handed over. */
+/* Hand over unsent entries in order, up to max_bytes of text; fn returns false to stop before that entry. Number handed
+ * over. */
 size_t spool_send(struct spool *s, size_t max_bytes, bool (*fn)(void *ctx, const struct spool_entry *e), void *ctx);
 void spool_confirm(struct spool *s, uint64_t seq);       /* everything up to seq is safe */
 void spool_rewind(struct spool *s);                      /* reconnect: send again from the first unconfirmed entry */
 uint64_t spool_unconfirmed(struct spool *s);             /* bytes */
 uint64_t spool_in_flight(struct spool *s);               /* bytes sent and not confirmed */
 bool spool_wait_empty(struct spool *s, int64_t timeout_ms); /* -1 = until empty or abandoned */
-void spool_abandon(struct spool *s);                     /* the end is near: writers never wait again, what exceeds the limit is dropped */
+void spool_abandon(struct spool *s); /* the end is near: writers never wait again, what exceeds the limit is dropped */
 
 /* ---- token.c ---- */
 struct token;
 int token_open(const struct options *o, struct token **out);
 void token_free(struct token *t);
-/* "Bearer …" with a JWT that is valid for a while, asking the service for a new one when needed; NULL when the task has no token.
- * Blocks; any thread but one at a time is served. *gone is set when the service says the task is finished. */
+/* "Bearer …" with a JWT that is valid for a while, asking the service for a new one when needed; NULL when the task has
+ * no token. Blocks; any thread but one at a time is served. *gone is set when the service says the task is finished. */
 char *token_bearer(struct token *t, bool *gone, osmo_error_t *err);
 
 /* ---- logger.c: the websocket to the logger ---- */
 struct logger_link;
-int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out, osmo_error_t *err);
+int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out,
+                     osmo_error_t *err);
 void logger_link_close(struct logger_link *l);
 void logger_link_pump(struct logger_link *l);            /* the spool grew */
 /* Wait until connected once. 0, or a ctrl_exit code. */

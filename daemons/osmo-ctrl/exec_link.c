@@ -19,8 +19,9 @@ int exec_listen(struct ctrl *c) {
     unlink(c->o.socket_path);
     c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* the change of mode comes after listen(): osmo_exec watches for it */
-    int rc = c->listener < 0 || link_address(c->o.socket_path, &address, &dir) || bind(c->listener, (struct sockaddr *)&address, sizeof address) ||
-             listen(c->listener, 16) || chmod(c->o.socket_path, 0777);
+    int rc = c->listener < 0 || link_address(c->o.socket_path, &address, &dir) ||
+             bind(c->listener, (struct sockaddr *)&address, sizeof address) || listen(c->listener, 16) ||
+             chmod(c->o.socket_path, 0777);
     if (rc)
         fprintf(stderr, "osmo_ctrl: cannot listen on %s: %s\n", c->o.socket_path, strerror(errno));
     if (dir >= 0)
@@ -65,8 +66,13 @@ int exec_send(struct ctrl *c, const char *type, const char *field, const char *t
     return code;
 }
 
-static const struct { const char *type, *field; enum io_type io; } lines[] = {
-    { "MessageOut", "MessageOut", IO_STDOUT }, { "MessageErr", "MessageErr", IO_STDERR }, { "MessageOps", "MessageOps", IO_OSMO_CTRL },
+static const struct {
+    const char *type, *field;
+    enum io_type io;
+} lines[] = {
+    { "MessageOut", "MessageOut", IO_STDOUT },
+    { "MessageErr", "MessageErr", IO_STDERR },
+    { "MessageOps", "MessageOps", IO_OSMO_CTRL },
 };
 
 /* true when the command has ended. */

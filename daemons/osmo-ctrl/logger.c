@@ -1,7 +1,8 @@
-/* The connection to the logger. The loop thread owns the websocket; a connector thread fetches tokens (which may block) and asks the loop to dial;
- * the main thread waits for what it needs: connected, barrier released, everything confirmed.
- * With the "logs" extension lines travel in acknowledged batches and survive reconnects and restarts of either side's connection; without it each
- * line is one frame as OSMO 6.4 sends it and counts as delivered when it is handed to the socket. */
+/* The connection to the logger. The loop thread owns the websocket; a connector thread fetches tokens (which may block)
+ * and asks the loop to dial; the main thread waits for what it needs: connected, barrier released, everything
+ * confirmed. With the "logs" extension lines travel in acknowledged batches and survive reconnects and restarts of
+ * either side's connection; without it each line is one frame as OSMO 6.4 sends it and counts as delivered when it is
+ * handed to the socket. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ struct logger_link {
     pthread_cond_t changed;
     bool dial, ever_connected, barrier_wanted, barrier_asked, finish_wanted, log_done, closing;
     int failed;                     /* ctrl_exit code that ends every wait */
-    int attempts, refusals;         /* in a row: dials without success; closes by a logger that does not know this task */
+    int attempts, refusals; /* in a row: dials without success; closes by a logger that does not know this task */
     int64_t lost_at_us;
     char barrier[128];
     strlist_t metrics;              /* JSON texts not yet sent */
@@ -105,8 +106,8 @@ static bool add_to_batch(void *ctx, const struct spool_entry *e) {
     struct batch *b = ctx;
     char when[64];
     json_t *text = json_string_n(e->text, e->len);
-    buf_printf(&b->frame, "%s{\"seq\":%llu,\"Time\":\"%s\",\"IOType\":\"%s\",\"Text\":", b->last ? "," : "", (unsigned long long)e->seq,
-               stamp(e->time_ns, when), io_type_name(e->type));
+    buf_printf(&b->frame, "%s{\"seq\":%llu,\"Time\":\"%s\",\"IOType\":\"%s\",\"Text\":", b->last ? "," : "",
+               (unsigned long long)e->seq, stamp(e->time_ns, when), io_type_name(e->type));
     json_print(text, 0, &b->frame);
     json_free(text);
     b->last = e->seq;
@@ -252,7 +253,8 @@ static void lost(struct logger_link *l, int code, int http_status, const char *r
     bool expired = clock_mono_us() - l->lost_at_us > l->o->timeout_min * 60 * 1000000;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
-    fprintf(stderr, "osmo_ctrl: logger connection closed: code %d, HTTP %d, %s\n", code, http_status, reason && *reason ? reason : "no reason");
+    fprintf(stderr, "osmo_ctrl: logger connection closed: code %d, HTTP %d, %s\n", code, http_status,
+            reason && *reason ? reason : "no reason");
     if (unknown || expired)
         fail(l, CTRL_LOGGER);
 }
@@ -272,7 +274,9 @@ static void on_writable(void *ctx, uint64_t conn) {
 
 static void dial(void *ctx) {
     struct logger_link *l = ctx;
-    static const ws_handlers_t handlers = { .opened = on_opened, .message = on_message, .closed = on_closed, .writable = on_writable };
+    static const ws_handlers_t handlers = {
+        .opened = on_opened, .message = on_message, .closed = on_closed, .writable = on_writable
+    };
     pthread_mutex_lock(&l->lock);
     char *header = STEAL(l->bearer_header);
     pthread_mutex_unlock(&l->lock);
@@ -368,7 +372,8 @@ static char *logger_url(const struct options *o) {
     return url;
 }
 
-int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out, osmo_error_t *err) {
+int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out,
+                     osmo_error_t *err) {
     struct logger_link *l = calloc(1, sizeof *l);
     if (!l || !(l->url = logger_url(o))) {
         free(l);

@@ -1,4 +1,5 @@
-/* osmo_ctrl: the phases of a task; see ctrl.h. Exit status 0, or the raw code, which is also left as {"code":n} in the termination message. */
+/* osmo_ctrl: the phases of a task; see ctrl.h. Exit status 0, or the raw code, which is also left as {"code":n} in the
+ * termination message. */
 #include "ctrl.h"
 
 #include <poll.h>
@@ -46,16 +47,35 @@ static char *default_spool(const char *socket_path) {
 
 static int read_options(struct options *o, int argc, char **argv) {
     const struct flag flags[] = {
-        { "inputs", FLAG_LIST, &o->inputs }, { "outputs", FLAG_LIST, &o->outputs }, { "workflow", FLAG_TEXT, &o->workflow },
-        { "groupName", FLAG_TEXT, &o->group }, { "retryId", FLAG_TEXT, &o->retry_id }, { "logSource", FLAG_TEXT, &o->log_source },
-        { "barrier", FLAG_TEXT, &o->barrier }, { "socketPath", FLAG_TEXT, &o->socket_path }, { "scheme", FLAG_TEXT, &o->scheme },
-        { "host", FLAG_TEXT, &o->host }, { "port", FLAG_TEXT, &o->port }, { "refreshToken", FLAG_TEXT, &o->refresh_token },
-        { "refreshScheme", FLAG_TEXT, &o->refresh_scheme }, { "tokenHeader", FLAG_TEXT, &o->token_header }, { "userConfig", FLAG_TEXT, &o->user_config },
-        { "serviceConfig", FLAG_TEXT, &o->service_config }, { "inputPath", FLAG_TEXT, &o->input_path }, { "outputPath", FLAG_TEXT, &o->output_path },
-        { "metadataFile", FLAG_TEXT, &o->metadata_file }, { "timeout", FLAG_INT, &o->timeout_min }, { "unixTimeout", FLAG_INT, &o->unix_timeout_min },
-        { "execTimeout", FLAG_INT, &o->exec_timeout_min }, { "dataTimeout", FLAG_INT, &o->data_timeout_min }, { "logsPeriod", FLAG_INT, &o->logs_period_ms },
-        { "logsBufferSize", FLAG_INT, &o->logs_buffer }, { "loginFile", FLAG_TEXT, &o->login_file }, { "spoolPath", FLAG_TEXT, &o->spool_path },
-        { "spoolLimit", FLAG_INT, &o->spool_limit_mib }, { "terminationLog", FLAG_TEXT, &o->termination_log },
+        { "inputs", FLAG_LIST, &o->inputs },
+        { "outputs", FLAG_LIST, &o->outputs },
+        { "workflow", FLAG_TEXT, &o->workflow },
+        { "groupName", FLAG_TEXT, &o->group },
+        { "retryId", FLAG_TEXT, &o->retry_id },
+        { "logSource", FLAG_TEXT, &o->log_source },
+        { "barrier", FLAG_TEXT, &o->barrier },
+        { "socketPath", FLAG_TEXT, &o->socket_path },
+        { "scheme", FLAG_TEXT, &o->scheme },
+        { "host", FLAG_TEXT, &o->host },
+        { "port", FLAG_TEXT, &o->port },
+        { "refreshToken", FLAG_TEXT, &o->refresh_token },
+        { "refreshScheme", FLAG_TEXT, &o->refresh_scheme },
+        { "tokenHeader", FLAG_TEXT, &o->token_header },
+        { "userConfig", FLAG_TEXT, &o->user_config },
+        { "serviceConfig", FLAG_TEXT, &o->service_config },
+        { "inputPath", FLAG_TEXT, &o->input_path },
+        { "outputPath", FLAG_TEXT, &o->output_path },
+        { "metadataFile", FLAG_TEXT, &o->metadata_file },
+        { "timeout", FLAG_INT, &o->timeout_min },
+        { "unixTimeout", FLAG_INT, &o->unix_timeout_min },
+        { "execTimeout", FLAG_INT, &o->exec_timeout_min },
+        { "dataTimeout", FLAG_INT, &o->data_timeout_min },
+        { "logsPeriod", FLAG_INT, &o->logs_period_ms },
+        { "logsBufferSize", FLAG_INT, &o->logs_buffer },
+        { "loginFile", FLAG_TEXT, &o->login_file },
+        { "spoolPath", FLAG_TEXT, &o->spool_path },
+        { "spoolLimit", FLAG_INT, &o->spool_limit_mib },
+        { "terminationLog", FLAG_TEXT, &o->termination_log },
     };
     if (flags_parse("osmo_ctrl", flags, ARRAY_SIZE(flags), argc, argv))
         return CTRL_ARGUMENT;
@@ -99,8 +119,8 @@ static void leave_termination_message(const struct ctrl *c, int code) {
     }
 }
 
-/* A thread that turns a termination signal into an interrupt of every wait the main thread may be in. The signal stays readable: exec_link
- * looks at it too. A transfer cannot be waited for: what it has done so far was never published. */
+/* A thread that turns a termination signal into an interrupt of every wait the main thread may be in. The signal stays
+ * readable: exec_link looks at it too. A transfer cannot be waited for: what it has done so far was never published. */
 static void *signal_watch(void *arg) {
     struct ctrl *c = arg;
     struct pollfd p = { .fd = c->signals, .events = POLLIN };
@@ -137,7 +157,8 @@ static int phases(struct ctrl *c) {
             ctrl_say(c, IO_OSMO_CTRL, "The group is ready");
     }
     if (!code) {
-        _cleanup_free_ char *folder = strndup(c->o.output_path, strlen(c->o.output_path) - (str_ends(c->o.output_path, "/") ? 1 : 0));
+        _cleanup_free_ char *folder = strndup(c->o.output_path,
+                                              strlen(c->o.output_path) - (str_ends(c->o.output_path, "/") ? 1 : 0));
         code = exec_send(c, "ExecStart", "OutputFolder", folder);
         c->exec_started = !code;
     }
@@ -151,10 +172,30 @@ static int phases(struct ctrl *c) {
 int main(int argc, char **argv) {
     static struct ctrl c = { .listener = -1, .exec_fd = -1 };
     c.o = (struct options){
-        .workflow = "", .group = "", .retry_id = "0", .log_source = "", .barrier = "", .socket_path = "", .scheme = "ws", .host = "localhost", .port = "8000",
-        .refresh_token = "/osmo/.refresh_token", .refresh_scheme = "http", .token_header = "Authorization", .user_config = "/osmo/user_config.yaml",
-        .service_config = "/osmo/service_config.yaml", .input_path = "", .output_path = "", .metadata_file = "", .termination_log = "/dev/termination-log",
-        .timeout_min = 60, .unix_timeout_min = 120, .exec_timeout_min = 5, .data_timeout_min = 10, .logs_period_ms = 100, .logs_buffer = 10000,
+        .workflow = "",
+        .group = "",
+        .retry_id = "0",
+        .log_source = "",
+        .barrier = "",
+        .socket_path = "",
+        .scheme = "ws",
+        .host = "localhost",
+        .port = "8000",
+        .refresh_token = "/osmo/.refresh_token",
+        .refresh_scheme = "http",
+        .token_header = "Authorization",
+        .user_config = "/osmo/user_config.yaml",
+        .service_config = "/osmo/service_config.yaml",
+        .input_path = "",
+        .output_path = "",
+        .metadata_file = "",
+        .termination_log = "/dev/termination-log",
+        .timeout_min = 60,
+        .unix_timeout_min = 120,
+        .exec_timeout_min = 5,
+        .data_timeout_min = 10,
+        .logs_period_ms = 100,
+        .logs_buffer = 10000,
         .spool_limit_mib = 256,
     };
     sigset_t mask;

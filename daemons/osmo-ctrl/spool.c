@@ -1,6 +1,7 @@
-/* Log lines wait here until the logger confirms them: one append-only file, written by the main thread, read by the loop thread. Confirmed bytes
- * are given back to the disk by punching holes, and the file starts over when everything is confirmed. When the disk is full the writer waits for
- * confirmations to make room; when nothing is left to confirm the spool goes on in memory, smaller. */
+/* Log lines wait here until the logger confirms them: one append-only file, written by the main thread, read by the
+ * loop thread. Confirmed bytes are given back to the disk by punching holes, and the file starts over when everything
+ * is confirmed. When the disk is full the writer waits for confirmations to make room; when nothing is left to confirm
+ * the spool goes on in memory, smaller. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -183,7 +184,8 @@ void spool_confirm(struct spool *s, uint64_t seq) {
             s->written = s->sent = s->confirmed = s->punched = 0;
     } else if (s->confirmed - s->punched > PUNCH_STEP) {
         /* where the file system cannot do this the file only grows until it is empty once */
-        if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->punched, (off_t)(s->confirmed - s->punched)) == 0)
+        if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->punched,
+                      (off_t)(s->confirmed - s->punched)) == 0)
             s->punched = s->confirmed;
     }
     pthread_cond_broadcast(&s->changed);
@@ -222,7 +224,8 @@ bool spool_wait_empty(struct spool *s, int64_t timeout_ms) {
     pthread_mutex_lock(&s->lock);
     int rc = 0;
     while (s->confirmed < s->written && !(s->abandoned && timeout_ms < 0) && rc != ETIMEDOUT)
-        rc = timeout_ms < 0 ? pthread_cond_wait(&s->changed, &s->lock) : pthread_cond_timedwait(&s->changed, &s->lock, &until);
+        rc = timeout_ms < 0 ? pthread_cond_wait(&s->changed, &s->lock)
+                            : pthread_cond_timedwait(&s->changed, &s->lock, &until);
     bool empty = s->confirmed == s->written;
     pthread_mutex_unlock(&s->lock);
     return empty;

@@ -89,8 +89,11 @@ static int adopt(struct token *t, const http_response_t *rs, bool *gone, osmo_er
     } else {
         *gone = word && strcmp(word, "FINISHED") == 0;
         const char *message = json_get_str(answer, "message");
-        rc = osmo_error_set(err, rs->status >= 500 || rs->status == 429 ? OSMO_EUNAVAIL : OSMO_EUNAUTH, "token exchange: HTTP %d %s", rs->status,
-                            word ? word : message ? message : "");
+        rc = osmo_error_set(err, rs->status >= 500 || rs->status == 429 ? OSMO_EUNAVAIL : OSMO_EUNAUTH,
+                            "token exchange: HTTP %d %s", rs->status,
+                            word      ? word
+                            : message ? message
+                                      : "");
     }
     json_free(answer);
     return rc;
@@ -110,7 +113,12 @@ static int exchange(struct token *t, bool *gone, osmo_error_t *err) {
     _cleanup_free_ char *text = rc ? NULL : json_to_text(body);
     if (text) {
         static const char *const headers[] = { "Content-Type: application/json", NULL };
-        http_request_t rq = { .method = "POST", .url = url, .headers = headers, .body = text, .body_len = strlen(text), .timeout_ms = 30000 };
+        http_request_t rq = { .method = "POST",
+                              .url = url,
+                              .headers = headers,
+                              .body = text,
+                              .body_len = strlen(text),
+                              .timeout_ms = 30000 };
         http_response_t rs = { 0 };
         rc = http_perform(t->http, &rq, &rs, err);
         if (!rc)

@@ -1,4 +1,5 @@
-/* Inputs in, outputs out. Grammar of -inputs and -outputs: see parse_spec. A transfer that is not complete fails the task and names the file. */
+/* Inputs in, outputs out. Grammar of -inputs and -outputs: see parse_spec. A transfer that is not complete fails the
+ * task and names the file. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,9 @@ static void left_out(void *ctx, const char *path, const char *why) {
 
 static int open_client(struct ctrl *c, storage_client_t **client, osmo_error_t *err) {
     const char *roots[] = { c->o.output_path, *c->o.input_path ? c->o.input_path : NULL, NULL };
-    struct storage_options o = { .authorization = bearer, .left_out = left_out, .ctx = c, .retry_for_ms = c->o.data_timeout_min * 60000 };
+    struct storage_options o = {
+        .authorization = bearer, .left_out = left_out, .ctx = c, .retry_for_ms = c->o.data_timeout_min * 60000
+    };
     memcpy(c->link_roots, roots, sizeof roots);
     o.link_roots = c->link_roots;
     return storage_client_new(&o, client, err);
@@ -91,8 +94,9 @@ static int fetch_input(struct ctrl *c, storage_client_t **client, const char *ar
             ctrl_say(c, IO_DOWNLOAD, "download of {{input:%lld}} failed: %s", (long long)index, err.text);
             code = CTRL_DOWNLOAD;
         } else {
-            ctrl_say(c, IO_DOWNLOAD, "Downloaded %llu files, %llu bytes to {{input:%lld}}%s", (unsigned long long)totals.files,
-                     (unsigned long long)totals.bytes, (long long)index, totals.files ? "" : " (nothing was there)");
+            ctrl_say(c, IO_DOWNLOAD, "Downloaded %llu files, %llu bytes to {{input:%lld}}%s",
+                     (unsigned long long)totals.files, (unsigned long long)totals.bytes, (long long)index,
+                     totals.files ? "" : " (nothing was there)");
         }
     }
     free(s.text);
@@ -150,17 +154,20 @@ static int send_output(struct ctrl *c, storage_client_t **client, const char *ar
     if (!storage_is_url(s.a)) {
         ctrl_say(c, IO_OSMO_CTRL, "cannot write %s: this runtime has no object storage client", s.a);
         code = CTRL_ACCESS;
-    } else if (!(kpi && *whole_sent)) { /* a KPI lies inside the task's output: when that was sent as a whole, so was the KPI */
+    } else if (!(kpi && *whole_sent)) { /* a KPI lies inside the task's output: when that was sent as a whole, so was
+                                           the KPI */
         struct storage_totals totals = { 0 };
         _cleanup_free_ char *root = kpi && s.b ? kpi_root(s.a, s.b) : strdup(s.a);
         int rc = *client ? 0 : open_client(c, client, &err);
         if (!rc && root)
-            rc = storage_upload(*client, root, !kpi && !task && s.b ? s.b : "", c->o.output_path, kpi ? s.b : NULL, &totals, &err);
+            rc = storage_upload(*client, root, !kpi && !task && s.b ? s.b : "", c->o.output_path, kpi ? s.b : NULL,
+                                &totals, &err);
         if (rc) {
             ctrl_say(c, IO_UPLOAD, "upload failed: %s", err.text);
             code = CTRL_UPLOAD;
         } else {
-            ctrl_say(c, IO_UPLOAD, "Uploaded %llu files, %llu bytes", (unsigned long long)totals.files, (unsigned long long)totals.bytes);
+            ctrl_say(c, IO_UPLOAD, "Uploaded %llu files, %llu bytes", (unsigned long long)totals.files,
+                     (unsigned long long)totals.bytes);
             *whole_sent = *whole_sent || task;
         }
     }

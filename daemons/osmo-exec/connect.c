@@ -1,5 +1,5 @@
-/* Waiting for osmo_ctrl's socket: the directory is watched, so the connection is made the moment the socket listens (osmo_ctrl changes its mode
- * after listen(), which shows as an attribute change). */
+/* Waiting for osmo_ctrl's socket: the directory is watched, so the connection is made the moment the socket listens
+ * (osmo_ctrl changes its mode after listen(), which shows as an attribute change). */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -40,7 +40,8 @@ int connect_socket(const char *path, long timeout_s, int interrupt_fd) {
         inotify_add_watch(watch, slash ? dir : ".", IN_CREATE | IN_ATTRIB | IN_MOVED_TO);
     int64_t until = clock_mono_us() + (int64_t)timeout_s * 1000000;
     int fd;
-    while ((fd = try_connect(path)) < 0 && (errno == ENOENT || errno == ECONNREFUSED || errno == EACCES) && clock_mono_us() < until) {
+    while ((fd = try_connect(path)) < 0 && (errno == ENOENT || errno == ECONNREFUSED || errno == EACCES) &&
+           clock_mono_us() < until) {
         struct pollfd p[2] = { { .fd = interrupt_fd, .events = POLLIN }, { .fd = watch, .events = POLLIN } };
         char events[4096];
         poll(p, 2, 500); /* the limit covers a watch that could not be set */

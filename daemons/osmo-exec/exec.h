@@ -1,5 +1,6 @@
-/* osmo_exec: runs the user's command inside the user container and speaks with osmo_ctrl over the pod's unix socket. Static and small, because it
- * runs inside any image. Single-threaded: one poll loop over the socket, the command's two pipes and a signal descriptor. */
+/* osmo_exec: runs the user's command inside the user container and speaks with osmo_ctrl over the pod's unix socket.
+ * Static and small, because it runs inside any image. Single-threaded: one poll loop over the socket, the command's two
+ * pipes and a signal descriptor. */
 #ifndef OSMO_EXEC_H
 #define OSMO_EXEC_H
 #include <stdbool.h>
@@ -28,6 +29,7 @@ void command_signal(const struct command *c, int signal_number);
 /* Reap every ended child; true when the command itself ended. */
 bool command_reap(struct command *c);
 
-/* Connect to the socket osmo_ctrl makes; waits for it without polling. -1 after timeout_s, or with EINTR when interrupt_fd becomes readable. */
+/* Connect to the socket osmo_ctrl makes; waits for it without polling. -1 after timeout_s, or with EINTR when
+ * interrupt_fd becomes readable. */
 int connect_socket(const char *path, long timeout_s, int interrupt_fd);
 #endif

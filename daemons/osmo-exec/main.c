@@ -1,4 +1,5 @@
-/* osmo_exec: see exec.h. Exit status: the command's own; 128+n for a signal; 127/126 when it cannot be run; 2 without osmo_ctrl. */
+/* osmo_exec: see exec.h. Exit status: the command's own; 128+n for a signal; 127/126 when it cannot be run; 2 without
+ * osmo_ctrl. */
 #include "exec.h"
 
 #include <errno.h>
@@ -38,10 +39,18 @@ struct session {
 
 static int read_options(struct options *o, int argc, char **argv) {
     const struct flag flags[] = {
-        { "commands", FLAG_LIST, &o->commands }, { "args", FLAG_LIST, &o->args }, { "checkpoint", FLAG_LIST, &o->checkpoints },
-        { "socketPath", FLAG_TEXT, &o->socket_path }, { "unixTimeout", FLAG_INT, &o->unix_timeout_min }, { "userBinPath", FLAG_TEXT, &o->user_bin_path },
-        { "historyFilePath", FLAG_TEXT, &o->history_path }, { "runLocation", FLAG_TEXT, &o->run_location }, { "enableRsync", FLAG_SWITCH, &o->enable_rsync },
-        { "rsyncReadLimit", FLAG_INT, &o->read_limit }, { "rsyncWriteLimit", FLAG_INT, &o->write_limit }, { "rsyncPathAllowList", FLAG_TEXT, &o->allow_list },
+        { "commands", FLAG_LIST, &o->commands },
+        { "args", FLAG_LIST, &o->args },
+        { "checkpoint", FLAG_LIST, &o->checkpoints },
+        { "socketPath", FLAG_TEXT, &o->socket_path },
+        { "unixTimeout", FLAG_INT, &o->unix_timeout_min },
+        { "userBinPath", FLAG_TEXT, &o->user_bin_path },
+        { "historyFilePath", FLAG_TEXT, &o->history_path },
+        { "runLocation", FLAG_TEXT, &o->run_location },
+        { "enableRsync", FLAG_SWITCH, &o->enable_rsync },
+        { "rsyncReadLimit", FLAG_INT, &o->read_limit },
+        { "rsyncWriteLimit", FLAG_INT, &o->write_limit },
+        { "rsyncPathAllowList", FLAG_TEXT, &o->allow_list },
         { "cliAutoCompleteScriptPath", FLAG_TEXT, &o->completion },
     };
     if (flags_parse("osmo_exec", flags, ARRAY_SIZE(flags), argc, argv))
@@ -55,7 +64,8 @@ static int read_options(struct options *o, int argc, char **argv) {
 
 static void append_path(const char *dir) {
     const char *path = getenv("PATH");
-    _cleanup_free_ char *longer = str_printf("%s:%s", path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", dir);
+    _cleanup_free_ char *longer = str_printf(
+        "%s:%s", path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", dir);
     if (longer)
         setenv("PATH", longer, 1);
 }
@@ -75,7 +85,9 @@ static int prepare_command(struct session *s) {
     return 0;
 }
 
-static void say(struct session *s, const char *type, const char *text) { link_message(&s->out, type, type, text, strlen(text)); }
+static void say(struct session *s, const char *type, const char *text) {
+    link_message(&s->out, type, type, text, strlen(text));
+}
 
 static void start(struct session *s) {
     char why[512];
@@ -186,7 +198,8 @@ static int finish(struct session *s) {
     }
     if (s->command.exit_code)
         snprintf(text, sizeof text, "exit status %d", s->command.exit_code);
-    link_message(&s->out, s->command.exit_code ? "ExecFailed" : "ExecFinished", s->command.exit_code ? "MessageErr" : NULL, text, strlen(text));
+    link_message(&s->out, s->command.exit_code ? "ExecFailed" : "ExecFinished",
+                 s->command.exit_code ? "MessageErr" : NULL, text, strlen(text));
     flush_socket(s);
     return s->command.exit_code;
 }
@@ -195,8 +208,10 @@ static int finish(struct session *s) {
 static bool turn(struct session *s) {
     bool paused = s->out.len > OUTGOING_PAUSE;
     struct pollfd p[4] = {
-        { .fd = s->socket, .events = (short)(POLLIN | (s->out.len ? POLLOUT : 0)) }, { .fd = s->signals, .events = POLLIN },
-        { .fd = paused ? -1 : s->command.out, .events = POLLIN }, { .fd = paused ? -1 : s->command.err, .events = POLLIN },
+        { .fd = s->socket, .events = (short)(POLLIN | (s->out.len ? POLLOUT : 0)) },
+        { .fd = s->signals, .events = POLLIN },
+        { .fd = paused ? -1 : s->command.out, .events = POLLIN },
+        { .fd = paused ? -1 : s->command.err, .events = POLLIN },
     };
     if (poll(p, 4, -1) < 0)
         return errno == EINTR;
@@ -238,7 +253,11 @@ static int run(struct session *s) {
 }
 
 int main(int argc, char **argv) {
-    struct session s = { .o = { .socket_path = "", .user_bin_path = "/osmo/usr/bin", .history_path = "", .run_location = "/osmo/run", .unix_timeout_min = 120 } };
+    struct session s = { .o = { .socket_path = "",
+                                .user_bin_path = "/osmo/usr/bin",
+                                .history_path = "",
+                                .run_location = "/osmo/run",
+                                .unix_timeout_min = 120 } };
     if (read_options(&s.o, argc, argv) || prepare_command(&s))
         return 2;
     sigset_t mask;

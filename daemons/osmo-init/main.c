@@ -1,5 +1,6 @@
-/* osmo_init: the init container. Lays out the pod's volumes, copies the in-pod programs where the other containers find them, and puts the
- * login files in place. Flags and paths are OSMO's. Exit 1 on any failure, with one line that says what failed. */
+/* osmo_init: the init container. Lays out the pod's volumes, copies the in-pod programs where the other containers find
+ * them, and puts the login files in place. Flags and paths are OSMO's. Exit 1 on any failure, with one line that says
+ * what failed. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +22,8 @@ static bool already_laid_out(const char *dir) {
     bool found = false;
     struct dirent *e;
     while (d && (e = readdir(d)))
-        found = found || (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "lost+found") != 0);
+        found = found ||
+                (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "lost+found") != 0);
     if (d)
         closedir(d);
     return found;
@@ -37,7 +39,8 @@ static int make_open_dir(const char *base, const char *name, osmo_error_t *err) 
     return rc;
 }
 
-static int copy_as(const char *from_dir, const char *from, const char *to_dir, const char *to, mode_t mode, bool needed, osmo_error_t *err) {
+static int copy_as(const char *from_dir, const char *from, const char *to_dir, const char *to, mode_t mode, bool needed,
+                   osmo_error_t *err) {
     _cleanup_free_ char *source = str_printf("%s/%s", from_dir, from);
     _cleanup_free_ char *target = str_printf("%s/%s", to_dir, to);
     if (!source || !target)
@@ -89,9 +92,10 @@ int main(int argc, char **argv) {
     struct places p = { "/osmo/data", "/osmo/login", "/osmo/usr/bin", "/osmo/run", "/osmo_binaries", "/osmo" };
     bool enable_rsync = false; /* accepted; the rsync server comes with interactive access */
     const struct flag flags[] = {
-        { "data_location", FLAG_TEXT, &p.data }, { "login_location", FLAG_TEXT, &p.login }, { "user_bin_location", FLAG_TEXT, &p.user_bin },
-        { "run_location", FLAG_TEXT, &p.run }, { "enable_rsync", FLAG_SWITCH, &enable_rsync },
-        { "binaries_location", FLAG_TEXT, &p.binaries }, { "secrets_location", FLAG_TEXT, &p.secrets },
+        { "data_location", FLAG_TEXT, &p.data },         { "login_location", FLAG_TEXT, &p.login },
+        { "user_bin_location", FLAG_TEXT, &p.user_bin }, { "run_location", FLAG_TEXT, &p.run },
+        { "enable_rsync", FLAG_SWITCH, &enable_rsync },  { "binaries_location", FLAG_TEXT, &p.binaries },
+        { "secrets_location", FLAG_TEXT, &p.secrets },
     };
     if (flags_parse("osmo_init", flags, ARRAY_SIZE(flags), argc, argv))
         return 1;

@@ -108,8 +108,8 @@ int mounts_open_beneath(int dir, const char *path)
     return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
-/* Make `path` below the directory `dir`: directories, and an empty file at its end unless `leaf_is_dir`. Follows no links, so what a
- * task leaves in a volume cannot lead outside it. */
+/* Make `path` below the directory `dir`: directories, and an empty file at its end unless `leaf_is_dir`. Follows no
+ * links, so what a task leaves in a volume cannot lead outside it. */
 int mounts_make_beneath(int dir, const char *path, bool leaf_is_dir, uid_t owner)
 {
     _cleanup_close_ int at = mounts_open_beneath(dir, ".");
@@ -159,7 +159,8 @@ int mounts_open(struct container *c, uid_t owner, osmo_error_t *err)
             m->fd = STEAL_FD(base);
         }
         if (m->fd < 0 || fstat(m->fd, &st) < 0)
-            return osmo_error_set(err, OSMO_EIO, "mount %s: subPath %s cannot be used: %s", m->target, m->sub ? m->sub : "", strerror(errno));
+            return osmo_error_set(err, OSMO_EIO, "mount %s: subPath %s cannot be used: %s", m->target,
+                                  m->sub ? m->sub : "", strerror(errno));
         m->is_dir = S_ISDIR(st.st_mode);
     }
     return 0;
@@ -172,7 +173,8 @@ void mounts_close(struct container *c)
             close(STEAL_FD(c->mounts[i].fd));
 }
 
-/* Directories that are private to the container and writable while bwrap builds it: bwrap makes mount points there itself. */
+/* Directories that are private to the container and writable while bwrap builds it: bwrap makes mount points there
+ * itself. */
 bool is_private(const char *path)
 {
     static const char *const areas[] = {"/tmp", "/var/tmp", "/home", "/root", "/run", "/osmo", "/dev"};
@@ -209,7 +211,8 @@ static int place_on_root(struct container *c, struct mount *m, struct root_plan 
     snprintf(host, sizeof(host), "%s%s", c->rootfs, path);
     if (!missing) {
         if (stat(host, &st) < 0 || S_ISDIR(st.st_mode) != m->is_dir)
-            return osmo_error_set(err, OSMO_EINVAL, "mount %s: the image has a %s there", m->target, m->is_dir ? "file" : "directory");
+            return osmo_error_set(err, OSMO_EINVAL, "mount %s: the image has a %s there", m->target,
+                                  m->is_dir ? "file" : "directory");
         return 0;
     }
     *missing = '\0';
@@ -228,7 +231,8 @@ int mounts_place(struct container *c, struct root_plan *plan, osmo_error_t *err)
         struct mount *parent = containing(c, i, m->dest);
         if (parent && !str_eq(parent->dest, m->dest)) {
             if (!parent->is_dir || mounts_make_beneath(parent->fd, m->dest + strlen(parent->dest), m->is_dir, 0) < 0)
-                return osmo_error_set(err, OSMO_EINVAL, "mount %s: no mount point can be made in %s", m->target, parent->target);
+                return osmo_error_set(err, OSMO_EINVAL, "mount %s: no mount point can be made in %s", m->target,
+                                      parent->target);
         } else if (!parent && !is_private(m->dest)) {
             int rc = place_on_root(c, m, plan, err);
             if (rc < 0)

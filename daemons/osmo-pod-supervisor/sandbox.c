@@ -1,15 +1,15 @@
 /* From a container to a bubblewrap command line. Used by run.c (in the forked child) and by main.c for the probe.
  *
- * Root file system: an empty tmpfs into which the entries of the image (by default the host's /) are bound read-only, so that new
- * top-level directories can be made; then /proc, a minimal /dev, private directories over the ones that hold other people's
- * data, the volumes, and at last the tmpfs itself is made read-only.
+ * Root file system: an empty tmpfs into which the entries of the image (by default the host's /) are bound read-only,
+ * so that new top-level directories can be made; then /proc, a minimal /dev, private directories over the ones that
+ * hold other people's data, the volumes, and at last the tmpfs itself is made read-only.
  *
- * Who the task is. As root (ISO_MAPPED) bubblewrap itself runs as an unprivileged id that belongs to this pod alone and maps
- * it to uid 0 of a user namespace: the task believes to be root, as in a container, and on the host it is nobody: files of root such as
- * /etc/shadow stay unreadable and other pods' files are somebody else's. That id could not walk to the volumes (their parents
- * are closed to it), so the whole root is put together before (stage.c), where it can. Where user namespaces are
- * not to be had, root falls back to bubblewrap as root without capabilities (ISO_ROOT), with the password files hidden.
- * A normal user (ISO_USER) gets the user namespace with its own id. */
+ * Who the task is. As root (ISO_MAPPED) bubblewrap itself runs as an unprivileged id that belongs to this pod alone and
+ * maps it to uid 0 of a user namespace: the task believes to be root, as in a container, and on the host it is nobody:
+ * files of root such as /etc/shadow stay unreadable and other pods' files are somebody else's. That id could not walk
+ * to the volumes (their parents are closed to it), so the whole root is put together before (stage.c), where it can.
+ * Where user namespaces are not to be had, root falls back to bubblewrap as root without capabilities (ISO_ROOT), with
+ * the password files hidden. A normal user (ISO_USER) gets the user namespace with its own id. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +54,8 @@ static void add3(buf_t *b, const char *option, const char *from, const char *to)
 
 bool sandbox_replaces(const char *path)
 {
-    static const char *const names[] = {"/proc", "/dev", "/tmp", "/home", "/root", "/run", "/osmo", "/osmo_runtime", "/osmo_binaries"};
+    static const char *const names[] = { "/proc", "/dev",  "/tmp",          "/home",         "/root",
+                                         "/run",  "/osmo", "/osmo_runtime", "/osmo_binaries" };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (str_eq(path, names[i]))
             return true;
@@ -116,8 +117,9 @@ static int by_text(const void *a, const void *b)
 static void add_root(const struct supervisor *s, const struct container *c, const struct root_plan *plan, buf_t *b)
 {
     static const char *const masks[] = {"/tmp", "/home", "/root", "/run", "/osmo"};
-    static const char *const secret_files[] = {"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private",
-                                               "/etc/sudoers", "/etc/sudoers.d", "/var/spool/cron", "/var/backups"};
+    static const char *const secret_files[] = { "/etc/shadow",     "/etc/shadow-",     "/etc/gshadow", "/etc/gshadow-",
+                                                "/etc/ssh",        "/etc/ssl/private", "/etc/sudoers", "/etc/sudoers.d",
+                                                "/var/spool/cron", "/var/backups" };
     size_t budget = EXPLODE_MAX;
     char path[PATH_MAX];
     char *missing;
@@ -189,8 +191,8 @@ void sandbox_exec(const struct supervisor *s, struct container *c, const struct 
         sandbox_fail("/");
     if (s->isolation == ISO_MAPPED)
         stage_and_drop(s, c, plan);
-    static const char *const fixed[] = {"--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
-                                        "--unshare-cgroup-try", "--as-pid-1"};
+    static const char *const fixed[] = { "--die-with-parent", "--new-session",        "--unshare-pid", "--unshare-ipc",
+                                         "--unshare-uts",     "--unshare-cgroup-try", "--as-pid-1" };
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
         add(&args, fixed[i]);
     if (s->isolation != ISO_ROOT) {
@@ -218,7 +220,8 @@ void sandbox_exec(const struct supervisor *s, struct container *c, const struct 
     }
     /* Options travel in a memory file: the environment holds secrets, and command lines are public. */
     int fd = memfd_create("bwrap-args", 0);
-    if (fd < 0 || fd_write_all(fd, args.data, args.len) < 0 || lseek(fd, 0, SEEK_SET) < 0 || fcntl(report_fd, F_SETFD, 0) < 0)
+    if (fd < 0 || fd_write_all(fd, args.data, args.len) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
+        fcntl(report_fd, F_SETFD, 0) < 0)
         sandbox_fail("arguments");
     snprintf(args_number, sizeof(args_number), "%d", fd);
     char **argv = calloc(c->argv.len + 5, sizeof(char *));
@@ -237,7 +240,9 @@ static bool probe_one(const char *bwrap, enum isolation isolation, char *text, s
     char name[] = "true", *words[] = {name};
     char env_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *env[] = {env_path};
     char root[] = "", cwd[] = "/", host[] = "probe";
-    struct container c = {.argv = {.items = words, .len = 1}, .env = {.items = env, .len = 1}, .rootfs = root, .cwd = cwd};
+    struct container c = {
+        .argv = { .items = words, .len = 1 }, .env = { .items = env, .len = 1 }, .rootfs = root, .cwd = cwd
+    };
     struct supervisor s = {.isolation = isolation, .uid = PROBE_UID, .hostname = host};
     struct root_plan plan = {{0}};
     int out[2], report[2], status = -1;

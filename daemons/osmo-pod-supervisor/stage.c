@@ -1,8 +1,9 @@
-/* The root file system of a container under ISO_MAPPED, put together by direct system calls while we still are root, so that bubblewrap
- * binds one tree instead of dozens of places (it reads the whole mount table at each of them). Used by sandbox.c, in the forked child.
+/* The root file system of a container under ISO_MAPPED, put together by direct system calls while we still are root, so
+ * that bubblewrap binds one tree instead of dozens of places (it reads the whole mount table at each of them). Used by
+ * sandbox.c, in the forked child.
  *
- * Nothing is followed by name from the host's root once the container's root exists: every place is opened below the container's root
- * without symlinks, so what an image or a task left behind cannot lead a mount elsewhere. */
+ * Nothing is followed by name from the host's root once the container's root exists: every place is opened below the
+ * container's root without symlinks, so what an image or a task left behind cannot lead a mount elsewhere. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,9 @@ static void set_flags(int tree, uint64_t flags, bool below)
 /* Detached mounts survive the change of mount namespace; plain descriptors could not be bound in the new one. */
 static int clone_tree(int at, const char *path, uint64_t flags)
 {
-    int tree = open_tree(at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW | (*path ? 0 : AT_EMPTY_PATH));
+    int tree = open_tree(at, path,
+                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW |
+                             (*path ? 0 : AT_EMPTY_PATH));
     if (tree >= 0)
         set_flags(tree, flags, true);
     return tree;
@@ -82,8 +85,8 @@ static void add_entries(struct stage *g, const char *root, const char *dir)
     for (struct dirent *e; (e = readdir(d));) {
         struct stat st;
         if (str_eq(e->d_name, ".") || str_eq(e->d_name, "..") ||
-            (size_t)snprintf(inside, sizeof(inside), "%s/%s", dir, e->d_name) >= sizeof(inside) || sandbox_replaces(inside) ||
-            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            (size_t)snprintf(inside, sizeof(inside), "%s/%s", dir, e->d_name) >= sizeof(inside) ||
+            sandbox_replaces(inside) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (++g->entries > ENTRIES_MAX) {
             errno = E2BIG;
@@ -110,9 +113,11 @@ static void add_entries(struct stage *g, const char *root, const char *dir)
 static void add_dev(const struct stage *g)
 {
     static const char *const nodes[] = {"null", "zero", "full", "random", "urandom", "tty"};
-    static const struct { const char *name, *to; } links[] = {
-        {"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
-        {"core", "/proc/kcore"}, {"ptmx", "pts/ptmx"},
+    static const struct {
+        const char *name, *to;
+    } links[] = {
+        { "fd", "/proc/self/fd" },       { "stdin", "/proc/self/fd/0" }, { "stdout", "/proc/self/fd/1" },
+        { "stderr", "/proc/self/fd/2" }, { "core", "/proc/kcore" },      { "ptmx", "pts/ptmx" },
     };
     static const char *const terminals[][2] = {{"ptmxmode", "0666"}, {"mode", "0620"}, {NULL, NULL}};
     char path[64];
@@ -139,9 +144,11 @@ static void add_hidden(const struct stage *g, const char *path)
     char real[PATH_MAX];
     char *missing;
     struct stat st;
-    if (root_resolve("", path, real, &missing) < 0 || missing || is_private(real) || str_eq(real, "/") || stat(real, &st) < 0)
+    if (root_resolve("", path, real, &missing) < 0 || missing || is_private(real) || str_eq(real, "/") ||
+        stat(real, &st) < 0)
         return;
-    place(g, S_ISDIR(st.st_mode) ? new_tmpfs(g) : clone_tree(AT_FDCWD, "/dev/null", WALLS | MOUNT_ATTR_RDONLY), real, S_ISDIR(st.st_mode));
+    place(g, S_ISDIR(st.st_mode) ? new_tmpfs(g) : clone_tree(AT_FDCWD, "/dev/null", WALLS | MOUNT_ATTR_RDONLY), real,
+          S_ISDIR(st.st_mode));
 }
 
 static void add_base(struct stage *g, const struct container *c, const struct root_plan *plan, const char *root)
@@ -195,8 +202,9 @@ void stage_build(const struct supervisor *s, struct container *c, const struct r
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         sandbox_fail("mount namespace");
     int root = new_tmpfs(&g);
-    if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") < 0 || mkdir(STAGE_DIR, 0755) < 0 || mkdir(STAGE_ROOT, 0755) < 0 ||
-        mkdir(STAGE_IMAGE, 0755) < 0 || (image >= 0 && move_mount(image, "", AT_FDCWD, STAGE_IMAGE, MOVE_MOUNT_F_EMPTY_PATH) < 0) ||
+    if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") < 0 || mkdir(STAGE_DIR, 0755) < 0 ||
+        mkdir(STAGE_ROOT, 0755) < 0 || mkdir(STAGE_IMAGE, 0755) < 0 ||
+        (image >= 0 && move_mount(image, "", AT_FDCWD, STAGE_IMAGE, MOVE_MOUNT_F_EMPTY_PATH) < 0) ||
         move_mount(root, "", AT_FDCWD, STAGE_ROOT, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         sandbox_fail("staging directory");
     g.root = open(STAGE_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);

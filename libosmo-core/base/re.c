@@ -13,12 +13,13 @@ struct re { pcre2_code *code; };
 int re_compile(const char *pattern, re_t **out, osmo_error_t *err) {
     int number;
     PCRE2_SIZE at;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
-                                     &number, &at, NULL);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &number, &at, NULL);
     if (!code) {
         PCRE2_UCHAR text[160];
         pcre2_get_error_message(number, text, sizeof text);
-        return osmo_error_set(err, OSMO_EUSAGE, "invalid regular expression '%s' at position %zu: %s", pattern, (size_t)at, (const char *)text);
+        return osmo_error_set(err, OSMO_EUSAGE, "invalid regular expression '%s' at position %zu: %s", pattern,
+                              (size_t)at, (const char *)text);
     }
     re_t *re = malloc(sizeof *re);
     if (!re) {
@@ -52,4 +53,6 @@ static bool run(const re_t *re, const char *text, size_t len, uint32_t options) 
 
 bool re_find(const re_t *re, const char *text, size_t len) { return run(re, text, len, 0); }
 bool re_match_start(const re_t *re, const char *text, size_t len) { return run(re, text, len, PCRE2_ANCHORED); }
-bool re_fullmatch(const re_t *re, const char *text, size_t len) { return run(re, text, len, PCRE2_ANCHORED | PCRE2_ENDANCHORED); }
+bool re_fullmatch(const re_t *re, const char *text, size_t len) {
+    return run(re, text, len, PCRE2_ANCHORED | PCRE2_ENDANCHORED);
+}

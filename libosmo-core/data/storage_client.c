@@ -1,4 +1,5 @@
-/* The HTTP half of the task-data storage; see storage_client.h. Wire: GET ?list=true, GET path, PUT path?upload=ID&mode=, POST ?commit=ID. */
+/* The HTTP half of the task-data storage; see storage_client.h. Wire: GET ?list=true, GET path, PUT
+ * path?upload=ID&mode=, POST ?commit=ID. */
 #include "data/storage_client.h"
 
 #include <dirent.h>
@@ -38,7 +39,8 @@ int storage_client_new(const struct storage_options *o, storage_client_t **out, 
     if (!c)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     c->o = *o;
-    int rc = crypto_random_hex32(c->id) ? osmo_error_set(err, OSMO_EIO, "no randomness") : http_client_new("osmo-ctrl/" OSMO_VERSION, &c->http, err);
+    int rc = crypto_random_hex32(c->id) ? osmo_error_set(err, OSMO_EIO, "no randomness")
+                                        : http_client_new("osmo-ctrl/" OSMO_VERSION, &c->http, err);
     if (rc) {
         free(c);
         return rc;
@@ -67,7 +69,8 @@ static int request(storage_client_t *c, http_request_t *rq, http_response_t *rs,
             return osmo_error_set(err, OSMO_EIO, "cannot rewind: %s", strerror(errno));
         memset(rs, 0, sizeof *rs);
         int rc = http_perform(c->http, rq, rs, err);
-        bool again = rc == OSMO_EUNAVAIL || rc == OSMO_ETIMEOUT || rc == OSMO_EIO || (!rc && (rs->status == 503 || rs->status == 429 || rs->status == 401));
+        bool again = rc == OSMO_EUNAVAIL || rc == OSMO_ETIMEOUT || rc == OSMO_EIO ||
+                     (!rc && (rs->status == 503 || rs->status == 429 || rs->status == 401));
         if (!again || clock_mono_us() > until || (rs->status == 401 && attempt > 2))
             return rc;
         http_response_free(rs);
@@ -81,8 +84,11 @@ static int refuse(const http_response_t *rs, const char *what, osmo_error_t *err
     const char *message = json_get_str(body, "message");
     if (!message)
         message = json_get_str(body, "detail");
-    int rc = osmo_error_set(err, rs->status == 404 ? OSMO_ENOTFOUND : rs->status == 403 ? OSMO_EDENIED : OSMO_EIO, "%s: HTTP %d%s%s", what, rs->status,
-                            message ? ": " : "", message ? message : "");
+    int rc = osmo_error_set(err,
+                            rs->status == 404   ? OSMO_ENOTFOUND
+                            : rs->status == 403 ? OSMO_EDENIED
+                                                : OSMO_EIO,
+                            "%s: HTTP %d%s%s", what, rs->status, message ? ": " : "", message ? message : "");
     json_free(body);
     return rc;
 }
@@ -135,7 +141,8 @@ static int make_parent(const char *path, osmo_error_t *err) {
 }
 
 /* The file is written under a name that no object has and that is never too long. */
-static int fetch(storage_client_t *c, const char *url, const char *path, int64_t mode, const char *folder, struct storage_totals *t, osmo_error_t *err) {
+static int fetch(storage_client_t *c, const char *url, const char *path, int64_t mode, const char *folder,
+                 struct storage_totals *t, osmo_error_t *err) {
     _cleanup_free_ char *target = str_printf("%s/%s", folder, path);
     _cleanup_free_ char *aside = str_printf("%s/.osmo-part-%s", folder, c->id);
     _cleanup_free_ char *from = url_of(url, path, "");
@@ -148,7 +155,9 @@ static int fetch(storage_client_t *c, const char *url, const char *path, int64_t
     if (fd < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot write %s: %s", aside, strerror(errno));
     struct sink sink = { fd, false, 0 };
-    http_request_t rq = { .method = "GET", .url = from, .on_data = write_piece, .ctx = &sink, .status_out = &sink.status };
+    http_request_t rq = {
+        .method = "GET", .url = from, .on_data = write_piece, .ctx = &sink, .status_out = &sink.status
+    };
     http_response_t rs;
     rc = request(c, &rq, &rs, err);
     if (!rc && rs.status != 200)
@@ -183,7 +192,8 @@ static int list(storage_client_t *c, const char *url, json_t **objects, osmo_err
     return rc;
 }
 
-int storage_download(storage_client_t *c, const char *url, const char *regex, const char *folder, struct storage_totals *totals, osmo_error_t *err) {
+int storage_download(storage_client_t *c, const char *url, const char *regex, const char *folder,
+                     struct storage_totals *totals, osmo_error_t *err) {
     _cleanup_json_ json_t *answer = NULL;
     re_t *re = NULL;
     int rc = *regex ? re_compile(regex, &re, err) : 0;
@@ -213,7 +223,9 @@ static int send_file(struct upload *u, const char *path, int fd, osmo_error_t *e
     _cleanup_free_ char *to = url_of(u->url, path, query);
     if (!to)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    http_request_t rq = { .method = "PUT", .url = to, .upload = true, .upload_fd = fd, .upload_len = (uint64_t)st.st_size };
+    http_request_t rq = {
+        .method = "PUT", .url = to, .upload = true, .upload_fd = fd, .upload_len = (uint64_t)st.st_size
+    };
     http_response_t rs;
     int rc = request(u->c, &rq, &rs, err);
     if (rc)
@@ -234,8 +246,8 @@ static int leave_out(const struct upload *u, const char *path, const char *why) 
     return 0;
 }
 
-/* Whoever made a link saw another file system than we do: it must lead to data, not to what only we can see. The real path is opened
- * without following anything, so that nobody can put another link in its place meanwhile. */
+/* Whoever made a link saw another file system than we do: it must lead to data, not to what only we can see. The real
+ * path is opened without following anything, so that nobody can put another link in its place meanwhile. */
 static int open_link(const struct upload *u, const char *full) {
     char real[PATH_MAX];
     if (!u->c->o.link_roots)
@@ -246,7 +258,8 @@ static int open_link(const struct upload *u, const char *full) {
         char base[PATH_MAX];
         if (!realpath(*root, base) || !str_starts(real, base) || real[strlen(base)] != '/')
             continue;
-        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
         _cleanup_close_ int dir = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
         return dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, real + strlen(base) + 1, &how, sizeof how);
     }
@@ -270,12 +283,16 @@ static int visit(struct upload *u, const char *relative, const char *name, int d
         return 0;
     if (!S_ISREG(link.st_mode) && !S_ISLNK(link.st_mode))
         return leave_out(u, path, "it is no regular file");
-    _cleanup_close_ int fd = S_ISLNK(link.st_mode) ? open_link(u, full) : open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    _cleanup_close_ int fd = S_ISLNK(link.st_mode) ? open_link(u, full)
+                                                   : open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && S_ISLNK(link.st_mode))
-        return leave_out(u, path, errno == EXDEV ? "it is a link that leads outside the data of this task" : "it is a link that leads nowhere");
+        return leave_out(u, path,
+                         errno == EXDEV ? "it is a link that leads outside the data of this task"
+                                        : "it is a link that leads nowhere");
     if (fd < 0 || fstat(fd, &st))
         return osmo_error_set(err, OSMO_EIO, "cannot read %s: %s", path, strerror(errno));
-    return S_ISREG(st.st_mode) ? send_file(u, path, fd, err) : leave_out(u, path, "it is a link to something that is no regular file");
+    return S_ISREG(st.st_mode) ? send_file(u, path, fd, err)
+                               : leave_out(u, path, "it is a link to something that is no regular file");
 }
 
 static int walk(struct upload *u, const char *relative, int depth, osmo_error_t *err) {
@@ -311,7 +328,8 @@ static int commit(storage_client_t *c, const char *url, const char *id, osmo_err
     return rc;
 }
 
-int storage_upload(storage_client_t *c, const char *url, const char *regex, const char *folder, const char *only, struct storage_totals *totals, osmo_error_t *err) {
+int storage_upload(storage_client_t *c, const char *url, const char *regex, const char *folder, const char *only,
+                   struct storage_totals *totals, osmo_error_t *err) {
     char id[33];
     struct upload u = { c, url, id, folder, only, NULL, totals };
     int rc = crypto_random_hex32(id) ? osmo_error_set(err, OSMO_EIO, "no randomness") : 0;

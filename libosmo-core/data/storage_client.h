@@ -1,5 +1,6 @@
-/* Client of the service's own task-data storage (one HTTP root per task): list, fetch, upload, commit. Used by the in-pod runtime. Requests that
- * meet a service that is down are repeated with backoff until the deadline given at creation. */
+/* Client of the service's own task-data storage (one HTTP root per task): list, fetch, upload, commit. Used by the
+ * in-pod runtime. Requests that meet a service that is down are repeated with backoff until the deadline given at
+ * creation. */
 #ifndef DATA_STORAGE_CLIENT_H
 #define DATA_STORAGE_CLIENT_H
 #include <stdbool.h>
@@ -25,10 +26,12 @@ struct storage_totals { uint64_t files, bytes; };
 bool storage_is_url(const char *url);                /* http:// or https:// */
 int storage_client_new(const struct storage_options *o, storage_client_t **out, osmo_error_t *err);
 void storage_client_free(storage_client_t *c);
-/* Everything published under `url` whose relative path matches `regex` at its start ("" = all) into `folder`. Files are written aside and renamed.
- * The first failure ends it and names the file. */
-int storage_download(storage_client_t *c, const char *url, const char *regex, const char *folder, struct storage_totals *totals, osmo_error_t *err);
-/* All regular files below `folder` (symlinks to files are followed as far as link_roots allows, those to directories are not) to `url`, published in one step at the end.
- * `only` limits it to one relative path; NULL = all. */
-int storage_upload(storage_client_t *c, const char *url, const char *regex, const char *folder, const char *only, struct storage_totals *totals, osmo_error_t *err);
+/* Everything published under `url` whose relative path matches `regex` at its start ("" = all) into `folder`. Files are
+ * written aside and renamed. The first failure ends it and names the file. */
+int storage_download(storage_client_t *c, const char *url, const char *regex, const char *folder,
+                     struct storage_totals *totals, osmo_error_t *err);
+/* All regular files below `folder` (symlinks to files are followed as far as link_roots allows, those to directories
+ * are not) to `url`, published in one step at the end. `only` limits it to one relative path; NULL = all. */
+int storage_upload(storage_client_t *c, const char *url, const char *regex, const char *folder, const char *only,
+                   struct storage_totals *totals, osmo_error_t *err);
 #endif

@@ -165,9 +165,15 @@ static int dict_view(struct tpl_rt *rt, const struct tpl_dict *d, int what, cons
     return 0;
 }
 
-static int m_items(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { return dict_view(rt, c->self.u.dict, 'i', "dict_items", out); }
-static int m_keys(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { return dict_view(rt, c->self.u.dict, 'k', "dict_keys", out); }
-static int m_values(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { return dict_view(rt, c->self.u.dict, 'v', "dict_values", out); }
+static int m_items(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    return dict_view(rt, c->self.u.dict, 'i', "dict_items", out);
+}
+static int m_keys(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    return dict_view(rt, c->self.u.dict, 'k', "dict_keys", out);
+}
+static int m_values(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    return dict_view(rt, c->self.u.dict, 'v', "dict_values", out);
+}
 
 static int m_get(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
     if (tpl_check_key(rt, &c->a[0]) < 0)
@@ -248,14 +254,17 @@ static int m_reset(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
 }
 
 static const struct tpl_row dict_methods[] = {
-    { "items", m_items, "", 0 }, { "keys", m_keys, "", 0 }, { "values", m_values, "", 0 }, { "get", m_get, "key,default", 1 },
-    { "update", m_update, NULL, 0 }, { "clear", NULL, NULL, 0 }, { "copy", NULL, NULL, 0 }, { "fromkeys", NULL, NULL, 0 },
-    { "pop", NULL, NULL, 0 }, { "popitem", NULL, NULL, 0 }, { "setdefault", NULL, NULL, 0 }, { 0 },
+    { "items", m_items, "", 0 },        { "keys", m_keys, "", 0 },       { "values", m_values, "", 0 },
+    { "get", m_get, "key,default", 1 }, { "update", m_update, NULL, 0 }, { "clear", NULL, NULL, 0 },
+    { "copy", NULL, NULL, 0 },          { "fromkeys", NULL, NULL, 0 },   { "pop", NULL, NULL, 0 },
+    { "popitem", NULL, NULL, 0 },       { "setdefault", NULL, NULL, 0 }, { 0 },
 };
 static const struct tpl_row list_methods[] = {
     { "index", m_index, "value", 1 }, { "count", m_count, "value", 1 }, { "append", m_append, "value", 1 }, { 0 },
 };
-static const struct tpl_row loop_methods[] = { { "cycle", m_cycle, NULL, 0 }, { "changed", m_changed, NULL, 0 }, { 0 } };
+static const struct tpl_row loop_methods[] = { { "cycle", m_cycle, NULL, 0 },
+                                               { "changed", m_changed, NULL, 0 },
+                                               { 0 } };
 static const struct tpl_row cycler_methods[] = { { "next", m_next, "", 0 }, { "reset", m_reset, "", 0 }, { 0 } };
 
 const struct tpl_row *tpl_method_find(const tpl_value_t *self, const char *name, size_t len) {
@@ -292,18 +301,28 @@ TEST(is_sequence, v->kind == V_STR || tpl_is_list(v) || v->kind == V_DICT || v->
 TEST(is_callable, v->kind == V_FUNC || v->kind == V_METHOD || v->kind == V_JOINER)
 TEST(is_lower, v->kind == V_STR && tpl_is_cased(v->u.s, v->len, CASE_LOWER))
 TEST(is_upper, v->kind == V_STR && tpl_is_cased(v->u.s, v->len, CASE_UPPER))
-TEST(is_sameas, v->kind == c->a[0].kind && (tpl_is_list(v) || v->kind == V_DICT ? v->u.s == c->a[0].u.s : tpl_equal(rt, v, &c->a[0])))
+TEST(is_sameas, v->kind == c->a[0].kind &&
+                    (tpl_is_list(v) || v->kind == V_DICT ? v->u.s == c->a[0].u.s : tpl_equal(rt, v, &c->a[0])))
 
-static int remainder_is(struct tpl_rt *rt, const tpl_value_t *v, const tpl_value_t *by, int64_t want, tpl_value_t *out) {
+static int remainder_is(struct tpl_rt *rt, const tpl_value_t *v, const tpl_value_t *by, int64_t want,
+                        tpl_value_t *out) {
     tpl_value_t r, w = tpl_int(want);
     if (tpl_binary(rt, OP_MOD, v, by, &r) < 0)
         return -1;
     *out = tpl_bool(tpl_equal(rt, &r, &w));
     return 0;
 }
-static int is_odd(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { tpl_value_t two = tpl_int(2); return remainder_is(rt, &c->self, &two, 1, out); }
-static int is_even(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { tpl_value_t two = tpl_int(2); return remainder_is(rt, &c->self, &two, 0, out); }
-static int is_divisibleby(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { return remainder_is(rt, &c->self, &c->a[0], 0, out); }
+static int is_odd(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    tpl_value_t two = tpl_int(2);
+    return remainder_is(rt, &c->self, &two, 1, out);
+}
+static int is_even(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    tpl_value_t two = tpl_int(2);
+    return remainder_is(rt, &c->self, &two, 0, out);
+}
+static int is_divisibleby(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    return remainder_is(rt, &c->self, &c->a[0], 0, out);
+}
 
 #define COMPARE_TEST(name, op) \
     static int name(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) { \
@@ -322,15 +341,36 @@ COMPARE_TEST(is_ge, OP_GE)
 COMPARE_TEST(is_in, OP_IN)
 
 static const struct tpl_row tests[] = {
-    { "defined", is_defined, "", 0 }, { "undefined", is_undefined, "", 0 }, { "none", is_none, "", 0 },
-    { "string", is_string, "", 0 }, { "number", is_number, "", 0 }, { "integer", is_integer, "", 0 },
-    { "float", is_float, "", 0 }, { "boolean", is_boolean, "", 0 }, { "true", is_true, "", 0 }, { "false", is_false, "", 0 },
-    { "mapping", is_mapping, "", 0 }, { "sequence", is_sequence, "", 0 }, { "iterable", is_sequence, "", 0 },
-    { "callable", is_callable, "", 0 }, { "lower", is_lower, "", 0 }, { "upper", is_upper, "", 0 },
-    { "sameas", is_sameas, "other", 1 }, { "odd", is_odd, "", 0 }, { "even", is_even, "", 0 },
-    { "divisibleby", is_divisibleby, "num", 1 }, { "in", is_in, "seq", 1 },
-    { "eq", is_eq, "b", 1 }, { "equalto", is_eq, "b", 1 }, { "ne", is_ne, "b", 1 }, { "lt", is_lt, "b", 1 },
-    { "lessthan", is_lt, "b", 1 }, { "le", is_le, "b", 1 }, { "gt", is_gt, "b", 1 }, { "greaterthan", is_gt, "b", 1 },
-    { "ge", is_ge, "b", 1 }, { 0 },
+    { "defined", is_defined, "", 0 },
+    { "undefined", is_undefined, "", 0 },
+    { "none", is_none, "", 0 },
+    { "string", is_string, "", 0 },
+    { "number", is_number, "", 0 },
+    { "integer", is_integer, "", 0 },
+    { "float", is_float, "", 0 },
+    { "boolean", is_boolean, "", 0 },
+    { "true", is_true, "", 0 },
+    { "false", is_false, "", 0 },
+    { "mapping", is_mapping, "", 0 },
+    { "sequence", is_sequence, "", 0 },
+    { "iterable", is_sequence, "", 0 },
+    { "callable", is_callable, "", 0 },
+    { "lower", is_lower, "", 0 },
+    { "upper", is_upper, "", 0 },
+    { "sameas", is_sameas, "other", 1 },
+    { "odd", is_odd, "", 0 },
+    { "even", is_even, "", 0 },
+    { "divisibleby", is_divisibleby, "num", 1 },
+    { "in", is_in, "seq", 1 },
+    { "eq", is_eq, "b", 1 },
+    { "equalto", is_eq, "b", 1 },
+    { "ne", is_ne, "b", 1 },
+    { "lt", is_lt, "b", 1 },
+    { "lessthan", is_lt, "b", 1 },
+    { "le", is_le, "b", 1 },
+    { "gt", is_gt, "b", 1 },
+    { "greaterthan", is_gt, "b", 1 },
+    { "ge", is_ge, "b", 1 },
+    { 0 },
 };
 const struct tpl_row *tpl_test_find(const char *name, size_t len) { return tpl_row_find(tests, name, len); }

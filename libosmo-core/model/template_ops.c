@@ -139,7 +139,8 @@ int tpl_binary(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_value_
     if (tpl_is_int(a) && tpl_is_int(b) && !(op == OP_POW && b->u.i < 0))
         return int_op(rt, op, a->u.i, b->u.i, out);
     if (tpl_is_number(a) && tpl_is_number(b))
-        return float_op(rt, op, a->kind == V_FLOAT ? a->u.f : (double)a->u.i, b->kind == V_FLOAT ? b->u.f : (double)b->u.i, out);
+        return float_op(rt, op, a->kind == V_FLOAT ? a->u.f : (double)a->u.i,
+                        b->kind == V_FLOAT ? b->u.f : (double)b->u.i, out);
     bool seq_a = a->kind == V_STR || tpl_is_list(a), seq_b = b->kind == V_STR || tpl_is_list(b);
     if (op == OP_ADD && seq_a && a->kind == b->kind)
         return join_two(rt, a, b, out);
@@ -149,7 +150,8 @@ int tpl_binary(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_value_
         return repeat(rt, b, a->u.i, out);
     if (op == OP_MOD && a->kind == V_STR)
         return tpl_percent_format(rt, a, b, out);
-    return tpl_type_error(rt, "'%s' is not supported between '%s' and '%s'", symbols[op], tpl_type_name(a), tpl_type_name(b));
+    return tpl_type_error(rt, "'%s' is not supported between '%s' and '%s'", symbols[op], tpl_type_name(a),
+                          tpl_type_name(b));
 }
 
 /* ---- access ---- */
@@ -162,8 +164,8 @@ static int missing(struct tpl_rt *rt, const tpl_value_t *v, const char *name, si
     return 0;
 }
 
-static int loop_attribute(struct tpl_rt *rt, const struct tpl_loop *l, const tpl_value_t *v, const char *name, size_t len,
-                          tpl_value_t *out) {
+static int loop_attribute(struct tpl_rt *rt, const struct tpl_loop *l, const tpl_value_t *v, const char *name,
+                          size_t len, tpl_value_t *out) {
     tpl_value_t key = tpl_str(name, len);
     struct tpl_iter ahead = l->ahead;
     int64_t i = (int64_t)l->index0, n = (int64_t)l->len;
@@ -191,7 +193,8 @@ int tpl_getattr(struct tpl_rt *rt, const tpl_value_t *v, const char *name, size_
     if (v->kind == V_UNDEF)
         return tpl_undefined_error(rt, v);
     if (len && name[0] == '_')
-        return tpl_type_error(rt, "access to attribute '%.*s' is refused: names that begin with '_' are unsafe", (int)len, name);
+        return tpl_type_error(rt, "access to attribute '%.*s' is refused: names that begin with '_' are unsafe",
+                              (int)len, name);
     const struct tpl_row *row = tpl_method_find(v, name, len);
     const tpl_value_t *hit = NULL;
     if (row) {
@@ -245,7 +248,8 @@ int tpl_getitem(struct tpl_rt *rt, const tpl_value_t *v, const tpl_value_t *key,
 
 int tpl_slice(struct tpl_rt *rt, const tpl_value_t *v, const tpl_value_t part[3], tpl_value_t *out) {
     int64_t n, step = 1, bound[2];
-    if (v->kind == V_DICT || tpl_length(rt, v, &n) < 0 || (part[2].kind != V_NONE && tpl_as_int(rt, &part[2], "the step of a slice", &step) < 0))
+    if (v->kind == V_DICT || tpl_length(rt, v, &n) < 0 ||
+        (part[2].kind != V_NONE && tpl_as_int(rt, &part[2], "the step of a slice", &step) < 0))
         return tpl_type_error(rt, "a value of type '%s' cannot be sliced", tpl_type_name(v));
     if (step == 0 || step == INT64_MIN)
         return tpl_type_error(rt, "the step of a slice cannot be zero");

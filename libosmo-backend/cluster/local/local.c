@@ -1,9 +1,10 @@
-/* The local cluster driver: a small kubelet for one machine. It runs the very pod manifests that the control plane builds for
- * Kubernetes. Each pod has a supervisor process that outlives us (osmo-pod-supervisor); this driver decides what may run, prepares
- * directories, and reports. See local_int.h for the threads and local_place.c for what a shared network means.
+/* The local cluster driver: a small kubelet for one machine. It runs the very pod manifests that the control plane
+ * builds for Kubernetes. Each pod has a supervisor process that outlives us (osmo-pod-supervisor); this driver decides
+ * what may run, prepares directories, and reports. See local_int.h for the threads and local_place.c for what a shared
+ * network means.
  *
- * Settings: runtime-dir=DIR (osmo_init, osmo_ctrl, osmo_exec), supervisor=PATH, bwrap=PATH, cpu-overcommit=N, image=NAME=ROOTFS,
- * runtime-image=NAME, hide=PATH, no-sandbox[=1]. image, runtime-image and hide may be repeated. */
+ * Settings: runtime-dir=DIR (osmo_init, osmo_ctrl, osmo_exec), supervisor=PATH, bwrap=PATH, cpu-overcommit=N,
+ * image=NAME=ROOTFS, runtime-image=NAME, hide=PATH, no-sandbox[=1]. image, runtime-image and hide may be repeated. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -40,7 +41,8 @@ static void local_close(void *impl)
     strlist_free(&l->images);
     strlist_free(&l->hide);
     strlist_free(&l->runtime_images);
-    free(l->state_dir), free(l->namespace_), free(l->runtime_dir), free(l->supervisor), free(l->bwrap), free(l->isolation);
+    free(l->state_dir), free(l->namespace_), free(l->runtime_dir), free(l->supervisor), free(l->bwrap),
+        free(l->isolation);
     free(l->node_name), free(l->cluster_uid), free(l->addresses);
     int fds[] = {l->lock_fd, l->epoll_fd, l->inotify_fd, l->event_fd, l->timer_fd};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
@@ -71,7 +73,8 @@ static int read_setting(struct local *l, const char *setting, bool *no_sandbox, 
     else if (str_eq(key, "bwrap"))
         rc = set_text(&l->bwrap, value);
     else if (str_eq(key, "image"))
-        rc = strchr(value, '=') ? strlist_add(&l->images, value) : osmo_error_set(err, OSMO_EINVAL, "image %s: say NAME=DIRECTORY", value);
+        rc = strchr(value, '=') ? strlist_add(&l->images, value)
+                                : osmo_error_set(err, OSMO_EINVAL, "image %s: say NAME=DIRECTORY", value);
     else if (str_eq(key, "runtime-image"))
         rc = strlist_add(&l->runtime_images, value);
     else if (str_eq(key, "hide"))
@@ -81,7 +84,8 @@ static int read_setting(struct local *l, const char *setting, bool *no_sandbox, 
     else if (!str_eq(key, "cpu-overcommit"))
         rc = osmo_error_set(err, OSMO_EINVAL, "the local cluster has no setting \"%s\"", key);
     else if (!str_to_i64(value, &l->cpu_overcommit) || l->cpu_overcommit < 1 || l->cpu_overcommit > 1000)
-        rc = osmo_error_set(err, OSMO_EINVAL, "cpu-overcommit must be a whole number from 1 to 1000, not \"%s\"", value);
+        rc = osmo_error_set(err, OSMO_EINVAL, "cpu-overcommit must be a whole number from 1 to 1000, not \"%s\"",
+                            value);
     return rc;
 }
 
@@ -107,7 +111,9 @@ static int find_programs(struct local *l, osmo_error_t *err)
         l->supervisor = str_printf("%s/osmo-pod-supervisor", self);
     }
     if (!l->supervisor || access(l->supervisor, X_OK) < 0)
-        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot run osmo-pod-supervisor: it is neither in the runtime directory nor beside this program");
+        return osmo_error_set(
+            err, OSMO_EUNAVAIL,
+            "cannot run osmo-pod-supervisor: it is neither in the runtime directory nor beside this program");
     return 0;
 }
 
@@ -129,7 +135,9 @@ static int take_state_dir(struct local *l, osmo_error_t *err)
     if (l->lock_fd < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot write in %s: %s", l->state_dir, strerror(errno));
     if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return osmo_error_set(err, OSMO_EBUSY, "another osmo-backend uses %s: stop it, or give this one a state directory of its own", l->state_dir);
+        return osmo_error_set(err, OSMO_EBUSY,
+                              "another osmo-backend uses %s: stop it, or give this one a state directory of its own",
+                              l->state_dir);
     return 0;
 }
 
@@ -224,7 +232,8 @@ static int local_open(const osmo_cluster_options_t *o, const osmo_cluster_sink_t
         return rc;
     }
     if (str_eq(l->isolation, "plain") && l->sink.log)
-        l->sink.log(l->sink.ctx, 30, "tasks run as plain processes without a sandbox: they can read and change what this user can");
+        l->sink.log(l->sink.ctx, 30,
+                    "tasks run as plain processes without a sandbox: they can read and change what this user can");
     *impl = l;
     return 0;
 }
@@ -238,7 +247,8 @@ static int create_pod(struct local *l, const char *name, json_t *v, osmo_error_t
 {
     struct pod *p = map_get(l->pods, name), *fresh = NULL;
     if (p)
-        return osmo_error_set(err, p->deleting ? OSMO_EBUSY : OSMO_EEXISTS, p->deleting ? "pod %s is being removed" : "pod %s already exists", name);
+        return osmo_error_set(err, p->deleting ? OSMO_EBUSY : OSMO_EEXISTS,
+                              p->deleting ? "pod %s is being removed" : "pod %s already exists", name);
     if (json_len(json_path(v, "spec", "containers", NULL)) == 0)
         return osmo_error_set(err, OSMO_EINVAL, "pod %s has no containers", name);
     if (map_len(l->pods) >= LOCAL_MAX_PODS)
@@ -304,8 +314,8 @@ static int remove_pods(struct local *l, const char *selector, bool force)
     return n;
 }
 
-static int local_remove(void *impl, const char *api_version, const char *kind, const char *selector, int force, osmo_error_t *err)
-{
+static int local_remove(void *impl, const char *api_version, const char *kind, const char *selector, int force,
+                        osmo_error_t *err) {
     struct local *l = impl;
     (void)api_version;
     if (!name_ok(kind))
@@ -326,7 +336,9 @@ static int snapshot(struct local *l, const char *kind, const char *selector, str
     int rc = 0;
     if (str_eq(kind, "Node")) {
         _cleanup_free_ char *text = json_to_text(l->node);
-        return selector_match(json_path(l->node, "metadata", "labels", NULL), selector) ? strlist_add(out, text ? text : "{}") : 0;
+        return selector_match(json_path(l->node, "metadata", "labels", NULL), selector)
+                   ? strlist_add(out, text ? text : "{}")
+                   : 0;
     }
     if (str_eq(kind, "Pod")) {
         while (rc == 0 && map_next(l->pods, &it, &name, &v)) {
@@ -340,7 +352,8 @@ static int snapshot(struct local *l, const char *kind, const char *selector, str
     while (rc == 0 && map_next(l->objects, &it, &name, &v)) {
         struct object *o = v;
         _cleanup_json_ json_t *tree = NULL;
-        if (!str_eq(o->kind, kind) || !selector_match(o->labels, selector) || object_read(l, kind, o->name, &tree, NULL) < 0)
+        if (!str_eq(o->kind, kind) || !selector_match(o->labels, selector) ||
+            object_read(l, kind, o->name, &tree, NULL) < 0)
             continue;
         _cleanup_free_ char *text = json_to_text(tree);
         if (text)
@@ -349,9 +362,8 @@ static int snapshot(struct local *l, const char *kind, const char *selector, str
     return rc;
 }
 
-static int local_list(void *impl, const char *api_version, const char *kind, const char *selector, osmo_cluster_object_fn fn, void *ctx,
-                      osmo_error_t *err)
-{
+static int local_list(void *impl, const char *api_version, const char *kind, const char *selector,
+                      osmo_cluster_object_fn fn, void *ctx, osmo_error_t *err) {
     struct local *l = impl;
     strlist_t found = {0};
     (void)api_version;
@@ -367,8 +379,8 @@ static int local_list(void *impl, const char *api_version, const char *kind, con
     return rc < 0 ? osmo_error_set(err, rc, "cannot list %s", kind) : 0;
 }
 
-static int local_logs(void *impl, const char *pod, const char *container, int tail, osmo_cluster_object_fn fn, void *ctx, osmo_error_t *err)
-{
+static int local_logs(void *impl, const char *pod, const char *container, int tail, osmo_cluster_object_fn fn,
+                      void *ctx, osmo_error_t *err) {
     struct local *l = impl;
     _cleanup_buf_ buf_t text = BUF_INIT(4 * 1024 * 1024);
     if (!name_ok(pod) || !name_ok(container))
@@ -414,8 +426,8 @@ static int patch_pod(struct local *l, const char *name, const json_t *patch, osm
     return rc;
 }
 
-static int local_patch(void *impl, const char *api_version, const char *kind, const char *name, const char *json, size_t len, osmo_error_t *err)
-{
+static int local_patch(void *impl, const char *api_version, const char *kind, const char *name, const char *json,
+                       size_t len, osmo_error_t *err) {
     struct local *l = impl;
     _cleanup_json_ json_t *patch = NULL;
     int rc = json_parse(json, len, &patch, err);
@@ -426,7 +438,8 @@ static int local_patch(void *impl, const char *api_version, const char *kind, co
     if (str_eq(kind, "Pod")) {
         rc = patch_pod(l, name, patch, err);
     } else if (str_eq(kind, "Node")) {
-        rc = str_eq(name, l->node_name) ? json_merge_patch(l->node, patch) : osmo_error_set(err, OSMO_ENOTFOUND, "there is no node %s", name);
+        rc = str_eq(name, l->node_name) ? json_merge_patch(l->node, patch)
+                                        : osmo_error_set(err, OSMO_ENOTFOUND, "there is no node %s", name);
         char *text = rc == 0 ? json_to_text(l->node) : NULL;
         if (text)
             report_push(l, REPORT_NODE, OSMO_CHANGE_MODIFIED, text, strlen(text));
@@ -439,6 +452,14 @@ static int local_patch(void *impl, const char *api_version, const char *kind, co
 }
 
 const osmo_cluster_driver_t local_cluster_driver = {
-    .size = sizeof(osmo_cluster_driver_t), .name = "local", .open = local_open, .uid = local_uid, .create = local_create,
-    .remove = local_remove, .list = local_list, .logs = local_logs, .patch = local_patch, .close = local_close,
+    .size = sizeof(osmo_cluster_driver_t),
+    .name = "local",
+    .open = local_open,
+    .uid = local_uid,
+    .create = local_create,
+    .remove = local_remove,
+    .list = local_list,
+    .logs = local_logs,
+    .patch = local_patch,
+    .close = local_close,
 };

@@ -1,5 +1,5 @@
-/* Environment of a container, as Kubernetes builds it: literal values with $(NAME) expansion, secret and ConfigMap keys, fields of
- * the pod. Called by local_plan.c. */
+/* Environment of a container, as Kubernetes builds it: literal values with $(NAME) expansion, secret and ConfigMap
+ * keys, fields of the pod. Called by local_plan.c. */
 #include <string.h>
 #include "base/crypto.h"
 #include "cluster/local/local_int.h"
@@ -88,20 +88,22 @@ static int add_from(const struct local *l, const struct pod *p, const json_t *it
     char address[20];
     if (path) {
         const char *text = field_value(l, p, path, address);
-        return text ? json_set_str(env, name, text) : osmo_error_set(err, OSMO_EINVAL, "env %s: field %s is not known here", name, path);
+        return text ? json_set_str(env, name, text)
+                    : osmo_error_set(err, OSMO_EINVAL, "env %s: field %s is not known here", name, path);
     }
     if (!secret && !json_has(from, "configMapKeyRef"))
-        return osmo_error_set(err, OSMO_EINVAL, "env %s: this kind of valueFrom is not supported by the local cluster", name);
-    int rc = secret_value(l, secret ? "Secret" : "ConfigMap", json_get(from, secret ? "secretKeyRef" : "configMapKeyRef"), &found, &value, err);
+        return osmo_error_set(err, OSMO_EINVAL, "env %s: this kind of valueFrom is not supported by the local cluster",
+                              name);
+    int rc = secret_value(l, secret ? "Secret" : "ConfigMap",
+                          json_get(from, secret ? "secretKeyRef" : "configMapKeyRef"), &found, &value, err);
     if (rc == 0 && found)
         rc = json_set(env, name, json_string_n(buf_cstr(&value), value.len));
     crypto_wipe(value.data, value.len);
     return rc < 0 && err && !err->code ? osmo_error_set(err, rc, "env %s: %s", name, osmo_error_name(rc)) : rc;
 }
 
-int env_build(const struct local *l, const struct pod *p, const json_t *manifest, const json_t *container, bool runtime, json_t **out,
-              osmo_error_t *err)
-{
+int env_build(const struct local *l, const struct pod *p, const json_t *manifest, const json_t *container, bool runtime,
+              json_t **out, osmo_error_t *err) {
     _cleanup_json_ json_t *env = json_object();
     const json_t *list = json_get(container, "env");
     bool plain = str_eq(l->isolation, "plain");

@@ -1,8 +1,9 @@
-/* Admission: which pods may run now, their loopback addresses and their hosts file. Called by the driver's thread, mutex held.
+/* Admission: which pods may run now, their loopback addresses and their hosts file. Called by the driver's thread,
+ * mutex held.
  *
- * Each pod has an address of its own in 127.0.0.0/8, and the pods of one headless service find each other by name in a hosts
- * file they share. The network itself is the host's: a task that binds to its own name is alone on its port, two tasks that bind
- * the same port on the wildcard address (0.0.0.0) clash, and the second one gets "address in use". */
+ * Each pod has an address of its own in 127.0.0.0/8, and the pods of one headless service find each other by name in a
+ * hosts file they share. The network itself is the host's: a task that binds to its own name is alone on its port, two
+ * tasks that bind the same port on the wildcard address (0.0.0.0) clash, and the second one gets "address in use". */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +12,8 @@
 #include "base/file.h"
 #include "cluster/local/local_int.h"
 
-/* The same name gets the same address again where possible, so that a rescheduled pod stays where its peers look for it. */
+/* The same name gets the same address again where possible, so that a rescheduled pod stays where its peers look for
+ * it. */
 static int address_take(struct local *l, struct pod *p)
 {
     uint32_t h = 2166136261u;
@@ -39,7 +41,8 @@ static void add_host(const struct local *l, const struct pod *p, buf_t *out)
     const char *host = p->hostname ? p->hostname : p->name;
     address_text(p->address, address);
     if (p->subdomain)
-        buf_printf(out, "%s\t%s.%s.%s.svc.cluster.local %s.%s %s\n", address, host, p->subdomain, l->namespace_, host, p->subdomain, host);
+        buf_printf(out, "%s\t%s.%s.%s.svc.cluster.local %s.%s %s\n", address, host, p->subdomain, l->namespace_, host,
+                   p->subdomain, host);
     else
         buf_printf(out, "%s\t%s\n", address, host);
 }
@@ -61,7 +64,8 @@ int hosts_write(struct local *l, const struct pod *p, osmo_error_t *err)
             add_host(l, peer, &text);
     }
     _cleanup_close_ int fd = path && !buf_failed(&text) ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644) : -1;
-    if (fd < 0 || fchmod(fd, 0644) < 0 || fd_write_all(fd, text.data, text.len) < 0 || ftruncate(fd, (off_t)text.len) < 0)
+    if (fd < 0 || fchmod(fd, 0644) < 0 || fd_write_all(fd, text.data, text.len) < 0 ||
+        ftruncate(fd, (off_t)text.len) < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot write the hosts file: %s", strerror(errno));
     return 0;
 }
@@ -94,7 +98,14 @@ static void start(struct local *l, struct pod *p)
         pod_fail(l, p, "StartError", err.text, false);
 }
 
-struct gang_set { struct sched_gang *gangs; struct pod **pods; struct sched_pod *slots; size_t *gang_of; int64_t *minimum; size_t ngangs, npods; };
+struct gang_set {
+    struct sched_gang *gangs;
+    struct pod **pods;
+    struct sched_pod *slots;
+    size_t *gang_of;
+    int64_t *minimum;
+    size_t ngangs, npods;
+};
 
 static void gang_set_free(struct gang_set *s)
 {
@@ -177,7 +188,8 @@ static void sort_out(const struct local *l, struct gang_set *s)
         struct sched_gang *gang = &s->gangs[g];
         int64_t have = s->minimum[g] > (int64_t)gang->npods ? members(l, gang->name) : s->minimum[g];
         if (have < s->minimum[g])
-            snprintf(gang->reason, sizeof(gang->reason), "waits for %lld more pods of its group", (long long)(s->minimum[g] - have));
+            snprintf(gang->reason, sizeof(gang->reason), "waits for %lld more pods of its group",
+                     (long long)(s->minimum[g] - have));
         else
             schedule_place(&whole, 1, gang, 1, 0);
     }

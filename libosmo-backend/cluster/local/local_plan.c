@@ -1,4 +1,5 @@
-/* From a pod's manifest to what its supervisor runs: directories, volumes and plan.json. Called at admission, mutex held. */
+/* From a pod's manifest to what its supervisor runs: directories, volumes and plan.json. Called at admission, mutex
+ * held. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -9,8 +10,8 @@
 
 static bool is_runtime_image(const struct local *l, const char *image)
 {
-    return image && (strstr(image, "osmo/runtime") || strstr(image, "osmo/init-container") || strstr(image, "osmo/client") ||
-                     strlist_has(&l->runtime_images, image));
+    return image && (strstr(image, "osmo/runtime") || strstr(image, "osmo/init-container") ||
+                     strstr(image, "osmo/client") || strlist_has(&l->runtime_images, image));
 }
 
 /* The directory given for an image: by its full reference, else by its name without tag and digest. */
@@ -32,8 +33,8 @@ static const char *rootfs_of(const struct local *l, const char *image)
     return found;
 }
 
-static int private_file(const struct local *l, const struct pod *p, const char *kind, const char *name, bool dir, osmo_error_t *err)
-{
+static int private_file(const struct local *l, const struct pod *p, const char *kind, const char *name, bool dir,
+                        osmo_error_t *err) {
     _cleanup_free_ char *path = str_printf("%s/pods/%s/%s/%s", l->state_dir, p->name, kind, name);
     _cleanup_close_ int fd = -1;
     mode_t mode = dir ? 01777 : 0666;
@@ -84,19 +85,22 @@ static json_t *sort_mounts(const json_t *mounts)
     return out;
 }
 
-static int add_volume_mounts(const struct local *l, const struct pod *p, const json_t *manifest, const json_t *container, json_t *list, osmo_error_t *err)
-{
+static int add_volume_mounts(const struct local *l, const struct pod *p, const json_t *manifest,
+                             const json_t *container, json_t *list, osmo_error_t *err) {
     const json_t *mounts = json_get(container, "volumeMounts");
     for (size_t i = 0; i < json_len(mounts); i++) {
         const json_t *m = json_at(mounts, i);
-        const char *name = json_get_str(m, "name"), *at = json_get_str(m, "mountPath"), *sub = json_get_str(m, "subPath");
+        const char *name = json_get_str(m, "name"), *at = json_get_str(m, "mountPath"),
+                   *sub = json_get_str(m, "subPath");
         _cleanup_free_ char *source = name ? volume_source(l, p, manifest, name) : NULL;
         if (!at || at[0] != '/' || strstr(at, "/../") || str_ends(at, "/.."))
             return osmo_error_set(err, OSMO_EINVAL, "a volumeMount needs an absolute mountPath");
         if (!source)
             return osmo_error_set(err, OSMO_EINVAL, "mount %s: there is no volume \"%s\"", at, name ? name : "");
         if (str_eq(l->isolation, "plain") && !rewrite_possible(at))
-            return osmo_error_set(err, OSMO_EINVAL, "%s cannot be provided without a sandbox: use a path below /osmo or /tmp, or install bubblewrap", at);
+            return osmo_error_set(
+                err, OSMO_EINVAL,
+                "%s cannot be provided without a sandbox: use a path below /osmo or /tmp, or install bubblewrap", at);
         _cleanup_free_ char *clean = str_dup(at);
         for (size_t n = clean ? strlen(clean) : 0; n > 1 && clean[n - 1] == '/'; n--)
             clean[n - 1] = '\0';
@@ -107,9 +111,8 @@ static int add_volume_mounts(const struct local *l, const struct pod *p, const j
     return 0;
 }
 
-static int build_mounts(const struct local *l, const struct pod *p, const json_t *manifest, const json_t *container, bool runtime, json_t **out,
-                        osmo_error_t *err)
-{
+static int build_mounts(const struct local *l, const struct pod *p, const json_t *manifest, const json_t *container,
+                        bool runtime, json_t **out, osmo_error_t *err) {
     const char *name = json_get_str(container, "name"), *term = json_get_str(container, "terminationMessagePath");
     bool plain = str_eq(l->isolation, "plain");
     _cleanup_json_ json_t *list = json_array();
@@ -131,12 +134,14 @@ static int build_mounts(const struct local *l, const struct pod *p, const json_t
     return rc;
 }
 
-static int add_words(const struct local *l, const json_t *words, const json_t *env, const char *root, json_t *argv, osmo_error_t *err)
-{
+static int add_words(const struct local *l, const json_t *words, const json_t *env, const char *root, json_t *argv,
+                     osmo_error_t *err) {
     for (size_t i = 0; i < json_len(words); i++) {
         const char *word = json_str(json_at(words, i));
         _cleanup_free_ char *full = word ? env_expand(env, word) : NULL;
-        _cleanup_free_ char *moved = full && str_eq(l->isolation, "plain") ? rewrite_text(full, strlen(full), root, NULL) : NULL;
+        _cleanup_free_ char *moved = full && str_eq(l->isolation, "plain")
+                                         ? rewrite_text(full, strlen(full), root, NULL)
+                                         : NULL;
         if (!full)
             return osmo_error_set(err, OSMO_EINVAL, "command and args must be texts of at most 1 MiB");
         json_add_str(argv, moved ? moved : full);
@@ -144,12 +149,13 @@ static int add_words(const struct local *l, const json_t *words, const json_t *e
     return 0;
 }
 
-static int build_argv(const struct local *l, const json_t *container, const json_t *env, const char *root, json_t *argv, osmo_error_t *err)
-{
+static int build_argv(const struct local *l, const json_t *container, const json_t *env, const char *root, json_t *argv,
+                      osmo_error_t *err) {
     const json_t *command = json_get(container, "command");
     const char *program = json_str(json_at(command, 0));
     if (!program)
-        return osmo_error_set(err, OSMO_EINVAL, "container %s has no command: the local cluster does not know the entry points of images",
+        return osmo_error_set(err, OSMO_EINVAL,
+                              "container %s has no command: the local cluster does not know the entry points of images",
                               json_get_str(container, "name"));
     int rc = add_words(l, command, env, root, argv, err);
     if (rc == 0)
@@ -171,16 +177,19 @@ static json_t *env_words(const struct local *l, const json_t *env, const char *r
     json_iter_t it = json_iter(env);
     while (json_iter_next(&it)) {
         const char *value = json_str(it.value);
-        _cleanup_free_ char *moved = value && str_eq(l->isolation, "plain") && !str_eq(it.key, "PATH") ? rewrite_text(value, strlen(value), root, NULL) : NULL;
+        _cleanup_free_ char *moved = value && str_eq(l->isolation, "plain") && !str_eq(it.key, "PATH")
+                                         ? rewrite_text(value, strlen(value), root, NULL)
+                                         : NULL;
         _cleanup_free_ char *word = str_printf("%s=%s", it.key, moved ? moved : value ? value : "");
         json_add_str(list, word);
     }
     return list;
 }
 
-static int build_container(struct local *l, const struct pod *p, const json_t *manifest, const json_t *container, bool init, json_t *list, osmo_error_t *err)
-{
-    const char *name = json_get_str(container, "name"), *image = json_get_str(container, "image"), *cwd = json_get_str(container, "workingDir");
+static int build_container(struct local *l, const struct pod *p, const json_t *manifest, const json_t *container,
+                           bool init, json_t *list, osmo_error_t *err) {
+    const char *name = json_get_str(container, "name"), *image = json_get_str(container, "image"),
+               *cwd = json_get_str(container, "workingDir");
     bool runtime = is_runtime_image(l, image) && l->runtime_dir;
     _cleanup_json_ json_t *env = NULL, *c = json_object(), *argv = json_array(), *mounts = NULL;
     if (!name_ok(name))
@@ -199,7 +208,8 @@ static int build_container(struct local *l, const struct pod *p, const json_t *m
         rc = build_mounts(l, p, manifest, container, runtime, &mounts, err);
     if (rc < 0)
         return rc;
-    _cleanup_free_ char *moved = cwd && str_eq(l->isolation, "plain") ? rewrite_text(cwd, strlen(cwd), root, NULL) : NULL;
+    _cleanup_free_ char *moved = cwd && str_eq(l->isolation, "plain") ? rewrite_text(cwd, strlen(cwd), root, NULL)
+                                                                      : NULL;
     json_set_str(c, "name", name);
     json_set_str(c, "image", image ? image : "");
     json_set_bool(c, "init", init);
@@ -211,8 +221,8 @@ static int build_container(struct local *l, const struct pod *p, const json_t *m
     return json_add(list, STEAL(c));
 }
 
-static int build_containers(struct local *l, const struct pod *p, const json_t *manifest, json_t *list, osmo_error_t *err)
-{
+static int build_containers(struct local *l, const struct pod *p, const json_t *manifest, json_t *list,
+                            osmo_error_t *err) {
     static const char *const keys[] = {"initContainers", "containers"};
     int rc = 0;
     for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
@@ -261,5 +271,6 @@ int plan_build(struct local *l, struct pod *p, osmo_error_t *err)
     json_set(plan, "status", status_scheduled(l, p, manifest, false));
     json_set(plan, "containers", STEAL(list));
     _cleanup_free_ char *text = json_to_text(plan);
-    return text ? file_write_atomic(path, text, strlen(text), 0600, false, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    return text ? file_write_atomic(path, text, strlen(text), 0600, false, err)
+                : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
 }

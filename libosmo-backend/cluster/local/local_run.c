@@ -1,5 +1,5 @@
-/* Supervisors and the driver's thread. One epoll set: inotify on the status directory, a pidfd of every supervisor, an eventfd
- * for callers, a timer for supervisors that do not end when told to. */
+/* Supervisors and the driver's thread. One epoll set: inotify on the status directory, a pidfd of every supervisor, an
+ * eventfd for callers, a timer for supervisors that do not end when told to. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -71,8 +71,9 @@ int probe_isolation(struct local *l, bool no_sandbox, osmo_error_t *err)
     size_t i = 0;
     while (!strstr(text, probe_hints[i].why))
         i++;
-    return osmo_error_set(err, OSMO_EUNAVAIL, "tasks cannot be isolated with bubblewrap: %s; %s, or run plain processes with --no-sandbox", text,
-                          probe_hints[i].remedy);
+    return osmo_error_set(err, OSMO_EUNAVAIL,
+                          "tasks cannot be isolated with bubblewrap: %s; %s, or run plain processes with --no-sandbox",
+                          text, probe_hints[i].remedy);
 }
 
 static void watch(struct local *l, struct pod *p)
@@ -117,7 +118,8 @@ int supervisor_start(struct local *l, struct pod *p, osmo_error_t *err)
     return 0;
 }
 
-/* The lock tells whether it lives, without trust in process ids; its content tells which process, and whether one ever began. */
+/* The lock tells whether it lives, without trust in process ids; its content tells which process, and whether one ever
+ * began. */
 bool supervisor_alive(const struct local *l, const struct pod *p, pid_t *pid, bool *began)
 {
     _cleanup_free_ char *path = pod_path(l, p, "lock");
@@ -145,7 +147,8 @@ void supervisor_signal(struct pod *p, int sig)
     p->signalled = sig;
 }
 
-/* A pod that was started and has no final status: watch its supervisor, start it if none ever began, or call it lost. */
+/* A pod that was started and has no final status: watch its supervisor, start it if none ever began, or call it lost.
+ */
 void supervisor_adopt(struct local *l, struct pod *p)
 {
     bool began;
@@ -160,18 +163,21 @@ void supervisor_adopt(struct local *l, struct pod *p)
         p->pidfd = pidfd_open(pid, 0); /* a reused id is impossible while the lock is held by its writer */
         watch(l, p);
         if (p->pidfd < 0)
-            p->recheck_at_us = clock_mono_us() + RECHECK_US; /* just dead; a child that it was starting holds the lock a moment longer */
+            p->recheck_at_us = clock_mono_us() +
+                               RECHECK_US; /* just dead; a child that it was starting holds the lock a moment longer */
     } else if (alive) {
         p->changed = true; /* just starting: its first status brings us back here */
     } else if (!began && !p->deleting && p->starts >= STARTS_MAX) {
-        pod_fail(l, p, "StartError", "the pod's supervisor cannot begin: see its supervisor.log, and whether the disk is full", false);
+        pod_fail(l, p, "StartError",
+                 "the pod's supervisor cannot begin: see its supervisor.log, and whether the disk is full", false);
     } else if (!began && !p->deleting) {
         if (supervisor_start(l, p, &err) < 0)
             pod_fail(l, p, "StartError", err.text, false);
     } else {
         pod_read_status(l, p);
         if (p->state != POD_ENDED)
-            pod_fail(l, p, "SupervisorVanished", "supervisor vanished: the process that ran this pod ended without recording a result", true);
+            pod_fail(l, p, "SupervisorVanished",
+                     "supervisor vanished: the process that ran this pod ended without recording a result", true);
     }
 }
 
@@ -262,7 +268,8 @@ static void set_timer(struct local *l, int64_t at_us)
     struct itimerspec t = {0};
     int64_t left = at_us ? at_us - clock_mono_us() : 0;
     if (at_us)
-        t.it_value = (struct timespec){.tv_sec = left > 0 ? left / 1000000 : 0, .tv_nsec = left > 0 ? left % 1000000 * 1000 : 1};
+        t.it_value = (struct timespec){ .tv_sec = left > 0 ? left / 1000000 : 0,
+                                        .tv_nsec = left > 0 ? left % 1000000 * 1000 : 1 };
     if (at_us && left > 0 && !t.it_value.tv_sec && !t.it_value.tv_nsec)
         t.it_value.tv_nsec = 1;
     timerfd_settime(l->timer_fd, 0, &t, NULL);

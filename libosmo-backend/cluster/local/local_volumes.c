@@ -28,9 +28,8 @@ char *volume_source(const struct local *l, const struct pod *p, const json_t *ma
     return v && name_ok(name) ? str_printf("%s/pods/%s/volumes/%s", l->state_dir, p->name, name) : NULL;
 }
 
-static int write_key(const struct local *l, const struct pod *p, const char *dir, const char *file, const void *data, size_t len, mode_t mode,
-                     osmo_error_t *err)
-{
+static int write_key(const struct local *l, const struct pod *p, const char *dir, const char *file, const void *data,
+                     size_t len, mode_t mode, osmo_error_t *err) {
     _cleanup_free_ char *path = str_printf("%s/%s", dir, file);
     if (!path || strstr(file, "..") || file[0] == '/')
         return osmo_error_set(err, OSMO_EINVAL, "volume key \"%s\" is not a file name", file);
@@ -46,17 +45,18 @@ static int write_key(const struct local *l, const struct pod *p, const char *dir
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
         data = changed;
     }
-    _cleanup_close_ int fd = rc < 0 ? -1 : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode & 0777);
+    _cleanup_close_ int fd = rc < 0 ? -1
+                                    : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode & 0777);
     if (rc == 0 && (fd < 0 || fchmod(fd, mode & 0777) < 0 || fd_write_all(fd, data, len) < 0))
         rc = osmo_error_set(err, OSMO_EIO, "cannot write %s: %s", path, strerror(errno));
-    if (rc == 0 && str_eq(l->isolation, "mapped") && fchown(fd, LOCAL_UID_BASE + p->address, LOCAL_UID_BASE + p->address) < 0)
+    if (rc == 0 && str_eq(l->isolation, "mapped") &&
+        fchown(fd, LOCAL_UID_BASE + p->address, LOCAL_UID_BASE + p->address) < 0)
         rc = osmo_error_set(err, OSMO_EIO, "cannot hand over %s: %s", path, strerror(errno));
     return rc;
 }
 
-static int write_coded(const struct local *l, const struct pod *p, const char *dir, const char *file, const json_t *value, bool coded,
-                       mode_t mode, osmo_error_t *err)
-{
+static int write_coded(const struct local *l, const struct pod *p, const char *dir, const char *file,
+                       const json_t *value, bool coded, mode_t mode, osmo_error_t *err) {
     _cleanup_buf_ buf_t data = BUF_INIT(SECRET_MAX);
     if (!coded)
         return write_key(l, p, dir, file, json_str(value) ? json_str(value) : "", json_str_len(value), mode, err);
@@ -68,8 +68,8 @@ static int write_coded(const struct local *l, const struct pod *p, const char *d
 }
 
 /* Keys to files; "items" picks and renames. */
-static int write_map(const struct local *l, const struct pod *p, const char *dir, const json_t *map, bool coded, const json_t *volume, osmo_error_t *err)
-{
+static int write_map(const struct local *l, const struct pod *p, const char *dir, const json_t *map, bool coded,
+                     const json_t *volume, osmo_error_t *err) {
     const json_t *items = json_get(volume, "items");
     mode_t mode = (mode_t)json_get_int(volume, "defaultMode", 0644);
     json_iter_t it = json_iter(map);
@@ -120,7 +120,8 @@ int volumes_build(const struct local *l, const struct pod *p, const json_t *mani
             for (size_t k = 0; k < ARRAY_SIZE(known); k++)
                 ok |= str_eq(it.key, known[k]);
             if (!ok)
-                return osmo_error_set(err, OSMO_EINVAL, "volume \"%s\": %s is not supported by the local cluster", name ? name : "", it.key);
+                return osmo_error_set(err, OSMO_EINVAL, "volume \"%s\": %s is not supported by the local cluster",
+                                      name ? name : "", it.key);
         }
         _cleanup_free_ char *dir = name ? volume_source(l, p, manifest, name) : NULL;
         if (!dir)
@@ -128,7 +129,9 @@ int volumes_build(const struct local *l, const struct pod *p, const json_t *mani
         if (json_has(v, "hostPath"))
             continue;
         rc = dir_make(dir, 0777, err);
-        if (rc == 0 && (chmod(dir, 0777) < 0 || (str_eq(l->isolation, "mapped") && chown(dir, LOCAL_UID_BASE + p->address, LOCAL_UID_BASE + p->address) < 0)))
+        if (rc == 0 &&
+            (chmod(dir, 0777) < 0 || (str_eq(l->isolation, "mapped") &&
+                                      chown(dir, LOCAL_UID_BASE + p->address, LOCAL_UID_BASE + p->address) < 0)))
             rc = osmo_error_set(err, OSMO_EIO, "volume \"%s\": %s", name, strerror(errno));
         if (rc == 0)
             rc = fill(l, p, dir, v, err);
