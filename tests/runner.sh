@@ -45,7 +45,7 @@ build_more() {
     make_shown "$build" "$@" || { failed=$((failed + 1)) failures+=("build of $1 …"); }
 }
 
-unit_programs() { make -C "$build" --no-print-directory -s print-unit-tests | tr -s ' ' '\n' | grep .; }
+unit_programs() { make -C "$build" --no-print-directory -s print-unit-tests | tr -s ' ' '\n' | grep '^tests/'; }
 
 run_units() { # prefix, command words before the program
     local prefix=$1 t programs
@@ -55,7 +55,7 @@ run_units() { # prefix, command words before the program
     echo "==> Building ${#programs[@]} unit tests"
     build_more "${programs[@]}"
     for t in "${programs[@]}"; do
-        [[ -x $build/$t ]] && run_test "$prefix${t##*/}" env top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
+        [[ -x $build/$t ]] && run_test "$prefix${t##*/}" env srcdir="$here" top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
     done
 }
 
@@ -109,7 +109,7 @@ suite_fuzz() {
     local t targets
     build=$here/build-asan logs=$here/build-asan/test-logs
     build_or_die "$build" --enable-werror --enable-sanitizers
-    mapfile -t targets < <(make -C "$build" --no-print-directory -s print-fuzz-targets | tr -s ' ' '\n' | grep .)
+    mapfile -t targets < <(make -C "$build" --no-print-directory -s print-fuzz-targets | tr -s ' ' '\n' | grep '^tests/')
     ((${#targets[@]})) || { echo "run-tests: no fuzz targets found" >&2; failed=$((failed + 1)) failures+=(fuzz); }
     build_more "${targets[@]}"
     mkdir -p "$logs/fuzz"

@@ -80,10 +80,10 @@ static bool on_message(struct ctrl *c, const json_t *m) {
     const char *type = json_get_str(m, "Type");
     for (size_t i = 0; type && i < sizeof lines / sizeof lines[0]; i++) {
         if (strcmp(type, lines[i].type) == 0) {
-            const json_t *text = json_get(m, lines[i].field);
-            const char *s = json_str(text);
+            size_t len;
+            const char *s = json_bytes(json_get(m, lines[i].field), &len);
             if (s)
-                spool_append(c->spool, lines[i].io, s, json_str_len(text));
+                spool_append(c->spool, lines[i].io, s, len);
             return false;
         }
     }

@@ -188,8 +188,11 @@ static void entry_read(const json_t *o, enum io_type type, struct log_entry *out
     out->time_us = member_time(o, "Time", 0);
     if (!out->time_us)
         out->time_us = clock_now_us();
-    out->text = json_str(text) ? json_str(text) : "";
-    out->len = json_str(text) ? json_str_len(text) : 0;
+    out->text = json_bytes(text, &out->len);
+    if (!out->text) {
+        out->text = "";
+        out->len = 0;
+    }
     out->seq = (uint64_t)member_int(o, "seq", 0);
 }
 

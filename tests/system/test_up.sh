@@ -9,6 +9,6 @@ kill -TERM "$up"; wait "$up"; check_eq "SIGTERM ends it with 0" "$?" 0
 ((failures)) && cat "$work/up.log"
 pgrep -f "$work/up" > /dev/null; check_eq "nothing is left running" "$?" 1
 echo 'pools: [1' > "$work/broken.yaml"
-timeout 60 "$osmo" up --data-dir "$work/up2" --listen 127.0.0.1:0 --config "$work/broken.yaml" > "$work/up2.log" 2>&1
+timeout -k 5 60 "$osmo" up --data-dir "$work/up2" --listen 127.0.0.1:0 --config "$work/broken.yaml" > "$work/up2.log" 2>&1
 check_eq "a service that cannot start ends it" "$?" 10
 check_has "and is told" "$(< "$work/up2.log")" "osmo-service ended at once"
