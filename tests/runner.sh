@@ -55,6 +55,7 @@ run_units() { # prefix, command words before the program
     echo "==> Building ${#programs[@]} unit tests"
     build_more "${programs[@]}"
     for t in "${programs[@]}"; do
+        [[ " ${units_except-} " != *" ${t##*/} "* ]] || continue
         [[ -x $build/$t ]] && run_test "$prefix${t##*/}" env srcdir="$here" top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
     done
 }
