@@ -33,6 +33,9 @@ start_service || exit 1
 check_eq "ends" "$(tail -n 1 "$work/wait.out")" "Status: COMPLETED"
 check_eq "every line once and in order" "$(wrong_lines "$id" number 200000)" ""
 
+# The flood takes minutes: it runs with OSMO_SOAK=1. That the writer waits at the spool's limit is also seen by tests/unit/test_spool.
+[[ ${OSMO_SOAK-} ]] || exit 0
+
 # About 300 MB in lines of 10 kB: more than the 256 MB of the spool, most of it while nobody listens.
 cat > "$work/flood.yaml" <<'Y'
 workflow:
