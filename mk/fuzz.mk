@@ -1,38 +1,64 @@
-# Fuzz targets: entry points of libFuzzer's form with a driver of our own that replays and mutates (`make fuzz-targets`), and the
-# unit test that fails allocations one by one.
+# Fuzz targets in libFuzzer's form. `./configure --enable-fuzzing` (clang) links libFuzzer into them; any other build gives them a main that
+# replays files, and `make check` runs the committed corpora through them.
+if FUZZING
+fuzz_main =
+fuzz_link_flags = -fsanitize=fuzzer
+else
+fuzz_main = tests/fuzz/replay.c
+fuzz_link_flags =
+endif
 fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_yaml tests/fuzz/fuzz_template tests/fuzz/fuzz_submission tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_spec tests/fuzz/fuzz_messages tests/fuzz/fuzz_link tests/fuzz/fuzz_pod_status tests/fuzz/fuzz_text \
-	tests/fuzz/fuzz_plan tests/fuzz/fuzz_request tests/fuzz/fuzz_ws
-EXTRA_PROGRAMS = $(fuzz_targets)
-CLEANFILES += $(fuzz_targets)
+	tests/fuzz/fuzz_units tests/fuzz/fuzz_pods tests/fuzz/fuzz_plan \
+	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws
+check_SCRIPTS += tests/fuzz/replay.sh
 
-tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c tests/fuzz/driver.c
+tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
 tests_fuzz_fuzz_json_LDADD = libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_yaml_SOURCES = tests/fuzz/fuzz_yaml.c tests/fuzz/driver.c
+tests_fuzz_fuzz_json_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_yaml_SOURCES = tests/fuzz/fuzz_yaml.c $(fuzz_main)
 tests_fuzz_fuzz_yaml_LDADD = libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c tests/fuzz/driver.c
+tests_fuzz_fuzz_yaml_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c $(fuzz_main)
 tests_fuzz_fuzz_template_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_submission_SOURCES = tests/fuzz/fuzz_submission.c tests/fuzz/driver.c
+tests_fuzz_fuzz_template_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_submission_SOURCES = tests/fuzz/fuzz_submission.c $(fuzz_main)
 tests_fuzz_fuzz_submission_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_settings_SOURCES = tests/fuzz/fuzz_settings.c tests/fuzz/driver.c
+tests_fuzz_fuzz_submission_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_settings_SOURCES = tests/fuzz/fuzz_settings.c $(fuzz_main)
 tests_fuzz_fuzz_settings_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_spec_SOURCES = tests/fuzz/fuzz_spec.c tests/fuzz/driver.c
+tests_fuzz_fuzz_settings_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_spec_SOURCES = tests/fuzz/fuzz_spec.c $(fuzz_main)
 tests_fuzz_fuzz_spec_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_messages_SOURCES = tests/fuzz/fuzz_messages.c tests/fuzz/driver.c
+tests_fuzz_fuzz_spec_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_messages_SOURCES = tests/fuzz/fuzz_messages.c $(fuzz_main)
 tests_fuzz_fuzz_messages_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_link_SOURCES = tests/fuzz/fuzz_link.c daemons/runtime/link.c tests/fuzz/driver.c
+tests_fuzz_fuzz_messages_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_link_SOURCES = tests/fuzz/fuzz_link.c daemons/runtime/link.c $(fuzz_main)
 tests_fuzz_fuzz_link_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 tests_fuzz_fuzz_link_LDADD = libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_pod_status_SOURCES = tests/fuzz/fuzz_pod_status.c tests/fuzz/driver.c
+tests_fuzz_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_pod_status_SOURCES = tests/fuzz/fuzz_pod_status.c $(fuzz_main)
 tests_fuzz_fuzz_pod_status_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz_text.c tests/fuzz/driver.c
+tests_fuzz_fuzz_pod_status_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz_text.c $(fuzz_main)
 tests_fuzz_fuzz_text_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_plan_SOURCES = tests/fuzz/fuzz_plan.c tests/fuzz/driver.c
+tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_units_SOURCES = tests/fuzz/fuzz_units.c $(fuzz_main)
+tests_fuzz_fuzz_units_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_units_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_pods_SOURCES = tests/fuzz/fuzz_pods.c $(fuzz_main)
+tests_fuzz_fuzz_pods_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_pods_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_plan_SOURCES = tests/fuzz/fuzz_plan.c $(fuzz_main)
 tests_fuzz_fuzz_plan_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
-tests_fuzz_fuzz_request_SOURCES = tests/fuzz/fuzz_request.c tests/fuzz/service.c tests/fuzz/service.h tests/fuzz/driver.c
+tests_fuzz_fuzz_plan_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_request_SOURCES = tests/fuzz/fuzz_request.c tests/fuzz/service.c tests/fuzz/service.h $(fuzz_main)
 tests_fuzz_fuzz_request_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
-tests_fuzz_fuzz_ws_SOURCES = tests/fuzz/fuzz_ws.c tests/fuzz/service.c tests/fuzz/service.h tests/fuzz/driver.c
+tests_fuzz_fuzz_request_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_ws_SOURCES = tests/fuzz/fuzz_ws.c tests/fuzz/service.c tests/fuzz/service.h $(fuzz_main)
 tests_fuzz_fuzz_ws_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_ws_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 
 fuzz-targets: $(fuzz_targets)
 print-fuzz-targets:

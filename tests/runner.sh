@@ -5,35 +5,54 @@ logs=${OSMO_TEST_LOGS:-$here/build/test-logs}
 build=$here/build
 sanitizer_env=(ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=86 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86)
 
-# The test that runs now; a signal to this script ends it first (timeout passes the signal on to all of the test's processes).
-current=
+# The tests that run now: process ids, and what belongs to each. A signal to this script ends them first (timeout passes it on to all of a
+# test's processes).
+running=()
+declare -A name_of=() started_at=()
 interrupted() {
-    [[ -z $current ]] || { kill -TERM "$current" 2>/dev/null; wait "$current" 2>/dev/null; }
+    ((${#running[@]})) && { kill -TERM "${running[@]}" 2>/dev/null; wait "${running[@]}" 2>/dev/null; }
     echo "run-tests: interrupted" >&2
     exit 130
 }
 trap interrupted INT TERM HUP
 
-# Run one test: name, then the command. Exit 77 means skipped.
-run_test() {
-    local name=$1 log code start=$SECONDS
+start_test() { # name, then the command
+    local name=$1
     shift
-    [[ -z $only || $name == *"$only"* ]] || return 0
-    log=$logs/${name//\//_}.log
-    timeout --kill-after=10 "${TEST_SECONDS:-900}" "$@" > "$log" 2>&1 < /dev/null &
-    current=$!
-    wait "$current"
-    code=$? current=
+    timeout --kill-after=10 "${TEST_SECONDS:-900}" "$@" > "$logs/${name//\//_}.log" 2>&1 < /dev/null &
+    running+=("$!") name_of[$!]=$name started_at[$!]=$SECONDS
+}
+
+# Wait for the test that was started first and say how it ended. Exit 77 means skipped.
+finish_test() {
+    local pid=${running[0]} name log code
+    name=${name_of[$pid]} log=$logs/${name//\//_}.log
+    wait "$pid"
+    code=$?
+    running=("${running[@]:1}")
     case $code in
-    0) passed=$((passed + 1)); printf 'PASS  %-44s %4d s\n' "$name" $((SECONDS - start)) ;;
+    0) passed=$((passed + 1)); printf 'PASS  %-44s %4d s\n' "$name" $((SECONDS - started_at[$pid])) ;;
     77) skipped=$((skipped + 1)); printf 'SKIP  %s: %s\n' "$name" "$(tail -n 1 "$log")" ;;
     *)
         failed=$((failed + 1)); failures+=("$name")
-        printf 'FAIL  %-44s %4d s (exit %d), last lines of %s:\n' "$name" $((SECONDS - start)) "$code" "$log"
+        printf 'FAIL  %-44s %4d s (exit %d), last lines of %s:\n' "$name" $((SECONDS - started_at[$pid])) "$code" "$log"
         tail -n 40 "$log" | sed 's/^/      /'
         ;;
     esac
 }
+
+# Run one test, or with run_beside two at a time; finish_all waits for the rest.
+run_test() {
+    [[ -z $only || $1 == *"$only"* ]] || return 0
+    start_test "$@"
+    finish_test
+}
+run_beside() {
+    [[ -z $only || $1 == *"$only"* ]] || return 0
+    ((${#running[@]} < 2)) || finish_test
+    start_test "$@"
+}
+finish_all() { while ((${#running[@]})); do finish_test; done; }
 
 build_or_die() {
     mkdir -p "$logs"
@@ -67,6 +86,16 @@ run_checks() {
     done
 }
 
+# The committed inputs of the fuzz targets, once each.
+run_replay() { # prefix, extra environment
+    local prefix=$1
+    shift
+    local targets
+    mapfile -t targets < <(make -C "$build" --no-print-directory -s print-fuzz-targets | tr -s ' ' '\n' | grep '^tests/')
+    build_more "${targets[@]}"
+    run_test "${prefix}fuzz-corpus" env top_srcdir="$here" top_builddir="$build" "$@" bash "$here/tests/fuzz/replay.sh"
+}
+
 run_system() { # prefix, extra environment
     local prefix=$1 t
     shift
@@ -79,6 +108,7 @@ suite_default() {
     build_or_die "$build" --enable-werror
     run_checks
     run_units ""
+    run_replay ""
     run_system ""
 }
 
@@ -86,6 +116,7 @@ suite_sanitizers() {
     build=$here/build-asan logs=$here/build-asan/test-logs
     build_or_die "$build" --enable-werror --enable-sanitizers
     run_units "asan/" "${sanitizer_env[@]}"
+    run_replay "asan/" "${sanitizer_env[@]}"
     run_system "asan/" "${sanitizer_env[@]}" OSMO_SANITIZED=1
 }
 
@@ -107,19 +138,21 @@ suite_doc() {
     run_test doxygen make -C "$build" --no-print-directory doc
 }
 
-# Replays the corpora and runs mutations of them; an input that crashes, leaks or hangs is kept beside the logs.
+# libFuzzer on every target, two at a time: OSMO_FUZZ_SECONDS each for the readers of what users write, a quarter of that for the others.
+# An input that crashes, leaks or hangs is kept in build-fuzz/fuzz/TARGET/found.
 suite_fuzz() {
-    local t targets
-    build=$here/build-asan logs=$here/build-asan/test-logs
-    build_or_die "$build" --enable-werror --enable-sanitizers
+    local t seconds targets long=" fuzz_yaml fuzz_template fuzz_spec fuzz_units fuzz_pods "
+    build=$here/build-fuzz logs=$here/build-fuzz/test-logs
+    build_or_die "$build" --enable-werror --enable-fuzzing CC=clang
     mapfile -t targets < <(make -C "$build" --no-print-directory -s print-fuzz-targets | tr -s ' ' '\n' | grep '^tests/')
     ((${#targets[@]})) || { echo "run-tests: no fuzz targets found" >&2; failed=$((failed + 1)) failures+=(fuzz); }
     build_more "${targets[@]}"
-    mkdir -p "$logs/fuzz"
-    for t in "${targets[@]}"; do
-        TEST_SECONDS=120 run_test "fuzz/${t##*/}" env "${sanitizer_env[@]}" "$build/$t" --seconds "${OSMO_FUZZ_SECONDS:-15}" --save "$logs/fuzz" \
-            "$here/tests/fuzz/corpus/${t##*/}"
+    for t in "${targets[@]##*/}"; do
+        seconds=${OSMO_FUZZ_SECONDS:-60}
+        [[ $long == *" $t "* ]] || seconds=$((seconds / 4))
+        run_beside "fuzz/$t" bash "$here/tests/fuzz/fuzz.sh" "$build" "$t" "$seconds"
     done
+    finish_all
 }
 
 closing_line() {
