@@ -210,6 +210,8 @@ void sandbox_exec(const struct supervisor *s, struct container *c, const struct 
     } else {
         add_root(s, c, plan, &args);
         add_mounts(c, &args);
+        for (size_t i = 0; i < plan->explode.len; i++)
+            add2(&args, "--remount-ro", plan->explode.items[i]);
         add2(&args, "--remount-ro", "/");
     }
     add2(&args, "--chdir", c->cwd);
