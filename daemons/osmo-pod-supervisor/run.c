@@ -89,8 +89,12 @@ static void report_line(struct container *c, const char *line, size_t len)
     if (json_parse(line, len, &v, NULL) < 0)
         return;
     int64_t inner = json_get_int(v, "child-pid", 0);
-    if (inner > 0 && c->inner_pidfd < 0)
-        c->inner_pidfd = pidfd_open((pid_t)inner, 0);
+    if (inner > 0 && c->inner_pidfd < 0) {
+        c->inner_pid = (pid_t)inner;
+        c->inner_pidfd = pidfd_open(c->inner_pid, 0);
+        if (c->kill_inner && c->inner_pidfd >= 0)
+            pidfd_send_signal(c->inner_pidfd, SIGKILL, NULL, 0);
+    }
     if (json_has(v, "exit-code"))
         c->exec_seen = true;
 }
@@ -182,6 +186,15 @@ void container_ended(struct supervisor *s, struct container *c)
             close(STEAL_FD(*fds[i]));
 }
 
+/* Until the command is executed pid 1 of the container is bwrap itself, which as a pid 1 without handlers would lose any signal but SIGKILL. */
+static bool still_building(pid_t inner)
+{
+    char path[64], name[16] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)inner);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 && !strcmp(name, "bwrap\n");
+}
+
 void container_signal(const struct supervisor *s, struct container *c, int sig)
 {
     if (c->state != RUN_RUNNING)
@@ -190,8 +203,10 @@ void container_signal(const struct supervisor *s, struct container *c, int sig)
         kill(-c->pid, sig);
         kill(c->pid, sig); /* before its setsid there is no such group */
     } else if (c->inner_pidfd >= 0) {
-        pidfd_send_signal(c->inner_pidfd, sig, NULL, 0);
+        pidfd_send_signal(c->inner_pidfd, still_building(c->inner_pid) ? SIGKILL : sig, NULL, 0);
+    } else if (c->kill_inner && sig == SIGKILL) {
+        kill(c->pid, SIGKILL); /* it did not get as far as that in all its grace */
     } else {
-        kill(c->pid, SIGKILL); /* still building its walls: nothing to be gentle with */
+        c->kill_inner = true; /* not bwrap itself: its child would wait for ever for the word to go on */
     }
 }

@@ -1,6 +1,7 @@
 # Cancel: a running workflow, a waiting one, a finished one; the processes are gone afterwards.
 . "$(dirname "$0")/lib.sh"
 start_all || exit 1
+{ pgrep -f 'bwrap --args'; echo none; } > "$work/before"
 cat > "$work/long.yaml" <<'Y'
 workflow:
   name: long
@@ -43,3 +44,14 @@ check_has "events tell why it waits" "$(timeout 3 "$osmo" workflow events "$id")
 check_has "a queued one is cancelled" "$(tail -n 1 "$work/w")" "FAILED_CANCELED"
 "$osmo" workflow cancel "$holder" > /dev/null
 check "the holder is gone" eventually 30 not_sleeping
+# cancelled at any moment of its start, a pod leaves nothing behind: no sandbox waits for a word that never comes
+for i in {1..20}; do
+    id=$(submit "$work/long.yaml")
+    read -rt "0.0$((i % 10))" <> <(:) || true
+    "$osmo" workflow cancel "$id" > /dev/null
+    "$osmo" workflow wait "$id" --timeout 60 --quiet > /dev/null
+done
+no_pods() { ! ls "$work"/backend/pods/*/lock > /dev/null 2>&1; }
+no_sandboxes() { ! pgrep -f 'bwrap --args' | grep -vxF -f "$work/before" > /dev/null; }
+check "their pods are gone" eventually 60 no_pods
+check "their sandboxes are gone" eventually 30 no_sandboxes
