@@ -113,7 +113,7 @@ struct noun {
     size_t ncommands;
     int (*run)(int argc, char **argv);
 };
-#define WORKFLOW_COMMANDS 9
+#define WORKFLOW_COMMANDS 10
 #define POOL_COMMANDS 1
 #define RESOURCE_COMMANDS 1
 #define PROFILE_COMMANDS 2
@@ -127,4 +127,5 @@ int cmd_version(int argc, char **argv);
 int cmd_up(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
+int cmd_restart(int argc, char **argv);
 #endif

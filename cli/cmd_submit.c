@@ -1,5 +1,5 @@
-/* workflow submit and validate. The user's own text is sent, comments and all; it is re-written only when local files
- * have to be put in. */
+/* workflow submit, validate and restart. The user's own text is sent, comments and all; it is re-written only when local
+ * files have to be put in. */
 #include <ctype.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -162,9 +162,21 @@ static int send_text(struct api *a, const struct submission *s, const char *pool
     return code;
 }
 
+static void show_warnings(const json_t *answer) {
+    const json_t *warnings = json_get(answer, "warnings");
+    for (size_t i = 0; i < json_len(warnings); i++)
+        printf("WARNING: %s\n", json_str(json_at(warnings, i)));
+}
+
 static void show(const struct submission *s, const json_t *answer) {
+    const char *logs = json_get_str(answer, "logs");
     if (str_eq(s->format, "json")) {
         print_json(answer, 4);
+        return;
+    }
+    if (s->validate) {
+        puts(logs ? logs : "Workflow validation succeeded.");
+        show_warnings(answer);
         return;
     }
     const char *dashboard = json_get_str(answer, "dashboard_url");
@@ -172,9 +184,7 @@ static void show(const struct submission *s, const json_t *answer) {
            json_get_str(answer, "name"), json_get_str(answer, "overview"));
     if (dashboard)
         printf("Workflow Dashboard - %s\n", dashboard);
-    const json_t *warnings = json_get(answer, "warnings");
-    for (size_t i = 0; i < json_len(warnings); i++)
-        printf("WARNING: %s\n", json_str(json_at(warnings, i)));
+    show_warnings(answer);
     if (str_eq(s->priority, "LOW"))
         puts("Note: a workflow of priority LOW may be preempted.");
     fflush(stdout);
@@ -198,7 +208,7 @@ static int submit(struct submission *s) {
     _cleanup_free_ char *text = NULL;
     _cleanup_free_ char *pool = NULL;
     json_t *answer = NULL;
-    bool by_id = !file_exists(s->file) && spec_is_workflow_id(s->file);
+    bool by_id = !s->validate && !file_exists(s->file) && spec_is_workflow_id(s->file);
     if (!code && by_id && (s->dry_run || s->set.len || s->set_string.len)) {
         fprintf(stderr, "--dry-run and --set do not go with a workflow id: nothing was submitted\n");
         api_close(&a);
@@ -214,10 +224,7 @@ static int submit(struct submission *s) {
     } else if (!code) {
         code = send_text(&a, s, pool, text, &answer);
     }
-    if (!code && s->validate) {
-        const char *logs = json_get_str(answer, "logs");
-        puts(logs ? logs : "Workflow validation succeeded.");
-    } else if (!code) {
+    if (!code) {
         show(s, answer);
         if (s->follow)
             code = follow_workflow(&a, json_get_str(answer, "name"));
@@ -230,6 +237,7 @@ static int submit(struct submission *s) {
 static int parse_and_submit(int argc, char **argv, bool validate) {
     struct submission s = { .format = "text", .validate = validate };
     const struct opt opts[] = {
+        /* of both */
         { "--set", OPT_LIST, &s.set, "KEY=VALUE", "template variables; numbers are recognised", NULL },
         { "--set-string", OPT_LIST, &s.set_string, "KEY=VALUE", "template variables as text", NULL },
         { "--pool -p", OPT_VALUE, &s.pool, "POOL", "pool to run in", NULL },
@@ -237,10 +245,11 @@ static int parse_and_submit(int argc, char **argv, bool validate) {
         { "--set-env", OPT_LIST, &s.set_env, "KEY=VALUE", "environment of every task", NULL },
         { "--priority", OPT_CHOICE, &s.priority, "PRIORITY", "scheduling priority", "HIGH NORMAL LOW high normal low" },
         { "--dry-run", OPT_FLAG, &s.dry_run, NULL, "print the rendered spec and submit nothing", NULL },
+        FORMAT_OPTION(&s.format),
+        /* of submit */
         { "--follow", OPT_FLAG, &s.follow, NULL,
           "print the log until the end, then the status; exit 20 when the workflow failed", NULL },
         { "--rsync", OPT_VALUE, &s.rsync, "LOCAL:REMOTE", "keep a local directory in step with the task", NULL },
-        FORMAT_OPTION(&s.format),
     };
     const struct arg args[] = {
         { validate ? "FILE" : "FILE|ID",
@@ -252,7 +261,7 @@ static int parse_and_submit(int argc, char **argv, bool validate) {
         { "workflow validate", "Check a workflow file without submitting it." },
     };
     const struct usage u = {
-        names[validate].command, names[validate].summary, opts, validate ? 4 : ARRAY_SIZE(opts), args, 1
+        names[validate].command, names[validate].summary, opts, validate ? 8 : ARRAY_SIZE(opts), args, 1
     };
     int code = opt_parse(&u, argc, argv);
     char upper[16];
@@ -276,3 +285,57 @@ static int parse_and_submit(int argc, char **argv, bool validate) {
 
 int cmd_submit(int argc, char **argv) { return parse_and_submit(argc, argv, false); }
 int cmd_validate(int argc, char **argv) { return parse_and_submit(argc, argv, true); }
+
+/* ---- restart ---- */
+
+/* The pool of the earlier workflow, unless one is chosen. */
+static int restart_pool(struct api *a, const char *id, const char *chosen, char **pool) {
+    _cleanup_free_ char *path = workflow_path(id, "");
+    json_t *w = NULL;
+    int code = chosen ? 0 : api_call(a, "GET", path, NULL, &w);
+    const char *name = chosen ? chosen : json_get_str(w, "pool");
+    if (!code && !(*pool = str_dup(name)))
+        code = api_fail(a->json_errors, 0, "the workflow has no pool: give one with --pool", EXIT_USER);
+    json_free(w);
+    return code;
+}
+
+static int restart(struct submission *s, const char *id) {
+    struct api a;
+    _cleanup_free_ char *pool = NULL;
+    json_t *answer = NULL;
+    int code = api_open(&a, str_eq(s->format, "json"));
+    a.submission = true;
+    if (!code)
+        code = restart_pool(&a, id, s->pool, &pool);
+    if (!code) {
+        buf_t path = BUF_INIT(1u << 16);
+        buf_puts(&path, "/api/pool/");
+        url_encode(pool, &path);
+        buf_puts(&path, "/workflow/");
+        url_encode(id, &path);
+        buf_puts(&path, "/restart");
+        code = api_call(&a, "POST", buf_cstr(&path), NULL, &answer);
+        buf_free(&path);
+    }
+    if (!code)
+        show(s, answer);
+    json_free(answer);
+    api_close(&a);
+    return code;
+}
+
+int cmd_restart(int argc, char **argv) {
+    struct submission s = { .format = "text" };
+    const char *id = NULL;
+    const struct opt opts[] = {
+        { "--pool -p", OPT_VALUE, &s.pool, "POOL", "pool to run in; else the one of the workflow", NULL },
+        FORMAT_OPTION(&s.format),
+    };
+    const struct arg args[] = { { "ID", "a failed workflow", &id, NULL, false } };
+    const struct usage u = {
+        "workflow restart", "Run again what failed of a workflow.", opts, ARRAY_SIZE(opts), args, 1
+    };
+    int code = opt_parse(&u, argc, argv);
+    return code < 0 ? restart(&s, id) : code;
+}

@@ -385,5 +385,5 @@ const struct command workflow_commands[WORKFLOW_COMMANDS] = {
     { "list", "list workflows", cmd_list },          { "query", "show a workflow", cmd_query },
     { "logs", "print the log", cmd_logs },           { "events", "print the events", cmd_events },
     { "spec", "print the specification", cmd_spec }, { "cancel", "cancel workflows", cmd_cancel },
-    { "wait", "wait for the end", cmd_wait },
+    { "wait", "wait for the end", cmd_wait },         { "restart", "run again what failed", cmd_restart },
 };

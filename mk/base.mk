@@ -12,7 +12,9 @@ libbase_la_SOURCES += \
 	libosmo-core/base/re.c libosmo-core/base/re.h \
 	libosmo-core/base/str.c libosmo-core/base/str.h \
 	libosmo-core/base/version.c \
-	libosmo-core/base/yaml.c libosmo-core/base/yaml.h libosmo-core/base/yaml_emit.c libosmo-core/base/yaml_resolve.c
+	libosmo-core/base/yaml.c libosmo-core/base/yaml.h libosmo-core/base/yaml_internal.h libosmo-core/base/yaml_construct.c \
+	libosmo-core/base/yaml_emit.c libosmo-core/base/yaml_error.c libosmo-core/base/yaml_json.c libosmo-core/base/yaml_resolve.c \
+	libosmo-core/base/yaml_strict.c
 
 unit_tests += tests/unit/test_base
 tests_unit_test_base_SOURCES = tests/unit/test_base.c tests/unit/check.c tests/unit/check.h

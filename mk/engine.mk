@@ -8,7 +8,8 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/reactor_internal.h libosmo-core/engine/reactor.c \
 	libosmo-core/engine/reactor_rules.c libosmo-core/engine/reactor_jobs.c libosmo-core/engine/cause.c \
 	libosmo-core/engine/submit_internal.h libosmo-core/engine/submit.c \
-	libosmo-core/engine/submit_labels.c libosmo-core/engine/submit_store.c \
+	libosmo-core/engine/submit_again.c libosmo-core/engine/submit_checks.c libosmo-core/engine/submit_dry.c libosmo-core/engine/submit_store.c \
+	libosmo-core/engine/submit_rows.h libosmo-core/engine/submit_rows.c \
 	libosmo-core/engine/submit_resources.c \
 	libosmo-core/engine/timers.c libosmo-core/engine/work.c libosmo-core/engine/watch.c \
 	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c \
@@ -29,3 +30,10 @@ tests_unit_test_engine_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_submit
 tests_unit_test_submit_SOURCES = tests/unit/test_submit.c $(engine_fixture)
 tests_unit_test_submit_LDADD = $(UNIT_CORE_LIBS)
+invalid_fixture = tests/unit/invalid_fixture.c tests/unit/invalid_fixture.h tests/unit/service_fixture.c tests/unit/service_fixture.h \
+	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c tests/unit/check.h
+unit_tests += tests/unit/test_invalid tests/unit/test_invalid_tasks
+tests_unit_test_invalid_SOURCES = tests/unit/test_invalid.c $(invalid_fixture)
+tests_unit_test_invalid_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_invalid_tasks_SOURCES = tests/unit/test_invalid_tasks.c $(invalid_fixture)
+tests_unit_test_invalid_tasks_LDADD = $(UNIT_CORE_LIBS)

@@ -1,5 +1,6 @@
 # The local cluster: driver, placement, and the supervisor that runs each pod.
-libmodel_la_SOURCES += libosmo-core/model/schedule.c libosmo-core/model/schedule.h
+libmodel_la_SOURCES += libosmo-core/model/schedule.c libosmo-core/model/schedule_internal.h libosmo-core/model/schedule_evict.c \
+	libosmo-core/model/schedule_gangs.c libosmo-core/model/schedule_nodes.c libosmo-core/model/schedule_order.c libosmo-core/model/schedule_place.c
 libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backend/cluster/local/local.h \
 	libosmo-backend/cluster/local/local_int.h libosmo-backend/cluster/local/local_env.c libosmo-backend/cluster/local/local_node.c \
 	libosmo-backend/cluster/local/local_place.c libosmo-backend/cluster/local/local_plan.c libosmo-backend/cluster/local/local_pod.c \

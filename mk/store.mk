@@ -10,7 +10,7 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/rows.c libosmo-core/store/rows.h libosmo-core/store/workflow_cols.h \
     libosmo-core/store/repo_workflow.c libosmo-core/store/repo_list.c libosmo-core/store/repo_group.c \
     libosmo-core/store/repo_task.c libosmo-core/store/repo_work.c libosmo-core/store/repo_backend.c \
-    libosmo-core/store/repo_event.c libosmo-core/store/repo_identity.c \
+    libosmo-core/store/repo_event.c libosmo-core/store/repo_submission.c libosmo-core/store/repo_identity.c \
     libosmo-core/store/logstore.c libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \
     libosmo-core/store/logstore_int.h libosmo-core/store/logstore_reader.c
 

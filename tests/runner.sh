@@ -155,6 +155,17 @@ suite_fuzz() {
     finish_all
 }
 
+# Both engines on the same documents; Debian's Python, for its packages are the peers.
+suite_differential() {
+    local python=${PYTHON:-/usr/bin/python3} dir=$here/tests/differential programs
+    build_or_die "$build" --enable-werror
+    mapfile -t programs < <(make -C "$build" --no-print-directory -s print-differential-programs | tr -s ' ' '\n' | grep '^tests/')
+    build_more "${programs[@]}"
+    run_test differential/names "$python" "$dir/names.py" "$build/tests/differential/render"
+    run_test differential/templates "$python" "$dir/template_compare.py" "$build/tests/differential/render"
+    run_test differential/yaml "$python" "$dir/yaml_compare.py" "$build/tests/differential/yaml_load"
+}
+
 closing_line() {
     ((${#failures[@]})) && printf 'Failed: %s\n' "${failures[*]}"
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -19,7 +19,7 @@ void answer_init(osmo_response_t *rs) {
     rs->body_fd = -1;
 }
 
-static int set_body(struct call *c, int status, const char *content_type, char *body, size_t len) {
+int answer_body(struct call *c, int status, const char *content_type, char *body, size_t len) {
     char *type = str_dup(content_type);
     if (!type) {
         free(body);
@@ -42,7 +42,7 @@ int answer_json(struct call *c, int status, json_t *value) {
     if (rc < 0)
         return rc;
     char *body = buf_steal(&text, &len);
-    return body ? set_body(c, status, "application/json", body, len) : OSMO_ENOMEM;
+    return body ? answer_body(c, status, "application/json", body, len) : OSMO_ENOMEM;
 }
 
 int answer_null(struct call *c) {
@@ -55,7 +55,7 @@ int answer_text(struct call *c, int status, const char *content_type, const char
         return OSMO_ENOMEM;
     memcpy(body, text, len);
     body[len] = '\0';
-    return set_body(c, status, content_type, body, len);
+    return answer_body(c, status, content_type, body, len);
 }
 
 int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream) {
@@ -136,7 +136,7 @@ static int error_body(struct call *c, int code, int status, const char *message)
 
 void answer_error(struct call *c, int code, const osmo_error_t *err) {
     int status = osmo_error_http_status(code);
-    const char *text = err && err->text[0] ? err->text : osmo_error_name(code);
+    const char *text = c->error_message ? c->error_message : err && err->text[0] ? err->text : osmo_error_name(code);
     size_t clean_len;
     _cleanup_free_ char *clean = utf8_repair(text, strlen(text), &clean_len);
     if (status >= 500 && status != 503)

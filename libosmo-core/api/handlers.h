@@ -32,6 +32,7 @@ int get_backends(struct call *c, osmo_error_t *err);
 int get_backend(struct call *c, osmo_error_t *err);
 /* submit_routes.c */
 int post_workflow(struct call *c, osmo_error_t *err);
+int post_restart(struct call *c, osmo_error_t *err);
 /* workflow_routes.c */
 int list_workflows(struct call *c, osmo_error_t *err);
 int get_workflow(struct call *c, osmo_error_t *err);

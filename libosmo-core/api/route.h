@@ -15,6 +15,7 @@ struct call {                         /* one request on its way through a handle
     struct identity who; const char *user; /* user name for handlers */
     struct map *query;                /* name → strlist_t* */
     char *error_workflow_id;          /* for the error envelope */
+    char *error_message;              /* the same: a text longer than an osmo_error_t holds */
     char *base_url;                   /* made by call_base_url */
 };
 /* <0: the error envelope is written from err, unless the handler has already filled the answer (422). */
@@ -42,6 +43,8 @@ extern const size_t api_route_count;
 /* Answer helpers */
 int answer_json(struct call *c, int status, json_t *value /* taken */);
 int answer_null(struct call *c);
+/* Takes the body, also when it fails. */
+int answer_body(struct call *c, int status, const char *content_type, char *body, size_t len);
 int answer_text(struct call *c, int status, const char *content_type, const char *text, size_t len);
 int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream /* taken */);
 int answer_header(struct call *c, const char *name, const char *value);

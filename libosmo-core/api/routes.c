@@ -2,7 +2,9 @@
 #include "api/handlers.h"
 #include "base/cleanup.h"
 
-#define MAX_SPEC_BODY (64u << 20)
+/* A specification of 64 MiB, perhaps with its template beside it, as JSON: clients that escape all but ASCII need up to
+ * three times their size. */
+#define MAX_SPEC_BODY (256u << 20)
 #define MAX_OBJECT (1ULL << 40)
 #define OPEN_EVERYWHERE ROLE_ALL
 
@@ -27,6 +29,7 @@ const struct route api_routes[] = {
     { "GET", "/api/resources", ROLE_CORE, 0, get_resources, "resources:Read", 0 },
     { "GET", "/api/resources/{}", ROLE_CORE, 0, get_resource, "resources:Read", 0 },
     { "POST", "/api/pool/{}/workflow", ROLE_CORE, 0, post_workflow, "workflow:Create", MAX_SPEC_BODY },
+    { "POST", "/api/pool/{}/workflow/{}/restart", ROLE_CORE, 0, post_restart, "workflow:Create", 0 },
 
     { "GET", "/api/workflow", ROLE_CORE, 0, list_workflows, "workflow:List", 0 },
     { "GET", "/api/workflow/{}", ROLE_CORE, 0, get_workflow, "workflow:Read", 0 },

@@ -95,6 +95,7 @@ void call_clear(struct call *c) {
     identity_clear(&c->who);
     map_free(c->query);
     free(c->error_workflow_id);
+    free(c->error_message);
     free(c->base_url);
 }
 

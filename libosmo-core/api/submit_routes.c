@@ -1,4 +1,5 @@
-/* Submission: POST /api/pool/{pool}/workflow. Reads query and body; the rest is engine_submit's. */
+/* Submission: POST /api/pool/{pool}/workflow and …/workflow/{id}/restart. Reads query and body; the rest is
+ * engine_submit's. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "base/cleanup.h"
 
 #define VALIDATED "The workflow passed validation"
+#define MAX_SPEC (64u << 20)
 
 static int fail_body(struct call *c, const char *field, const char *type, const char *message) {
     int rc = answer_unprocessable(c, "body", field, type, message);
@@ -21,14 +23,22 @@ static int copy_strings(struct call *c, const json_t *body, const char *key, str
     for (size_t i = 0; i < json_len(list); i++) {
         const char *text = json_str(json_at(list, i));
         if (!text)
-            return fail_body(c, key, "string_type", "Input should be a list of strings");
+            return fail_body(c, key, "string_type", "Input should be a list of texts without NUL characters");
         if (strlist_add(out, text) < 0)
             return OSMO_ENOMEM;
     }
     return 0;
 }
 
-static int read_body(struct call *c, const json_t *body, struct submit_request *rq) {
+static int check_size(const char *field, const json_t *text, osmo_error_t *err) {
+    size_t len = text ? json_str_len(text) : 0;
+    if (len <= MAX_SPEC)
+        return 0;
+    return osmo_error_set(err, OSMO_ELIMIT, "%s has %zu bytes, at most %u MiB are accepted", field, len,
+                          MAX_SPEC >> 20);
+}
+
+static int read_body(struct call *c, const json_t *body, struct submit_request *rq, osmo_error_t *err) {
     static const char *const known[] = { "file", "set_variables", "set_string_variables", "uploaded_templated_spec" };
     json_iter_t it = json_iter(body);
     while (json_iter_next(&it)) {
@@ -44,6 +54,8 @@ static int read_body(struct call *c, const json_t *body, struct submit_request *
                          json_has(body, "file") ? "Input should be a valid string" : "Field required");
     if (template && !json_str(template))
         return fail_body(c, "uploaded_templated_spec", "string_type", "Input should be a valid string");
+    if (check_size("file", file, err) < 0 || check_size("uploaded_templated_spec", template, err) < 0)
+        return OSMO_ELIMIT;
     rq->text = json_str(file);
     rq->text_len = json_str_len(file);
     rq->uploaded_template = json_str(template);
@@ -62,6 +74,7 @@ static int copy_query(struct call *c, const char *name, strlist_t *out) {
 
 static int read_query(struct call *c, struct submit_request *rq, osmo_error_t *err) {
     const char *priority = query_get(c, "priority");
+    int64_t app_version; /* of an app the text came from: only its type matters here */
     int rc = query_bool(c, "dry_run", false, &rq->dry_run, err);
     if (rc >= 0)
         rc = query_bool(c, "validation_only", false, &rq->validation_only, err);
@@ -73,7 +86,9 @@ static int read_query(struct call *c, struct submit_request *rq, osmo_error_t *e
         return rc < 0 ? rc : OSMO_EINVAL;
     }
     rq->resubmit_id = query_get(c, "workflow_id");
-    rc = copy_query(c, "env_vars", &rq->env_vars);
+    rc = query_int(c, "app_version", 0, &app_version, err);
+    if (rc >= 0)
+        rc = copy_query(c, "env_vars", &rq->env_vars);
     return rc < 0 ? rc : copy_query(c, "label", &rq->labels);
 }
 
@@ -117,26 +132,38 @@ static int submit(struct call *c, struct submit_request *rq, osmo_error_t *err) 
     int rc = engine_submit(c->engine, rq, &r, &c->error_workflow_id, err);
     if (rc >= 0)
         rc = answer_submit(c, rq, &r);
+    else
+        c->error_message = STEAL(r.message);
     submit_result_clear(&r);
     return rc;
+}
+
+/* No body and the body null are the same. */
+static bool has_body(const struct call *c) {
+    return c->rq->body_len > 0 && !(c->rq->body_len == 4 && !memcmp(c->rq->body, "null", 4));
 }
 
 int post_workflow(struct call *c, osmo_error_t *err) {
     _cleanup_json_ json_t *body = NULL;
     struct submit_request rq = { 0 };
-    bool has_body = c->rq->body_len > 0 && !(c->rq->body_len == 4 && !memcmp(c->rq->body, "null", 4));
+    bool given = has_body(c);
     int rc = read_query(c, &rq, err);
-    if (rc >= 0 && has_body) {
+    if (rc >= 0 && given) {
         rc = body_json(c, &body, err);
         if (rc >= 0)
-            rc = read_body(c, body, &rq);
+            rc = read_body(c, body, &rq, err);
     }
-    if (rc >= 0 && has_body == (rq.resubmit_id != NULL))
+    if (rc >= 0 && given == (rq.resubmit_id != NULL))
         rc = osmo_error_set(err, OSMO_EUSAGE, "%s; send one of them",
-                            has_body ? "a workflow file and workflow_id were both given"
-                                     : "neither a workflow file nor workflow_id was given");
+                            given ? "a workflow file and workflow_id were both given"
+                                  : "neither a workflow file nor workflow_id was given");
     if (rc >= 0)
         rc = submit(c, &rq, err);
     submit_request_clear(&rq);
     return rc;
+}
+
+int post_restart(struct call *c, osmo_error_t *err) {
+    struct submit_request rq = { .restart_id = c->params[1] };
+    return submit(c, &rq, err);
 }

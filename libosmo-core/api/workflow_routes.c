@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #define URL_LINES 1000
+#define MAX_DETAIL (256u << 20)
 
 /* ---- list ---- */
 
@@ -114,6 +115,20 @@ static void detail_clear(struct detail *d) {
     workflow_row_clear(&d->w);
 }
 
+/* There are no pages in this answer: the client shows the whole workflow. */
+static int answer_workflow(struct call *c, const struct workflow_view *v, osmo_error_t *err) {
+    _cleanup_buf_ buf_t text = BUF_INIT(MAX_DETAIL);
+    size_t len = 0;
+    int rc = workflow_view_write(v, &text);
+    if (rc == OSMO_ELIMIT)
+        return osmo_error_set(err, rc, "the %zu tasks of workflow %s make an answer larger than %u MiB: ask for it with "
+                                       "skip_groups=true, and for single tasks", v->ntasks, v->w->id, MAX_DETAIL >> 20);
+    if (rc < 0)
+        return rc;
+    char *body = buf_steal(&text, &len);
+    return body ? answer_body(c, 200, "application/json", body, len) : OSMO_ENOMEM;
+}
+
 int get_workflow(struct call *c, osmo_error_t *err) {
     struct detail d = { 0 };
     bool skip_groups, verbose;
@@ -127,8 +142,7 @@ int get_workflow(struct call *c, osmo_error_t *err) {
             .ntasks = d.ntasks,
                                    .edges = &d.edges, .base = call_base_url(c), .now_us = clock_now_us(),
                                        .url_lines = URL_LINES };
-        json_t *o = workflow_view_json(&v);
-        rc = o ? answer_json(c, 200, o) : OSMO_ENOMEM;
+        rc = answer_workflow(c, &v, err);
     }
     detail_clear(&d);
     return rc;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/map.h"
 
 static double seconds(int64_t us) {
     return (double)us / 1e6;
@@ -24,17 +25,6 @@ int view_set_durations(json_t *o, int64_t submit_us, int64_t start_us, int64_t e
     int failed = json_set_double(o, "queued_time", seconds((start_us ? start_us : until) - submit_us));
     failed |= start_us ? json_set_double(o, "duration", seconds(until - start_us)) : json_set(o, "duration", NULL);
     return failed;
-}
-
-static json_t *names_json(const strlist_t *l) {
-    json_t *a = json_array();
-    for (size_t i = 0; a && i < l->len; i++) {
-        if (json_add_str(a, l->items[i]) < 0) {
-            json_free(a);
-            return NULL;
-        }
-    }
-    return a;
 }
 
 static int set_error_logs(json_t *o, const char *base, const char *workflow, const struct task_row *t) {
@@ -85,55 +75,79 @@ static json_t *task_json(const struct workflow_view *v, const struct group_row *
     return NULL;
 }
 
-static const struct group_row *group_named(const struct workflow_view *v, const char *name) {
-    for (size_t i = 0; i < v->ngroups; i++) {
-        if (str_eq(v->groups[i].name, name))
-            return &v->groups[i];
-    }
-    return NULL;
+/* ---- groups ---- */
+
+/* Edges by group: indexes of the groups before and behind each, in the order of the edges. */
+struct neighbours {
+    size_t *up, *up_from, *down, *down_from; /* x[x_from[g] .. x_from[g + 1]] belong to group g */
+};
+
+static void neighbours_free(struct neighbours *n) {
+    free(n->up);
+    free(n->up_from);
+    free(n->down);
+    free(n->down_from);
 }
 
-/* Edges are pairs upstream, downstream; an upstream group remains until it is COMPLETED. */
-static int group_neighbours(json_t *o, const struct workflow_view *v, const struct group_row *g) {
-    strlist_t up = { 0 }, down = { 0 };
-    int failed = 0;
+/* Sorts the pairs by key; among equals the order stays. `from` has room for ngroups + 2 and is zeroed. */
+static void by_group(const size_t (*pairs)[2], size_t n, int key, size_t ngroups, size_t *out, size_t *from) {
+    for (size_t i = 0; i < n; i++)
+        from[pairs[i][key] + 2]++;
+    for (size_t g = 2; g <= ngroups + 1; g++)
+        from[g] += from[g - 1];
+    for (size_t i = 0; i < n; i++)
+        out[from[pairs[i][key] + 1]++] = pairs[i][!key];
+}
+
+static size_t read_pairs(const struct workflow_view *v, map_t *index, size_t (*pairs)[2]) {
+    size_t n = 0;
     for (size_t i = 0; i + 1 < v->edges->len; i += 2) {
-        const char *from = v->edges->items[i], *to = v->edges->items[i + 1];
-        const struct group_row *source = str_eq(to, g->name) ? group_named(v, from) : NULL;
-        if (source && source->sm.status != STATUS_COMPLETED)
-            failed |= strlist_add(&up, from);
-        if (str_eq(from, g->name))
-            failed |= strlist_add(&down, to);
-    }
-    failed |= json_set(o, "remaining_upstream_groups", names_json(&up));
-    failed |= json_set(o, "downstream_groups", names_json(&down));
-    strlist_free(&up);
-    strlist_free(&down);
-    return failed;
-}
-
-/* Tasks come ordered; those of one group are found by its uuid. */
-static json_t *group_tasks(const struct workflow_view *v, const struct group_row *g) {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < v->ntasks; i++) {
-        if (strcmp(v->tasks[i].group_uuid, g->uuid))
+        const struct group_row *from = map_get(index, v->edges->items[i]), *to = map_get(index, v->edges->items[i + 1]);
+        if (!from || !to)
             continue;
-        json_t *t = task_json(v, g, &v->tasks[i]);
-        if (!t || json_add(list, t) < 0) {
-            json_free(list);
-            return NULL;
-        }
+        pairs[n][0] = (size_t)(from - v->groups);
+        pairs[n++][1] = (size_t)(to - v->groups);
     }
-    return list;
+    return n;
 }
 
-static json_t *group_json(const struct workflow_view *v, const struct group_row *g) {
-    json_t *o = json_object(), *tasks = group_tasks(v, g);
-    if (!o || !tasks) {
-        json_free(o);
-        json_free(tasks);
-        return NULL;
+static int neighbours_make(const struct workflow_view *v, struct neighbours *out) {
+    map_t *index = map_new(NULL);
+    size_t (*pairs)[2] = calloc(v->edges->len / 2 + 1, sizeof *pairs);
+    int rc = index && pairs ? 0 : OSMO_ENOMEM;
+    for (size_t i = 0; rc >= 0 && i < v->ngroups && v->edges->len; i++)
+        rc = map_set(index, v->groups[i].name, (void *)(uintptr_t)&v->groups[i]);
+    out->up = calloc(v->edges->len / 2 + 1, sizeof(size_t));
+    out->down = calloc(v->edges->len / 2 + 1, sizeof(size_t));
+    out->up_from = calloc(v->ngroups + 2, sizeof(size_t));
+    out->down_from = calloc(v->ngroups + 2, sizeof(size_t));
+    if (rc >= 0 && out->up && out->down && out->up_from && out->down_from) {
+        size_t n = read_pairs(v, index, pairs);
+        by_group((const size_t (*)[2])pairs, n, 0, v->ngroups, out->down, out->down_from);
+        by_group((const size_t (*)[2])pairs, n, 1, v->ngroups, out->up, out->up_from);
+    } else {
+        rc = OSMO_ENOMEM;
     }
+    map_free(index);
+    free(pairs);
+    return rc;
+}
+
+/* An upstream group remains until it is COMPLETED. */
+static int group_neighbours(json_t *o, const struct workflow_view *v, const struct neighbours *n, size_t g) {
+    json_t *up = json_array(), *down = json_array();
+    int failed = !up || !down;
+    for (size_t i = n->up_from[g]; !failed && i < n->up_from[g + 1]; i++)
+        if (v->groups[n->up[i]].sm.status != STATUS_COMPLETED)
+            failed |= json_add_str(up, v->groups[n->up[i]].name);
+    for (size_t i = n->down_from[g]; !failed && i < n->down_from[g + 1]; i++)
+        failed |= json_add_str(down, v->groups[n->down[i]].name);
+    failed |= json_set(o, "remaining_upstream_groups", up);
+    return failed | json_set(o, "downstream_groups", down);
+}
+
+static int group_head(json_t *o, const struct workflow_view *v, const struct neighbours *n, size_t index) {
+    const struct group_row *g = &v->groups[index];
     int failed = json_set_str(o, "name", g->name);
     failed |= json_set_str(o, "status", status_name(g->sm.status));
     failed |= json_set_time(o, "start_time", g->sm.start_us);
@@ -141,26 +155,49 @@ static json_t *group_json(const struct workflow_view *v, const struct group_row 
     failed |= json_set_time(o, "processing_start_time", g->sm.processing_us);
     failed |= json_set_time(o, "scheduling_start_time", g->sm.scheduling_us);
     failed |= json_set_time(o, "initializing_start_time", g->sm.initializing_us);
-    failed |= group_neighbours(o, v, g);
-    failed |= json_set_text(o, "failure_message", g->failure_message);
-    failed |= json_set(o, "tasks", tasks);
-    if (!failed)
-        return o;
-    json_free(o);
-    return NULL;
+    failed |= group_neighbours(o, v, n, index);
+    return failed | json_set_text(o, "failure_message", g->failure_message);
 }
 
-static json_t *groups_json(const struct workflow_view *v) {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < v->ngroups; i++) {
-        json_t *g = group_json(v, &v->groups[i]);
-        if (!g || json_add(list, g) < 0) {
-            json_free(list);
-            return NULL;
-        }
+/* A tree of one group or task at a time: those of a hundred thousand tasks would take half a gigabyte. Tasks come in the
+ * order of their groups; *task is the first that was not written yet. */
+static int write_group(const struct workflow_view *v, const struct neighbours *n, size_t index, size_t *task,
+                       buf_t *out) {
+    _cleanup_json_ json_t *o = json_object();
+    if (!o || group_head(o, v, n, index) || json_print(o, 0, out) < 0)
+        return OSMO_ENOMEM;
+    buf_truncate(out, out->len - 1); /* its closing brace */
+    buf_puts(out, ",\"tasks\":[");
+    const struct group_row *g = &v->groups[index];
+    for (size_t first = *task; *task < v->ntasks && !strcmp(v->tasks[*task].group_uuid, g->uuid); ++*task) {
+        _cleanup_json_ json_t *t = task_json(v, g, &v->tasks[*task]);
+        if (*task > first)
+            buf_putc(out, ',');
+        if (!t)
+            return OSMO_ENOMEM;
+        if (json_print(t, 0, out) < 0)
+            break;
     }
-    return list;
+    buf_puts(out, "]}");
+    return out->code;
 }
+
+static int write_groups(const struct workflow_view *v, buf_t *out) {
+    struct neighbours n = { 0 };
+    size_t task = 0;
+    int rc = neighbours_make(v, &n);
+    buf_putc(out, '[');
+    for (size_t i = 0; rc >= 0 && i < v->ngroups; i++) {
+        if (i)
+            buf_putc(out, ',');
+        rc = write_group(v, &n, i, &task, out);
+    }
+    buf_putc(out, ']');
+    neighbours_free(&n);
+    return rc < 0 ? rc : out->code;
+}
+
+/* ---- the workflow ---- */
 
 static int set_urls(json_t *o, const struct workflow_view *v) {
     const char *base = v->base, *id = v->w->id;
@@ -189,15 +226,9 @@ int view_set_apps(json_t *o) {
     return json_set(o, "app_owner", NULL) | json_set(o, "app_name", NULL) | json_set(o, "app_version", NULL);
 }
 
-json_t *workflow_view_json(const struct workflow_view *v) {
+/* The members before "groups", and those behind. */
+static int set_head(json_t *o, const struct workflow_view *v) {
     const struct workflow_row *w = v->w;
-    json_t *o = json_object(), *plugins = json_object(), *groups = groups_json(v);
-    if (!o || !plugins || !groups || json_set_bool(plugins, "rsync", false) < 0) {
-        json_free(o);
-        json_free(plugins);
-        json_free(groups);
-        return NULL;
-    }
     int failed = json_set_str(o, "name", w->id) | json_set_str(o, "uuid", w->uuid) |
         json_set_str(o, "submitted_by", w->user);
     failed |= json_set_text(o, "cancelled_by", w->cancelled_by);
@@ -206,17 +237,36 @@ json_t *workflow_view_json(const struct workflow_view *v) {
     failed |= json_set_time(o, "submit_time", w->submit_us) | json_set_time(o, "start_time", w->sm.start_us);
     failed |= json_set_time(o, "end_time", w->sm.end_us);
     failed |= set_timeouts(o, w) | view_set_durations(o, w->submit_us, w->sm.start_us, w->sm.end_us, v->now_us);
-    failed |= json_set_str(o, "status", status_name(w->sm.status)) |
+    return failed | json_set_str(o, "status", status_name(w->sm.status)) |
         json_set_str(o, "outputs", w->outputs ? w->outputs : "");
-    failed |= json_set(o, "groups", groups);
+}
+
+static int set_tail(json_t *o, const struct workflow_view *v) {
+    const struct workflow_row *w = v->w;
+    json_t *plugins = json_object();
+    int failed = !plugins || json_set_bool(plugins, "rsync", false);
     failed |= json_set_text(o, "pool", w->pool) | json_set_text(o, "backend", w->backend);
     failed |= view_set_apps(o) | json_set(o, "plugins", plugins);
     failed |= json_set_str(o, "priority", w->priority ? w->priority : "NORMAL");
     failed |= json_set(o, "labels", json_from_text(w->labels_json, json_object())) |
         json_set(o, "warnings", json_array());
-    failed |= json_set_text(o, "failure_message", w->failure_message);
-    if (!failed)
-        return o;
-    json_free(o);
-    return NULL;
+    return failed | json_set_text(o, "failure_message", w->failure_message);
+}
+
+int workflow_view_write(const struct workflow_view *v, buf_t *out) {
+    _cleanup_json_ json_t *head = json_object(), *tail = json_object();
+    _cleanup_buf_ buf_t end = BUF_INIT(out->max);
+    if (!head || !tail || set_head(head, v) || set_tail(tail, v))
+        return OSMO_ENOMEM;
+    int rc = json_print(head, 0, out);
+    if (rc >= 0)
+        rc = json_print(tail, 0, &end);
+    if (rc < 0)
+        return rc;
+    buf_truncate(out, out->len - 1); /* one object of the two: without the braces between them */
+    buf_puts(out, ",\"groups\":");
+    rc = write_groups(v, out);
+    buf_putc(out, ',');
+    buf_append(out, end.data + 1, end.len - 1);
+    return rc < 0 ? rc : out->code;
 }

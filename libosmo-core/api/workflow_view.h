@@ -6,13 +6,13 @@
 struct workflow_view {
     const struct workflow_row *w;
     const struct group_row *groups; size_t ngroups;
-    const struct task_row *tasks; size_t ntasks;
+    const struct task_row *tasks; size_t ntasks; /* in the order of their groups */
     const strlist_t *edges;              /* group names: upstream, downstream, upstream, … */
     const char *base;                    /* URL without trailing slash */
     int64_t now_us, url_lines;           /* lines that the log URLs ask for */
 };
-/* NULL on no memory. */
-json_t *workflow_view_json(const struct workflow_view *v);
+/* The answer as text. OSMO_ELIMIT when it is larger than out's maximum. */
+int workflow_view_write(const struct workflow_view *v, buf_t *out);
 int view_set_durations(json_t *o, int64_t submit_us, int64_t start_us, int64_t end_us, int64_t now_us);
 int view_set_apps(json_t *o);
 int json_set_url(json_t *o, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -1,7 +1,7 @@
 /* Block YAML text of a JSON tree, quoted so that PyYAML reads back the same values. */
 #include <string.h>
 
-#include "base/yaml.h"
+#include "base/yaml_internal.h"
 
 static bool is_control(unsigned char c) { return (c < 0x20 && c != '\t' && c != '\n') || c == 0x7f; }
 
@@ -27,12 +27,10 @@ static bool has_control(const char *s, size_t len) {
 
 static bool is_plain(const char *s, size_t len) {
     static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+ @:$()=";
-    yaml_node_t n = { .kind = YAML_STRING };
     if (!len || strspn(s, safe) != len || strchr("-:@= ", s[0]) || s[len - 1] == ' ' || s[len - 1] == ':' ||
         strstr(s, ": ") || strncmp(s, "...", 3) == 0) /* that ends a document */
         return false;
-    yaml_resolve(&n, s, len);
-    return n.kind == YAML_STRING && strcmp(s, "=") != 0;
+    return yaml_implicit_tag(s, len) == TAG_STR;
 }
 
 static void double_quoted(const char *s, size_t len, buf_t *out) {

@@ -192,6 +192,8 @@ static struct job *job_new(const struct work_row *row) {
     j->attempts = row->attempts;
     j->cleanup = str_eq(row->kind, WORK_CLEANUP);
     j->force = row->payload_json && strstr(row->payload_json, "\"force\":true");
+    const char *next = row->payload_json ? strstr(row->payload_json, "\"" WORK_NEXT "\":") : NULL;
+    j->next_after = next ? strtoll(next + strlen("\"" WORK_NEXT "\":"), NULL, 10) : -1;
     memcpy(j->workflow_uuid, row->workflow_uuid, sizeof j->workflow_uuid);
     snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
     return j;
@@ -206,6 +208,7 @@ static void hand_out(engine_t *e, struct parcel *parcels, size_t n) {
         p->counter = &c;
         p->h.work_id = p->job->work_id;
         p->h.cleanup = p->job->cleanup;
+        p->h.next_after = p->job->next_after;
         memcpy(p->h.group_uuid, p->job->group_uuid, sizeof p->h.group_uuid);
         int rc = reactor_post(e, p->job->workflow_uuid, handout_decide, &p->h, NULL, parcel_done, p);
         if (rc < 0)

@@ -199,8 +199,9 @@ static int error_log_spec(const struct handout *h, json_t *o) {
 static int cleanup_body(engine_t *e, const struct handout *h, struct job *j, json_t *o, osmo_error_t *err) {
     const struct settings *s = engine_settings(e);
     int64_t lines = s->max_error_log_lines;
+    _cleanup_json_ json_t *kinds = pods_template_kinds(settings_pool(s, h->wf.pool));
     engine_settings_put(s);
-    json_t *specs = pods_cleanup_specs(h->wf.uuid, h->group.uuid);
+    json_t *specs = kinds ? pods_cleanup_specs(h->wf.uuid, h->group.uuid, kinds) : NULL;
     int rc = specs ? json_set(o, "cleanup_specs", specs) : OSMO_ENOMEM;
     if (rc >= 0)
         rc = error_log_spec(h, o);

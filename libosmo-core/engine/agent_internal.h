@@ -28,6 +28,7 @@ struct job_log {
 };
 struct job {
     int64_t work_id, attempts;
+    int64_t next_after; /* see struct handout */
     bool cleanup, force, sent; /* not sent: waits until the create of the same group is answered */
     char workflow_uuid[33], group_uuid[33];
     char *id, uuid[40]; /* job_id and job_uuid on the wire */

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
+#include "engine/submit_internal.h"
 
 static const struct {
     const char *name;
@@ -90,6 +91,8 @@ static int open_store(engine_t *e, const osmo_service_options_t *o, osmo_error_t
     int rc = store_open(&so, &e->store, err);
     if (rc >= 0)
         rc = store_write(e->store, NULL, recover_leases, NULL, err);
+    if (rc >= 0)
+        rc = submissions_recover(e->store, &e->log, err);
     return rc;
 }
 

@@ -72,6 +72,7 @@ struct submit_request {
     const char *uploaded_template; /* may be NULL */
     strlist_t set_variables, set_string_variables, env_vars, labels;
     const char *resubmit_id; /* workflow_id query; text is NULL then */
+    const char *restart_id;  /* a failed workflow, of which the groups that failed run again; the same */
     bool dry_run, validation_only, is_admin;
 };
 struct submit_result {
@@ -79,6 +80,7 @@ struct submit_result {
     char *spec_yaml; /* dry run */
     strlist_t warnings;
     bool validated;
+    char *message; /* of a failure: the whole text when err holds its beginning only, else NULL */
 };
 void submit_request_clear(struct submit_request *r); /* the lists only */
 void submit_result_clear(struct submit_result *r);

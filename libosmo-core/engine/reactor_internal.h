@@ -8,6 +8,7 @@
 
 #define WORK_CREATE "create_group"
 #define WORK_CLEANUP "cleanup_group"
+#define WORK_NEXT "next_after" /* member of the payload of some create jobs, see START_BATCH */
 #define WORK_ARCHIVE "archive_workflow"
 #define TIMER_EXEC "exec_timeout"
 #define TIMER_QUEUE "queue_timeout"
@@ -64,6 +65,16 @@ int reactor_backend_event(engine_t *e, const char *backend, struct task_event *e
 int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_uuid, const char *task_uuid,
                         int64_t retry_id, engine_done_fn done, void *ctx);
 
+/* ---- many groups ---- */
+/* Create jobs in the queue of one workflow are few, however many of its groups may start: others get their turn, and a
+ * cancellation finds little to take back. The job in the middle of a batch brings the next batch when it is handed out. */
+#define START_BATCH 512
+/* Queues the create jobs of the n groups; `more` says that groups behind the last may start too. */
+int groups_queue(db_t *db, const struct workflow_row *wf, const struct group_place *groups, size_t n, bool more,
+                 int64_t now, osmo_error_t *err);
+/* The next batch behind the group with this ordinal. */
+int groups_queue_next(db_t *db, const struct workflow_row *wf, int64_t after, int64_t now, osmo_error_t *err);
+
 /* ---- rules (reactor_rules.c) ---- */
 int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum status to, int64_t exit_code,
                  const char *message, bool *changed);
@@ -117,6 +128,7 @@ struct handout {
     int64_t work_id;
     bool cleanup;
     char group_uuid[33];
+    int64_t next_after; /* the item brings the groups behind this ordinal; -1: none */
     bool drop;
     struct workflow_row wf;
     struct group_row group;

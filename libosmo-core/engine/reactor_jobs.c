@@ -119,6 +119,27 @@ int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const ch
     return reactor_job_result(e, r, done, ctx);
 }
 
+/* ---- queueing ---- */
+
+int groups_queue(db_t *db, const struct workflow_row *wf, const struct group_place *groups, size_t n, bool more,
+                 int64_t now, osmo_error_t *err) {
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        char payload[48] = "{}";
+        if (more && i == n / 2)
+            snprintf(payload, sizeof payload, "{\"" WORK_NEXT "\":%lld}", (long long)groups[n - 1].ordinal);
+        rc = repo_work_add(db, WORK_CREATE, groups[i].uuid, wf->uuid, wf->backend, 6, payload, now, err);
+    }
+    return rc;
+}
+
+int groups_queue_next(db_t *db, const struct workflow_row *wf, int64_t after, int64_t now, osmo_error_t *err) {
+    struct group_place groups[START_BATCH];
+    size_t n = 0;
+    int rc = repo_groups_ready(db, wf->uuid, after, START_BATCH, groups, &n, err);
+    return rc < 0 ? rc : groups_queue(db, wf, groups, n, n == START_BATCH, now, err);
+}
+
 /* ---- handing out ---- */
 
 void handout_clear(struct handout *h) {
@@ -134,11 +155,22 @@ static int handout_drop(struct txn *x, struct handout *h) {
     return gone_is_fine(repo_work_done(x->db, h->work_id, x->err));
 }
 
+/* Once: an item that is handed out again must not begin a second row of batches. */
+static int handout_next(struct txn *x, const struct handout *h) {
+    if (h->next_after < 0)
+        return 0;
+    int rc = gone_is_fine(repo_work_payload(x->db, h->work_id, "{}", x->err));
+    x->fx->wake |= WAKE_WORK;
+    return rc < 0 ? rc : groups_queue_next(x->db, &x->wf, h->next_after, x->now, x->err);
+}
+
 int handout_decide(struct txn *x, void *arg) {
     struct handout *h = arg;
     handout_clear(h);
     h->drop = false;
-    int rc = repo_group_get(x->db, h->group_uuid, &h->group, x->err);
+    int rc = handout_next(x, h);
+    if (rc >= 0)
+        rc = repo_group_get(x->db, h->group_uuid, &h->group, x->err);
     if (rc == OSMO_ENOTFOUND)
         return handout_drop(x, h);
     if (rc < 0)

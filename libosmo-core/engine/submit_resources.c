@@ -1,5 +1,6 @@
-/* The resource rules of the pool against the nodes that its backend has reported. A platform without known nodes refuses
- * nothing: its tasks wait, as the backend may be connected later. Called by submit.c. */
+/* What the tasks ask of their platforms: the resource rules of the pool against the nodes that its backend has
+ * reported, permissions and mounts. A platform without known nodes refuses nothing: its tasks wait, as the backend may
+ * be connected later. Called by submit_checks.c. */
 #include <string.h>
 
 #include "engine/submit_internal.h"
@@ -76,7 +77,9 @@ static int platform_nodes(const struct node_facts *f, const struct platform *p, 
 
 int submission_check_resources(struct submission *s, osmo_error_t *err) {
     _cleanup_(facts_clear) struct node_facts f = { 0 };
+    struct spec_findings found = SPEC_FINDINGS_INIT;
     size_t n = s->pool->nplatforms;
+    submission_step(s, true, FAILURE_ID_NONE);
     int rc = facts_load(s, &f, err);
     if (rc < 0)
         return rc;
@@ -86,8 +89,12 @@ int submission_check_resources(struct submission *s, osmo_error_t *err) {
     for (size_t i = 0; rc >= 0 && i < n; i++)
         if (platform_nodes(&f, &s->pool->platforms[i], &platforms[i]) < 0)
             rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (rc >= 0)
-        rc = validate_resources(s->spec, s->pool, s->rq->priority, platforms, n, err);
+    if (rc >= 0) {
+        validate_tasks(s->spec, s->pool, submission_priority(s), platforms, n, &found);
+        if (found.len && found.items[0].nodes) /* upstream names the workflow in this case only */
+            submission_step(s, true, FAILURE_ID_NAME);
+        rc = submission_findings(s, &found, err);
+    }
     for (size_t i = 0; i < n; i++)
         free((void *)platforms[i].nodes);
     return rc;

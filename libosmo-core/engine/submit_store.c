@@ -1,35 +1,54 @@
-/* The rows of a submission and the one transaction that writes them: workflow, groups, tasks, edges, files and the
- * work items of the groups that can start. Nothing of a workflow exists before it commits. Called by submit.c. */
+/* The transactions of a submission. A small one is a single transaction: workflow, groups, tasks, edges, files and the
+ * create jobs of the groups that can start. A large one comes in chunks of groups and tasks, written while the next chunk
+ * is made, and becomes a workflow with the last transaction; what a crash leaves of it is removed at the next start.
+ * Called by submit.c, and by engine.c at start. */
+#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "engine/submit_internal.h"
-#include "model/pods.h"
+#include "engine/submit_rows.h"
 
-#define SPEC_FILE_MAX (64u << 20)
-#define GIB (1024.0 * 1024 * 1024)
+#define SPEC_FILE_MAX (256u << 20)
+#define REMOVE_ROWS 5000 /* of one kind in one transaction */
+
+/* One chunk, being filled or being written. */
+struct load {
+    struct rows_chunk rows;
+    struct batch *b;
+    bool first, busy;
+    int rc;
+    osmo_error_t err;
+};
 
 struct batch {
     struct submission *s;
     struct workflow_row wf;
-    struct group_row *groups;
-    size_t ngroups;
-    struct task_row *tasks;
-    size_t ntasks;
-    const char *(*edges)[2];
-    size_t nedges;
+    struct rows_filler filler;
+    struct load loads[2];
+    struct load *last; /* goes into the transaction of the workflow row; NULL when there are no groups */
+    bool chunked;
     buf_t spec_file;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
 };
 
 static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
+static void batch_init(struct batch *b, struct submission *s) {
+    *b = (struct batch){ .s = s, .spec_file = BUF_INIT(SPEC_FILE_MAX) };
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->cond, NULL);
+}
+
 static void batch_clear(struct batch *b) {
     workflow_row_clear(&b->wf);
-    group_rows_free(b->groups, b->ngroups);
-    task_rows_free(b->tasks, b->ntasks);
-    free(b->edges);
+    rows_close(&b->filler);
+    for (size_t i = 0; i < ARRAY_SIZE(b->loads); i++)
+        rows_chunk_free(&b->loads[i].rows);
     buf_free(&b->spec_file);
+    pthread_cond_destroy(&b->cond);
+    pthread_mutex_destroy(&b->lock);
 }
 
 static int fill_workflow(struct batch *b, const char *name, osmo_error_t *err) {
@@ -40,7 +59,7 @@ static int fill_workflow(struct batch *b, const char *name, osmo_error_t *err) {
     w->user = str_dup(s->rq->user);
     w->pool = str_dup(s->pool->name);
     w->backend = str_dup(s->pool->backend);
-    w->priority = str_dup(s->rq->priority ? s->rq->priority : "NORMAL");
+    w->priority = str_dup(submission_priority(s));
     w->labels_json = s->spec && s->spec->labels ? json_to_text(s->spec->labels) : str_dup("{}");
     w->parent_name = str_dup(s->parent_name);
     w->parent_job_id = s->parent_job_id;
@@ -49,116 +68,14 @@ static int fill_workflow(struct batch *b, const char *name, osmo_error_t *err) {
     return w->name && w->user && w->pool && w->backend && w->priority && w->labels_json ? 0 : no_memory(err);
 }
 
-static char *exit_actions_text(const struct spec_task *t) {
-    _cleanup_json_ json_t *map = json_object();
-    for (size_t i = 0; map && i < t->nexit_actions; i++)
-        if (json_set_str(map, t->exit_actions[i].action, t->exit_actions[i].codes) < 0)
-            return NULL;
-    return map ? json_to_text(map) : NULL;
-}
-
-static double gib(const char *quantity) {
-    double bytes = 0;
-    return quantity && quantity_bytes(quantity, &bytes) ? bytes / GIB : 0;
-}
-
-static int fill_task(struct batch *b, const struct spec_task *t, const struct group_row *g, bool starts,
-                     osmo_error_t *err) {
-    struct task_row *row = &b->tasks[b->ntasks];
-    char pod[40];
-    if (crypto_random_hex32(row->key) < 0 || crypto_random_hex32(row->uuid) < 0)
-        return osmo_error_set(err, OSMO_EIO, "no randomness for ids");
-    row->ordinal = (int64_t)b->ntasks++;
-    memcpy(row->workflow_uuid, b->wf.uuid, sizeof row->workflow_uuid);
-    memcpy(row->group_uuid, g->uuid, sizeof row->group_uuid);
-    pod_name(b->wf.uuid, row->uuid, pod);
-    row->name = str_dup(t->name);
-    row->pod_name = str_dup(pod);
-    row->exit_actions_json = exit_actions_text(t);
-    const struct spec_resource *r = spec_find_resource(b->s->spec, t->resource);
-    if (r) {
-        row->cpu = r->has_cpu ? (double)r->cpu : 0;
-        row->gpu = r->has_gpu ? (double)r->gpu : 0;
-        row->memory_gib = gib(r->memory);
-        row->storage_gib = gib(r->storage);
-    }
-    row->sm = (struct sm_task){ .status = STATUS_WAITING, .lead = t->lead, .exit_code = EXIT_CODE_NONE };
-    if (starts)
-        sm_task_apply(&row->sm, STATUS_PROCESSING, EXIT_CODE_NONE, b->wf.submit_us);
-    return row->name && row->pod_name && row->exit_actions_json ? 0 : no_memory(err);
-}
-
-static int fill_group(struct batch *b, size_t index, osmo_error_t *err) {
-    const struct spec_group *g = &b->s->spec->groups[index];
-    struct group_row *row = &b->groups[index];
-    if (crypto_random_hex32(row->uuid) < 0)
-        return osmo_error_set(err, OSMO_EIO, "no randomness for ids");
-    b->ngroups++;
-    memcpy(row->workflow_uuid, b->wf.uuid, sizeof row->workflow_uuid);
-    row->ordinal = (int64_t)index;
-    row->name = str_dup(g->name);
-    _cleanup_json_ json_t *spec = spec_group_to_json(b->s->spec, index);
-    row->spec_json = spec ? json_to_text(spec) : NULL;
-    if (!row->name || !row->spec_json)
-        return no_memory(err);
-    bool starts = g->nupstream == 0;
-    row->sm = (struct sm_group){ .status = STATUS_SUBMITTING,
-                                 .ignore_nonlead_status = g->ignore_nonlead_status,
-                                 .remaining_upstream = (int64_t)g->nupstream };
-    sm_group_apply(&row->sm, STATUS_WAITING, false, b->wf.submit_us);
-    if (starts)
-        sm_group_apply(&row->sm, STATUS_PROCESSING, false, b->wf.submit_us);
-    int rc = 0;
-    for (size_t t = 0; rc >= 0 && t < g->ntasks; t++) {
-        rc = fill_task(b, &g->tasks[t], row, starts, err);
-        if (rc >= 0)
-            sm_group_count(&row->sm, g->tasks[t].lead, STATUS_NONE, b->tasks[b->ntasks - 1].sm.status);
-    }
-    sm_workflow_count(&b->wf.sm, STATUS_NONE, row->sm.status);
-    return rc;
-}
-
-static void fill_edges(struct batch *b) {
-    const struct spec *spec = b->s->spec;
-    for (size_t g = 0; g < spec->ngroups; g++)
-        for (size_t u = 0; u < spec->groups[g].nupstream; u++) {
-            b->edges[b->nedges][0] = b->groups[spec->groups[g].upstream[u]].uuid;
-            b->edges[b->nedges++][1] = b->groups[g].uuid;
-        }
-}
-
 static int fill_spec_file(struct batch *b, osmo_error_t *err) {
-    _cleanup_json_ json_t *spec = spec_to_json(b->s->spec), *sorted = NULL;
-    if (!spec || json_sort_keys(spec, &sorted) < 0)
-        return no_memory(err);
-    int rc = yaml_emit(sorted, &b->spec_file);
-    return rc < 0 ? osmo_error_set(err, rc, "the normalised specification is larger than %u MiB", SPEC_FILE_MAX >> 20)
-                  : 0;
+    int rc = spec_write_yaml(b->s->spec, &b->spec_file);
+    if (rc == OSMO_ELIMIT)
+        return osmo_error_set(err, rc, "the normalised specification is larger than %u MiB", SPEC_FILE_MAX >> 20);
+    return rc < 0 ? no_memory(err) : 0;
 }
 
-static int fill(struct batch *b, osmo_error_t *err) {
-    const struct spec *spec = b->s->spec;
-    size_t edges = 0;
-    for (size_t g = 0; g < spec->ngroups; g++)
-        edges += spec->groups[g].nupstream;
-    b->groups = calloc(spec->ngroups + 1, sizeof *b->groups);
-    b->tasks = calloc(spec_task_count(spec) + 1, sizeof *b->tasks);
-    b->edges = calloc(edges + 1, sizeof *b->edges);
-    if (!b->groups || !b->tasks || !b->edges)
-        return no_memory(err);
-    int rc = fill_workflow(b, spec->name, err);
-    b->wf.exec_timeout_us = spec->exec_timeout_us;
-    b->wf.queue_timeout_us = spec->queue_timeout_us;
-    for (size_t g = 0; rc >= 0 && g < spec->ngroups; g++)
-        rc = fill_group(b, g, err);
-    if (rc < 0)
-        return rc;
-    b->wf.groups_uncleaned = (int64_t)b->ngroups;
-    fill_edges(b);
-    return fill_spec_file(b, err);
-}
-
-/* ---- the transaction ---- */
+/* ---- transactions ---- */
 
 static int insert_workflow(db_t *db, struct batch *b, osmo_error_t *err) {
     free(b->wf.id); /* of an earlier run of this function that was not committed */
@@ -175,27 +92,154 @@ static int insert_workflow(db_t *db, struct batch *b, osmo_error_t *err) {
     return rc;
 }
 
-static int insert_all(db_t *db, void *ctx, osmo_error_t *err) {
+/* The transaction that makes the workflow: with it, everything of it is visible at once. */
+static int insert_last(db_t *db, void *ctx, osmo_error_t *err) {
     struct batch *b = ctx;
     int rc = insert_workflow(db, b, err);
     if (rc >= 0)
-        rc = repo_groups_insert(db, b->groups, b->ngroups, err);
+        rc = rows_insert_chunk(db, &b->last->rows, b->wf.uuid, err);
     if (rc >= 0)
-        rc = repo_tasks_insert(db, b->tasks, b->ntasks, err);
-    if (rc >= 0 && b->nedges)
-        rc = repo_edges_insert(db, b->wf.uuid, (const char *const(*)[2])b->edges, b->nedges, err);
-    for (size_t g = 0; rc >= 0 && g < b->ngroups; g++)
-        if (b->groups[g].sm.status == STATUS_PROCESSING)
-            rc = repo_work_add(db, WORK_CREATE, b->groups[g].uuid, b->wf.uuid, b->wf.backend, 6, "{}",
-                               b->wf.submit_us, err);
+        rc = groups_queue(db, &b->wf, b->filler.ready, b->filler.nready, b->filler.more_ready, b->wf.submit_us, err);
+    return rc >= 0 && b->chunked ? repo_submission_end(db, b->wf.uuid, err) : rc;
+}
+
+static int insert_chunk(db_t *db, void *ctx, osmo_error_t *err) {
+    struct load *l = ctx;
+    int rc = l->first ? repo_submission_begin(db, l->b->wf.uuid, l->b->wf.submit_us, err) : 0;
+    return rc < 0 ? rc : rows_insert_chunk(db, &l->rows, l->b->wf.uuid, err);
+}
+
+static void chunk_done(void *ctx, int rc, const osmo_error_t *err) {
+    struct load *l = ctx;
+    pthread_mutex_lock(&l->b->lock);
+    l->rc = rc;
+    if (rc < 0)
+        l->err = *err;
+    l->busy = false;
+    pthread_cond_signal(&l->b->cond);
+    pthread_mutex_unlock(&l->b->lock);
+}
+
+/* Waits until the chunk is written, and says whether it was. */
+static int load_wait(struct load *l, osmo_error_t *err) {
+    pthread_mutex_lock(&l->b->lock);
+    while (l->busy)
+        pthread_cond_wait(&l->b->cond, &l->b->lock);
+    pthread_mutex_unlock(&l->b->lock);
+    if (l->rc < 0 && err)
+        *err = l->err;
+    return l->rc;
+}
+
+static int load_post(struct load *l, osmo_error_t *err) {
+    struct batch *b = l->b;
+    l->first = !b->chunked;
+    l->busy = b->chunked = true;
+    int rc = store_post(b->s->e->store, b->wf.uuid, insert_chunk, chunk_done, l);
+    if (rc >= 0)
+        return 0;
+    l->busy = false;
+    return osmo_error_set(err, rc, "too many writes are waiting for the database: try again later");
+}
+
+/* Fills one chunk while the other is written. Ends with the last chunk, which is not written yet. */
+static int load_all(struct batch *b, osmo_error_t *err) {
+    bool more = true;
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && more; i++) {
+        struct load *l = &b->loads[i % 2];
+        if (i < 2) {
+            l->b = b;
+            rc = rows_chunk_init(&l->rows, err);
+        } else {
+            rc = load_wait(l, err);
+            rows_chunk_reset(&l->rows);
+        }
+        if (rc >= 0)
+            rc = rows_fill(&b->filler, &l->rows, &more, err);
+        if (rc >= 0 && more)
+            rc = load_post(l, err);
+        b->last = l;
+    }
+    return rc;
+}
+
+/* Nothing may be running when the batch is cleared, whatever became of it. */
+static int loads_settle(struct batch *b, int rc, osmo_error_t *err) {
+    for (size_t i = 0; i < ARRAY_SIZE(b->loads); i++) {
+        struct load *l = &b->loads[i];
+        int written = l->b ? load_wait(l, rc < 0 ? NULL : err) : 0;
+        rc = rc < 0 ? rc : written;
+    }
+    return rc;
+}
+
+/* ---- what was not finished ---- */
+
+struct removal {
+    const char *workflow_uuid;
+    bool more;
+};
+
+static int remove_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct removal *r = ctx;
+    return repo_submission_remove(db, r->workflow_uuid, REMOVE_ROWS, &r->more, err);
+}
+
+static int remove_rows(store_t *store, const char *workflow_uuid, osmo_error_t *err) {
+    struct removal r = { .workflow_uuid = workflow_uuid, .more = true };
+    int rc = 0;
+    while (rc >= 0 && r.more)
+        rc = store_write(store, workflow_uuid, remove_run, &r, err);
+    return rc;
+}
+
+int submissions_recover(store_t *store, const logger_t *log, osmo_error_t *err) {
+    strlist_t uuids = { 0 };
+    db_t *db;
+    int rc = store_reader(store, &db, err);
+    if (rc >= 0)
+        rc = repo_submission_list(db, &uuids, err);
+    for (size_t i = 0; rc >= 0 && i < uuids.len; i++) {
+        log_warning(log, "the submission of workflow %s was cut off by the end of the service: its rows are removed",
+                    uuids.items[i]);
+        rc = remove_rows(store, uuids.items[i], err);
+    }
+    strlist_free(&uuids);
+    return rc;
+}
+
+static void discard(struct batch *b) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (remove_rows(b->s->e->store, b->wf.uuid, &err) < 0)
+        log_error(&b->s->e->log, "the rows of a failed submission stay until the next start: %s", err.text);
+}
+
+/* ---- entry ---- */
+
+static int store_batch(struct batch *b, osmo_error_t *err) {
+    const struct spec *spec = b->s->spec;
+    int rc = fill_workflow(b, spec->name, err);
+    b->wf.exec_timeout_us = spec->exec_timeout_us;
+    b->wf.queue_timeout_us = spec->queue_timeout_us;
+    if (rc >= 0)
+        rc = rows_open(&b->filler, spec, &b->wf, START_BATCH, err);
+    if (rc >= 0)
+        rc = load_all(b, err);
+    if (rc >= 0)
+        rc = fill_spec_file(b, err);
+    rc = loads_settle(b, rc, err);
+    if (rc >= 0)
+        rc = store_write(b->s->e->store, b->wf.uuid, insert_last, b, err);
+    if (rc < 0 && b->chunked)
+        discard(b);
     return rc;
 }
 
 int submission_store(struct submission *s, osmo_error_t *err) {
-    _cleanup_(batch_clear) struct batch b = { .s = s, .spec_file = BUF_INIT(SPEC_FILE_MAX) };
-    int rc = fill(&b, err);
-    if (rc >= 0)
-        rc = store_write(s->e->store, b.wf.uuid, insert_all, &b, err);
+    _cleanup_(batch_clear) struct batch b;
+    batch_init(&b, s);
+    int rc = store_batch(&b, err);
     if (rc < 0)
         return rc;
     s->workflow_id = str_dup(b.wf.id);
@@ -208,7 +252,8 @@ static int insert_failed(db_t *db, void *ctx, osmo_error_t *err) { return insert
 
 void submission_record_failure(struct submission *s, const char *name, const char *message) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    _cleanup_(batch_clear) struct batch b = { .s = s, .spec_file = BUF_INIT(SPEC_FILE_MAX) };
+    _cleanup_(batch_clear) struct batch b;
+    batch_init(&b, s);
     int rc = fill_workflow(&b, name, &err);
     b.wf.sm.status = STATUS_FAILED_SUBMISSION;
     b.wf.sm.start_us = b.wf.sm.end_us = b.wf.submit_us;

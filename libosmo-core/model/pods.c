@@ -1,10 +1,11 @@
-/* A group of tasks becomes Kubernetes objects: the order, names and labels. The engine calls pods_build_group(); the
- * parts are in pods_secret.c, pods_pod.c, pods_vars.c and pods_topology.c. Pure. */
+/* A group of tasks becomes Kubernetes objects: their order and names. The engine calls pods_build_group(); the parts are in
+ * pods_credential.c, pods_labels.c, pods_pod.c, pods_secret.c, pods_template.c, pods_topology.c and pods_vars.c. Pure. */
 #include "model/pods.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "model/pods_internal.h"
 #include "model/template.h"
 
@@ -70,104 +71,10 @@ void pod_name(const char *workflow_uuid, const char *task_uuid, char out[40])
     snprintf(out, 40, "%.16s-%.16s", workflow_uuid, task_uuid);
 }
 
-/* ---- labels ---- */
-
-/* Kubernetes takes 63 characters and no separator at the end. */
-static void put_label(struct pod_build *b, json_t *labels, const char *key, const char *value)
+const char *pods_base_name(const char *path)
 {
-    char text[64];
-    size_t len = strnlen(value, 63);
-    while (len > 0 && (value[len - 1] == '-' || value[len - 1] == '_'))
-        len--;
-    memcpy(text, value, len);
-    text[len] = '\0';
-    pods_put_text(b, labels, key, text);
-}
-
-/* ^[a-zA-Z0-9][A-Za-z0-9-_.]{0,61}[a-zA-Z0-9]$ */
-static bool submitter_valid(const char *p, size_t len)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    if (len < 2 || len > 63 || !strchr(plain, p[0]) || !strchr(plain, p[len - 1]))
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!strchr(plain, p[i]) && !strchr("-_.", p[i]))
-            return false;
-    return true;
-}
-
-static void put_submitter(struct pod_build *b)
-{
-    const char *user = b->c->user ? b->c->user : "", *at = strchr(user, '@');
-    size_t len = strlen(user);
-    char text[64];
-
-    if (!submitter_valid(user, len))
-        len = at ? (size_t)(at - user) : 0;
-    if (!submitter_valid(user, len))
-        return;
-    memcpy(text, user, len);
-    text[len] = '\0';
-    pods_put_text(b, b->labels, "osmo.submitted_by", text);
-}
-
-static void system_labels(struct pod_build *b)
-{
-    b->labels = pods_object(b);
-    put_label(b, b->labels, "osmo.workflow_id", b->c->workflow_id);
-    put_label(b, b->labels, "osmo.workflow_uuid", b->c->workflow_uuid);
-    put_label(b, b->labels, "osmo.group_name", b->group->name);
-    put_label(b, b->labels, "osmo.group_uuid", b->c->group_uuid);
-    put_submitter(b);
-}
-
-static const char *priority_word(const struct pod_build *b)
-{
-    return str_eq(b->c->priority, "HIGH") ? "high" : str_eq(b->c->priority, "LOW") ? "low" : "normal";
-}
-
-static void queue_labels(struct pod_build *b, json_t *labels)
-{
-    pods_put_text(b, labels, "kai.scheduler/queue", b->queue);
-    pods_put_text(b, labels, "runai/queue", b->queue);
-}
-
-/* What the workflow asked for lies below everything else. */
-static void workflow_labels(struct pod_build *b, json_t *labels)
-{
-    const char *prefix = b->c->settings->pod_label_prefix;
-    for (json_iter_t it = json_iter(b->c->workflow_labels); json_iter_next(&it);) {
-        _cleanup_free_ char *key = str_printf("%s%s", prefix ? prefix : "", it.key);
-        if (key && json_str(it.value))
-            pods_put_text(b, labels, key, json_str(it.value));
-        else
-            b->oom |= !key;
-    }
-}
-
-/* Labels nothing may override: the system's, the task's, the platform's, the scheduler's. */
-static void final_labels(struct pod_build *b, const struct pod_task *t, json_t *labels)
-{
-    char retry[24];
-    json_t *platform = NULL;
-
-    b->oom |= pods_merge(labels, b->labels) < 0;
-    put_label(b, labels, "osmo.task_name", t->spec.name);
-    put_label(b, labels, "osmo.task_uuid", t->ids->uuid);
-    snprintf(retry, sizeof(retry), "%lld", (long long)t->ids->retry_id);
-    pods_put_text(b, labels, "osmo.retry_id", retry);
-    if (t->spec.lead)
-        pods_put_text(b, labels, "osmo.lead_container", "true");
-    put_label(b, labels, "osmo.pool", b->c->pool->name);
-    put_label(b, labels, "osmo.platform", t->platform ? t->platform->name : "");
-    pods_put_text(b, labels, "osmo.priority", priority_word(b));
-    if (t->platform && t->platform->labels_json)
-        b->oom |= json_parse(t->platform->labels_json, strlen(t->platform->labels_json), &platform, NULL) < 0 ||
-                  pods_merge(labels, platform) < 0;
-    json_free(platform);
-    queue_labels(b, labels);
-    if (t->subgroup)
-        pods_put_text(b, labels, "kai.scheduler/subgroup-name", t->subgroup);
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
 /* ---- the group ---- */
@@ -198,6 +105,17 @@ static int split_base_url(struct pod_build *b)
     return 0;
 }
 
+static void free_platform(void *platform)
+{
+    struct pod_platform *p = platform;
+    if (!p)
+        return;
+    pod_template_free(p->template);
+    json_free(p->variables);
+    json_free(p->labels);
+    free(p);
+}
+
 static void group_names(struct pod_build *b)
 {
     size_t len = strlen(b->c->data_endpoint);
@@ -209,10 +127,15 @@ static void group_names(struct pod_build *b)
     b->secrets = map_new(NULL);
     b->subgroups = map_new(free);
     b->ids = map_new(NULL);
+    b->resources = map_new(NULL);
+    b->platforms = map_new(free_platform);
     b->tasks = calloc(b->group->ntasks, sizeof(*b->tasks));
-    b->oom |= !b->endpoint || !b->queue || !b->topology_name || !b->secrets || !b->subgroups || !b->ids || !b->tasks;
+    b->oom |= !b->endpoint || !b->queue || !b->topology_name || !b->secrets || !b->subgroups || !b->ids || !b->tasks ||
+              !b->resources || !b->platforms;
     for (size_t i = 0; i < b->c->ntasks && !b->oom; i++)
         b->oom |= map_set(b->ids, b->c->tasks[i].name, (void *)(uintptr_t)&b->c->tasks[i]) < 0;
+    for (size_t i = 0; i < b->spec->nresources && !b->oom; i++)
+        b->oom |= map_set(b->resources, b->spec->resources[i].name, &b->spec->resources[i]) < 0;
 }
 
 /* Tokens every task of the group shares. */
@@ -252,123 +175,256 @@ static void input_tokens(struct pod_build *b, const struct spec_task *t, bool se
     }
 }
 
-static int replace_tokens(struct pod_build *b, const struct spec_task *in, struct spec_task *out)
+/* A tree without "{{" in any of its strings and keys has no token either. */
+static bool has_token(const json_t *v)
+{
+    if (json_kind(v) == JSON_STRING) {
+        size_t len;
+        const char *s = json_bytes(v, &len);
+        return memmem(s, len, "{{", 2) != NULL;
+    }
+    if (json_kind(v) == JSON_OBJECT) {
+        for (json_iter_t it = json_iter(v); json_iter_next(&it);)
+            if (strstr(it.key, "{{") || has_token(it.value))
+                return true;
+        return false;
+    }
+    for (size_t i = 0; i < json_len(v); i++)
+        if (has_token(json_at(v, i)))
+            return true;
+    return false;
+}
+
+static int replace_tokens(struct pod_build *b, const struct spec_task *in, struct pod_task *t)
 {
     _cleanup_json_ json_t *plain = spec_task_to_json(in);
     _cleanup_json_ json_t *replaced = NULL;
 
+    if (!plain)
+        return OSMO_ENOMEM;
+    if (!has_token(plain)) {
+        t->spec = *in;
+        t->spec_borrowed = true;
+        return 0;
+    }
     input_tokens(b, in, true);
-    int rc = plain && !b->oom ? template_replace_tokens_json(plain, b->tokens, &replaced) : OSMO_ENOMEM;
+    int rc = b->oom ? OSMO_ENOMEM : template_replace_tokens_json(plain, b->tokens, &replaced);
     input_tokens(b, in, false);
     if (rc == 0)
-        rc = spec_task_from_json(replaced, out, b->err);
+        rc = spec_task_from_json(replaced, &t->spec, b->err);
     if (rc == 0)
-        out->lead = in->lead;
+        t->spec.lead = in->lead;
     return rc;
+}
+
+/* The platform with its template compiled, made for the first task on it. */
+static int shared_platform(struct pod_build *b, const struct platform *p, const struct pod_platform **out)
+{
+    struct pod_platform *s = map_get(b->platforms, p->name);
+    _cleanup_json_ json_t *template = NULL;
+    int rc = 0;
+
+    *out = s;
+    if (s)
+        return 0;
+    s = calloc(1, sizeof(*s));
+    if (!s || map_set(b->platforms, p->name, s) < 0)
+        return OSMO_ENOMEM;
+    s->platform = p;
+    if (p->pod_template_json)
+        rc = json_parse(p->pod_template_json, strlen(p->pod_template_json), &template, b->err);
+    if (rc == 0 && json_len(template) > 0)
+        rc = pod_template_compile(template, &s->template, b->err);
+    if (rc < 0) {
+        osmo_error_prefix(b->err, "pod template of platform '%.80s'", p->name);
+        return rc;
+    }
+    if (p->variables_json)
+        rc = json_parse(p->variables_json, strlen(p->variables_json), &s->variables, b->err);
+    else
+        b->oom |= !(s->variables = json_object());
+    if (rc == 0 && p->labels_json)
+        rc = json_parse(p->labels_json, strlen(p->labels_json), &s->labels, b->err);
+    *out = s;
+    return rc;
+}
+
+/* The pool may have changed since the task was accepted. */
+static int check_allowed(struct pod_build *b, const struct pod_task *t)
+{
+    const struct platform *p = t->platform;
+    if (t->spec.privileged && !p->privileged_allowed)
+        return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': platform '%.80s' does not allow privileged "
+            "containers", t->spec.name, p->name);
+    if (t->spec.host_network && !p->host_network_allowed)
+        return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': platform '%.80s' does not allow the host's network",
+            t->spec.name, p->name);
+    for (size_t i = 0; i < t->spec.volume_mounts.len; i++) {
+        const char *mount = t->spec.volume_mounts.items[i];
+        _cleanup_free_ char *src = strndup(mount, strcspn(mount, ":"));
+        if (!src)
+            return OSMO_ENOMEM;
+        if (!strlist_has(&p->allowed_mounts, src))
+            return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': platform '%.80s' does not allow mounting "
+                "'%.200s'", t->spec.name, p->name, src);
+    }
+    return 0;
+}
+
+static int place_task(struct pod_build *b, const struct spec_task *in, struct pod_task *t)
+{
+    const char *platform;
+
+    t->ids = map_get(b->ids, in->name);
+    if (!t->ids)
+        return osmo_error_set(b->err, OSMO_EINTERNAL, "no ids were given for task '%.80s'", in->name);
+    t->resource = map_get(b->resources, in->resource);
+    platform = t->resource ? t->resource->platform : NULL;
+    t->platform = platform ? pool_platform(b->c->pool, platform) : NULL;
+    if (!t->platform)
+        return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': pool '%.80s' has no platform '%.80s'", in->name,
+            b->c->pool->name, platform ? platform : "");
+    return shared_platform(b, t->platform, &t->shared);
 }
 
 static int prepare_task(struct pod_build *b, size_t i)
 {
     const struct spec_task *in = &b->group->tasks[i];
     struct pod_task *t = &b->tasks[i];
+    int rc = place_task(b, in, t);
 
-    t->ids = map_get(b->ids, in->name);
-    if (!t->ids)
-        return osmo_error_set(b->err, OSMO_EINTERNAL, "no ids were given for task '%.80s'", in->name);
-    if (in->credentials && json_len(in->credentials) > 0)
-        return osmo_error_set(b->err, OSMO_ECREDENTIAL, "task '%.80s' names credentials, which this service does "
-            "not hold yet: remove "
-                              "credentials from the task", in->name);
-    t->resource = spec_find_resource(b->spec, in->resource);
-    t->platform = t->resource && t->resource->platform ? pool_platform(b->c->pool, t->resource->platform) : NULL;
+    if (rc < 0 || !pods_wanted(b, i))
+        return rc;
     t->data_url = str_printf("%s/%s/%s", b->endpoint, b->c->workflow_id, in->name);
     b->oom |= !t->data_url;
-    int rc = replace_tokens(b, in, &t->spec);
+    rc = b->oom ? OSMO_ENOMEM : replace_tokens(b, in, t);
+    if (rc == 0)
+        rc = check_allowed(b, t);
+    if (rc == 0)
+        rc = pods_task_credentials(b, t);
     return rc < 0 ? rc : pods_task_secrets(b, t);
+}
+
+/* Labels of a rendered manifest: the workflow's, its own, the system's. */
+static int label_manifest(struct pod_build *b, json_t *manifest)
+{
+    json_t *metadata = json_get(manifest, "metadata"), *own = json_get(metadata, "labels");
+    if (json_kind(metadata) != JSON_OBJECT || (own && json_kind(own) != JSON_OBJECT))
+        return osmo_error_set(b->err, OSMO_EINVAL, "metadata and metadata.labels must be mappings");
+    json_t *labels = json_copy(b->workflow_labels);
+    b->oom |= !labels || pods_merge(labels, own) < 0 || pods_merge(labels, b->labels) < 0;
+    json_del(metadata, "namespace");
+    pods_put(b, metadata, "labels", labels);
+    return 0;
 }
 
 static int add_group_templates(struct pod_build *b)
 {
     const char *text = b->c->pool->group_templates_json;
-    struct template_limits limits = TEMPLATE_LIMITS_DEFAULT;
     _cleanup_json_ json_t *list = NULL;
     _cleanup_json_ json_t *vars = pods_group_variables(b);
     int rc = text ? json_parse(text, strlen(text), &list, b->err) : 0;
 
     for (size_t i = 0; i < json_len(list) && rc == 0; i++) {
-        json_t *v = NULL, *labels = pods_object(b);
-        rc = template_render_json(json_at(list, i), vars, &limits, &v, b->err);
+        struct pod_template *t = NULL;
+        json_t *v = NULL;
+        rc = pod_template_compile(json_at(list, i), &t, b->err);
+        if (rc == 0)
+            rc = pod_template_render(t, vars, &v, b->err);
+        pod_template_free(t);
+        if (rc == 0)
+            rc = label_manifest(b, v);
         if (rc < 0) {
-            json_free(labels);
+            json_free(v);
+            osmo_error_prefix(b->err, "group template %.60s of pool '%.80s'",
+                json_get_str(json_at(list, i), "kind") ? json_get_str(json_at(list, i), "kind") : "", b->c->pool->name);
             break;
         }
-        json_t *metadata = json_get(v, "metadata");
-        json_del(metadata, "namespace");
-        workflow_labels(b, labels);
-        if (json_get(metadata, "labels"))
-            b->oom |= pods_merge(labels, json_get(metadata, "labels")) < 0;
-        b->oom |= pods_merge(labels, b->labels) < 0;
-        pods_put(b, metadata, "labels", labels);
         pods_add(b, b->objects, v);
     }
     return rc;
 }
 
-static int add_podgroup(struct pod_build *b)
+/* The tree is needed for the subgroup of a retried pod too. */
+static int add_podgroup(struct pod_build *b, bool whole)
 {
     json_t *v = pods_manifest(b, "scheduling.run.ai/v2alpha2", "PodGroup", b->c->group_uuid), *spec = pods_object(b);
     char priority[32];
 
-    snprintf(priority, sizeof(priority), "osmo-%s", priority_word(b));
-    queue_labels(b, json_path(v, "metadata", "labels", NULL));
+    snprintf(priority, sizeof(priority), "osmo-%s", pods_priority(b));
+    pods_queue_labels(b, json_path(v, "metadata", "labels", NULL));
     pods_put_text(b, spec, "queue", b->queue);
     pods_put_text(b, spec, "priorityClassName", priority);
     int rc = b->oom ? OSMO_ENOMEM : pods_topology(b, spec);
     pods_put(b, v, "spec", spec);
-    pods_add(b, b->objects, v);
+    if (whole)
+        pods_add(b, b->objects, v);
+    else
+        json_free(v);
     return rc;
 }
 
 static int apply_template(struct pod_build *b, const struct pod_task *t, json_t *pod)
 {
-    const char *text = t->platform ? t->platform->pod_template_json : NULL;
-    struct template_limits limits = TEMPLATE_LIMITS_DEFAULT;
-    _cleanup_json_ json_t *template = NULL;
+    static const char *const mappings[] = { "metadata", "spec" };
     _cleanup_json_ json_t *rendered = NULL;
-    _cleanup_json_ json_t *vars = pods_task_variables(b, t);
+    _cleanup_json_ json_t *vars = NULL;
+    json_t *labels;
 
-    if (!text)
+    if (!t->shared->template)
         return 0;
-    int rc = json_parse(text, strlen(text), &template, b->err);
-    if (rc == 0 && !b->oom)
-        rc = template_render_json(template, vars, &limits, &rendered, b->err);
-    if (rc < 0)
+    vars = pods_task_variables(b, t);
+    int rc = b->oom ? OSMO_ENOMEM : pod_template_render(t->shared->template, vars, &rendered, b->err);
+    if (rc < 0) {
         osmo_error_prefix(b->err, "pod template of platform '%.80s'", t->platform->name);
-    return rc < 0 ? rc : pods_merge(pod, rendered);
+        return rc;
+    }
+    rc = pods_merge(pod, rendered);
+    for (size_t i = 0; i < ARRAY_SIZE(mappings) && rc == 0; i++)
+        if (json_kind(json_get(pod, mappings[i])) != JSON_OBJECT)
+            rc = osmo_error_set(b->err, OSMO_EINVAL, "pod template of platform '%.80s': %s must be a mapping",
+                t->platform->name, mappings[i]);
+    labels = json_path(pod, "metadata", "labels", NULL);
+    if (rc == 0 && json_kind(labels) != JSON_OBJECT)
+        rc = osmo_error_set(b->err, OSMO_EINVAL, "pod template of platform '%.80s': metadata.labels must be a mapping",
+            t->platform->name);
+    if (rc == 0)
+        pods_final_labels(b, t, labels);
+    return rc;
+}
+
+/* What the scheduler reads, which no template may change. */
+static void put_schedule(struct pod_build *b, json_t *pod)
+{
+    json_t *metadata = json_get(pod, "metadata"), *annotations = json_get(metadata, "annotations");
+
+    if (json_kind(annotations) != JSON_OBJECT) {
+        annotations = pods_object(b);
+        pods_put(b, metadata, "annotations", annotations);
+    }
+    pods_put_text(b, annotations, "pod-group-name", b->c->group_uuid);
+    pods_put_text(b, json_get(pod, "spec"), "schedulerName",
+                  b->c->scheduler_name ? b->c->scheduler_name : "kai-scheduler");
 }
 
 static int add_pod(struct pod_build *b, struct pod_task *t)
 {
-    json_t *pod = pods_object(b), *metadata = pods_object(b), *labels = pods_object(b);
-    json_t *annotations = pods_object(b), *finalizers = pods_array(b);
+    json_t *pod = pods_object(b), *metadata = pods_object(b), *finalizers = pods_array(b);
     char name[40];
 
     pod_name(b->c->workflow_uuid, t->ids->uuid, name);
-    workflow_labels(b, labels);
-    final_labels(b, t, labels);
-    pods_put_text(b, annotations, "pod-group-name", b->c->group_uuid);
     pods_add_text(b, finalizers, "osmo.nvidia.com/cleanup");
     pods_put_text(b, metadata, "name", name);
-    pods_put(b, metadata, "labels", labels);
-    pods_put(b, metadata, "annotations", annotations);
+    pods_put(b, metadata, "labels", pods_pod_labels(b, t));
+    pods_put(b, metadata, "annotations", pods_object(b));
     pods_put(b, metadata, "finalizers", finalizers);
     pods_put_text(b, pod, "apiVersion", "v1");
     pods_put_text(b, pod, "kind", "Pod");
     pods_put(b, pod, "metadata", metadata);
     pods_put(b, pod, "spec", pods_pod(b, t));
     int rc = b->oom ? OSMO_ENOMEM : apply_template(b, t, pod);
-    if (rc == 0 && json_kind(json_path(pod, "metadata", "labels", NULL)) == JSON_OBJECT)
-        final_labels(b, t, json_path(pod, "metadata", "labels", NULL));
+    if (rc == 0)
+        put_schedule(b, pod);
     pods_add(b, b->objects, pod);
     return rc;
 }
@@ -386,6 +442,7 @@ static void add_service(struct pod_build *b)
 
 static int build(struct pod_build *b)
 {
+    bool whole = !b->c->only_task;
     int rc;
 
     b->objects = pods_array(b);
@@ -393,18 +450,21 @@ static int build(struct pod_build *b)
     rc = split_base_url(b);
     if (rc < 0)
         return rc;
-    system_labels(b);
+    pods_system_labels(b);
     group_tokens(b);
-    rc = b->oom ? OSMO_ENOMEM : add_group_templates(b);
+    rc = b->oom ? OSMO_ENOMEM : pods_credentials_prepare(b);
+    if (rc == 0 && whole)
+        rc = add_group_templates(b);
     for (size_t i = 0; i < b->group->ntasks && rc == 0; i++)
         rc = prepare_task(b, i);
-    if (rc == 0) {
+    if (rc == 0 && whole)
         pods_group_secrets(b);
-        rc = add_podgroup(b);
-    }
+    if (rc == 0)
+        rc = add_podgroup(b, whole);
     for (size_t i = 0; i < b->group->ntasks && rc == 0; i++)
-        rc = add_pod(b, &b->tasks[i]);
-    if (rc == 0 && b->group->ntasks >= 2)
+        if (pods_wanted(b, i))
+            rc = add_pod(b, &b->tasks[i]);
+    if (rc == 0 && whole && b->group->ntasks >= 2)
         add_service(b);
     return rc;
 }
@@ -413,23 +473,34 @@ static void build_clear(struct pod_build *b)
 {
     for (size_t i = 0; b->tasks && i < b->group->ntasks; i++) {
         struct pod_task *t = &b->tasks[i];
-        spec_task_clear(&t->spec);
-        strlist_free(&t->user_files);
+        if (!t->spec_borrowed)
+            spec_task_clear(&t->spec);
+        for (size_t k = 0; k < t->nfiles; k++) {
+            free(t->files[k].own_path);
+            free(t->files[k].secret);
+        }
+        free(t->files);
         free(t->data_url);
         for (size_t k = 0; k < FILE_COUNT; k++)
-            free(t->files[k]);
+            free(t->own[k]);
     }
     free(b->tasks);
     json_free(b->objects);
     json_free(b->labels);
+    json_free(b->workflow_labels);
     json_free(b->tokens);
-    map_free(b->ids);
-    map_free(b->secrets);
-    map_free(b->subgroups);
-    free(b->endpoint);
-    free(b->queue);
-    free(b->topology_name);
-    free(b->host);
+    json_free(b->user_secrets);
+    map_t *maps[] = { b->ids, b->secrets, b->subgroups, b->platforms, b->resources, b->credentials };
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+        map_free(maps[i]);
+    char *configs[] = { b->user_config, b->service_config };
+    for (size_t i = 0; i < ARRAY_SIZE(configs); i++)
+        if (configs[i])
+            crypto_wipe(configs[i], strlen(configs[i]));
+    char *texts[] = { b->user_config, b->service_config, b->user_secret, b->service_secret, b->endpoint, b->queue,
+        b->topology_name, b->host };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        free(texts[i]);
 }
 
 int pods_build_group(const struct pod_context *c, const struct spec *group, json_t **objects, osmo_error_t *err)
@@ -450,24 +521,60 @@ int pods_build_group(const struct pod_context *c, const struct spec *group, json
     return rc;
 }
 
-json_t *pods_cleanup_specs(const char *workflow_uuid, const char *group_uuid)
+static void add_cleanup(struct pod_build *b, json_t *list, const char *labels[2], const char *api, const char *kind)
+{
+    json_t *item = pods_object(b), *selector = pods_object(b), *generic = pods_object(b);
+    pods_put_text(b, selector, "osmo.workflow_uuid", labels[0]);
+    pods_put_text(b, selector, "osmo.group_uuid", labels[1]);
+    pods_put_text(b, generic, "api_version", api);
+    pods_put_text(b, generic, "kind", kind);
+    pods_put(b, item, "labels", selector);
+    pods_put(b, item, "generic_api", generic);
+    pods_add(b, list, item);
+}
+
+json_t *pods_cleanup_specs(const char *workflow_uuid, const char *group_uuid, const json_t *template_kinds)
 {
     static const struct { const char *api, *kind; } kinds[] = {
         { "v1", "Secret" }, { "v1", "Service" }, { "v1", "Pod" }, { "scheduling.run.ai/v2alpha2", "PodGroup" },
     };
+    const char *labels[2] = { workflow_uuid, group_uuid };
     struct pod_build b = { 0 };
     json_t *list = pods_array(&b);
 
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-        json_t *item = pods_object(&b), *labels = pods_object(&b), *api = pods_object(&b);
-        pods_put_text(&b, labels, "osmo.workflow_uuid", workflow_uuid);
-        pods_put_text(&b, labels, "osmo.group_uuid", group_uuid);
-        pods_put_text(&b, api, "api_version", kinds[i].api);
-        pods_put_text(&b, api, "kind", kinds[i].kind);
-        pods_put(&b, item, "labels", labels);
-        pods_put(&b, item, "generic_api", api);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        add_cleanup(&b, list, labels, kinds[i].api, kinds[i].kind);
+    for (size_t i = 0; i < json_len(template_kinds); i++)
+        add_cleanup(&b, list, labels, json_get_str(json_at(template_kinds, i), "apiVersion"),
+                    json_get_str(json_at(template_kinds, i), "kind"));
+    if (!b.oom)
+        return list;
+    json_free(list);
+    return NULL;
+}
+
+json_t *pods_template_kinds(const struct pool *pool)
+{
+    struct pod_build b = { 0 };
+    const char *text = pool ? pool->group_templates_json : NULL;
+    _cleanup_json_ json_t *templates = NULL;
+    json_t *list = pods_array(&b);
+    map_t *seen = map_new(NULL);
+
+    b.oom |= !seen || (text && json_parse(text, strlen(text), &templates, NULL) < 0);
+    for (size_t i = 0; i < json_len(templates) && !b.oom; i++) {
+        const char *api = json_get_str(json_at(templates, i), "apiVersion");
+        const char *kind = json_get_str(json_at(templates, i), "kind");
+        _cleanup_free_ char *key = str_printf("%s %s", api ? api : "", kind ? kind : "");
+        if (!api || !kind || (key && map_has(seen, key)))
+            continue;
+        json_t *item = pods_object(&b);
+        b.oom |= !key || map_set(seen, key, NULL) < 0;
+        pods_put_text(&b, item, "apiVersion", api);
+        pods_put_text(&b, item, "kind", kind);
         pods_add(&b, list, item);
     }
+    map_free(seen);
     if (!b.oom)
         return list;
     json_free(list);

@@ -26,17 +26,11 @@ static void add_mounts(struct pod_build *b, json_t *mounts, const struct mount *
         add_mount(b, mounts, &list[i]);
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static void mount_user_files(struct pod_build *b, const struct pod_task *t, json_t *mounts, bool outputs_only)
 {
-    for (size_t i = 0; i < t->spec.nfiles; i++) {
-        const char *path = t->spec.files[i].path;
-        struct mount m = { t->user_files.items[i], path, base_name(path), false };
+    for (size_t i = 0; i < t->nfiles; i++) {
+        const char *path = t->files[i].path;
+        struct mount m = { t->files[i].secret, path, pods_base_name(path), false };
         if (!outputs_only || str_starts(path, DATA_OUTPUT))
             add_mount(b, mounts, &m);
     }
@@ -44,7 +38,7 @@ static void mount_user_files(struct pod_build *b, const struct pod_task *t, json
 
 static bool is_default_mount(const struct pod_task *t, const char *src)
 {
-    return t->platform && strlist_has(&t->platform->default_mounts, src);
+    return strlist_has(&t->platform->default_mounts, src);
 }
 
 /* Source and destination of a volumeMounts item; false when the platform mounts it anyway. */
@@ -86,13 +80,18 @@ static json_t *env_from(struct pod_build *b, const char *name, const char *kind,
     return v;
 }
 
-static json_t *env_config_dir(struct pod_build *b)
+static json_t *env_secret(struct pod_build *b, const char *name, const char *suffix, const char *key)
 {
     json_t *ref = pods_object(b);
-    _cleanup_free_ char *secret = str_printf("%s-file-dir", b->c->group_uuid);
+    _cleanup_free_ char *secret = str_printf("%s-%s", b->c->group_uuid, suffix);
     pods_put_text(b, ref, "name", secret);
-    pods_put_text(b, ref, "key", "fileDir");
-    return env_from(b, "OSMO_CONFIG_FILE_DIR", "secretKeyRef", ref);
+    pods_put_text(b, ref, "key", key);
+    return env_from(b, name, "secretKeyRef", ref);
+}
+
+static json_t *env_config_dir(struct pod_build *b)
+{
+    return env_secret(b, "OSMO_CONFIG_FILE_DIR", "file-dir", "fileDir");
 }
 
 static void add_option(struct pod_build *b, json_t *args, const char *name, const char *value)
@@ -124,6 +123,24 @@ static json_t *container(struct pod_build *b, const char *name, const char *imag
 
 /* ---- the user's container ---- */
 
+static void rsync_args(struct pod_build *b, json_t *args)
+{
+    const struct pod_rsync *r = b->c->rsync;
+    _cleanup_buf_ buf_t paths = BUF_INIT(1u << 20);
+
+    if (!r)
+        return;
+    pods_add_text(b, args, "-enableRsync");
+    add_format(b, args, "-rsyncReadLimit", str_printf("%lld", (long long)r->read_limit));
+    add_format(b, args, "-rsyncWriteLimit", str_printf("%lld", (long long)r->write_limit));
+    for (size_t i = 0; i < r->npaths; i++)
+        buf_printf(&paths, "%s%s:%s:%s", i ? "," : "", r->paths[i].module, r->paths[i].path,
+                   r->paths[i].writable ? "true" : "false");
+    b->oom |= buf_failed(&paths);
+    if (r->npaths > 0)
+        add_option(b, args, "-rsyncPathAllowList", buf_cstr(&paths));
+}
+
 static json_t *user_args(struct pod_build *b, const struct pod_task *t)
 {
     json_t *args = pods_array(b);
@@ -134,6 +151,7 @@ static json_t *user_args(struct pod_build *b, const struct pod_task *t)
     }
     add_option(b, args, "-socketPath", "/osmo/data/socket/data.sock");
     add_option(b, args, "-userBinPath", "/osmo/usr/bin");
+    rsync_args(b, args);
     for (size_t i = 0; i < t->spec.command.len; i++)
         add_option(b, args, "-commands", t->spec.command.items[i]);
     for (size_t i = 0; i < t->spec.args.len; i++)
@@ -146,8 +164,14 @@ static json_t *user_env(struct pod_build *b, const struct pod_task *t)
     json_t *env = pods_array(b);
     for (size_t i = 0; i < t->spec.nenv; i++)
         pods_add(b, env, env_value(b, t->spec.env[i].name, t->spec.env[i].value));
+    for (json_iter_t it = json_iter(t->spec.credentials); json_iter_next(&it);)
+        for (json_iter_t in = json_iter(it.value); json_iter_next(&in);) {
+            _cleanup_free_ char *key = str_printf("%s.%s", it.key, json_str(in.value));
+            b->oom |= !key;
+            pods_add(b, env, env_secret(b, in.key, "user-secrets", key));
+        }
     pods_add(b, env, env_config_dir(b));
-    if (!t->resource || !t->resource->has_gpu || t->resource->gpu == 0)
+    if (!t->resource->has_gpu || t->resource->gpu <= 0)
         pods_add(b, env, env_value(b, "NVIDIA_VISIBLE_DEVICES", ""));
     return env;
 }
@@ -200,8 +224,8 @@ static void add_outputs(struct pod_build *b, const struct pod_task *t, json_t *a
         add_format(b, args, "-outputs", str_printf("task:%s", t->data_url));
     for (size_t i = 0; i < t->spec.nkpis; i++) {
         const char *path = t->spec.kpis[i].path, *slash = strrchr(path, '/');
-        int dir = slash ? (int)(slash - path) : 0;
-        add_format(b, args, "-outputs", str_printf("kpi:%s%s%.*s,%s", t->data_url, dir ? "/" : "", dir, path, path));
+        add_format(b, args, "-outputs", str_printf("kpi:%s%s%.*s,%s", t->data_url, slash ? "/" : "",
+                                                   slash ? (int)(slash - path) : 0, path, path));
     }
     for (size_t i = 0; i < t->spec.noutputs; i++)
         add_format(b, args, "-outputs", str_printf("url:%s,%s", t->spec.outputs[i].url, t->spec.outputs[i].regex));
@@ -243,7 +267,7 @@ static json_t *ctrl_env(struct pod_build *b, const struct pod_task *t)
     pods_add(b, env, env_config_dir(b));
     pods_put_text(b, field, "fieldPath", "spec.nodeName");
     pods_add(b, env, env_from(b, "OSMO_NODE_NAME", "fieldRef", field));
-    if (t->resource && t->resource->has_cpu && t->resource->cpu != 0) {
+    if (t->resource->has_cpu && t->resource->cpu != 0) {
         snprintf(cpus, sizeof(cpus), "%lld", (long long)t->resource->cpu);
         pods_add(b, env, env_value(b, "CPU_COUNT", cpus));
     }
@@ -261,10 +285,10 @@ static json_t *ctrl_container(struct pod_build *b, const struct pod_task *t)
         { "osmo-login", "/osmo/login/config", "ctrl/config", false },
     };
     const struct mount own[] = {
-        { t->files[FILE_USER_CONFIG], "/osmo/user_config.yaml", "user_config.yaml", false },
-        { t->files[FILE_SERVICE_CONFIG], "/osmo/service_config.yaml", "service_config.yaml", false },
-        { t->files[FILE_METADATA], "/osmo/data/default_metadata.yaml", "default_metadata.yaml", false },
-        { t->files[FILE_REFRESH_TOKEN], "/osmo/.refresh_token", ".refresh_token", false },
+        { t->own[FILE_USER_CONFIG], "/osmo/user_config.yaml", "user_config.yaml", false },
+        { t->own[FILE_SERVICE_CONFIG], "/osmo/service_config.yaml", "service_config.yaml", false },
+        { t->own[FILE_METADATA], "/osmo/data/default_metadata.yaml", "default_metadata.yaml", false },
+        { t->own[FILE_REFRESH_TOKEN], "/osmo/.refresh_token", ".refresh_token", false },
     };
     json_t *mounts = pods_array(b);
     json_t *v = container(b, "osmo-ctrl", b->c->settings->client_image, "/osmo/bin/osmo_ctrl", ctrl_args(b, t));
@@ -295,8 +319,8 @@ static json_t *init_container(struct pod_build *b, const struct pod_task *t)
         { "osmo-login", "/osmo/login", NULL, false },
         { "osmo-usr-bin", "/osmo/usr/bin", NULL, false },
         { "osmo-run", "/osmo/run", NULL, false },
-        { t->files[FILE_LOGIN], "/osmo/login.yaml", "login.yaml", false },
-        { t->files[FILE_USER_CONFIG], "/osmo/user_config.yaml", "user_config.yaml", false },
+        { t->own[FILE_LOGIN], "/osmo/login.yaml", "login.yaml", false },
+        { t->own[FILE_USER_CONFIG], "/osmo/user_config.yaml", "user_config.yaml", false },
     };
     json_t *args = pods_array(b), *mounts = pods_array(b), *resources = pods_object(b);
 
@@ -304,6 +328,8 @@ static json_t *init_container(struct pod_build *b, const struct pod_task *t)
     add_option(b, args, "--login_location", "/osmo/login");
     add_option(b, args, "--user_bin_location", "/osmo/usr/bin");
     add_option(b, args, "--run_location", "/osmo/run");
+    if (b->c->rsync)
+        pods_add_text(b, args, "--enable_rsync");
     json_t *v = container(b, "osmo-init", b->c->settings->init_image, "osmo_init", args);
     add_mounts(b, mounts, mounts_list, ARRAY_SIZE(mounts_list));
     pods_put(b, resources, "requests", amounts(b, "250m", "1Gi"));
@@ -331,7 +357,7 @@ static void add_secret_volume(struct pod_build *b, json_t *volumes, map_t *seen,
 static json_t *volumes(struct pod_build *b, const struct pod_task *t)
 {
     static const char *const plain[] = { "osmo", "osmo-data", "osmo-login", "osmo-usr-bin", "osmo-run" };
-    static const enum pod_file order[] = { FILE_LOGIN, FILE_USER_CONFIG, FILE_SERVICE_CONFIG, FILE_METADATA,
+    static const enum pod_own_file order[] = { FILE_LOGIN, FILE_USER_CONFIG, FILE_SERVICE_CONFIG, FILE_METADATA,
         FILE_REFRESH_TOKEN };
     json_t *list = pods_array(b);
     map_t *seen = map_new(NULL);
@@ -342,8 +368,8 @@ static json_t *volumes(struct pod_build *b, const struct pod_task *t)
         pods_put_text(b, v, "name", plain[i]);
         pods_add(b, list, v);
     }
-    for (size_t i = 0; i < t->user_files.len && seen; i++)
-        add_secret_volume(b, list, seen, t->user_files.items[i]);
+    for (size_t i = 0; i < t->nfiles && seen; i++)
+        add_secret_volume(b, list, seen, t->files[i].secret);
     for (size_t i = 0; i < t->spec.volume_mounts.len; i++) {
         _cleanup_free_ char *src = NULL;
         const char *dst;
@@ -358,20 +384,28 @@ static json_t *volumes(struct pod_build *b, const struct pod_task *t)
         pods_add(b, list, v);
     }
     for (size_t i = 0; i < ARRAY_SIZE(order) && seen; i++)
-        add_secret_volume(b, list, seen, t->files[order[i]]);
+        add_secret_volume(b, list, seen, t->own[order[i]]);
     map_free(seen);
     return list;
 }
 
+static void add_pull(struct pod_build *b, json_t *pulls, const char *suffix)
+{
+    json_t *pull = pods_object(b);
+    _cleanup_free_ char *name = str_printf("%s-%s", b->c->group_uuid, suffix);
+    pods_put_text(b, pull, "name", name);
+    pods_add(b, pulls, pull);
+}
+
 json_t *pods_pod(struct pod_build *b, struct pod_task *t)
 {
-    json_t *spec = pods_object(b), *pulls = pods_array(b), *pull = pods_object(b);
+    json_t *spec = pods_object(b), *pulls = pods_array(b);
     json_t *containers = pods_array(b), *inits = pods_array(b);
-    _cleanup_free_ char *pull_name = str_printf("%s-user", b->c->group_uuid);
     _cleanup_free_ char *domain = str_printf("osmo-%s", b->c->group_uuid);
 
-    pods_put_text(b, pull, "name", pull_name);
-    pods_add(b, pulls, pull);
+    add_pull(b, pulls, "user");
+    if (pods_image_credential(b))
+        add_pull(b, pulls, "osmo");
     pods_add(b, containers, user_container(b, t));
     pods_add(b, containers, ctrl_container(b, t));
     pods_add(b, inits, init_container(b, t));
@@ -381,7 +415,6 @@ json_t *pods_pod(struct pod_build *b, struct pod_task *t)
     pods_put(b, spec, "containers", containers);
     pods_put(b, spec, "initContainers", inits);
     pods_put(b, spec, "volumes", volumes(b, t));
-    pods_put_text(b, spec, "schedulerName", b->c->scheduler_name);
     if (b->group->ntasks >= 2) {
         pods_put_text(b, spec, "hostname", t->ids->uuid);
         pods_put_text(b, spec, "subdomain", domain);

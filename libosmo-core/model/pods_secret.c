@@ -9,12 +9,6 @@
 
 #define SECRET_TEXT_MAX (64u << 20)
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static json_t *opaque(struct pod_build *b, const char *name)
 {
     json_t *secret = pods_manifest(b, "v1", "Secret", name);
@@ -30,7 +24,7 @@ static char *file_secret(struct pod_build *b, const char *base64, const char *pa
 {
     char hex[65];
     _cleanup_free_ char *what = stable ? str_printf("custom-%s", stable) : str_printf("content-%s%s", base64,
-        base_name(path));
+        pods_base_name(path));
     char *name = NULL;
 
     if (what) {
@@ -46,7 +40,7 @@ static char *file_secret(struct pod_build *b, const char *base64, const char *pa
         return name;
     b->oom |= map_set(b->secrets, name, NULL) < 0;
     json_t *secret = opaque(b, name);
-    pods_put_text(b, json_get(secret, "data"), base_name(path), base64);
+    pods_put_text(b, json_get(secret, "data"), pods_base_name(path), base64);
     pods_add(b, b->objects, secret);
     return name;
 }
@@ -61,10 +55,12 @@ static char *text_secret(struct pod_build *b, const char *text, size_t len, cons
     return file_secret(b, buf_cstr(&base64), path, stable);
 }
 
-static char *yaml_secret(struct pod_build *b, const json_t *v, const char *path, const char *stable)
+/* YAML with sorted keys: the names of these secrets are digests of their contents, so the spelling is part of them. */
+static char *yaml_secret(struct pod_build *b, json_t *v, const char *path, const char *stable)
 {
     _cleanup_buf_ buf_t text = BUF_INIT(SECRET_TEXT_MAX);
-    if (yaml_emit(v, &text) < 0) {
+    _cleanup_json_ json_t *sorted = NULL;
+    if (json_sort_keys(v, &sorted) < 0 || yaml_emit(sorted, &text) < 0) {
         b->oom = true;
         return NULL;
     }
@@ -137,58 +133,70 @@ static json_t *metadata(struct pod_build *b, const struct pod_task *t)
     return root;
 }
 
-/* No storage credentials are needed for the service's own storage. */
-static json_t *data_config(struct pod_build *b)
+/* The secret of a text that is the same for every task: made once, its name kept in *first. */
+static char *shared_secret(struct pod_build *b, const char *text, const char *path, char **first)
 {
-    json_t *root = pods_object(b), *auth = pods_object(b);
-    pods_put(b, auth, "data", pods_object(b));
-    pods_put(b, root, "auth", auth);
-    return root;
+    if (!*first)
+        *first = text_secret(b, text, strlen(text), path, NULL);
+    char *name = *first ? str_dup(*first) : NULL;
+    b->oom |= !name;
+    return name;
 }
 
 int pods_task_secrets(struct pod_build *b, struct pod_task *t)
 {
-    _cleanup_json_ json_t *config = data_config(b);
     _cleanup_json_ json_t *meta = metadata(b, t);
     _cleanup_json_ json_t *log_in = login(b, t);
     _cleanup_free_ char *login_key = str_printf("%s-login", t->ids->uuid);
     _cleanup_free_ char *token_key = str_printf("%s-refresh-token", t->ids->uuid);
     const char *token = t->ids->refresh_token ? t->ids->refresh_token : "";
 
-    for (size_t i = 0; i < t->spec.nfiles && !b->oom; i++) {
-        const struct spec_file *f = &t->spec.files[i];
-        _cleanup_free_ char *name = f->base64 ? file_secret(b, f->contents, f->path, NULL) :
-                                    text_secret(b, f->contents, strlen(f->contents), f->path, NULL);
-        b->oom |= !name || strlist_add(&t->user_files, name) < 0;
+    for (size_t i = 0; i < t->nfiles && !b->oom; i++) {
+        struct pod_file *f = &t->files[i];
+        f->secret = f->base64 ? file_secret(b, f->contents, f->path, NULL) :
+                    text_secret(b, f->contents, strlen(f->contents), f->path, NULL);
+        b->oom |= !f->secret;
     }
     if (b->oom || !login_key || !token_key)
         return OSMO_ENOMEM;
-    t->files[FILE_SERVICE_CONFIG] = yaml_secret(b, config, "service_config.yaml", NULL);
-    t->files[FILE_METADATA] = yaml_secret(b, meta, "default_metadata.yaml", NULL);
-    t->files[FILE_REFRESH_TOKEN] = text_secret(b, token, strlen(token), ".refresh_token", token_key);
-    t->files[FILE_LOGIN] = yaml_secret(b, log_in, "login.yaml", login_key);
-    t->files[FILE_USER_CONFIG] = yaml_secret(b, config, "user_config.yaml", NULL);
+    t->own[FILE_SERVICE_CONFIG] = shared_secret(b, b->service_config, "service_config.yaml", &b->service_secret);
+    t->own[FILE_METADATA] = yaml_secret(b, meta, "default_metadata.yaml", NULL);
+    t->own[FILE_REFRESH_TOKEN] = text_secret(b, token, strlen(token), ".refresh_token", token_key);
+    t->own[FILE_LOGIN] = yaml_secret(b, log_in, "login.yaml", login_key);
+    t->own[FILE_USER_CONFIG] = shared_secret(b, b->user_config, "user_config.yaml", &b->user_secret);
     return b->oom ? OSMO_ENOMEM : 0;
+}
+
+/* Takes auths. */
+static void add_pull_secret(struct pod_build *b, const char *suffix, char *auths)
+{
+    _cleanup_free_ char *name = str_printf("%s-%s", b->c->group_uuid, suffix), *text = auths;
+    json_t *pull = pods_manifest(b, "v1", "Secret", name), *data = pods_object(b);
+
+    pods_put_text(b, data, ".dockerconfigjson", text);
+    pods_put_text(b, pull, "type", "kubernetes.io/dockerconfigjson");
+    pods_put(b, pull, "data", data);
+    pods_add(b, b->objects, pull);
 }
 
 void pods_group_secrets(struct pod_build *b)
 {
     _cleanup_free_ char *dir_name = str_printf("%s-file-dir", b->c->group_uuid);
-    _cleanup_free_ char *pull_name = str_printf("%s-user", b->c->group_uuid);
-    _cleanup_buf_ buf_t base64 = BUF_INIT(256);
-    static const char no_auths[] = "{\"auths\": {}}";
+    _cleanup_free_ char *user_name = str_printf("%s-user-secrets", b->c->group_uuid);
 
-    if (!dir_name || !pull_name || crypto_base64(no_auths, sizeof(no_auths) - 1, &base64) < 0) {
+    if (!dir_name || !user_name) {
         b->oom = true;
         return;
     }
     json_t *dir = opaque(b, dir_name);
     pods_put_text(b, json_get(dir, "stringData"), "fileDir", "/osmo/login/config");
     pods_add(b, b->objects, dir);
-
-    json_t *pull = pods_manifest(b, "v1", "Secret", pull_name), *data = pods_object(b);
-    pods_put_text(b, data, ".dockerconfigjson", buf_cstr(&base64));
-    pods_put_text(b, pull, "type", "kubernetes.io/dockerconfigjson");
-    pods_put(b, pull, "data", data);
-    pods_add(b, b->objects, pull);
+    if (json_len(b->user_secrets) > 0) {
+        json_t *secret = opaque(b, user_name);
+        pods_put(b, secret, "stringData", json_ref(b->user_secrets));
+        pods_add(b, b->objects, secret);
+    }
+    add_pull_secret(b, "user", pods_user_auths(b));
+    if (pods_image_credential(b))
+        add_pull_secret(b, "osmo", pods_service_auths(b));
 }

@@ -11,6 +11,7 @@ struct node {
     size_t tasks;               /* attached here or below */
     struct node **children;
     size_t nchildren;
+    struct node *parent;
 };
 
 static void node_free(struct node *n)
@@ -24,31 +25,39 @@ static void node_free(struct node *n)
     free(n);
 }
 
-/* The child for this requirement; whoever comes first decides its label and kind. */
-static struct node *child_of(struct node *parent, const struct spec_topology *t, const char *label)
+/* The node for this requirement below parent; whoever comes first decides its label, kind and place. Names are those of
+ * subgroups, so they are unique in the group: a-b under the root and b under a would be one. */
+static int child_of(struct pod_build *b, map_t *nodes, struct node *parent, const struct spec_topology *t,
+                    const char *label, struct node **out)
 {
     _cleanup_free_ char *name = parent->name ? str_printf("%s-%s", parent->name, t->group) : str_dup(t->group);
+    struct node *n = name ? map_get(nodes, name) : NULL;
+
     if (!name)
-        return NULL;
-    for (size_t i = 0; i < parent->nchildren; i++)
-        if (strcmp(parent->children[i]->name, name) == 0)
-            return parent->children[i];
-    struct node *n = calloc(1, sizeof(*n));
+        return OSMO_ENOMEM;
+    *out = n;
+    if (n && n->parent != parent)
+        return osmo_error_set(b->err, OSMO_ERESOURCE, "two topology groups of group '%.80s' would both be called '%.80s':"
+            " rename one of them", b->group->name, name);
+    if (n)
+        return 0;
+    n = calloc(1, sizeof(*n));
     struct node **grown = n ? realloc(parent->children, (parent->nchildren + 1) * sizeof(*grown)) : NULL;
-    if (!grown) {
+    if (!grown || map_set(nodes, name, n) < 0) {
+        if (grown)
+            parent->children = grown;
         free(n);
-        return NULL;
+        return OSMO_ENOMEM;
     }
+    *n = (struct node){ .name = STEAL(name), .label = label, .preferred = t->preferred, .parent = parent };
     parent->children = grown;
-    n->name = STEAL(name);
-    n->label = label;
-    n->preferred = t->preferred;
     parent->children[parent->nchildren++] = n;
-    return n;
+    *out = n;
+    return 0;
 }
 
 /* Requirements of one task, coarse to fine in the pool's order; remembers the last node's name. */
-static int attach(struct pod_build *b, struct node *root, const json_t *keys, struct pod_task *t)
+static int attach(struct pod_build *b, map_t *nodes, struct node *root, const json_t *keys, struct pod_task *t)
 {
     struct node *at = root;
     at->tasks++;
@@ -57,9 +66,9 @@ static int attach(struct pod_build *b, struct node *root, const json_t *keys, st
         for (size_t i = 0; i < t->resource->ntopology; i++) {
             if (!str_eq(t->resource->topology[i].key, json_get_str(key, "key")))
                 continue;
-            at = child_of(at, &t->resource->topology[i], json_get_str(key, "label"));
-            if (!at)
-                return OSMO_ENOMEM;
+            int rc = child_of(b, nodes, at, &t->resource->topology[i], json_get_str(key, "label"), &at);
+            if (rc < 0)
+                return rc;
             at->tasks++;
         }
     }
@@ -77,8 +86,8 @@ static int attach(struct pod_build *b, struct node *root, const json_t *keys, st
 static json_t *constraint(struct pod_build *b, const struct node *n)
 {
     json_t *v = pods_object(b);
-    pods_put_text(b, v, "topology", b->topology_name);
     pods_put_text(b, v, n->preferred ? "preferredTopologyLevel" : "requiredTopologyLevel", n->label);
+    pods_put_text(b, v, "topology", b->topology_name);
     return v;
 }
 
@@ -124,15 +133,17 @@ int pods_topology(struct pod_build *b, json_t *podgroup_spec)
     _cleanup_json_ json_t *keys = NULL;
     const char *text = b->c->pool->topology_keys_json;
     struct node *root = calloc(1, sizeof(*root));
-    int rc = root ? 0 : OSMO_ENOMEM;
+    map_t *nodes = map_new(NULL);
+    int rc = root && nodes ? 0 : OSMO_ENOMEM;
 
     if (rc == 0 && text)
         rc = json_parse(text, strlen(text), &keys, b->err);
     for (size_t i = 0; i < b->group->ntasks && rc == 0; i++)
         if (b->tasks[i].resource)
-            rc = attach(b, root, keys, &b->tasks[i]);
+            rc = attach(b, nodes, root, keys, &b->tasks[i]);
     if (rc == 0)
         put_tree(b, podgroup_spec, root);
     node_free(root);
+    map_free(nodes);
     return rc;
 }

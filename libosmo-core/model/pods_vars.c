@@ -42,20 +42,20 @@ static void put_quantity(struct pod_build *b, json_t *vars, const char *name, co
     }
 }
 
-/* A share of the storage that was asked for (nine tenths unless stated), or the size as written. */
+/* A share of the storage that was asked for, in whole percent (nine tenths unless stated), or the size as written. Without
+ * storage the share is "0None", as OSMO prints it. */
 static char *cache_size(const char *cache, const char *storage)
 {
     size_t digits = storage ? strspn(storage, "0123456789.") : 0, len = cache ? strlen(cache) : 0;
     double amount = storage ? strtod(storage, NULL) : 0, bytes;
     char number[32];
 
-    if (!cache && !storage)
-        return str_dup("0MiB");
-    if (!cache)
-        return str_printf("%.0f%s", floor(amount * 0.9), storage + digits);
-    if (len > 0 && cache[len - 1] == '%')
-        return str_printf("%.0f%s", floor(amount * strtod(cache, NULL) / 100), storage ? storage + digits : "MiB");
-    if (quantity_bytes(cache, &bytes) && len > 0 && cache[len - 1] >= '0' && cache[len - 1] <= '9')
+    if (!len)
+        return str_printf("%.0f%s", floor(amount * 0.9), storage ? storage + digits : "MiB");
+    if (cache[len - 1] == '%')
+        return str_printf("%.0f%s", floor(amount * (floor(strtod(cache, NULL)) / 100)),
+                          storage ? storage + digits : "None");
+    if (quantity_bytes(cache, &bytes) && cache[len - 1] >= '0' && cache[len - 1] <= '9')
         return str_printf("%sKi", double_repr(bytes / 1024, number));
     return str_dup(cache);
 }
@@ -92,19 +92,16 @@ json_t *pods_group_variables(struct pod_build *b)
     return vars;
 }
 
-static const char *priority_text(const struct pod_build *b)
-{
-    return str_eq(b->c->priority, "HIGH") ? "high" : str_eq(b->c->priority, "LOW") ? "low" : "normal";
-}
-
 json_t *pods_task_variables(struct pod_build *b, const struct pod_task *t)
 {
     const struct spec_resource *x = t->resource;
     json_t *vars = NULL;
-    char name[64], retry[24];
+    char name[64], task[64], retry[24];
     _cleanup_free_ char *cache = cache_size(t->spec.cache_size, x ? x->storage : NULL);
 
-    if (!t->platform || !t->platform->variables_json)
+    if (t->shared)
+        b->oom |= !(vars = json_copy(t->shared->variables));
+    else if (!t->platform || !t->platform->variables_json)
         vars = pods_object(b);
     else /* written by ourselves: only memory can be short */
         b->oom |= json_parse(t->platform->variables_json, strlen(t->platform->variables_json), &vars, NULL) < 0;
@@ -117,12 +114,13 @@ json_t *pods_task_variables(struct pod_build *b, const struct pod_task *t)
     kube_name(t->spec.name, name);
     pods_put_text(b, vars, "USER_CONTAINER_NAME", name);
     put_workflow(b, vars);
-    pods_put_text(b, vars, "WF_TASK_NAME", t->spec.name);
+    pods_label_text(t->spec.name, task);
+    pods_put_text(b, vars, "WF_TASK_NAME", task);
     pods_put_text(b, vars, "WF_TASK_UUID", t->ids->uuid);
     snprintf(retry, sizeof(retry), "%lld", (long long)t->ids->retry_id);
     pods_put_text(b, vars, "WF_RETRY_ID", retry);
     pods_put_text(b, vars, "WF_PLATFORM", t->platform ? t->platform->name : "");
-    pods_put_text(b, vars, "WF_PRIORITY", priority_text(b));
+    pods_put_text(b, vars, "WF_PRIORITY", pods_priority(b));
     if (t->spec.lead)
         pods_put_text(b, vars, "WF_LEAD_CONTAINER", "true");
     return vars;

@@ -1,164 +1,395 @@
-/* Placement of gangs on nodes. See schedule.h. Within a gang the largest pods are placed first, each on the node that is left
- * with the least room, so that large holes stay large. */
-#include "model/schedule.h"
-#include <stdbool.h>
-#include <stdio.h>
+/* The scheduler's public door and its run. */
 #include <stdlib.h>
 #include <string.h>
 
-enum { KINDS = 5 };
-static const char *const kind_names[KINDS] = {"cpu", "memory", "storage", "gpu", "pods"};
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "model/schedule_internal.h"
 
-static int64_t amount_of(const struct sched_amount *a, int kind)
-{
-    const int64_t values[KINDS] = {a->cpu_milli, a->memory, a->storage, a->gpu, a->pods};
-    return values[kind];
+/* ---- making and freeing ---- */
+
+static int add_levels(osmo_scheduler_t *s, const char *const *levels, osmo_error_t *err) {
+    for (; levels && levels[s->nlevels]; s->nlevels++) {
+        if (s->nlevels == MAX_LEVELS)
+            return osmo_error_set(err, OSMO_EINVAL, "more than %d levels of topology", MAX_LEVELS);
+        s->levels[s->nlevels] = str_dup(levels[s->nlevels]);
+        s->domain_values[s->nlevels] = map_new(NULL);
+        if (!s->levels[s->nlevels] || !s->domain_values[s->nlevels]) {
+            s->nlevels++;
+            return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+        }
+    }
+    return 0;
 }
 
-static int lacking(const struct sched_amount *want, const struct sched_amount *have)
-{
-    for (int k = 0; k < KINDS; k++)
-        if (amount_of(want, k) > amount_of(have, k))
-            return k;
-    return -1;
+int osmo_scheduler_new(const osmo_scheduler_options_t *options, osmo_scheduler_t **out, osmo_error_t *err) {
+    if (options->size < sizeof *options)
+        return osmo_error_set(err, OSMO_EINVAL, "the options of a scheduler need their size");
+    osmo_scheduler_t *s = calloc(1, sizeof *s);
+    if (!s)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    s->strict_order = options->strict_order != 0;
+    s->no_preemption = options->no_preemption != 0;
+    s->order_dirty = true;
+    s->epoch = 1;
+    map_t **maps[] = { &s->node_by_name, &s->queue_by_name, &s->gang_by_name, &s->shape_by_key, &s->kind_by_key, &s->class_by_key };
+    int rc = 0;
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        if (!(*maps[i] = map_new(NULL)))
+            rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc == 0)
+        rc = add_levels(s, options->levels, err);
+    if (rc < 0) {
+        osmo_scheduler_free(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
 }
 
-static void take(struct sched_amount *from, const struct sched_amount *want, int64_t sign)
-{
-    from->cpu_milli -= sign * want->cpu_milli;
-    from->memory -= sign * want->memory;
-    from->storage -= sign * want->storage;
-    from->gpu -= sign * want->gpu;
-    from->pods -= sign * want->pods;
+void osmo_scheduler_free(osmo_scheduler_t *s) {
+    size_t it = 0;
+    const char *name;
+    void *g;
+    if (!s)
+        return;
+    while (s->gang_by_name && map_next(s->gang_by_name, &it, &name, &g))
+        sched_gang_free(s, g);
+    for (size_t i = 0; i < s->nqueues; i++)
+        sched_queue_free(s->queues[i]);
+    free(s->queues);
+    sched_nodes_free(s);
+    free(s->nominated);
+    map_t *maps[] = { s->node_by_name, s->queue_by_name, s->gang_by_name, s->shape_by_key, s->kind_by_key, s->class_by_key };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        map_free(maps[i]);
+    free(s);
 }
 
-static void amount_text(int kind, int64_t v, char out[32])
-{
-    static const char *const units[] = {"", "Ki", "Mi", "Gi", "Ti"};
-    if (kind == 0 && v % 1000) {
-        snprintf(out, 32, "%lldm", (long long)v);
-    } else if (kind == 0) {
-        snprintf(out, 32, "%lld", (long long)(v / 1000));
-    } else if (kind == 1 || kind == 2) {
-        int u = 0;
-        double d = (double)(v < 0 ? 0 : v);
-        for (; d >= 1024 && u < 4; u++)
-            d /= 1024;
-        snprintf(out, 32, "%.4g%s", d, units[u]);
+/* ---- gangs come and go ---- */
+
+int osmo_scheduler_submit(osmo_scheduler_t *s, const osmo_sched_gang_t *gang, osmo_error_t *err) {
+    struct gang *g;
+    int rc = sched_gang_new(s, gang, &g, err);
+    if (rc == 0 && sched_queue_enter(s, g) < 0) {
+        map_remove(s->gang_by_name, g->name);
+        sched_gang_free(s, g);
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    return rc;
+}
+
+int osmo_scheduler_adopt(osmo_scheduler_t *s, const osmo_sched_gang_t *gang, const char *const *nodes, osmo_error_t *err) {
+    struct gang *g;
+    int rc = sched_gang_new(s, gang, &g, err);
+    if (rc < 0)
+        return rc;
+    if (sched_running_add(s, g) < 0) {
+        map_remove(s->gang_by_name, g->name);
+        sched_gang_free(s, g);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < g->npods; i++)
+        g->pods[i].node = nodes[i] ? map_get(s->node_by_name, nodes[i]) : NULL;
+    sched_take(s, g, 1);
+    sched_queue_charge(g, 1);
+    return 0;
+}
+
+/* A claim that ends: what was promised is free for others, and victims still on their way out leave for nobody. */
+static void withdraw(osmo_scheduler_t *s, struct gang *g) {
+    for (size_t i = 0; i < s->nnominated; i++)
+        if (s->nominated[i] == g) {
+            s->nominated[i] = s->nominated[--s->nnominated];
+            break;
+        }
+    for (size_t i = 0; i < g->npods; i++)
+        if (g->pods[i].node) {
+            amount_add(&g->pods[i].node->reserved, &g->pods[i].shape->request, -1);
+            sched_node_changed(s, g->pods[i].node);
+        }
+    size_t it = 0;
+    const char *name;
+    void *v;
+    while (g->victims_left && map_next(s->gang_by_name, &it, &name, &v))
+        if (((struct gang *)v)->evicted_for == g) {
+            ((struct gang *)v)->evicted_for = NULL;
+            g->victims_left--;
+        }
+}
+
+static void leave_nodes(osmo_scheduler_t *s, struct gang *g) {
+    bool evicted = g->state == GANG_EVICTED;
+    for (size_t i = 0; i < g->npods; i++)
+        if (g->pods[i].node) {
+            amount_add(&g->pods[i].node->used, &g->pods[i].shape->request, -1);
+            if (evicted)
+                amount_add(&g->pods[i].node->releasing, &g->pods[i].shape->request, -1);
+            sched_node_changed(s, g->pods[i].node);
+        }
+    if (g->evicted_for)
+        g->evicted_for->victims_left--;
+}
+
+int osmo_scheduler_remove(osmo_scheduler_t *s, const char *gang) {
+    struct gang *g = map_take(s->gang_by_name, gang);
+    if (!g)
+        return OSMO_ENOTFOUND;
+    if (g->state == GANG_WAITING) {
+        sched_queue_leave(g);
     } else {
-        snprintf(out, 32, "%lld", (long long)v);
+        if (g->state == GANG_NOMINATED) {
+            withdraw(s, g);
+        } else {
+            leave_nodes(s, g);
+            sched_running_remove(g);
+        }
+        if (g->state != GANG_EVICTED)
+            sched_queue_charge(g, -1);
+        s->epoch++;
     }
+    sched_gang_free(s, g);
+    return 0;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const struct sched_pod *x = *(struct sched_pod *const *)a, *y = *(struct sched_pod *const *)b;
-    static const int order[KINDS] = {3, 1, 0, 2, 4}; /* gpu first: the scarcest */
-    for (int i = 0; i < KINDS; i++) {
-        int64_t l = amount_of(&x->request, order[i]), r = amount_of(&y->request, order[i]);
-        if (l != r)
-            return l > r ? -1 : 1;
+int osmo_scheduler_end_pod(osmo_scheduler_t *s, const char *gang, size_t index) {
+    struct gang *g = map_get(s->gang_by_name, gang);
+    if (!g || index >= g->npods || (g->state != GANG_RUNNING && g->state != GANG_EVICTED))
+        return OSMO_ENOTFOUND;
+    struct pod *p = &g->pods[index];
+    if (p->ended)
+        return 0;
+    p->ended = true;
+    if (p->node) {
+        amount_add(&p->node->used, &p->shape->request, -1);
+        if (g->state == GANG_EVICTED)
+            amount_add(&p->node->releasing, &p->shape->request, -1);
+        sched_node_changed(s, p->node);
+        p->node = NULL;
     }
-    return x < y ? -1 : x > y;
+    if (g->state == GANG_RUNNING)
+        sched_queue_charge_amount(g, &p->shape->request, -1);
+    amount_add(&g->total, &p->shape->request, -1);
+    s->epoch++;
+    return 0;
 }
 
-/* Best fit: the node that has the least left of what counts most. */
-static int best_node(const struct sched_node *nodes, size_t nnodes, const struct sched_amount *want)
-{
-    int best = -1;
-    for (size_t i = 0; i < nnodes; i++) {
-        if (lacking(want, &nodes[i].free) >= 0)
+const char *osmo_scheduler_get_reason(const osmo_scheduler_t *s, const char *gang) {
+    const struct gang *g = map_get(s->gang_by_name, gang);
+    return g ? (g->reason ? g->reason : "") : NULL;
+}
+
+/* ---- a run ---- */
+
+struct run {
+    osmo_scheduler_t *s;
+    const osmo_sched_sink_t *sink;
+    size_t max_pods;
+    int64_t placed;
+    size_t preemptors;
+    const char **nodes;
+    size_t cap_nodes;
+};
+
+static bool run_reserve(struct run *run, size_t npods) {
+    if (npods <= run->cap_nodes)
+        return true;
+    const char **grown = reallocarray(run->nodes, npods, sizeof *grown);
+    if (!grown) {
+        run->s->out_of_memory = true;
+        return false;
+    }
+    run->nodes = grown;
+    run->cap_nodes = npods;
+    return true;
+}
+
+static void waits(struct run *run, struct gang *g, const char *reason) {
+    if (g->reason && !strcmp(g->reason, reason))
+        return;
+    free(g->reason);
+    g->reason = str_dup(reason);
+    run->s->out_of_memory |= !g->reason;
+    if (run->sink->wait)
+        run->sink->wait(run->sink->ctx, g->name, reason);
+}
+
+static void placed(struct run *run, struct gang *g) {
+    for (size_t i = 0; i < g->npods; i++)
+        run->nodes[i] = g->pods[i].node->name;
+    free(g->reason);
+    g->reason = NULL;
+    run->placed += (int64_t)g->npods;
+    if (run->sink->place)
+        run->sink->place(run->sink->ctx, g->name, run->nodes, g->npods);
+}
+
+enum claim { CLAIM_GOOD, CLAIM_EARLY, CLAIM_LOST };
+
+/* Its victims are gone, but room it counted on may have been lent until others have left, and nodes can go or shrink. */
+static enum claim try_claim(osmo_scheduler_t *s, struct gang *g) {
+    enum claim claim = CLAIM_GOOD;
+    for (size_t i = 0; i < g->npods; i++)
+        if (!g->pods[i].node)
+            return CLAIM_LOST;
+    sched_take(s, g, 1);
+    for (size_t i = 0; i < g->npods; i++) {
+        const struct node *n = g->pods[i].node;
+        for (int r = 0; r < R; r++) {
+            if (n->used.of[r] <= n->capacity.of[r])
+                continue;
+            if (n->used.of[r] - n->releasing.of[r] > n->capacity.of[r])
+                claim = CLAIM_LOST;
+            else if (claim == CLAIM_GOOD)
+                claim = CLAIM_EARLY;
+        }
+    }
+    if (claim != CLAIM_GOOD)
+        sched_take(s, g, -1);
+    return claim;
+}
+
+static void wait_again(osmo_scheduler_t *s, struct gang *g) {
+    for (size_t p = 0; p < g->npods; p++)
+        g->pods[p].node = NULL;
+    sched_queue_charge(g, -1);
+    s->out_of_memory |= sched_queue_enter(s, g) < 0;
+}
+
+static void settle(struct run *run) {
+    osmo_scheduler_t *s = run->s;
+    for (size_t i = s->nnominated; i-- > 0;) {
+        struct gang *g = s->nominated[i];
+        if (g->victims_left || !run_reserve(run, g->npods))
             continue;
-        if (best < 0 || nodes[i].free.gpu < nodes[best].free.gpu ||
-            (nodes[i].free.gpu == nodes[best].free.gpu && nodes[i].free.memory < nodes[best].free.memory))
-            best = (int)i;
+        enum claim claim = try_claim(s, g);
+        if (claim == CLAIM_EARLY)
+            continue;
+        withdraw(s, g);
+        if (claim == CLAIM_LOST) {
+            wait_again(s, g);
+        } else if (sched_running_add(s, g) < 0) {
+            s->out_of_memory = true;
+            sched_take(s, g, -1);
+            wait_again(s, g);
+        } else {
+            placed(run, g);
+        }
+    }
+}
+
+/* It has to wait, unless running gangs can be made to leave. */
+static bool make_room(struct run *run, struct gang *g) {
+    osmo_scheduler_t *s = run->s;
+    struct gang **victims;
+    size_t n;
+    if (s->no_preemption || run->preemptors >= MAX_PREEMPTORS)
+        return false;
+    run->preemptors++;
+    if (!sched_make_room(s, g, &victims, &n))
+        return false;
+    sched_queue_leave(g);
+    sched_queue_charge(g, 1);
+    for (size_t i = 0; i < n; i++)
+        if (run->sink->evict)
+            run->sink->evict(run->sink->ctx, victims[i]->name, g->name,
+                             victims[i]->queue == g->queue ? "a gang of higher priority needs its place"
+                                                           : "the queue of another gang takes back what is guaranteed to it");
+    free(victims);
+    waits(run, g, "waits for the gangs that leave for it");
+    return true;
+}
+
+static void try_gang(struct run *run, struct gang *g) {
+    osmo_scheduler_t *s = run->s;
+    char reason[REASON_MAX];
+    if (!sched_quota_allows(g, reason)) {
+        sched_turn_keep(g);
+        waits(run, g, reason);
+        return;
+    }
+    bool known = g->kind->failed_epoch == s->epoch;
+    if (!run_reserve(run, g->npods)) {
+        sched_turn_keep(g);
+        return;
+    }
+    if (!known && sched_place(s, g)) {
+        if (sched_running_add(s, g) < 0) {
+            sched_take(s, g, -1);
+            sched_turn_keep(g);
+            s->out_of_memory = true;
+            return;
+        }
+        sched_queue_leave(g);
+        sched_queue_charge(g, 1);
+        placed(run, g);
+        return;
+    }
+    if (!known) {
+        g->kind->failed_epoch = s->out_of_memory ? 0 : s->epoch;
+        sched_reason_fit(s, g, g->kind->reason);
+    }
+    if (make_room(run, g))
+        return;
+    sched_turn_keep(g);
+    if (s->out_of_memory)
+        return; /* it may be wrong that there is no room */
+    g->queue->blocked = s->strict_order;
+    waits(run, g, g->kind->reason);
+}
+
+/* The queue that has least of what it deserves; NULL when no queue has a gang left to try. */
+static struct queue *next_queue(const osmo_scheduler_t *s, const bool *done) {
+    struct queue *best = NULL;
+    double least = 0;
+    for (size_t i = 0; i < s->nqueues; i++) {
+        if (done[i])
+            continue;
+        double share = sched_queue_share(s, s->queues[i]);
+        if (!best || share < least) {
+            best = s->queues[i];
+            least = share;
+        }
     }
     return best;
 }
 
-static void explain(struct sched_gang *g, const struct sched_pod *p, const struct sched_node *nodes, size_t nnodes)
-{
-    char want[32], have[32];
-    if (nnodes == 0) {
-        snprintf(g->reason, sizeof(g->reason), "there is no node");
-        return;
+static int run_queues(struct run *run) {
+    osmo_scheduler_t *s = run->s;
+    bool *done = calloc(s->nqueues + 1, sizeof *done);
+    if (!done)
+        return OSMO_ENOMEM;
+    for (size_t i = 0; i < s->nqueues; i++) {
+        done[i] = s->queues[i]->waiting == 0;
+        if (!done[i] && sched_turn_begin(s, s->queues[i]) < 0)
+            s->out_of_memory = done[i] = true;
     }
-    int kind = lacking(&p->request, &nodes[0].free);
-    const struct sched_node *most = &nodes[0];
-    for (size_t i = 1; i < nnodes; i++)
-        if (amount_of(&nodes[i].free, kind) > amount_of(&most->free, kind))
-            most = &nodes[i];
-    amount_text(kind, amount_of(&p->request, kind), want);
-    amount_text(kind, amount_of(&most->free, kind), have);
-    snprintf(g->reason, sizeof(g->reason), "needs %s %s, %s %.64s has %s free", want, kind_names[kind], nnodes > 1 ? "even node" : "node",
-             most->name ? most->name : "", have);
-}
-
-static bool place_gang(struct sched_node *nodes, size_t nnodes, struct sched_gang *g)
-{
-    struct sched_pod **order = calloc(g->npods + 1, sizeof(struct sched_pod *));
-    size_t done = 0;
-    g->reason[0] = '\0';
-    if (!order) {
-        snprintf(g->reason, sizeof(g->reason), "out of memory");
-        return false;
-    }
-    for (size_t i = 0; i < g->npods; i++) {
-        order[i] = &g->pods[i];
-        order[i]->node = -1;
-    }
-    qsort(order, g->npods, sizeof(*order), by_size);
-    for (; done < g->npods; done++) {
-        int n = best_node(nodes, nnodes, &order[done]->request);
-        if (n < 0)
+    while (!s->out_of_memory && (!run->max_pods || run->placed < (int64_t)run->max_pods)) {
+        struct queue *q = next_queue(s, done);
+        if (!q)
             break;
-        order[done]->node = n;
-        take(&nodes[n].free, &order[done]->request, 1);
-    }
-    bool all = done == g->npods;
-    if (!all) {
-        explain(g, order[done], nodes, nnodes);
-        for (size_t i = 0; i < done; i++) {
-            take(&nodes[order[i]->node].free, &order[i]->request, -1);
-            order[i]->node = -1;
+        struct gang *g = sched_turn_next(s, q);
+        if (g) {
+            try_gang(run, g);
+            continue;
         }
+        for (size_t i = 0; i < s->nqueues; i++)
+            done[i] |= s->queues[i] == q;
     }
-    free(order);
-    return all;
+    for (size_t i = 0; i < s->nqueues; i++)
+        sched_turn_end(s->queues[i]);
+    free(done);
+    return s->out_of_memory ? OSMO_ENOMEM : 0;
 }
 
-static int by_turn(const void *a, const void *b)
-{
-    const struct sched_gang *x = *(struct sched_gang *const *)a, *y = *(struct sched_gang *const *)b;
-    if (x->priority != y->priority)
-        return x->priority > y->priority ? -1 : 1;
-    if (x->arrival != y->arrival)
-        return x->arrival < y->arrival ? -1 : 1;
-    return x < y ? -1 : x > y;
-}
-
-size_t schedule_place(struct sched_node *nodes, size_t nnodes, struct sched_gang *gangs, size_t ngangs, int strict_fifo)
-{
-    struct sched_gang **order = calloc(ngangs + 1, sizeof(struct sched_gang *));
-    const struct sched_gang *head = NULL; /* the one that waits longest and must not be overtaken */
-    size_t placed = 0;
-    if (!order)
-        return 0;
-    for (size_t i = 0; i < ngangs; i++)
-        order[i] = &gangs[i];
-    qsort(order, ngangs, sizeof(*order), by_turn);
-    for (size_t i = 0; i < ngangs; i++) {
-        struct sched_gang *g = order[i];
-        if (head && strict_fifo) {
-            for (size_t p = 0; p < g->npods; p++)
-                g->pods[p].node = -1;
-            snprintf(g->reason, sizeof(g->reason), "waits its turn, behind %.80s", head->name ? head->name : "an earlier group");
-        } else if (place_gang(nodes, nnodes, g)) {
-            placed++;
-        } else if (!head) {
-            head = g;
-        }
+int64_t osmo_scheduler_run(osmo_scheduler_t *s, size_t max_pods, const osmo_sched_sink_t *sink, osmo_error_t *err) {
+    struct run run = { .s = s, .sink = sink, .max_pods = max_pods };
+    s->out_of_memory = false;
+    int rc = sched_nodes_order(s);
+    if (rc == 0) {
+        settle(&run);
+        rc = run_queues(&run);
     }
-    free(order);
-    return placed;
+    free(run.nodes);
+    return rc < 0 ? osmo_error_set(err, rc, "out of memory") : run.placed;
 }

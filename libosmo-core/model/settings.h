@@ -29,6 +29,9 @@ struct pool {
     struct platform *platforms; size_t nplatforms;
 };
 struct backend_settings { char *name, *description, *scheduler_name, *router_address, *node_rules_json; };
+/* What a workflow must say about itself: a label that must be there, with one of these values (none listed: any). */
+enum label_enforcement { LABEL_OFF, LABEL_WARN, LABEL_ENFORCE };
+struct label_policy { char *key, *message; strlist_t allowed; enum label_enforcement enforcement; };
 struct settings {
     /* service */
     char *service_base_url;            /* "" until the listener knows its address */
@@ -49,6 +52,9 @@ struct settings {
     char *data_endpoint;               /* "" = the service's own storage */
     int64_t template_max_us, template_max_bytes;
     char *pod_label_prefix;
+    struct label_policy *label_policies; size_t nlabel_policies;
+    int64_t max_user_workflows, max_user_tasks; /* ongoing at a time, per user; 0 = unlimited */
+    strlist_t unchecked_registries, unchecked_schemes; /* credential_config: not checked at submission */
     struct pool *pools; size_t npools;
     struct backend_settings *backends; size_t nbackends;
     bool from_file;                    /* config writes answer 409 then */

@@ -144,9 +144,26 @@ static void read_template_time(struct reader *r, const yaml_node_t *n, const str
     read_duration(r, n, at, false, &((struct settings *)object)->template_max_us);
 }
 
+/* A limit that is unset or more than 0. */
+static void read_user_limit(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out)
+{
+    if (read_int(r, n, at, out) && *out <= 0)
+        read_report(r, at, n, "must be more than 0, it is %lld: leave it out for no limit", (long long)*out);
+}
+
+static void read_user_workflows(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_user_limit(r, n, at, &((struct settings *)object)->max_user_workflows);
+}
+
+static void read_user_tasks(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_user_limit(r, n, at, &((struct settings *)object)->max_user_tasks);
+}
+
 static const struct read_field limit_fields[] = {
-    { "max_num_workflows", READ_IGNORE, 0, 0, NULL },
-    { "max_num_tasks", READ_IGNORE, 0, 0, NULL },
+    { "max_num_workflows", READ_CUSTOM, READ_NULLABLE, 0, read_user_workflows },
+    { "max_num_tasks", READ_CUSTOM, READ_NULLABLE, 0, read_user_tasks },
     { "jinja_sandbox_workers", READ_IGNORE, 0, 0, NULL },
     { "jinja_sandbox_max_time", READ_CUSTOM, 0, 0, read_template_time },
     { "jinja_sandbox_memory_limit", READ_INT, 0, AT(template_max_bytes), NULL },
@@ -158,15 +175,15 @@ static void read_limits(struct reader *r, const yaml_node_t *n, const struct rea
     read_mapping(r, n, at, &limit_table, object);
 }
 
-static const struct read_field label_fields[] = {
-    { "policy", READ_IGNORE, 0, 0, NULL },
-    { "pod_label_prefix", READ_TEXT, 0, AT(pod_label_prefix), NULL },
+static const struct read_field unchecked_fields[] = {
+    { "disable_registry_validation", READ_TEXTS, READ_NULLABLE, AT(unchecked_registries), NULL },
+    { "disable_data_validation", READ_TEXTS, READ_NULLABLE, AT(unchecked_schemes), NULL },
 };
-static const struct read_table label_table = READ_TABLE(label_fields, false);
+static const struct read_table unchecked_table = READ_TABLE(unchecked_fields, true);
 
-static void read_labels(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+static void read_unchecked(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
-    read_mapping(r, n, at, &label_table, object);
+    read_mapping(r, n, at, &unchecked_table, object);
 }
 
 static const struct read_field workflow_fields[] = {
@@ -176,10 +193,10 @@ static const struct read_field workflow_fields[] = {
     { "workflow_info", READ_CUSTOM, 0, 0, read_info },
     { "backend_images", READ_CUSTOM, 0, 0, read_images },
     { "workflow_alerts", READ_IGNORE, 0, 0, NULL },
-    { "credential_config", READ_IGNORE, 0, 0, NULL },
+    { "credential_config", READ_CUSTOM, READ_NULLABLE, 0, read_unchecked },
     { "user_workflow_limits", READ_CUSTOM, 0, 0, read_limits },
     { "plugins_config", READ_IGNORE, 0, 0, NULL },
-    { "labels_config", READ_CUSTOM, 0, 0, read_labels },
+    { "labels_config", READ_CUSTOM, READ_NULLABLE, 0, settings_read_labels },
     { "max_num_tasks", READ_INT, 0, AT(max_num_tasks), NULL },
     { "max_num_ports_per_task", READ_IGNORE, 0, 0, NULL },
     { "max_retry_per_task", READ_INT, 0, AT(max_retry_per_task), NULL },
@@ -202,8 +219,12 @@ void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct
 {
     struct settings *s = object;
     read_mapping(r, n, at, &workflow_table, s);
-    if (s->max_name_length < 8 || s->max_num_tasks < 1)
-        read_report(r, at, n, "max_num_tasks must be at least 1 and workflow_info.max_name_length at least 8");
+    if (s->max_name_length < 8)
+        read_report(r, at, n, "workflow_info.max_name_length must be at least 8, it is %lld", (long long)s->max_name_length);
+    if (s->max_num_tasks < 1)
+        read_report(r, at, n, "max_num_tasks must be at least 1, it is %lld", (long long)s->max_num_tasks);
+    if (s->template_max_bytes < 1 || s->template_max_us < 1)
+        read_report(r, at, n, "jinja_sandbox_max_time and jinja_sandbox_memory_limit must be more than 0");
 }
 
 /* ---- backends ---- */

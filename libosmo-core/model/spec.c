@@ -31,6 +31,7 @@ static void spec_clear(struct spec *s)
     for (size_t i = 0; i < s->nresources; i++)
         spec_resource_clear(&s->resources[i]);
     free(s->resources);
+    map_free(s->by_name);
     *s = (struct spec){ 0 };
 }
 
@@ -52,10 +53,17 @@ size_t spec_task_count(const struct spec *s)
 
 const struct spec_resource *spec_find_resource(const struct spec *s, const char *name)
 {
-    for (size_t i = 0; i < s->nresources; i++)
-        if (strcmp(s->resources[i].name, name) == 0)
-            return &s->resources[i];
-    return NULL;
+    return s->by_name ? map_get(s->by_name, name) : NULL;
+}
+
+/* Entries must not move from here on. */
+void spec_index_resources(struct reader *r, struct spec *s)
+{
+    map_free(s->by_name);
+    s->by_name = map_new(NULL);
+    r->oom |= !s->by_name;
+    for (size_t i = 0; i < s->nresources && s->by_name; i++)
+        r->oom |= map_set(s->by_name, s->resources[i].name, &s->resources[i]) < 0;
 }
 
 /* ---- groups ---- */
@@ -88,8 +96,7 @@ void spec_read_group(struct reader *r, const yaml_node_t *n, const struct read_p
     read_mapping(r, n, at, &group_table, g);
     if (g->name && !spec_name_valid(g->name)) {
         struct read_path name = { at, "name", 0 };
-        read_report(r, &name, n, "'%.80s' must begin with a letter, end with a letter or digit, and hold only letters, "
-                    "digits, - and _ between", g->name);
+        read_report(r, &name, spec_member(n, "name"), SPEC_NAME_RULE, g->name);
     }
     for (size_t i = 0; i < g->ntasks; i++)
         leads += g->tasks[i].lead;
@@ -97,9 +104,21 @@ void spec_read_group(struct reader *r, const yaml_node_t *n, const struct read_p
         g->tasks[0].lead = true;
     else if (g->ntasks > 1 && leads != 1) {
         struct read_path tasks = { at, "tasks", 0 };
-        read_report(r, &tasks, n, leads ? "%zu tasks have lead: true, exactly one must" :
+        read_report(r, &tasks, spec_member(n, "tasks"), leads ? "%zu tasks have lead: true, exactly one must" :
                     "none of %zu tasks has lead: true, exactly one must", leads ? leads : g->ntasks);
     }
+}
+
+static void name_group(struct reader *r, struct spec_group *g, const char *task)
+{
+    static const char suffix[] = "-group";
+    size_t len = strlen(task);
+    g->name = malloc(len + sizeof(suffix));
+    r->oom |= !g->name;
+    if (!g->name)
+        return;
+    memcpy(g->name, task, len);
+    memcpy(g->name + len, suffix, sizeof(suffix));
 }
 
 /* Each entry of `tasks` becomes a group of its own. Moves the tasks. */
@@ -119,10 +138,8 @@ static void groups_from_tasks(struct reader *r, struct spec *s, struct spec_task
         *g = (struct spec_group){ .barrier = true, .ignore_nonlead_status = true, .line = task->line,
                                   .column = task->column, .tasks = task, .ntasks = 1 };
         s->ngroups = i + 1;
-        if (task->name) {
-            g->name = str_printf("%s-group", task->name);
-            r->oom |= !g->name;
-        }
+        if (task->name)
+            name_group(r, g, task->name);
     }
 }
 
@@ -191,23 +208,6 @@ static const struct read_field workflow_fields[] = {
 };
 static const struct read_table workflow_table = READ_TABLE(workflow_fields, false);
 
-/* More tasks than allowed are refused before any of them is read. */
-static int check_task_count(const struct raw *raw, const struct settings *limits, osmo_error_t *err)
-{
-    size_t n = raw->tasks && raw->tasks->kind == YAML_LIST ? raw->tasks->len : 0;
-    const yaml_node_t *groups = raw->groups && raw->groups->kind == YAML_LIST ? raw->groups : NULL;
-
-    for (size_t i = 0; groups && i < groups->len; i++) {
-        const yaml_node_t *g = groups->values[i];
-        const yaml_node_t *tasks = g->kind == YAML_MAP ? yaml_get(g, "tasks") : NULL;
-        n += tasks && tasks->kind == YAML_LIST ? tasks->len : 0;
-    }
-    if (!limits || n <= (size_t)limits->max_num_tasks)
-        return 0;
-    return osmo_error_set(err, OSMO_EUSER, "the workflow has %zu tasks, at most %lld are allowed: split it, or raise "
-                          "workflow.max_num_tasks in the service's configuration", n, (long long)limits->max_num_tasks);
-}
-
 static void read_groups(struct reader *r, struct raw *raw, const yaml_node_t *workflow, const struct read_path *at)
 {
     struct read_path tasks_at = { at, "tasks", 0 }, groups_at = { at, "groups", 0 };
@@ -215,10 +215,15 @@ static void read_groups(struct reader *r, struct raw *raw, const yaml_node_t *wo
     bool has_tasks = tasks && (tasks->kind != YAML_LIST || tasks->len > 0);
     bool has_groups = groups && (groups->kind != YAML_LIST || groups->len > 0);
 
-    if (has_tasks && has_groups)
+    if (has_tasks && has_groups && tasks->kind == YAML_LIST && groups->kind == YAML_LIST)
         read_report(r, at, groups, "has both tasks and groups: move the tasks into groups, or drop one of the two");
     if (!has_tasks && !has_groups)
         read_report(r, at, workflow, "needs tasks or groups with at least one entry");
+    raw->spec.implicit_groups = has_tasks;
+    if (has_tasks && has_groups && groups->kind != YAML_LIST) {
+        size_t none; /* only to say that it is no list */
+        free(read_list(r, groups, &groups_at, sizeof(*raw->spec.groups), &none, spec_read_group));
+    }
     if (has_tasks) {
         size_t n;
         struct spec_task *list = read_list(r, tasks, &tasks_at, sizeof(*list), &n, spec_read_task);
@@ -230,11 +235,9 @@ static void read_groups(struct reader *r, struct raw *raw, const yaml_node_t *wo
     }
 }
 
+/* Only when the document says nothing: an empty mapping is one without a default. */
 static void add_default_resource(struct reader *r, struct spec *s)
 {
-    if (s->nresources > 0)
-        return;
-    free(s->resources);
     s->resources = calloc(1, sizeof(*s->resources));
     if (s->resources)
         s->resources[0].name = str_dup("default");
@@ -254,7 +257,10 @@ struct names {
 
 static void add_name(struct names *names, const struct read_path *at, const char *name, int line, int column)
 {
-    _cleanup_free_ char *key = str_dup(name);
+    char small[256];
+    size_t len = strlen(name);
+    _cleanup_free_ char *large = len < sizeof(small) ? NULL : malloc(len + 1);
+    char *key = len < sizeof(small) ? small : large;
     yaml_node_t place = { .line = line, .column = column };
     struct read_path member = { at, "name", 0 };
 
@@ -262,107 +268,111 @@ static void add_name(struct names *names, const struct read_path *at, const char
         names->r->oom = true;
         return;
     }
-    for (char *p = key; *p; p++)
-        *p = *p == '_' ? '-' : (*p >= 'A' && *p <= 'Z') ? (char)(*p - 'A' + 'a') : *p;
+    for (size_t i = 0; i <= len; i++)
+        key[i] = name[i] == '_' ? '-' : (name[i] >= 'A' && name[i] <= 'Z') ? (char)(name[i] - 'A' + 'a') : name[i];
     const char *other = map_get(names->seen, key);
     if (other)
-        read_report(names->r, &member, &place, "'%.80s' collides with the name '%.80s': task and group names must "
-            "differ in "
-                    "more than case and '_' or '-'", name, other);
+        read_report(names->r, &member, &place, "'%.80s' collides with the name '%.80s': task and group names must differ "
+                    "in more than case and '_' or '-'", name, other);
     else if (map_set(names->seen, key, (void *)(uintptr_t)name) < 0)
         names->r->oom = true;
 }
 
-static void check_names(struct reader *r, const struct spec *s, const struct read_path *at, bool implicit)
+/* Names the user wrote. */
+static void check_names(struct names *names, const struct spec *s, const struct read_path *at)
 {
-    struct names names = { r, map_new(NULL) };
-    struct read_path list = { at, implicit ? "tasks" : "groups", 0 };
+    struct read_path list = { at, s->implicit_groups ? "tasks" : "groups", 0 };
 
-    r->oom |= !names.seen;
-    for (size_t i = 0; i < s->ngroups && names.seen; i++) {
+    for (size_t i = 0; i < s->ngroups && names->seen; i++) {
         const struct spec_group *g = &s->groups[i];
         struct read_path group = { &list, NULL, i }, tasks = { &group, "tasks", 0 };
-        if (g->name && !implicit)
-            add_name(&names, &group, g->name, g->line, g->column);
+        if (g->name && !s->implicit_groups)
+            add_name(names, &group, g->name, g->line, g->column);
         for (size_t k = 0; k < g->ntasks; k++) {
             struct read_path task = { &tasks, NULL, k };
             if (g->tasks[k].name)
-                add_name(&names, implicit ? &group : &task, g->tasks[k].name, g->tasks[k].line, g->tasks[k].column);
+                add_name(names, s->implicit_groups ? &group : &task, g->tasks[k].name, g->tasks[k].line,
+                         g->tasks[k].column);
         }
     }
-    for (size_t i = 0; implicit && i < s->ngroups && names.seen; i++) {
+}
+
+/* Names of implicit groups among them, which upstream only sees after the schema. */
+static void check_implicit_names(struct names *names, const struct spec *s, const struct read_path *at)
+{
+    struct read_path list = { at, "tasks", 0 };
+    for (size_t i = 0; i < s->ngroups && names->seen; i++) {
         struct read_path group = { &list, NULL, i };
-        if (s->groups[i].name)
-            add_name(&names, &group, s->groups[i].name, s->groups[i].line, s->groups[i].column);
-    }
-    map_free(names.seen);
-}
-
-static void check_length(struct reader *r, const struct read_path *at, const char *name, int64_t most, const char *why)
-{
-    struct read_path member = { at, "name", 0 };
-    if ((int64_t)strlen(name) > most)
-        read_report_code(r, OSMO_EUSER, &member, NULL, "'%.80s' has %zu characters, at most %lld are allowed%s", name,
-                         strlen(name), (long long)most, why);
-}
-
-static void check_lengths(struct reader *r, const struct spec *s, const struct read_path *at, bool implicit,
-    int64_t most)
-{
-    struct read_path list = { at, implicit ? "tasks" : "groups", 0 };
-
-    check_length(r, at, s->name, most, "");
-    for (size_t i = 0; i < s->ngroups; i++) {
-        const struct spec_group *g = &s->groups[i];
-        struct read_path group = { &list, NULL, i }, tasks = { &group, "tasks", 0 };
-        if (!implicit)
-            check_length(r, &group, g->name, most, "");
-        for (size_t k = 0; k < g->ntasks; k++) {
-            struct read_path task = { &tasks, NULL, k };
-            if (implicit)
-                check_length(r, &group, g->tasks[k].name, most - 6, " under tasks, because its group is called "
-                    "<task>-group");
-            else
-                check_length(r, &task, g->tasks[k].name, most, "");
-        }
+        add_name(names, &group, s->groups[i].name, s->groups[i].line, s->groups[i].column);
     }
 }
 
-int spec_parse(const yaml_node_t *workflow, const struct settings *limits, struct spec **out, osmo_error_t *err)
+static void read_document(struct reader *r, const yaml_node_t *workflow, const struct read_path *at, struct raw *raw,
+                          struct names *names)
+{
+    read_mapping(r, workflow, at, &workflow_table, raw);
+    if (workflow->kind != YAML_MAP)
+        return;
+    read_groups(r, raw, workflow, at);
+    if (!yaml_get(workflow, "resources"))
+        add_default_resource(r, &raw->spec);
+    if (raw->spec.name && !spec_name_valid(raw->spec.name)) {
+        struct read_path name = { at, "name", 0 };
+        read_report(r, &name, spec_member(workflow, "name"), SPEC_NAME_RULE, raw->spec.name);
+    }
+    check_names(names, &raw->spec, at);
+}
+
+int spec_read(const yaml_node_t *workflow, struct spec **out, bool *schema_failed, struct spec_findings *f)
 {
     struct raw raw = { 0 };
     struct read_path at = { NULL, "workflow", 0 };
+    struct spec *s = NULL;
     struct reader r;
-    int rc;
 
-    reader_init(&r, OSMO_EUSAGE);
-    read_mapping(&r, workflow, &at, &workflow_table, &raw);
-    rc = check_task_count(&raw, limits, err);
-    if (rc == 0 && workflow->kind == YAML_MAP)
-        read_groups(&r, &raw, workflow, &at);
-    if (rc == 0) {
-        bool implicit = raw.tasks && !(raw.groups && raw.groups->kind == YAML_LIST && raw.groups->len > 0);
-        add_default_resource(&r, &raw.spec);
-        if (raw.spec.name && !spec_name_valid(raw.spec.name)) {
-            struct read_path name = { &at, "name", 0 };
-            read_report(&r, &name, yaml_get(workflow, "name"), "'%.80s' must begin with a letter, end with a "
-                "letter or digit, "
-                        "and hold only letters, digits, - and _ between", raw.spec.name);
-        }
-        check_names(&r, &raw.spec, &at, implicit);
-        if (r.count == 0 && !r.oom)
-            spec_link_groups(&r, &raw.spec, &at, implicit);
-        if (r.count == 0 && !r.oom && limits)
-            check_lengths(&r, &raw.spec, &at, implicit, limits->max_name_length);
-        rc = reader_result(&r, "the workflow", err);
+    reader_init_to(&r, OSMO_EUSAGE, f);
+    struct names names = { &r, map_new(NULL) };
+    r.oom |= !names.seen;
+    read_document(&r, workflow, &at, &raw, &names);
+    bool schema = f->total > 0;
+    if (!schema && !r.oom) {
+        spec_index_resources(&r, &raw.spec);
+        if (raw.spec.implicit_groups)
+            check_implicit_names(&names, &raw.spec, &at);
+        if (f->total == 0 && !r.oom)
+            spec_link_groups(&r, &raw.spec, &at);
     }
-    reader_clear(&r);
-    struct spec *s = rc == 0 ? malloc(sizeof(*s)) : NULL;
+    map_free(names.seen);
+    if (schema_failed)
+        *schema_failed = schema;
+    f->oom |= r.oom;
+    if (f->total == 0 && !f->oom) {
+        s = malloc(sizeof(*s));
+        f->oom |= !s;
+    }
     if (!s) {
         spec_clear(&raw.spec);
-        return rc ? rc : osmo_error_set(err, OSMO_ENOMEM, "out of memory while reading the workflow");
+        return f->oom ? OSMO_ENOMEM : f->code;
     }
     *s = raw.spec;
     *out = s;
     return 0;
+}
+
+int spec_parse(const yaml_node_t *workflow, const struct settings *limits, struct spec **out, osmo_error_t *err)
+{
+    _cleanup_findings_ struct spec_findings f = SPEC_FINDINGS_INIT;
+    struct spec *s = NULL;
+    int rc = spec_read(workflow, &s, NULL, &f);
+
+    if (rc == 0 && limits)
+        rc = spec_check_count(s, limits, &f);
+    if (rc == 0 && limits)
+        rc = spec_check_names(s, limits, &f);
+    if (rc == 0) {
+        *out = s;
+        return 0;
+    }
+    spec_free(s);
+    return spec_findings_result(&f, "the workflow", err);
 }

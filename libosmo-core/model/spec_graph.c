@@ -10,7 +10,6 @@ struct graph {
     struct spec *s;
     map_t *owners;              /* task name → its group */
     const struct read_path *at;
-    bool implicit;
 };
 
 static void report_order(struct graph *g, const struct read_path *at, const yaml_node_t *place, size_t mine,
@@ -51,9 +50,9 @@ static void link_task(struct graph *g, size_t mine, size_t k)
 {
     struct spec_group *group = &g->s->groups[mine];
     const struct spec_task *t = &group->tasks[k];
-    struct read_path list = { g->at, g->implicit ? "tasks" : "groups", 0 }, item = { &list, NULL, mine };
+    struct read_path list = { g->at, g->s->implicit_groups ? "tasks" : "groups", 0 }, item = { &list, NULL, mine };
     struct read_path tasks = { &item, "tasks", 0 }, task = { &tasks, NULL, k };
-    struct read_path inputs = { g->implicit ? &item : &task, "inputs", 0 };
+    struct read_path inputs = { g->s->implicit_groups ? &item : &task, "inputs", 0 };
     yaml_node_t place = { .line = t->line, .column = t->column };
 
     for (size_t i = 0; i < t->ninputs; i++) {
@@ -66,7 +65,8 @@ static void link_task(struct graph *g, size_t mine, size_t k)
         if (!owner)
             read_report_code(g->r, OSMO_ESUBMISSION, &at, &place, "task '%.80s' takes input from task '%.80s', "
                 "which this workflow "
-                             "does not have", t->name, in->task);
+                             "does not have: correct the name, or write <workflow id>:<task> for a task of an earlier "
+                             "workflow", t->name, in->task);
         else if (theirs >= mine)
             report_order(g, &at, &place, mine, t->name, in->task, theirs);
         else
@@ -107,9 +107,9 @@ static bool link_downstream(struct spec *s)
     return true;
 }
 
-void spec_link_groups(struct reader *r, struct spec *s, const struct read_path *at, bool implicit)
+void spec_link_groups(struct reader *r, struct spec *s, const struct read_path *at)
 {
-    struct graph g = { r, s, map_new(NULL), at, implicit };
+    struct graph g = { r, s, map_new(NULL), at };
 
     r->oom |= !g.owners;
     for (size_t i = 0; i < s->ngroups && !r->oom; i++) {
@@ -122,7 +122,7 @@ void spec_link_groups(struct reader *r, struct spec *s, const struct read_path *
             link_task(&g, i, k);
         sort_unique(s->groups[i].upstream, &s->groups[i].nupstream);
     }
-    if (!r->oom && r->count == 0)
+    if (!r->oom && r->f->total == 0)
         r->oom |= !link_downstream(s);
     map_free(g.owners);
 }

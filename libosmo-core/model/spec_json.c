@@ -351,6 +351,7 @@ int spec_group_from_json(const json_t *group, struct spec **out, osmo_error_t *e
     }
     reader_init(&r, OSMO_EINVAL);
     read_stored(&r, group, tree, s);
+    spec_index_resources(&r, s);
     int rc = reader_result(&r, "the stored group", err);
     reader_clear(&r);
     if (rc < 0) {

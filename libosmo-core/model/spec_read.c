@@ -10,17 +10,20 @@
 #include "base/cleanup.h"
 #include "model/spec.h"
 
-#define FINDINGS_TEXT_MAX 860 /* leaves room in an osmo_error_t for the count and the tail */
-
 void reader_init(struct reader *r, int code)
 {
     *r = (struct reader){ .code = code };
-    buf_init(&r->text, 4096);
+    r->f = &r->own;
+}
+
+void reader_init_to(struct reader *r, int code, struct spec_findings *f)
+{
+    *r = (struct reader){ .code = code, .f = f };
 }
 
 void reader_clear(struct reader *r)
 {
-    buf_free(&r->text);
+    spec_findings_clear(&r->own);
 }
 
 static void path_print(const struct read_path *at, buf_t *out)
@@ -36,26 +39,22 @@ static void path_print(const struct read_path *at, buf_t *out)
         buf_printf(out, "%zu", at->index);
 }
 
+char *read_path_text(const struct read_path *at)
+{
+    _cleanup_buf_ buf_t path = BUF_INIT(4096);
+    path_print(at, &path);
+    return buf_steal(&path, NULL);
+}
+
+static void report(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n, const char *format,
+                   va_list args) __attribute__((format(printf, 5, 0)));
 static void report(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n, const char *format,
                    va_list args)
 {
-    _cleanup_buf_ buf_t one = BUF_INIT(4096);
-
-    r->count++;
-    if (!r->found || code == OSMO_ERESOURCE)
-        r->found = code;
-    path_print(at, &one);
-    buf_puts(&one, ": ");
-    buf_vprintf(&one, format, args);
-    if (n && n->line > 0)
-        buf_printf(&one, " (line %d, column %d)", n->line, n->column);
-    if (r->hidden > 0 || (r->text.len > 0 && r->text.len + one.len > FINDINGS_TEXT_MAX)) {
-        r->hidden++;
-        return;
-    }
-    if (r->text.len > 0)
-        buf_puts(&r->text, "; ");
-    buf_append(&r->text, buf_cstr(&one), one.len);
+    bool kept = r->f->len < SPEC_FINDINGS_MAX;
+    _cleanup_free_ char *path = kept ? read_path_text(at) : NULL;
+    r->oom |= kept && !path;
+    spec_findings_addv(r->f, code, true, path, n ? n->line : 0, n ? n->column : 0, format, args);
 }
 
 void read_report(struct reader *r, const struct read_path *at, const yaml_node_t *n, const char *format, ...)
@@ -77,15 +76,8 @@ void read_report_code(struct reader *r, int code, const struct read_path *at, co
 
 int reader_result(struct reader *r, const char *what, osmo_error_t *err)
 {
-    if (r->oom)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory while reading %s", what);
-    if (r->count == 0)
-        return 0;
-    char tail[64] = "";
-    if (r->hidden > 0)
-        snprintf(tail, sizeof(tail), "; and %zu more", r->hidden);
-    return osmo_error_set(err, r->found, "%zu error%s in %s: %.*s%s", r->count, r->count == 1 ? "" : "s", what,
-                          FINDINGS_TEXT_MAX, buf_cstr(&r->text), tail);
+    r->f->oom |= r->oom;
+    return spec_findings_result(r->f, what, err);
 }
 
 static bool wrong(struct reader *r, const yaml_node_t *n, const struct read_path *at, const char *wanted)
@@ -94,20 +86,27 @@ static bool wrong(struct reader *r, const yaml_node_t *n, const struct read_path
     return false;
 }
 
+static char *copy_text(struct reader *r, const yaml_node_t *n)
+{
+    char *text = n->kind == YAML_STRING ? malloc(n->text_len + 1) : yaml_scalar_text(n);
+    r->oom |= !text;
+    if (text && n->kind == YAML_STRING)
+        memcpy(text, n->text, n->text_len + 1);
+    return text;
+}
+
 bool read_text(struct reader *r, const yaml_node_t *n, const struct read_path *at, bool lax, char **out)
 {
     bool number = n->kind == YAML_INT || n->kind == YAML_FLOAT;
     if (n->kind != YAML_STRING && !(lax && number))
         return wrong(r, n, at, "text");
-    if (n->kind == YAML_STRING && memchr(n->text, '\0', n->text_len)) {
+    if (n->kind == YAML_STRING && strlen(n->text) != n->text_len) {
         read_report(r, at, n, "contains a NUL character");
         return false;
     }
-    char *text = yaml_scalar_text(n);
-    if (!text) {
-        r->oom = true;
+    char *text = copy_text(r, n);
+    if (!text)
         return false;
-    }
     free(*out);
     *out = text;
     return true;
@@ -128,7 +127,7 @@ bool read_bool(struct reader *r, const yaml_node_t *n, const struct read_path *a
         *out = n->integer == 1;
         return true;
     }
-    if (n->kind == YAML_FLOAT && (fpclassify(n->number) == FP_ZERO || !(n->number < 1.0 || n->number > 1.0))) {
+    if (n->kind == YAML_FLOAT && (fpclassify(n->number) == FP_ZERO || (n->number >= 1.0 && n->number <= 1.0))) {
         *out = n->number > 0.5;
         return true;
     }
@@ -141,6 +140,33 @@ bool read_bool(struct reader *r, const yaml_node_t *n, const struct read_path *a
     return wrong(r, n, at, "true or false");
 }
 
+/* As upstream reads a number out of text: blanks around, a sign, single underscores between digits, zeros behind a
+ * decimal point. */
+static bool text_to_int(const char *p, int64_t *out)
+{
+    char digits[24];
+    size_t n = 0;
+
+    p += strspn(p, " \t\r\n\f\v");
+    if (*p == '+' || *p == '-')
+        digits[n++] = *p++;
+    for (bool digit = false;; p++) {
+        if (*p == '_' && digit && p[1] >= '0' && p[1] <= '9')
+            continue;
+        if (*p < '0' || *p > '9')
+            break;
+        digit = true;
+        if (n == sizeof(digits) - 1)
+            return false;
+        digits[n++] = *p;
+    }
+    digits[n] = '\0';
+    if (*p == '.' && p[1] == '0' && n > 0)
+        p += 1 + strspn(p + 1, "0");
+    p += strspn(p, " \t\r\n\f\v");
+    return *p == '\0' && n > 0 && str_to_i64(digits, out);
+}
+
 bool read_int(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out)
 {
     switch (n->kind) {
@@ -148,6 +174,10 @@ bool read_int(struct reader *r, const yaml_node_t *n, const struct read_path *at
         *out = n->boolean;
         return true;
     case YAML_INT:
+        if (n->flavour == YAML_BIG) {
+            read_report(r, at, n, "%.60s is too large a number", n->text);
+            return false;
+        }
         *out = n->integer;
         return true;
     case YAML_FLOAT:
@@ -158,9 +188,9 @@ bool read_int(struct reader *r, const yaml_node_t *n, const struct read_path *at
         read_report(r, at, n, "must be a whole number");
         return false;
     case YAML_STRING:
-        if (strlen(n->text) == n->text_len && str_to_i64(n->text, out))
+        if (strlen(n->text) == n->text_len && text_to_int(n->text, out))
             return true;
-        read_report(r, at, n, "must be a whole number");
+        read_report(r, at, n, "must be a whole number, not '%.40s'", n->text);
         return false;
     default:
         return wrong(r, n, at, "a whole number");
@@ -171,18 +201,21 @@ bool read_texts(struct reader *r, const yaml_node_t *n, const struct read_path *
 {
     if (n->kind != YAML_LIST)
         return wrong(r, n, at, "a list of texts");
+    char **items = n->len ? realloc(out->items, (out->len + n->len) * sizeof(*items)) : out->items;
+    if (n->len && !items) {
+        r->oom = true;
+        return false;
+    }
     bool good = true;
+    out->items = items;
+    out->cap = out->len + n->len > out->cap ? out->len + n->len : out->cap;
     for (size_t i = 0; i < n->len; i++) {
         struct read_path item = { at, NULL, i };
-        _cleanup_free_ char *text = NULL;
-        if (!read_text(r, n->values[i], &item, true, &text)) {
+        char *text = NULL;
+        if (read_text(r, n->values[i], &item, true, &text))
+            out->items[out->len++] = text;
+        else
             good = false;
-            continue;
-        }
-        if (strlist_add(out, text) < 0) {
-            r->oom = true;
-            return false;
-        }
     }
     return good;
 }
@@ -233,9 +266,15 @@ char *read_key(struct reader *r, const yaml_node_t *key, const struct read_path 
         read_report(r, at, key, "a key contains a NUL character");
         return NULL;
     }
-    char *text = yaml_scalar_text(key);
-    r->oom |= !text;
-    return text;
+    return copy_text(r, key);
+}
+
+char *read_text_key(struct reader *r, const yaml_node_t *key, const struct read_path *at)
+{
+    if (key->kind == YAML_STRING)
+        return read_key(r, key, at);
+    read_report(r, at, key, "a key must be text, not %s: quote it", yaml_kind_name(key));
+    return NULL;
 }
 
 void *read_list(struct reader *r, const yaml_node_t *n, const struct read_path *at, size_t size, size_t *count,
@@ -347,30 +386,45 @@ static void read_field(struct reader *r, const yaml_node_t *n, const struct read
     }
 }
 
+/* The field of that name. Keys mostly come in no order, so a search, but one that looks at first letters. */
+static const struct read_field *find_field(const struct read_table *t, const yaml_node_t *key, const char *name)
+{
+    if (key->kind != YAML_STRING)
+        return NULL;
+    for (size_t k = 0; k < t->len; k++)
+        if (t->fields[k].key[0] == name[0] && strcmp(name, t->fields[k].key) == 0)
+            return &t->fields[k];
+    return NULL;
+}
+
 void read_mapping(struct reader *r, const yaml_node_t *n, const struct read_path *at, const struct read_table *t,
     void *object)
 {
+    uint64_t seen = 0; /* tables have fewer fields than it has bits */
+
     if (n->kind != YAML_MAP) {
         wrong(r, n, at, "a mapping");
         return;
     }
     for (size_t i = 0; i < n->len; i++) {
         const yaml_node_t *key = n->keys[i];
-        const struct read_field *f = NULL;
-        _cleanup_free_ char *name = read_key(r, key, at);
+        bool plain = key->kind == YAML_STRING && strlen(key->text) == key->text_len;
+        _cleanup_free_ char *made = plain ? NULL : read_key(r, key, at);
+        const char *name = plain ? key->text : made;
         if (!name)
             continue;
-        for (size_t k = 0; k < t->len && !f && key->kind == YAML_STRING; k++)
-            f = strcmp(name, t->fields[k].key) == 0 ? &t->fields[k] : NULL;
+        const struct read_field *f = find_field(t, key, name);
         struct read_path member = { at, name, 0 };
-        if (f)
+        if (f) {
+            seen |= UINT64_C(1) << (f - t->fields);
             read_field(r, n->values[i], &member, f, object);
-        else if (!t->open)
+        } else if (!t->open) {
             report_unknown(r, key, &member, t);
+        }
     }
     for (size_t k = 0; k < t->len; k++) {
         struct read_path member = { at, t->fields[k].key, 0 };
-        if ((t->fields[k].flags & READ_REQUIRED) && !yaml_get(n, t->fields[k].key))
+        if ((t->fields[k].flags & READ_REQUIRED) && !(seen & UINT64_C(1) << k))
             read_report(r, &member, n, "is missing");
     }
 }

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/yaml.h"
+#include "model/spec_findings.h"
 #include "osmo/error.h"
 
 /* Where a value stands in the document; linked on the caller's stack. key NULL: item `index` of a list. */
@@ -19,21 +20,22 @@ struct read_path {
 };
 
 struct reader {
-    int code;            /* code of ordinary findings */
-    int found;           /* code of the answer, 0 while nothing was found */
-    size_t count;        /* findings */
-    size_t hidden;       /* those that no longer fitted into text */
+    int code;                /* code of ordinary findings */
+    struct spec_findings *f;
+    struct spec_findings own;
     bool oom;
-    buf_t text;
-    const void *limits;  /* whatever the caller's own readers need */
 };
 
 void reader_init(struct reader *r, int code);
+/* Findings go to f, which the caller keeps; reader_result() is then not used. */
+void reader_init_to(struct reader *r, int code, struct spec_findings *f);
 void reader_clear(struct reader *r);
 /* 0 when nothing was found; otherwise the code, with `what` and all findings in err. */
 int reader_result(struct reader *r, const char *what, osmo_error_t *err);
 void read_report(struct reader *r, const struct read_path *at, const yaml_node_t *n, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Text of a path: "workflow.tasks.0.command". malloc'ed. */
+char *read_path_text(const struct read_path *at);
 /* The same with a code of its own. OSMO_ERESOURCE outranks what was found before, as upstream raises it at once. */
 void read_report_code(struct reader *r, int code, const struct read_path *at, const yaml_node_t *n,
                       const char *format, ...)
@@ -83,8 +85,9 @@ bool read_texts(struct reader *r, const yaml_node_t *n, const struct read_path *
 bool read_duration(struct reader *r, const yaml_node_t *n, const struct read_path *at, bool allow_bool, int64_t *us);
 /* Text of a scalar value of the free maps (environment, exitActions, credentials): text, numbers and booleans. */
 bool read_loose(struct reader *r, const yaml_node_t *n, const struct read_path *at, char **out);
-/* Key of a free map as text; malloc'ed. */
+/* Key of a free map as text; malloc'ed. The second refuses keys that are not text, the first turns them into text. */
 char *read_key(struct reader *r, const yaml_node_t *key, const struct read_path *at);
+char *read_text_key(struct reader *r, const yaml_node_t *key, const struct read_path *at);
 
 /* A tree of YAML nodes over JSON, so that what was stored is read by the same tables. Freed by its own function. */
 int yaml_from_json(const json_t *v, yaml_node_t **out);

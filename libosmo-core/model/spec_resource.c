@@ -1,5 +1,5 @@
-/* Resource entries, labels, and the small grammars of names, images and storage addresses.
- * Called by spec.c, spec_task.c and spec_resolve.c. */
+/* Resource entries, and the small grammars of names, images and storage addresses. Called by the other files of the
+ * specification. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,6 @@
 #include "model/spec_internal.h"
 
 #define AT(type, member) offsetof(type, member)
-#define LABELS_MAX 16
 
 static bool is_letter(char c)
 {
@@ -118,91 +117,6 @@ bool spec_image_valid(const char *image)
     return *p == '\0' || (*p == '@' && image_digest_valid(p + 1));
 }
 
-/* ---- labels ---- */
-
-static bool label_name_valid(const char *p, size_t len)
-{
-    if (len == 0 || len > 63)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        bool plain = is_letter(p[i]) || is_digit(p[i]);
-        if (!plain && (i == 0 || i + 1 == len || !strchr("-_.", p[i])))
-            return false;
-    }
-    return true;
-}
-
-static bool label_prefix_valid(const char *p, size_t len)
-{
-    if (len == 0 || len > 253)
-        return false;
-    for (size_t start = 0; start <= len;) {
-        size_t end = start;
-        while (end < len && p[end] != '.')
-            end++;
-        if (end == start || end - start > 63 || p[start] == '-' || p[end - 1] == '-')
-            return false;
-        for (size_t i = start; i < end; i++)
-            if (!is_digit(p[i]) && !(p[i] >= 'a' && p[i] <= 'z') && p[i] != '-')
-                return false;
-        start = end + 1;
-    }
-    return true;
-}
-
-static bool label_key_valid(const char *key)
-{
-    const char *slash = strrchr(key, '/');
-    if (!slash)
-        return label_name_valid(key, strlen(key));
-    return label_prefix_valid(key, (size_t)(slash - key)) && label_name_valid(slash + 1, strlen(slash + 1));
-}
-
-static void read_label(struct reader *r, const yaml_node_t *key, const yaml_node_t *value, const struct read_path *at,
-                       json_t *labels)
-{
-    _cleanup_free_ char *name = NULL;
-    _cleanup_free_ char *text = NULL;
-
-    if (key->kind != YAML_STRING) {
-        read_report(r, at, key, "a label key must be text, not %s", yaml_kind_name(key));
-        return;
-    }
-    name = read_key(r, key, at);
-    if (!name)
-        return;
-    struct read_path member = { at, name, 0 };
-    if (!label_key_valid(name))
-        read_report(r, &member, key, "no valid label key: [prefix/]name, the name of at most 63 letters, digits, "
-            "'-', '_', '.'");
-    if (!read_text(r, value, &member, false, &text))
-        return;
-    if (!label_name_valid(text, strlen(text)))
-        read_report(r, &member, value, "'%.80s' is no valid label value: 1 to 63 letters, digits, '-', '_', '.', "
-            "beginning "
-                    "and ending with a letter or digit", text);
-    else
-        r->oom |= json_set_str(labels, name, text) < 0;
-}
-
-void spec_read_labels(struct reader *r, const yaml_node_t *n, const struct read_path *at, json_t **labels)
-{
-    if (n->kind != YAML_MAP) {
-        read_report(r, at, n, "must be a mapping, not %s", yaml_kind_name(n));
-        return;
-    }
-    if (n->len > LABELS_MAX) {
-        read_report(r, at, n, "has %zu labels, at most %d are allowed", n->len, LABELS_MAX);
-        return;
-    }
-    json_free(*labels);
-    *labels = json_object();
-    if (!*labels)
-        r->oom = true;
-    for (size_t i = 0; i < n->len && *labels; i++)
-        read_label(r, n->keys[i], n->values[i], at, *labels);
-}
-
 /* ---- resources ---- */
 
 void spec_resource_clear(struct spec_resource *x)
@@ -220,12 +134,13 @@ void spec_resource_clear(struct spec_resource *x)
     *x = (struct spec_resource){ 0 };
 }
 
+/* Nothing could run with it: upstream fails on it with an error of its own while it compares sizes. */
 static void read_cpu(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
     struct spec_resource *x = object;
     x->has_cpu = read_int(r, n, at, &x->cpu);
     if (x->has_cpu && x->cpu < 0)
-        read_report(r, at, n, "must not be negative");
+        read_report(r, at, n, "must not be negative, it is %lld", (long long)x->cpu);
 }
 
 static void read_gpu(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
@@ -245,14 +160,16 @@ static void read_quantity(struct reader *r, const yaml_node_t *n, const struct r
         return;
     if (!quantity_bytes(text, &bytes)) {
         read_report_code(r, OSMO_ERESOURCE, at, n, "'%.60s' is no size: write a number and one of B, Ki, Mi, Gi, "
-            "Ti (8Gi)", text);
+                         "Ti (8Gi)", text);
         return;
     }
     free(*out);
-    if (is_digit(text[strlen(text) - 1]))
-        *out = str_printf("%sKi", double_repr(bytes / 1024, number));
-    else
+    if (!is_digit(text[strlen(text) - 1]))
         *out = STEAL(text);
+    else if (strchr(double_repr(bytes / 1024, number), 'e')) /* sizes have no exponent */
+        *out = str_printf("%.20fKi", bytes / 1024);
+    else
+        *out = str_printf("%sKi", number);
     r->oom |= !*out;
 }
 
@@ -312,7 +229,10 @@ static const struct read_table resource_table = READ_TABLE(resource_fields, fals
 
 void spec_read_resource(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
-    read_mapping(r, n, at, &resource_table, object);
+    struct spec_resource *x = object;
+    x->line = n->line;
+    x->column = n->column;
+    read_mapping(r, n, at, &resource_table, x);
 }
 
 void spec_read_resources(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct spec *s)
@@ -327,7 +247,7 @@ void spec_read_resources(struct reader *r, const yaml_node_t *n, const struct re
         return;
     }
     for (size_t i = 0; i < n->len; i++) {
-        char *name = read_key(r, n->keys[i], at);
+        char *name = read_text_key(r, n->keys[i], at);
         if (!name)
             continue;
         struct spec_resource *x = &s->resources[s->nresources++];

@@ -4,7 +4,6 @@
 #include <strings.h>
 #include "base/cleanup.h"
 #include "base/map.h"
-#include "base/re.h"
 #include "model/spec_internal.h"
 
 #define AT(type, member) offsetof(type, member)
@@ -63,23 +62,17 @@ void spec_task_clear(struct spec_task *t)
 
 static void check_regex(struct reader *r, const yaml_node_t *n, const struct read_path *at, char **regex)
 {
-    osmo_error_t why = OSMO_ERROR_INIT;
-    re_t *re = NULL;
+    struct read_path member = { at, "regex", 0 };
+    const char *why;
+    size_t where;
 
     if (!*regex) {
         *regex = str_dup("");
         r->oom |= !*regex;
-        return;
+    } else if (!spec_regex_valid(*regex, &why, &where)) {
+        read_report(r, &member, spec_member(n, "regex"), "'%.200s' is no regular expression: %s at position %zu", *regex,
+                    why, where);
     }
-    if (**regex == '\0')
-        return;
-    int rc = re_compile(*regex, &re, &why);
-    if (rc < 0) {
-        r->oom |= rc == OSMO_ENOMEM;
-        struct read_path member = { at, "regex", 0 };
-        read_report(r, &member, n, "%s", why.text);
-    }
-    re_free(re);
 }
 
 /* ---- inputs, outputs, kpis ---- */
@@ -104,7 +97,8 @@ static void split_task(struct reader *r, const yaml_node_t *n, const struct read
         if (colon)
             *colon = ':';
         struct read_path member = { at, "task", 0 };
-        read_report(r, &member, n, "'%.80s' is neither the name of a task nor <workflow id>:<task>", text);
+        read_report(r, &member, spec_member(n, "task"),
+                    "'%.80s' is neither the name of a task nor <workflow id>:<task>", text);
         return;
     }
     in->workflow = colon ? str_dup(text) : NULL;
@@ -173,9 +167,9 @@ static void read_file(struct reader *r, const yaml_node_t *n, const struct read_
     const char *first = f->path + strspn(f->path, "/");
     size_t len = strcspn(first, "/");
     if (len == 0 || str_ends(f->path, "/"))
-        read_report(r, &member, n, "'%.80s' names no file", f->path);
+        read_report(r, &member, spec_member(n, "path"), "'%.80s' names no file", f->path);
     else if (len == 4 && strncmp(first, "osmo", 4) == 0)
-        read_report(r, &member, n, "'%.80s' is reserved: only /osmo/data/output/... may be written under /osmo",
+        read_report(r, &member, spec_member(n, "path"), "'%.80s' is reserved: only /osmo/data/output/... may be written under /osmo",
             f->path);
 }
 
@@ -188,7 +182,7 @@ static void check_file_paths(struct reader *r, const yaml_node_t *n, const struc
         if (!t->files[i].path)
             continue;
         if (map_has(seen, t->files[i].path))
-            read_report(r, &member, n->values[i], "'%.80s' is given twice", t->files[i].path);
+            read_report(r, &member, spec_member(n->values[i], "path"), "'%.80s' is given twice", t->files[i].path);
         else if (map_set(seen, t->files[i].path, NULL) < 0)
             r->oom = true;
     }
@@ -218,8 +212,7 @@ static void read_checkpoint(struct reader *r, const yaml_node_t *n, const struct
     read_mapping(r, n, at, &checkpoint_table, c);
     if (c->url && !spec_url_valid(c->url)) {
         struct read_path member = { at, "url", 0 };
-        read_report(r, &member, n, "'%.80s' is no storage address (s3://bucket/..., gs://, azure://, tos://, "
-            "swift://)", c->url);
+        read_report(r, &member, spec_member(n, "url"), SPEC_URL_RULE, c->url);
     }
     check_regex(r, n, at, &c->regex);
 }
@@ -244,6 +237,33 @@ static void each_member(struct reader *r, const yaml_node_t *n, const struct rea
     }
 }
 
+/* Keys that became equal as text (1 and "1"): the last one counts, in the place of the first. Rare, so a search. */
+static bool repeats(const yaml_node_t *n)
+{
+    for (size_t i = 0; i < n->len; i++)
+        if (n->keys[i]->kind != YAML_STRING)
+            return true;
+    return false;
+}
+
+static void drop_repeated_env(struct spec_task *t)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < t->nenv; i++) {
+        size_t k = kept;
+        for (size_t j = 0; j < kept && k == kept; j++)
+            k = strcmp(t->env[j].name, t->env[i].name) == 0 ? j : k;
+        if (k < kept) {
+            free(t->env[k].value);
+            free(t->env[i].name);
+            t->env[k].value = t->env[i].value;
+        } else {
+            t->env[kept++] = t->env[i];
+        }
+    }
+    t->nenv = kept;
+}
+
 /* Takes key. */
 static void add_env(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct spec_task *t, char *key)
 {
@@ -266,6 +286,8 @@ static void read_environment(struct reader *r, const yaml_node_t *n, const struc
         }
     }
     each_member(r, n, at, t, add_env);
+    if (n->kind == YAML_MAP && repeats(n))
+        drop_repeated_env(t);
 }
 
 /* ^(\d+(-\d+)?)+(,\d+(-\d+)?)*$ without backtracking: the first piece may chain ranges that have at least
@@ -467,8 +489,7 @@ void spec_read_task(struct reader *r, const yaml_node_t *n, const struct read_pa
         return;
     kube_name(t->name, kube);
     if (!spec_name_valid(t->name))
-        read_report(r, &name, n, "'%.80s' must begin with a letter, end with a letter or digit, and hold only letters, "
-                    "digits, - and _ between", t->name);
+        read_report(r, &name, spec_member(n, "name"), SPEC_NAME_RULE, t->name);
     else if (strcmp(kube, "osmo-ctrl") == 0)
-        read_report(r, &name, n, "'%.80s' is reserved", t->name);
+        read_report(r, &name, spec_member(n, "name"), "'%.80s' is reserved: give the task another name", t->name);
 }

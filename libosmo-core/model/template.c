@@ -15,7 +15,7 @@ int tpl_compile(const char *text, size_t len, const struct tpl_options *options,
     if (rc == 0) {
         struct tpl_parser p = { .t = t, .tok = tokens.items, .err = err };
         t->body = tpl_parse_body(&p);
-        rc = p.code;
+        rc = p.code ? p.code : tpl_resolve(&p);
     }
     free(tokens.items);
     if (rc < 0) {
@@ -64,70 +64,95 @@ int tpl_type_error(struct tpl_rt *rt, const char *format, ...) {
     return -1;
 }
 
+#define CHECK_STEPS 4096 /* between two looks at the clock */
+
+static void next_check(struct tpl_rt *rt) {
+    rt->check_at = rt->limits.max_steps;
+    if (rt->limits.expired && rt->limits.max_steps - rt->steps > CHECK_STEPS)
+        rt->check_at = rt->steps + CHECK_STEPS;
+}
+
 int tpl_steps_exceeded(struct tpl_rt *rt) {
-    return tpl_fail(rt, OSMO_EUSAGE, "template exceeds %llu steps", (unsigned long long)rt->limits.max_steps);
+    if (rt->steps > rt->limits.max_steps)
+        return tpl_fail(rt, OSMO_EUSAGE, "template exceeds %llu steps", (unsigned long long)rt->limits.max_steps);
+    if (rt->limits.expired && rt->limits.expired(rt->limits.expired_arg))
+        return tpl_fail(rt, OSMO_EUSAGE, "template takes too long to render");
+    next_check(rt);
+    return 0;
 }
 
 int tpl_descend(struct tpl_rt *rt) {
     if (rt->depth >= rt->limits.max_depth)
-        return tpl_fail(rt, OSMO_EUSAGE, "template values are nested more than %d deep", rt->limits.max_depth);
+        return tpl_fail(rt, OSMO_EUSAGE, "template values or calls are nested more than %d deep", rt->limits.max_depth);
     rt->depth++;
     return tpl_charge(rt, 1);
 }
 
 /* ---- one rendering ---- */
+static void undefined_name(tpl_value_t *out, const tpl_value_t *name) {
+    *out = *name;
+    out->kind = V_UNDEF;
+    out->flags = V_FLAG_NAME;
+}
+
 int tpl_rt_init(struct tpl_rt *rt, const struct template *t, const struct template_limits *limits, osmo_error_t *err) {
     static const struct template_limits defaults = TEMPLATE_LIMITS_DEFAULT;
     *rt = (struct tpl_rt){ .t = t, .limits = limits ? *limits : defaults, .err = err };
     size_t room = rt->limits.max_output < SIZE_MAX / 8 ? rt->limits.max_output * 4 : SIZE_MAX / 2;
     rt->arena.max = room + ((size_t)1 << 20);
-    if (t->n_names && !(rt->slots = tpl_alloc(rt, (size_t)t->n_names * sizeof(*rt->slots))))
+    rt->scratch = (buf_t)BUF_INIT(rt->limits.max_output);
+    next_check(rt);
+    rt->globals = tpl_alloc(rt, ((size_t)t->n_names + 1) * sizeof(*rt->globals));
+    rt->idle = tpl_alloc(rt, ((size_t)t->n_units + 1) * sizeof(struct tpl_frame *));
+    if (!rt->globals || !rt->idle)
         return rt->code;
     for (int i = 0; i < t->n_names; i++) {
-        const tpl_value_t *name = &t->names[i];
-        const struct tpl_row *function = tpl_function_find(name->u.s, name->len);
-        if (function) {
-            rt->slots[i] = (tpl_value_t){ .kind = V_FUNC, .u.func = function };
-        } else {
-            rt->slots[i] = *name;
-            rt->slots[i].kind = V_UNDEF;
-            rt->slots[i].flags = V_FLAG_NAME;
-        }
+        const struct tpl_row *function = tpl_function_find(t->names[i].u.s, t->names[i].len);
+        if (function)
+            rt->globals[i] = (tpl_value_t){ .kind = V_FUNC, .u.func = function };
+        else
+            undefined_name(&rt->globals[i], &t->names[i]);
     }
     return 0;
 }
 
-static int find_slot(const struct tpl_rt *rt, const char *name, size_t len) {
-    for (int i = 0; i < rt->t->n_names; i++) {
-        if (rt->t->names[i].len == len && memcmp(rt->t->names[i].u.s, name, len) == 0)
-            return i;
-    }
-    return -1;
-}
-
-bool tpl_rt_uses(const struct tpl_rt *rt, const char *name, size_t len) { return find_slot(rt, name, len) >= 0; }
+bool tpl_rt_uses(const struct tpl_rt *rt, const char *name, size_t len) { return tpl_name_find(rt->t, name, len) >= 0; }
 
 int tpl_rt_bind(struct tpl_rt *rt, const char *name, size_t len, tpl_value_t v) {
-    int slot = find_slot(rt, name, len);
-    if (slot >= 0)
-        rt->slots[slot] = v;
+    int at = tpl_name_find(rt->t, name, len);
+    if (at >= 0)
+        rt->globals[at] = v;
     return 0;
 }
 
+/* Writes straight into `out`, which is put back as it was when the rendering fails. */
 int tpl_rt_run(struct tpl_rt *rt, buf_t *out) {
-    buf_t text = BUF_INIT(rt->limits.max_output);
-    rt->out = &text;
-    int rc = tpl_exec(rt, rt->t->body);
-    if (rc == 0 && tpl_buf_check(rt, &text) == 0 && buf_append(out, text.data, text.len) < 0)
-        tpl_buf_check(rt, out);
-    buf_free(&text);
+    const struct tpl_unit *root = &rt->t->root;
+    size_t mark = out->len, max = out->max;
+    if (out->code)
+        return out->code;
+    if (max > mark && max - mark > rt->limits.max_output)
+        out->max = mark + rt->limits.max_output;
+    rt->out = out;
+    if (tpl_push(rt, root, NULL, rt->globals)) {
+        if (root->self >= 0)
+            rt->frame->slots[root->self] = (tpl_value_t){ .kind = V_SELF };
+        tpl_enter_scope(rt, &root->scope);
+        if (tpl_exec(rt, root->body) == 0)
+            tpl_buf_check(rt, out);
+    }
+    out->max = max;
+    if (rt->code) {
+        out->code = 0;
+        if (out->data)
+            buf_truncate(out, mark);
+    }
     return rt->code;
 }
 
 void tpl_rt_free(struct tpl_rt *rt) {
     tpl_arena_free(&rt->arena);
-    free(rt->undo);
-    rt->undo = NULL;
+    buf_free(&rt->scratch);
 }
 
 int template_render(const template_t *t, const json_t *variables, const struct template_limits *limits, buf_t *out,

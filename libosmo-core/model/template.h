@@ -2,13 +2,20 @@
  * templates. Pure; bounded by steps, depth and output bytes, so nothing can hang or fill the service. */
 #ifndef MODEL_TEMPLATE_H
 #define MODEL_TEMPLATE_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/json.h"
 #include "osmo/error.h"
 
-struct template_limits { uint64_t max_steps; int max_depth; size_t max_output; size_t max_values; };
+struct template_limits {
+    uint64_t max_steps;
+    int max_depth; /* of values, macros and recursive loops */
+    size_t max_output, max_values;
+    bool (*expired)(void *arg); /* asked every few thousand steps: true ends the rendering; may be NULL */
+    void *expired_arg;
+};
 #define TEMPLATE_LIMITS_DEFAULT                                                                                        \
     { .max_steps = 20u * 1000 * 1000, .max_depth = 100, .max_output = 64u << 20, .max_values = 20u * 1000 * 1000 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "model/template_filter.h"
 #include "model/template_internal.h"
 
 struct lexer {
@@ -58,14 +59,18 @@ static int add_token(struct lexer *l, int type, tpl_value_t value) {
 }
 
 static int add_data(struct lexer *l, const char *from, const char *to, bool strip) {
-    while (strip && to > from && tpl_space(to[-1]))
-        to--;
+    if (strip) {
+        const char *first = from;
+        tpl_strip(&first, &to);
+        to = first < to ? to : from;
+    }
     return to > from ? add_token(l, T_DATA, tpl_str(from, (size_t)(to - from))) : 0;
 }
 
 static void skip_space(struct lexer *l) {
-    while (l->p < l->end && tpl_space(*l->p))
-        l->p++;
+    size_t n;
+    while (l->p < l->end && (n = tpl_space_len(l->p, l->end)))
+        l->p += n;
 }
 
 size_t tpl_special_token(const char *p, const char *end) {
@@ -134,10 +139,14 @@ static int lex_number(struct lexer *l) {
     if (base == 10 && *p == '0')
         q = p + digits(p, l->end, "0");
     int64_t i;
-    if (!tpl_text_to_int(p, (size_t)(q - p), base, &i))
-        return lex_fail(l, "the integer %.*s does not fit 64 bits", (int)(q - p > 60 ? 60 : q - p), p);
+    tpl_value_t v;
+    size_t lead = base == 10 ? 0 : 2;
     l->p = q;
-    return add_token(l, T_INT, tpl_int(i));
+    if (tpl_text_to_int(p, (size_t)(q - p), base, &i))
+        v = tpl_int(i);
+    else if (!tpl_big_parse(l->arena, p + lead, (size_t)(q - p) - lead, (unsigned)base, &v))
+        return lex_fail(l, "the integer %.*s… has too many digits", (int)(q - p > 60 ? 60 : q - p), p);
+    return add_token(l, T_INT, v);
 }
 
 static int unescape_number(const char **p, const char *end, int width, int base, uint32_t *out) {
@@ -164,14 +173,12 @@ static int unescape_one(struct lexer *l, const char **p, const char *end, buf_t 
         buf_putc(b, to[hit - from]);
     } else if (c == 'x' || c == 'u' || c == 'U') {
         int width = c == 'x' ? 2 : c == 'u' ? 4 : 8;
-        if (unescape_number(p, end, width, 16, &v) != width || v > 0x10ffff || (v >= 0xd800 && v < 0xe000) || v == 0)
+        if (unescape_number(p, end, width, 16, &v) != width || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
             return lex_fail(l, "bad \\%c escape in a string", c);
         tpl_char_put(b, v);
     } else if (c >= '0' && c <= '7') {
         (*p)--;
         unescape_number(p, end, 3, 8, &v);
-        if (v == 0)
-            return lex_fail(l, "a NUL character in a string is not supported");
         tpl_char_put(b, v);
     } else if (c == 'N') {
         return lex_fail(l, "\\N escapes in a string are not supported; write the character itself");
@@ -217,8 +224,13 @@ static int lex_string(struct lexer *l) {
     return add_token(l, T_STRING, tpl_str(copy, b.len));
 }
 
-static bool name_char(char c) {
-    return c == '_' || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (unsigned char)c >= 0x80;
+/* Length of the letter, digit or underscore at p, or 0. */
+static size_t name_char(const char *p, const char *end) {
+    size_t n;
+    char c = *p;
+    if ((unsigned char)c < 0x80)
+        return c == '_' || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+    return tpl_is_word(tpl_char_get(p, end, &n)) ? n : 0;
 }
 
 static int lex_operator(struct lexer *l) {
@@ -274,14 +286,14 @@ static int lex_tag(struct lexer *l, bool block) {
         }
         char c = *l->p;
         int rc = 0;
-        if (tpl_space(c)) {
-            l->p++;
+        if ((n = tpl_space_len(l->p, l->end))) {
+            l->p += n;
         } else if (c >= '0' && c <= '9') {
             rc = lex_number(l);
-        } else if (name_char(c)) {
+        } else if ((n = name_char(l->p, l->end))) {
             const char *from = l->p;
-            while (l->p < l->end && name_char(*l->p))
-                l->p++;
+            while (l->p < l->end && (n = name_char(l->p, l->end)))
+                l->p += n;
             rc = add_token(l, T_NAME, tpl_str(from, (size_t)(l->p - from)));
         } else if (c == '"' || c == '\'') {
             rc = lex_string(l);
@@ -297,6 +309,8 @@ static int lex_tag(struct lexer *l, bool block) {
 /* ---- outside of tags ---- */
 static int lex_comment(struct lexer *l) {
     const char *from = l->p;
+    if (from == l->end) /* Jinja, too, lets an opening mark stand as the last thing of a text */
+        return 0;
     const char *hit = tpl_find(from, (size_t)(l->end - from), "#}", 2);
     if (!hit)
         return lex_fail(l, "a comment that starts with '{#' is not closed by '#}' "
@@ -330,6 +344,8 @@ static size_t keyword_tag(const char *p, const char *end, const char *word, bool
 
 static int lex_raw(struct lexer *l) {
     const char *from = l->p;
+    if (from == l->end)
+        return 0;
     for (const char *q = from; (q = tpl_find(q, (size_t)(l->end - q), "{%", 2)); q += 2) {
         bool before, after;
         size_t n = keyword_tag(q, l->end, "endraw", true, &before, &after);

@@ -19,15 +19,16 @@ struct tpl_node *tpl_parse_fail(struct tpl_parser *p, int line, const char *form
     return NULL;
 }
 
-static void parse_nomem(struct tpl_parser *p) {
+struct tpl_node *tpl_parse_nomem(struct tpl_parser *p) {
     if (!p->code)
         p->code = osmo_error_set(p->err, OSMO_ENOMEM, "out of memory while reading a template");
+    return NULL;
 }
 
 struct tpl_node *tpl_node(struct tpl_parser *p, int type, int line) {
     struct tpl_node *n = tpl_arena_alloc(&p->t->arena, sizeof(*n));
     if (!n) {
-        parse_nomem(p);
+        tpl_parse_nomem(p);
         return NULL;
     }
     n->type = (uint8_t)type;
@@ -115,20 +116,32 @@ static bool grow_names(struct template *t) {
     return true;
 }
 
+int tpl_name_find(const struct template *t, const char *name, size_t len) {
+    if (!t->n_names)
+        return -1;
+    size_t at = name_hash(name, len) & (t->index_cap - 1);
+    for (; t->name_index[at]; at = (at + 1) & (t->index_cap - 1)) {
+        const tpl_value_t *have = &t->names[t->name_index[at] - 1];
+        if (have->len == len && memcmp(have->u.s, name, len) == 0)
+            return t->name_index[at] - 1;
+    }
+    return -1;
+}
+
 int tpl_slot(struct tpl_parser *p, tpl_value_t name) {
     struct template *t = p->t;
     if (t->n_names == t->cap_names && (t->n_names >= TPL_MAX_NAMES || !grow_names(t))) {
         if (t->n_names >= TPL_MAX_NAMES)
             tpl_parse_fail(p, p->tok->line, "more than %d variable names", TPL_MAX_NAMES);
-        parse_nomem(p);
+        tpl_parse_nomem(p);
         return -1;
     }
+    int have = tpl_name_find(t, name.u.s, name.len);
+    if (have >= 0)
+        return have;
     size_t at = name_hash(name.u.s, name.len) & (t->index_cap - 1);
-    for (; t->name_index[at]; at = (at + 1) & (t->index_cap - 1)) {
-        const tpl_value_t *have = &t->names[t->name_index[at] - 1];
-        if (have->len == name.len && memcmp(have->u.s, name.u.s, name.len) == 0)
-            return t->name_index[at] - 1;
-    }
+    while (t->name_index[at])
+        at = (at + 1) & (t->index_cap - 1);
     t->names[t->n_names] = name;
     t->name_index[at] = ++t->n_names;
     return t->n_names - 1;
@@ -169,31 +182,42 @@ static const char *name_copy(struct tpl_parser *p, tpl_value_t name) {
     if (s)
         memcpy(s, name.u.s, name.len);
     else
-        parse_nomem(p);
+        tpl_parse_nomem(p);
     return s;
 }
 
 /* ---- calls ---- */
-static struct tpl_node *parse_arg(struct tpl_parser *p, bool *keyword_seen) {
+const char tpl_star[] = "*", tpl_star_star[] = "**";
+
+/* What has been seen of a call's arguments: they come as a, b, n=c, *d, **e. */
+struct seen { bool keyword, star, star_star; };
+
+static struct tpl_node *parse_arg(struct tpl_parser *p, struct seen *seen, const struct chain *before) {
     struct tpl_token *tok = p->tok;
-    if (tok->type == '*' || tok->type == T_POW)
-        return tpl_parse_fail(p, tok->line, "'*' and '**' arguments are not supported; write the arguments out");
+    bool star = tok->type == '*', star_star = tok->type == T_POW;
     bool keyword = tok->type == T_NAME && tok[1].type == '=';
-    if (!keyword && *keyword_seen)
-        return tpl_parse_fail(p, tok->line, "an argument without a name stands behind one with a name");
-    if (keyword) {
-        *keyword_seen = true;
-        p->tok += 2;
+    if (seen->star_star || (star && seen->star) || (!keyword && !star && !star_star && (seen->keyword || seen->star)))
+        return tpl_parse_fail(p, tok->line, "the arguments of a call stand in the wrong order: first those without a name, "
+                              "then those with one, then *list and **dict");
+    for (const struct tpl_node *n = before->first; keyword && n; n = n->next) {
+        if (n->keyword && strlen(n->keyword) == tok->value.len && memcmp(n->keyword, tok->value.u.s, tok->value.len) == 0)
+            return tpl_parse_fail(p, tok->line, "the argument '%s' is given twice", n->keyword);
     }
+    seen->keyword = seen->keyword || keyword;
+    seen->star = seen->star || star;
+    seen->star_star = star_star;
+    p->tok += keyword ? 2 : star || star_star;
     struct tpl_node *arg = tpl_parse_expression(p, true);
-    if (arg && keyword && !(arg->keyword = name_copy(p, tok->value)))
+    if (!arg || (keyword && !(arg->keyword = name_copy(p, tok->value))))
         return NULL;
+    if (star || star_star)
+        arg->keyword = star ? tpl_star : tpl_star_star;
     return arg;
 }
 
 static bool parse_call_args(struct tpl_parser *p, struct tpl_node *call) {
     CHAIN(args);
-    bool keyword_seen = false;
+    struct seen seen = { false, false, false };
     int line = p->tok->line;
     if (!tpl_expect(p, '('))
         return false;
@@ -206,7 +230,7 @@ static bool parse_call_args(struct tpl_parser *p, struct tpl_node *call) {
             tpl_parse_fail(p, line, "a call has more than %d arguments", TPL_MAX_ARGS);
             return false;
         }
-        if (!chain_add(&args, parse_arg(p, &keyword_seen)))
+        if (!chain_add(&args, parse_arg(p, &seen, &args)))
             return false;
     }
     call->items = args.first;
@@ -279,7 +303,7 @@ static struct tpl_node *parse_strings(struct tpl_parser *p) {
     while (p->tok->type == T_STRING) { /* adjacent strings are one */
         char *s = tpl_arena_alloc(&p->t->arena, (size_t)v.len + p->tok->value.len + 1);
         if (!s) {
-            parse_nomem(p);
+            tpl_parse_nomem(p);
             return NULL;
         }
         memcpy(s, v.u.s, v.len);
@@ -332,38 +356,52 @@ static struct tpl_node *parse_slice_part(struct tpl_parser *p) {
     return tpl_parse_expression(p, true);
 }
 
-static struct tpl_node *parse_subscript(struct tpl_parser *p, struct tpl_node *of) {
-    int line = p->tok[-1].line;
-    struct tpl_node *first = parse_slice_part(p), *n;
-    if (!first)
-        return NULL;
-    if (p->tok->type != ':') {
-        if (p->tok[-1].type == '[')
-            return tpl_parse_fail(p, line, "expected an expression between '[' and ']'");
-        if (p->tok->type == ',')
-            return tpl_parse_fail(p, line, "an index of several parts is not supported");
-        if (!tpl_expect(p, ']') || !(n = tpl_node(p, N_GETITEM, line)))
-            return NULL;
-        n->a = of;
-        n->b = first;
-        return n;
-    }
-    p->tok++;
-    if (!(n = tpl_node(p, N_SLICE, line)) || !(n->c = parse_slice_part(p)))
+static struct tpl_node *parse_slice_rest(struct tpl_parser *p, struct tpl_node *of, struct tpl_node *first, int line) {
+    struct tpl_node *n = tpl_node(p, N_SLICE, line);
+    if (!n || !(n->c = parse_slice_part(p)))
         return NULL;
     n->a = of;
     n->b = first;
     n->d = tpl_accept(p, ':') ? parse_slice_part(p) : const_node(p, line, tpl_none());
+    if (n->d && p->tok->type == ',')
+        return tpl_parse_fail(p, line, "an index of several parts cannot hold a slice");
     return n->d && tpl_expect(p, ']') ? n : NULL;
+}
+
+/* x[i], x[a:b:c], and x[i, j], which is x[(i, j)]. */
+static struct tpl_node *parse_subscript(struct tpl_parser *p, struct tpl_node *of) {
+    CHAIN(parts);
+    int line = p->tok[-1].line;
+    bool comma = false;
+    while (p->tok->type != ']') {
+        if (parts.count && !tpl_expect(p, ','))
+            return NULL;
+        comma = parts.count > 0;
+        struct tpl_node *part = parse_slice_part(p);
+        if (!part)
+            return NULL;
+        if (!comma && tpl_accept(p, ':'))
+            return parse_slice_rest(p, of, part, line);
+        if (p->tok->type == ':')
+            return tpl_parse_fail(p, line, "an index of several parts cannot hold a slice");
+        if (p->tok[-1].type == ',' || p->tok[-1].type == '[')
+            return tpl_parse_fail(p, line, "expected an expression between '[' and ']'");
+        if (!chain_add(&parts, part))
+            return NULL;
+    }
+    p->tok++;
+    struct tpl_node *n = tpl_node(p, N_GETITEM, line);
+    if (!n)
+        return NULL;
+    n->a = of;
+    n->b = parts.count == 1 ? parts.first : chain_node(p, N_TUPLE, line, &parts);
+    return n->b ? n : NULL;
 }
 
 static struct tpl_node *parse_dot(struct tpl_parser *p, struct tpl_node *of) {
     struct tpl_token *tok = p->tok++;
     if (tok->type != T_NAME && tok->type != T_INT)
         return tpl_parse_fail(p, tok->line, "expected a name or a number behind '.'");
-    if (tok->type == T_NAME && tok->value.u.s[0] == '_')
-        return tpl_parse_fail(p, tok->line, "access to attribute '%.*s' is refused: names that begin with '_' are unsafe",
-                              (int)tok->value.len, tok->value.u.s);
     struct tpl_node *n = tpl_node(p, tok->type == T_NAME ? N_GETATTR : N_GETITEM, tok->line);
     if (!n)
         return NULL;
@@ -402,28 +440,32 @@ static struct tpl_node *parse_postfix(struct tpl_parser *p, struct tpl_node *n) 
     return n;
 }
 
-/* Name of a filter or test: looked up at once, so that a misspelt one is found without running into it. */
-static struct tpl_node *parse_row_name(struct tpl_parser *p, int type, const char *what,
+/* Name of a filter or test. Whether it is known is settled by the scope pass: below `if` only running into it fails. */
+static struct tpl_node *parse_row_name(struct tpl_parser *p, int type,
                                        const struct tpl_row *(*find)(const char *, size_t)) {
     struct tpl_token *tok = p->tok;
     if (!tpl_expect(p, T_NAME))
         return NULL;
-    if (p->tok->type == '.')
-        return tpl_parse_fail(p, tok->line, "%s '%.*s.…' is not supported", what, (int)tok->value.len, tok->value.u.s);
     struct tpl_node *n = tpl_node(p, type, tok->line);
     if (!n)
         return NULL;
     n->value = tok->value;
-    n->row = find(tok->value.u.s, tok->value.len);
-    if (!n->row || !n->row->fn)
-        return tpl_parse_fail(p, tok->line, "%s '%.*s' is not supported", what, (int)tok->value.len, tok->value.u.s);
+    bool dotted = false;
+    while (tpl_accept(p, '.')) {
+        dotted = true;
+        if (!tpl_expect(p, T_NAME))
+            return NULL;
+    }
+    if (dotted) /* no name has a dot */
+        n->value.len = (uint32_t)(p->tok[-1].value.u.s + p->tok[-1].value.len - n->value.u.s);
+    n->row = find(n->value.u.s, n->value.len);
     return n;
 }
 
 struct tpl_node *tpl_parse_filters(struct tpl_parser *p, struct tpl_node *input, bool start_inline) {
     int depth = p->depth;
     while (start_inline || tpl_accept(p, '|')) {
-        struct tpl_node *n = tpl_enter(p) ? parse_row_name(p, N_FILTER, "filter", tpl_filter_find) : NULL;
+        struct tpl_node *n = tpl_enter(p) ? parse_row_name(p, N_FILTER, tpl_filter_find) : NULL;
         if (!n || (p->tok->type == '(' && !parse_call_args(p, n)))
             return NULL;
         n->a = input;
@@ -437,7 +479,7 @@ struct tpl_node *tpl_parse_filters(struct tpl_parser *p, struct tpl_node *input,
 static bool starts_test_argument(const struct tpl_token *tok) {
     switch (tok->type) {
     case T_NAME: return !tpl_is_name(tok, "else") && !tpl_is_name(tok, "or") && !tpl_is_name(tok, "and");
-    case T_STRING: case T_INT: case T_FLOAT: case '[': case '{': return true;
+    case T_STRING: case T_INT: case T_FLOAT: case '(': case '[': case '{': return true;
     default: return false;
     }
 }
@@ -447,7 +489,7 @@ static struct tpl_node *parse_test(struct tpl_parser *p, struct tpl_node *of) {
     bool negated = tpl_is_name(p->tok, "not");
     if (negated)
         p->tok++;
-    struct tpl_node *n = parse_row_name(p, N_TEST, "test", tpl_test_find);
+    struct tpl_node *n = parse_row_name(p, N_TEST, tpl_test_find);
     if (!n)
         return NULL;
     n->a = of;

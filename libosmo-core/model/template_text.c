@@ -1,4 +1,5 @@
-/* Text side of template values: characters, letter case, Python's str() and repr(), conversions from JSON and YAML.
+/* Text side of template values: characters, Python's str() and repr(), conversions from JSON and YAML. Letter case is in
+ * template_unicode.c.
  * Used by template*.c and submission.c. */
 #include <ctype.h>
 #include <errno.h>
@@ -7,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include "base/cleanup.h"
-#include "model/template_internal.h"
+#include "model/template_filter.h"
 
 /* ---- characters ---- */
 uint32_t tpl_char_get(const char *s, const char *end, size_t *len) {
@@ -64,65 +65,6 @@ const char *tpl_find(const char *hay, size_t hay_len, const char *needle, size_t
     return len == 0 ? hay : memmem(hay, hay_len, needle, len);
 }
 
-/* Letters of the scripts people write specs in: Latin, Greek, Cyrillic. Others have no case here. */
-static uint32_t to_lower(uint32_t c) {
-    if (c < 0x80)
-        return c >= 'A' && c <= 'Z' ? c + 32 : c;
-    if ((c >= 0xc0 && c <= 0xde && c != 0xd7) || (c >= 0x391 && c <= 0x3a9 && c != 0x3a2) || (c >= 0x410 && c <= 0x42f))
-        return c + 32;
-    if (c >= 0x400 && c <= 0x40f)
-        return c + 80;
-    if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17e))
-        return c & 1 ? c + 1 : c;
-    if (c >= 0x100 && c <= 0x177 && c != 0x130 && c != 0x131 && c != 0x138)
-        return c | 1;
-    return c == 0x178 ? 0xff : c;
-}
-
-static uint32_t to_upper(uint32_t c) {
-    if (c < 0x80)
-        return c >= 'a' && c <= 'z' ? c - 32 : c;
-    if ((c >= 0xe0 && c <= 0xfe && c != 0xf7) || (c >= 0x3b1 && c <= 0x3c9 && c != 0x3c2) || (c >= 0x430 && c <= 0x44f))
-        return c - 32;
-    if (c >= 0x450 && c <= 0x45f)
-        return c - 80;
-    if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17e))
-        return c & 1 ? c : c - 1;
-    if (c >= 0x100 && c <= 0x177 && c != 0x130 && c != 0x131 && c != 0x138)
-        return c & ~1u;
-    return c == 0xff ? 0x178 : c == 0x3c2 ? 0x3a3 : c;
-}
-
-void tpl_case_append(buf_t *b, const char *s, size_t len, enum tpl_case to) {
-    for (const char *end = s + len; s < end;) {
-        size_t n;
-        uint32_t c = tpl_char_get(s, end, &n);
-        uint32_t m = to == CASE_UPPER ? to_upper(c) : to_lower(c);
-        if (to == CASE_UPPER && c == 0xdf)
-            buf_puts(b, "SS");
-        else if (m == c)
-            buf_append(b, s, n);
-        else
-            tpl_char_put(b, m);
-        s += n;
-    }
-}
-
-bool tpl_is_cased(const char *s, size_t len, enum tpl_case as) {
-    bool cased = false;
-    for (const char *end = s + len; s < end;) {
-        size_t n;
-        uint32_t c = tpl_char_get(s, end, &n), low = to_lower(c), up = to_upper(c);
-        if (low != up || c == 0xdf) {
-            if (as == CASE_UPPER ? c != up || c == 0xdf : c != low)
-                return false;
-            cased = true;
-        }
-        s += n;
-    }
-    return cased;
-}
-
 /* ---- numbers ---- */
 void tpl_float_repr(double v, char out[40]) {
     if (isnan(v))
@@ -133,35 +75,54 @@ void tpl_float_repr(double v, char out[40]) {
         double_repr(v, out);
 }
 
-/* Python's int()/float() allow blanks around and single underscores between digits; this strips both into `out`. */
-static bool clean_number(const char *s, size_t len, char *out, size_t size) {
+/* Python's int() and float() allow blanks around, single underscores between digits, and digits of all scripts. This
+ * strips the first two and writes the last as ASCII. */
+static bool clean_number(const char *s, size_t len, bool whole, char *out, size_t size) {
     size_t n = 0;
-    while (len && tpl_space(*s))
-        s++, len--;
-    while (len && tpl_space(s[len - 1]))
-        len--;
-    if (len == 0 || len >= size)
+    const char *end = s + len;
+    bool digit = false, gap = false; /* what stands before the current character */
+    tpl_strip(&s, &end);
+    if (s == end || (size_t)(end - s) >= size)
         return false;
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] != '_')
-            out[n++] = s[i];
-        else if (i == 0 || i + 1 == len || !isalnum((unsigned char)s[i - 1]) || !isalnum((unsigned char)s[i + 1]))
+    for (size_t used; s < end; s += used) {
+        uint32_t c = tpl_char_get(s, end, &used);
+        int value = tpl_digit(c);
+        if (c == '_') {
+            if (!digit)
+                return false;
+            digit = false;
+            gap = true;
+            continue;
+        }
+        if (!c || (c >= 0x80 && value < 0))
             return false;
+        digit = value >= 0 || (whole && isalnum((int)c)); /* letters are digits too, and the x of 0x may be followed by one */
+        if (gap && !digit)
+            return false;
+        gap = false;
+        out[n++] = value >= 0 ? (char)('0' + value) : (char)c;
     }
     out[n] = 0;
-    return n > 0;
+    return n > 0 && !gap;
 }
 
 bool tpl_text_to_int(const char *s, size_t len, int base, int64_t *out) {
-    char t[128], *end, *p = t;
-    if (base < 2 || base > 36 || !clean_number(s, len, t, sizeof(t)))
+    char t[512], *end, *p = t;
+    if ((base != 0 && base < 2) || base > 36 || !clean_number(s, len, true, t, sizeof(t)))
         return false;
     bool negative = *p == '-';
     if (*p == '-' || *p == '+')
         p++;
     int prefix = p[0] == '0' ? tolower((unsigned char)p[1]) : 0;
-    if ((base == 16 && prefix == 'x') || (base == 8 && prefix == 'o') || (base == 2 && prefix == 'b'))
+    int means = prefix == 'x' ? 16 : prefix == 'o' ? 8 : prefix == 'b' ? 2 : 0;
+    if (means && (base == 0 || base == means)) {
         p += 2;
+        base = means;
+    } else if (base == 0) {
+        if (*p == '0' && p[strspn(p, "0")]) /* not octal, and nothing else either */
+            return false;
+        base = 10;
+    }
     if (!isalnum((unsigned char)*p) || (base == 16 && p[0] == '0' && (p[1] == 'x' || p[1] == 'X')))
         return false;
     errno = 0;
@@ -173,8 +134,8 @@ bool tpl_text_to_int(const char *s, size_t len, int base, int64_t *out) {
 }
 
 bool tpl_text_to_float(const char *s, size_t len, double *out) {
-    char t[512], *end;
-    if (!clean_number(s, len, t, sizeof(t)))
+    char t[2048], *end;
+    if (!clean_number(s, len, false, t, sizeof(t)))
         return false;
     const char *p = t + (*t == '-' || *t == '+');
     static const char *const words[] = { "nan", "inf", "infinity" };
@@ -188,16 +149,6 @@ bool tpl_text_to_float(const char *s, size_t len, double *out) {
 }
 
 /* ---- repr and str ---- */
-static bool printable(uint32_t c) {
-    if (c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad)
-        return false;
-    if (c < 0x600)
-        return true;
-    return !((c >= 0x600 && c <= 0x605) || c == 0x1680 || (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) ||
-             (c >= 0x205f && c <= 0x206f) || c == 0x3000 || (c >= 0xd800 && c <= 0xf8ff) || c == 0xfeff ||
-             (c >= 0xfff0 && c <= 0xfffb) || (c & 0xfffe) == 0xfffe || c >= 0xe0000);
-}
-
 static void repr_char(uint32_t c, const char *s, size_t n, char quote, buf_t *out) {
     if (c == (uint32_t)quote || c == '\\')
         buf_printf(out, "\\%c", (char)c);
@@ -207,7 +158,7 @@ static void repr_char(uint32_t c, const char *s, size_t n, char quote, buf_t *ou
         buf_puts(out, "\\r");
     else if (c == '\t')
         buf_puts(out, "\\t");
-    else if (printable(c))
+    else if (tpl_is_printable(c))
         buf_append(out, s, n);
     else
         buf_printf(out, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
@@ -280,24 +231,36 @@ static int repr_deep(struct tpl_rt *rt, const tpl_value_t *v, buf_t *out) {
         break;
     case V_RANGE: {
         const struct tpl_range *r = v->u.range;
-        buf_printf(out, "range(%lld, %lld", (long long)r->start, (long long)(r->start + r->len * r->step));
+        buf_printf(out, "range(%lld, %lld", (long long)r->start, (long long)r->stop);
         if (r->step != 1)
             buf_printf(out, ", %lld", (long long)r->step);
         buf_putc(out, ')');
         break;
     }
-    default: rc = tpl_type_error(rt, "a value of type '%s' cannot be printed", tpl_type_name(v));
+    case V_ITER:
+        rc = tpl_type_error(rt, "a %s cannot be printed, it has no text of its own: put |list or |join behind it",
+                            tpl_type_name(v));
+        break;
+    default: rc = tpl_repr_other(rt, v, out);
     }
     rt->depth--;
     return rc;
 }
 
 int tpl_repr(struct tpl_rt *rt, const tpl_value_t *v, buf_t *out) {
+    if (v->kind == V_UNDEF) {
+        buf_puts(out, "Undefined");
+        return tpl_buf_check(rt, out);
+    }
     if (v->kind != V_STR)
         return tpl_print(rt, v, out);
     if (tpl_charge(rt, 1 + v->len / 64) < 0)
         return -1;
+    if (v->flags & V_FLAG_SAFE)
+        buf_puts(out, "Markup(");
     tpl_repr_str(v->u.s, v->len, out);
+    if (v->flags & V_FLAG_SAFE)
+        buf_putc(out, ')');
     return tpl_buf_check(rt, out);
 }
 
@@ -318,12 +281,13 @@ int tpl_print(struct tpl_rt *rt, const tpl_value_t *v, buf_t *out) {
     case V_STR: buf_append(out, v->u.s, v->len); break;
     case V_INT: print_int(v->u.i, out); break;
     case V_BOOL: buf_puts(out, v->u.i ? "True" : "False"); break;
+    case V_BIG: return tpl_big_print(rt, v, out);
     case V_NONE: buf_puts(out, "None"); break;
     case V_FLOAT:
         tpl_float_repr(v->u.f, number);
         buf_puts(out, number);
         break;
-    case V_UNDEF: return tpl_undefined_error(rt, v);
+    case V_UNDEF: return tpl_undefined_use(rt, v);
     default:
         if (repr_deep(rt, v, out) < 0)
             return -1;
@@ -337,6 +301,7 @@ int tpl_text(struct tpl_rt *rt, const tpl_value_t *v, tpl_value_t *out) {
     buf_t b = BUF_INIT(rt->limits.max_output);
     if (v->kind == V_STR) {
         *out = *v;
+        out->flags = 0;
         return 0;
     }
     if (tpl_print(rt, v, &b) < 0) {
@@ -344,6 +309,21 @@ int tpl_text(struct tpl_rt *rt, const tpl_value_t *v, tpl_value_t *out) {
         return -1;
     }
     return tpl_str_take(rt, &b, out);
+}
+
+int tpl_soft_text(struct tpl_rt *rt, const tpl_value_t *v, tpl_value_t *out) {
+    if (v->kind != V_STR)
+        return tpl_text(rt, v, out);
+    *out = *v;
+    return 0;
+}
+
+int tpl_take_like(struct tpl_rt *rt, buf_t *b, const tpl_value_t *like, tpl_value_t *out) {
+    uint8_t flags = like->kind == V_STR ? like->flags & V_FLAG_SAFE : 0;
+    if (tpl_str_take(rt, b, out) < 0)
+        return -1;
+    out->flags = flags;
+    return 0;
 }
 
 /* ---- from the outside ---- */

@@ -131,6 +131,7 @@ static uint64_t hash_value(const tpl_value_t *v) {
             h = (h ^ (unsigned char)v->u.s[i]) * 1099511628211u;
         return mix(h);
     case V_BOOL: case V_INT: return mix((uint64_t)v->u.i);
+    case V_BIG: return mix(tpl_big_hash(v));
     case V_FLOAT:
         if (v->u.f == floor(v->u.f) && fabs(v->u.f) < 9e18)
             return mix((uint64_t)(int64_t)v->u.f);
@@ -238,9 +239,23 @@ void tpl_dict_remove(struct tpl_dict *d, const tpl_value_t *key) {
     index_rebuild(d);
 }
 
+int tpl_undefined_use(struct tpl_rt *rt, const tpl_value_t *v) {
+    return v->flags & V_FLAG_SOFT ? 0 : tpl_undefined_error(rt, v);
+}
+
+bool tpl_hashable(const tpl_value_t *v) {
+    if (v->kind == V_TUPLE) {
+        for (size_t i = 0; i < v->u.list->len; i++) {
+            if (!tpl_hashable(&v->u.list->items[i]))
+                return false;
+        }
+    }
+    return v->kind != V_UNDEF && v->kind != V_LIST && v->kind != V_DICT;
+}
+
 int tpl_check_key(struct tpl_rt *rt, const tpl_value_t *v) {
     if (v->kind == V_UNDEF)
-        return tpl_undefined_error(rt, v);
+        return tpl_undefined_use(rt, v);
     if (v->kind == V_LIST || v->kind == V_DICT || v->kind == V_NAMESPACE)
         return tpl_type_error(rt, "a %s cannot be a key", tpl_type_name(v));
     if (v->kind != V_TUPLE)
@@ -260,9 +275,12 @@ const char *tpl_type_name(const tpl_value_t *v) {
         [V_ABSENT] = "nothing", [V_UNDEF] = "undefined", [V_NONE] = "NoneType", [V_BOOL] = "bool", [V_INT] = "int",
         [V_FLOAT] = "float", [V_STR] = "str", [V_LIST] = "list", [V_TUPLE] = "tuple", [V_DICT] = "dict",
         [V_RANGE] = "range", [V_LOOP] = "loop", [V_NAMESPACE] = "namespace", [V_CYCLER] = "cycler",
-        [V_JOINER] = "joiner", [V_METHOD] = "method", [V_FUNC] = "function",
+        [V_JOINER] = "joiner", [V_METHOD] = "method", [V_FUNC] = "function", [V_ITER] = "generator",
+        [V_MACRO] = "Macro", [V_SELF] = "TemplateReference", [V_BLOCK] = "BlockReference", [V_BIG] = "int",
     };
-    return names[v->kind];
+    if (v->kind == V_LIST && v->u.list->view)
+        return v->u.list->view;
+    return v->kind == V_ITER ? v->u.gen->type : names[v->kind];
 }
 
 int tpl_undefined_error(struct tpl_rt *rt, const tpl_value_t *v) {
@@ -273,7 +291,9 @@ int tpl_undefined_error(struct tpl_rt *rt, const tpl_value_t *v) {
 
 int tpl_truth(struct tpl_rt *rt, const tpl_value_t *v, bool *out) {
     switch (v->kind) {
-    case V_UNDEF: return tpl_undefined_error(rt, v);
+    case V_UNDEF:
+        *out = false;
+        return tpl_undefined_use(rt, v);
     case V_NONE: case V_ABSENT: *out = false; break;
     case V_BOOL: case V_INT: *out = v->u.i != 0; break;
     case V_FLOAT: *out = v->u.f != 0; break;
@@ -307,6 +327,11 @@ static bool equal_dicts(struct tpl_rt *rt, const struct tpl_dict *a, const struc
 static bool equal_deep(struct tpl_rt *rt, const tpl_value_t *a, const tpl_value_t *b, int depth) {
     if (depth > TPL_MAX_NESTING || (rt && tpl_charge(rt, 1) < 0))
         return false;
+    if (rt && ((a->kind == V_UNDEF && tpl_undefined_use(rt, a) < 0) || (b->kind == V_UNDEF && tpl_undefined_use(rt, b) < 0)))
+        return false;
+    if (a->kind == V_BIG || b->kind == V_BIG)
+        return (a->kind == V_BIG || tpl_is_number(a)) && (b->kind == V_BIG || tpl_is_number(b)) && tpl_big_compare(a, b) == 0 &&
+               !(a->kind == V_FLOAT && isnan(a->u.f)) && !(b->kind == V_FLOAT && isnan(b->u.f));
     if (tpl_is_number(a) && tpl_is_number(b))
         return tpl_is_int(a) && tpl_is_int(b) ? a->u.i == b->u.i : number(a) == number(b);
     if (a->kind != b->kind)
@@ -341,7 +366,7 @@ static bool ordered(int op, int sign) {
 static int order_lists(struct tpl_rt *rt, int op, const struct tpl_list *a, const struct tpl_list *b, bool *out) {
     for (size_t i = 0; i < a->len && i < b->len; i++) {
         if (!tpl_equal(rt, &a->items[i], &b->items[i]))
-            return order(rt, op, &a->items[i], &b->items[i], out);
+            return rt->code ? -1 : order(rt, op, &a->items[i], &b->items[i], out);
     }
     *out = ordered(op, a->len < b->len ? -1 : a->len > b->len);
     return 0;
@@ -349,6 +374,13 @@ static int order_lists(struct tpl_rt *rt, int op, const struct tpl_list *a, cons
 
 static int order(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_value_t *b, bool *out) {
     static const char *const symbols[] = { [OP_LT] = "<", [OP_LE] = "<=", [OP_GT] = ">", [OP_GE] = ">=" };
+    if (a->kind == V_UNDEF || b->kind == V_UNDEF)
+        return tpl_undefined_error(rt, a->kind == V_UNDEF ? a : b);
+    if ((a->kind == V_BIG && (b->kind == V_BIG || tpl_is_number(b))) || (b->kind == V_BIG && tpl_is_number(a))) {
+        *out = !(a->kind == V_FLOAT && isnan(a->u.f)) && !(b->kind == V_FLOAT && isnan(b->u.f)) &&
+               ordered(op, tpl_big_compare(a, b));
+        return 0;
+    }
     if (tpl_is_number(a) && tpl_is_number(b)) {
         long double x = number(a), y = number(b);
         *out = op == OP_LT ? x < y : op == OP_LE ? x <= y : op == OP_GT ? x > y : x >= y;
@@ -372,15 +404,14 @@ static int order(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_valu
 
 int tpl_compare(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_value_t *b, bool *out) {
     bool found;
-    if (a->kind == V_UNDEF)
-        return tpl_undefined_error(rt, a);
-    if (b->kind == V_UNDEF)
-        return tpl_undefined_error(rt, b);
-    if (tpl_charge(rt, 1) < 0)
+    if (a->kind == V_UNDEF && op != OP_IN && op != OP_NOT_IN && tpl_undefined_use(rt, a) < 0)
+        return -1;
+    if ((b->kind == V_UNDEF && tpl_undefined_use(rt, b) < 0) || tpl_charge(rt, 1) < 0)
         return -1;
     switch (op) {
-    case OP_EQ: *out = tpl_equal(rt, a, b); return 0;
-    case OP_NE: *out = !tpl_equal(rt, a, b); return 0;
+    case OP_EQ: case OP_NE:
+        *out = tpl_equal(rt, a, b) == (op == OP_EQ);
+        return rt->code ? -1 : 0;
     case OP_IN: return tpl_contains(rt, a, b, out);
     case OP_NOT_IN:
         if (tpl_contains(rt, a, b, &found) < 0)
@@ -409,9 +440,9 @@ int tpl_contains(struct tpl_rt *rt, const tpl_value_t *needle, const tpl_value_t
     if (tpl_iter_init(rt, hay, &it) < 0)
         return -1;
     *out = false;
-    while (!*out && tpl_iter_next(&it, &v))
+    while (!*out && !rt->code && tpl_iter_next(&it, &v))
         *out = tpl_equal(rt, &v, needle);
-    return tpl_charge(rt, 0);
+    return rt->code ? -1 : 0;
 }
 
 /* ---- iteration ---- */
@@ -426,8 +457,17 @@ size_t tpl_iter_count(const tpl_value_t *over) {
 }
 
 int tpl_length(struct tpl_rt *rt, const tpl_value_t *v, int64_t *out) {
-    if (v->kind == V_UNDEF)
-        return tpl_undefined_error(rt, v);
+    if (v->kind == V_UNDEF) {
+        *out = 0;
+        return tpl_undefined_use(rt, v);
+    }
+    if (v->kind == V_LOOP) {
+        tpl_value_t n;
+        if (tpl_loop_attribute(rt, v, "length", 6, &n) < 0)
+            return -1;
+        *out = n.u.i;
+        return 0;
+    }
     if (v->kind != V_STR && !tpl_is_list(v) && v->kind != V_DICT && v->kind != V_RANGE)
         return tpl_type_error(rt, "a value of type '%s' has no length", tpl_type_name(v));
     *out = (int64_t)tpl_iter_count(v);
@@ -435,12 +475,22 @@ int tpl_length(struct tpl_rt *rt, const tpl_value_t *v, int64_t *out) {
 }
 
 int tpl_iter_init(struct tpl_rt *rt, const tpl_value_t *over, struct tpl_iter *it) {
-    if (over->kind == V_UNDEF)
-        return tpl_undefined_error(rt, over);
-    if (over->kind != V_STR && !tpl_is_list(over) && over->kind != V_DICT && over->kind != V_RANGE)
+    if (over->kind == V_UNDEF && tpl_undefined_use(rt, over) < 0)
+        return -1;
+    if (over->kind != V_STR && !tpl_is_list(over) && over->kind != V_DICT && over->kind != V_RANGE && over->kind != V_ITER &&
+        over->kind != V_UNDEF)
         return tpl_type_error(rt, "a value of type '%s' cannot be iterated", tpl_type_name(over));
-    *it = (struct tpl_iter){ .over = *over };
+    *it = (struct tpl_iter){ .over = *over, .rt = rt, .len = over->kind == V_DICT ? over->u.dict->len : 0 };
     return 0;
+}
+
+static int gen_next(struct tpl_rt *rt, struct tpl_gen *g, tpl_value_t *out) {
+    if (g->done || tpl_descend(rt) < 0) /* chains of generators are deep, but not deeper than values may be */
+        return 0;
+    int rc = g->next(rt, g, out);
+    g->done = g->done || rc <= 0;
+    rt->depth--;
+    return rc;
 }
 
 bool tpl_iter_next(struct tpl_iter *it, tpl_value_t *out) {
@@ -453,6 +503,10 @@ bool tpl_iter_next(struct tpl_iter *it, tpl_value_t *out) {
         *out = v->u.list->items[it->pos++];
         return true;
     case V_DICT:
+        if (it->rt && v->u.dict->len != it->len) {
+            tpl_type_error(it->rt, "a dictionary has changed its size while it was walked");
+            return false;
+        }
         if (it->pos >= v->u.dict->len)
             return false;
         *out = v->u.dict->pairs[it->pos++].key;
@@ -469,6 +523,7 @@ bool tpl_iter_next(struct tpl_iter *it, tpl_value_t *out) {
         *out = tpl_str(v->u.s + it->pos, n);
         it->pos += n;
         return true;
+    case V_ITER: return gen_next(it->rt, v->u.gen, out) == 1;
     default: return false;
     }
 }
@@ -482,6 +537,8 @@ int tpl_to_list(struct tpl_rt *rt, const tpl_value_t *v, tpl_value_t *out) {
         if (tpl_charge(rt, 1) < 0 || tpl_list_add(rt, list.u.list, item) < 0)
             return -1;
     }
+    if (rt->code)
+        return -1;
     *out = list;
     return 0;
 }
@@ -489,6 +546,8 @@ int tpl_to_list(struct tpl_rt *rt, const tpl_value_t *v, tpl_value_t *out) {
 int tpl_as_int(struct tpl_rt *rt, const tpl_value_t *v, const char *what, int64_t *out) {
     if (v->kind == V_UNDEF)
         return tpl_undefined_error(rt, v);
+    if (v->kind == V_BIG)
+        return tpl_type_error(rt, "%s does not fit 64 bits", what);
     if (!tpl_is_int(v))
         return tpl_type_error(rt, "%s must be an integer, not a value of type '%s'", what, tpl_type_name(v));
     *out = v->u.i;

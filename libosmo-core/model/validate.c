@@ -9,9 +9,11 @@
 #include "base/map.h"
 #include "model/node_match.h"
 #include "model/pods_internal.h"
+#include "model/spec_internal.h"
 #include "model/template.h"
 
 #define OPERAND_MAX 4096
+#define TABLE_ROWS 20 /* the largest nodes */
 #define KI 1024.0
 #define GI 1073741824.0
 
@@ -26,9 +28,11 @@ struct checks {
     json_t *list;                  /* owns the texts */
     struct validate_node ctrl;
     struct validate_node *nodes;   /* distinct sizes, the share of osmo-ctrl taken off */
+    size_t *alike;                 /* how many have the size of nodes[i] */
     size_t nnodes;
     size_t given;
     bool by_name;                  /* some rule looks at more than the amounts */
+    bool node_rules, nodes_known;
 };
 struct value { bool number; double n; char *text; };
 
@@ -62,6 +66,7 @@ static int read_rules(struct checks *k, const char *json, osmo_error_t *err)
         if (!r->op || !r->left || !r->right || !r->message)
             continue;
         r->node = names_node(r->left) || names_node(r->right);
+        k->node_rules |= r->node;
         const char *const texts[] = { r->left, r->right, r->message };
         for (size_t t = 0; t < ARRAY_SIZE(texts); t++)
             k->by_name |= strstr(texts[t], "WF_") || strstr(texts[t], "USER_CONTAINER");
@@ -119,8 +124,10 @@ static int by_size(const void *a, const void *b)
 static int read_nodes(struct checks *k, const struct validate_platform *p, osmo_error_t *err)
 {
     k->given = p->nnodes;
+    k->nodes_known = p->nodes_known;
     k->nodes = calloc(p->nnodes + 1, sizeof(*k->nodes));
-    if (!k->nodes)
+    k->alike = calloc(p->nnodes + 1, sizeof(*k->alike));
+    if (!k->nodes || !k->alike)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (size_t i = 0; i < p->nnodes; i++)
         k->nodes[i] = usable(&p->nodes[i], &k->ctrl);
@@ -128,6 +135,7 @@ static int read_nodes(struct checks *k, const struct validate_platform *p, osmo_
     for (size_t i = 0; i < p->nnodes; i++) {
         if (!k->nnodes || by_size(&k->nodes[k->nnodes - 1], &k->nodes[i]))
             k->nodes[k->nnodes++] = k->nodes[i];
+        k->alike[k->nnodes - 1]++;
     }
     return 0;
 }
@@ -257,6 +265,29 @@ static int check_node(const struct checks *k, const struct validate_node *n, jso
     return oom ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
 }
 
+static double gib_below(double bytes)
+{
+    return floor(bytes / GI * 10) / 10;
+}
+
+static void add_row(const struct checks *k, size_t i, const char *why, buf_t *table)
+{
+    const struct validate_node *n = &k->nodes[i];
+    char name[120];
+
+    if (i >= TABLE_ROWS)
+        return;
+    if (i == 0)
+        buf_printf(table, "%-32s %6s %5s %10s %10s  %s", "NODE", "CPU", "GPU", "MEMORY", "STORAGE", "WHY NOT");
+    snprintf(name, sizeof(name), "%.80s", n->name);
+    if (k->alike[i] > 1)
+        snprintf(name, sizeof(name), "%.60s and %zu alike", n->name, k->alike[i] - 1);
+    buf_printf(table, "\n%-32s %6.0f %5.0f %8.1fGi %8.1fGi  %s", name, n->cpu, n->gpu, gib_below(n->memory),
+               gib_below(n->storage), why);
+    if (i == TABLE_ROWS - 1 && k->nnodes > TABLE_ROWS)
+        buf_printf(table, "\nand %zu more kinds of nodes", k->nnodes - TABLE_ROWS);
+}
+
 static int refuse(const struct checks *k, const struct spec_task *t, const char *platform, const char *why,
                   osmo_error_t *err)
 {
@@ -265,21 +296,26 @@ static int refuse(const struct checks *k, const struct spec_task *t, const char 
                           "task '%.80s', resource '%.80s' fits no node of platform '%.80s': %.1000s (the largest of "
                           "%zu, node %.80s, takes cpu %.0f, gpu %.0f, memory %.1fGi, storage %.1fGi)",
                           t->name, t->resource, platform, why, k->given, n->name, n->cpu, n->gpu,
-                          floor(n->memory / GI * 10) / 10, floor(n->storage / GI * 10) / 10);
+                          gib_below(n->memory), gib_below(n->storage));
 }
 
-/* Some node satisfies all; otherwise the words are those of the node that fails the fewest rules. */
+/* Some node satisfies all; otherwise the words are those of the node that fails the fewest rules, and the table has a line
+ * for each kind of node. */
 static int check_nodes(const struct checks *k, const struct spec_task *t, const char *platform, json_t *vars,
-                       osmo_error_t *err)
+                       buf_t *table, osmo_error_t *err)
 {
     _cleanup_buf_ buf_t best = BUF_INIT(1u << 20);
     size_t fewest = SIZE_MAX;
+    if (k->nnodes == 0 && k->node_rules && k->nodes_known)
+        return osmo_error_set(err, OSMO_ERESOURCE, "task '%.80s', resource '%.80s': platform '%.80s' has no nodes: choose "
+                              "another platform, or ask an administrator to add nodes", t->name, t->resource, platform);
     for (size_t i = 0; i < k->nnodes; i++) {
         _cleanup_buf_ buf_t why = BUF_INIT(1u << 20);
         size_t failed;
         int rc = check_node(k, &k->nodes[i], vars, &failed, &why, err);
         if (rc < 0 || !failed)
             return rc;
+        add_row(k, i, buf_cstr(&why), table);
         if (failed < fewest) {
             fewest = failed;
             buf_reset(&best);
@@ -318,33 +354,15 @@ static char *signature(const struct checks *k, const struct spec_task *t, const 
 }
 
 struct run {
+    const struct spec *s;
     const struct pool *pool;
     const char *priority;
-    map_t *platforms; /* name → struct checks */
-    map_t *passed;    /* signatures */
-    map_t *resources; /* name → struct spec_resource, borrowed */
+    map_t *platforms;  /* name → struct checks */
+    map_t *seen;       /* signatures that were evaluated */
+    bool *seen_entry;  /* the same for resource entries whose tasks all give the same outcome */
+    bool rules_only, table_given;
+    struct spec_findings *f;
 };
-
-static int check_task(const struct run *run, const struct spec_task *t, osmo_error_t *err)
-{
-    const struct spec_resource *r = map_get(run->resources, t->resource);
-    const struct platform *p = r ? pool_platform(run->pool, r->platform) : NULL;
-    const struct checks *k = p ? map_get(run->platforms, p->name) : NULL;
-    if (!k || !k->nrules)
-        return 0;
-    _cleanup_free_ char *seen = signature(k, t, r);
-    if (seen && map_has(run->passed, seen))
-        return 0;
-    _cleanup_json_ json_t *vars = seen ? variables_of(t, r, run->pool, p, run->priority) : NULL;
-    if (!vars)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    int rc = check_static(k, t, vars, err);
-    if (rc >= 0)
-        rc = check_nodes(k, t, p->name, vars, err);
-    if (rc >= 0 && map_set(run->passed, seen, NULL) < 0)
-        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    return rc;
-}
 
 static void checks_free(void *p)
 {
@@ -352,6 +370,7 @@ static void checks_free(void *p)
     json_free(k->list);
     free(k->rules);
     free(k->nodes);
+    free(k->alike);
     free(k);
 }
 
@@ -368,21 +387,126 @@ static int add_platform(struct run *run, const struct validate_platform *p, osmo
     return read_nodes(k, p, err);
 }
 
+/* A failed check as a finding at the task. */
+static void add_failure(struct run *run, size_t g, size_t t, int rc, const osmo_error_t *err)
+{
+    if (rc == OSMO_ENOMEM)
+        run->f->oom = true;
+    else if (rc < 0)
+        spec_report_task(run->f, rc, run->s, g, t, "%s", err->text);
+}
+
+/* Whether the outcome for this request is known already; remembers it. */
+static bool is_seen(struct run *run, const struct checks *k, const struct spec_task *t, const struct spec_resource *r)
+{
+    if (!k->by_name && !t->cache_size) { /* most tasks share few entries, which needs no signature */
+        bool *entry = &run->seen_entry[r - run->s->resources];
+        if (*entry)
+            return true;
+        *entry = true;
+    }
+    _cleanup_free_ char *key = signature(k, t, r);
+    if (key && map_has(run->seen, key))
+        return true;
+    run->f->oom |= !key || map_set(run->seen, key, NULL) < 0;
+    return false;
+}
+
+/* The rules of the platform, listed by the caller or not. NULL when there are none. */
+static const struct checks *rules_of(struct run *run, const struct platform *p, size_t g, size_t t)
+{
+    const struct checks *k = map_get(run->platforms, p->name);
+    if (!k) {
+        const struct validate_platform unlisted = { .platform = p };
+        osmo_error_t err = OSMO_ERROR_INIT;
+        int rc = add_platform(run, &unlisted, &err);
+        add_failure(run, g, t, rc, &err);
+        k = rc < 0 ? NULL : map_get(run->platforms, p->name);
+    }
+    return k && k->nrules ? k : NULL;
+}
+
+/* The finding carries the table; one table is enough for an answer. */
+static void check_task_nodes(struct run *run, const struct checks *k, size_t g, size_t i, const char *platform,
+                             json_t *vars)
+{
+    _cleanup_buf_ buf_t table = BUF_INIT(1u << 20);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    size_t before = run->f->len;
+    int rc = check_nodes(k, &run->s->groups[g].tasks[i], platform, vars, &table, &err);
+
+    add_failure(run, g, i, rc, &err);
+    if (rc != OSMO_ERESOURCE || !table.len || run->table_given || run->f->len == before)
+        return;
+    run->table_given = true;
+    run->f->items[before].nodes = buf_steal(&table, NULL);
+}
+
+static void check_task(struct run *run, size_t g, size_t i)
+{
+    const struct spec_task *t = &run->s->groups[g].tasks[i];
+    const struct spec_resource *r = spec_find_resource(run->s, t->resource);
+    const struct platform *p = r ? pool_platform(run->pool, r->platform) : NULL;
+    const struct checks *k = p ? rules_of(run, p, g, i) : NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    _cleanup_json_ json_t *vars = NULL;
+
+    if (k && is_seen(run, k, t, r))
+        k = NULL;
+    if (k && !run->f->oom && !(vars = variables_of(t, r, run->pool, p, run->priority)))
+        run->f->oom = true;
+    int rc = vars ? check_static(k, t, vars, &err) : 0;
+    add_failure(run, g, i, rc, &err);
+    if (r && !run->rules_only)
+        spec_check_task_platform(run->f, run->s, g, i, r, run->pool, p);
+    if (vars && rc == 0)
+        check_task_nodes(run, k, g, i, p->name, vars);
+}
+
+static void check_all(struct run *run, const struct validate_platform *platforms, size_t nplatforms)
+{
+    osmo_error_t err = OSMO_ERROR_INIT;
+
+    for (size_t i = 0; i < nplatforms && !run->f->oom; i++) {
+        int rc = add_platform(run, &platforms[i], &err);
+        if (rc == OSMO_ENOMEM)
+            run->f->oom = true;
+        else if (rc < 0)
+            spec_findings_add(run->f, rc, "workflow.resources", 0, 0, "platform '%.80s': %s", platforms[i].platform->name,
+                              err.text);
+    }
+    for (size_t g = 0; g < run->s->ngroups && !run->f->oom; g++)
+        for (size_t t = 0; t < run->s->groups[g].ntasks && !run->f->oom; t++)
+            check_task(run, g, t);
+}
+
+static int run_checks(struct run *run, const struct validate_platform *platforms, size_t nplatforms)
+{
+    run->platforms = map_new(checks_free);
+    run->seen = map_new(NULL);
+    run->seen_entry = calloc(run->s->nresources + 1, sizeof(*run->seen_entry));
+    run->f->oom |= !run->platforms || !run->seen || !run->seen_entry;
+    if (!run->f->oom)
+        check_all(run, platforms, nplatforms);
+    map_free(run->platforms);
+    map_free(run->seen);
+    free(run->seen_entry);
+    return spec_findings_code(run->f);
+}
+
+int validate_tasks(const struct spec *s, const struct pool *pool, const char *priority,
+                   const struct validate_platform *platforms, size_t nplatforms, struct spec_findings *f)
+{
+    struct run run = { .s = s, .pool = pool, .priority = priority, .f = f };
+    spec_check_topology_sets(f, s);
+    return run_checks(&run, platforms, nplatforms);
+}
+
 int validate_resources(const struct spec *s, const struct pool *pool, const char *priority,
                        const struct validate_platform *platforms, size_t nplatforms, osmo_error_t *err)
 {
-    struct run run = { pool, priority, map_new(checks_free), map_new(NULL), map_new(NULL) };
-    int rc = run.platforms && run.passed && run.resources ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    for (size_t i = 0; rc >= 0 && i < nplatforms; i++)
-        rc = add_platform(&run, &platforms[i], err);
-    for (size_t i = 0; rc >= 0 && i < s->nresources; i++)
-        if (map_set(run.resources, s->resources[i].name, &s->resources[i]) < 0)
-            rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    for (size_t g = 0; rc >= 0 && g < s->ngroups; g++)
-        for (size_t t = 0; rc >= 0 && t < s->groups[g].ntasks; t++)
-            rc = check_task(&run, &s->groups[g].tasks[t], err);
-    map_free(run.platforms);
-    map_free(run.passed);
-    map_free(run.resources);
-    return rc < 0 ? rc : 0;
+    _cleanup_findings_ struct spec_findings f = SPEC_FINDINGS_INIT;
+    struct run run = { .s = s, .pool = pool, .priority = priority, .rules_only = true, .f = &f };
+    run_checks(&run, platforms, nplatforms);
+    return spec_findings_result(&f, "the resources of the workflow", err);
 }

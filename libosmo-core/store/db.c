@@ -65,6 +65,15 @@ int db_exec(db_t *db, const char *sql, const struct db_arg *args, size_t n, int6
     return rc;
 }
 
+int db_insert(db_t *db, const struct db_insert *into, const struct db_arg *args, size_t n_rows, osmo_error_t *err) {
+    struct repaired fixed = { 0 };
+    int rc = repair_args(args, into->width * n_rows, &fixed, err);
+    if (rc == 0 && n_rows)
+        rc = db->drv->insert(db, into, fixed.args ? fixed.args : args, n_rows, err);
+    repaired_free(&fixed);
+    return rc;
+}
+
 int db_query(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out, osmo_error_t *err) {
     struct repaired fixed = { 0 };
     *out = NULL;

@@ -24,6 +24,8 @@ struct db_driver {
     int (*open)(const struct db_target *t, bool writer, db_t **out, osmo_error_t *err);
     void (*close)(db_t *db);
     int (*exec)(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed, osmo_error_t *err);
+    /* One INSERT of n_rows rows of `width` values each, in one transaction already begun. */
+    int (*insert)(db_t *db, const struct db_insert *into, const struct db_arg *args, size_t n_rows, osmo_error_t *err);
     int (*query)(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out, osmo_error_t *err);
     int (*next)(db_rows_t *r, osmo_error_t *err);
     void (*rows_free)(db_rows_t *r);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -21,7 +22,7 @@
     X(PQconnectdbParams) X(PQfinish) X(PQstatus) X(PQerrorMessage) X(PQhost) X(PQport) X(PQdb) \
     X(PQconninfoParse) X(PQconninfoFree) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQresultStatus) \
     X(PQresultErrorField) X(PQclear) X(PQntuples) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) X(PQcmdStatus) \
-    X(PQunescapeBytea) X(PQfreemem) X(PQsetNoticeProcessor) X(PQisthreadsafe)
+    X(PQputCopyData) X(PQputCopyEnd) X(PQgetResult) X(PQunescapeBytea) X(PQfreemem) X(PQsetNoticeProcessor) X(PQisthreadsafe)
 
 static struct {
 #define X(f) __typeof__(f) *f##_;
@@ -410,6 +411,103 @@ static int pgsql_exec(db_t *db, const char *sql, const struct db_arg *args, size
     return 0;
 }
 
+/* ---- many rows ---- */
+
+#define COPY_FROM_ROWS 8        /* fewer are sent as statements, which need no change of protocol */
+#define COPY_PIECE (256u << 10)
+
+/* A value in the text form of COPY. */
+static void copy_value(buf_t *b, const struct db_arg *a) {
+    const char *p = a->p;
+    switch (a->type) {
+    case DB_NULL: buf_puts(b, "\\N"); return;
+    case DB_INT: buf_printf(b, "%lld", (long long)a->i); return;
+    case DB_REAL: buf_printf(b, "%.17g", a->d); return;
+    case DB_BLOB:
+        buf_puts(b, "\\\\x");
+        for (size_t i = 0; i < a->len; i++)
+            buf_printf(b, "%02x", (unsigned char)p[i]);
+        return;
+    case DB_TEXT: break;
+    }
+    size_t from = 0;
+    for (size_t i = 0; i < a->len; i++) {
+        char c = p[i];
+        if (c != '\\' && c != '\n' && c != '\r' && c != '\t')
+            continue;
+        buf_append(b, p + from, i - from);
+        from = i + 1;
+        buf_putc(b, '\\');
+        buf_putc(b, c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : '\\');
+    }
+    buf_append(b, p + from, a->len - from);
+}
+
+static int copy_rows(struct pg_conn *c, size_t width, const struct db_arg *args, size_t n_rows, osmo_error_t *err) {
+    _cleanup_buf_ buf_t b = BUF_INIT(SIZE_MAX / 2); /* a piece and one row, whose values the caller bounds */
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t i = 0; i < width; i++) {
+            if (i)
+                buf_putc(&b, '\t');
+            copy_value(&b, &args[r * width + i]);
+        }
+        buf_putc(&b, '\n');
+        if (b.len < COPY_PIECE && r + 1 < n_rows)
+            continue;
+        if (buf_failed(&b))
+            return db_fail(&c->base, DB_FINE, OSMO_ENOMEM, err, "out of memory");
+        if (pq.PQputCopyData_(c->conn, b.data, (int)b.len) != 1)
+            return result_error(c, NULL, err);
+        buf_reset(&b);
+    }
+    return 0;
+}
+
+/* Leaves the COPY in any case; the error of the server counts more than ours. */
+static int copy_end(struct pg_conn *c, int rc, osmo_error_t *err) {
+    if (pq.PQputCopyEnd_(c->conn, rc < 0 ? "given up" : NULL) != 1)
+        return rc < 0 ? rc : result_error(c, NULL, err);
+    PGresult *res;
+    while ((res = pq.PQgetResult_(c->conn))) {
+        if (rc == 0 && pq.PQresultStatus_(res) != PGRES_COMMAND_OK)
+            rc = result_error(c, res, err);
+        else
+            pq.PQclear_(res);
+    }
+    return rc;
+}
+
+static int insert_single(db_t *db, const struct db_insert *into, const struct db_arg *args, size_t n_rows,
+                         osmo_error_t *err) {
+    _cleanup_buf_ buf_t sql = BUF_INIT(1u << 16);
+    buf_printf(&sql, "INSERT INTO %s (%s) VALUES (", into->table, into->columns);
+    for (size_t i = 0; i < into->width; i++)
+        buf_puts(&sql, i ? ", ?" : "?");
+    buf_putc(&sql, ')');
+    int rc = buf_failed(&sql) ? db_fail(db, DB_FINE, OSMO_ENOMEM, err, "out of memory") : 0;
+    for (size_t i = 0; rc == 0 && i < n_rows; i++)
+        rc = pgsql_exec(db, buf_cstr(&sql), args + i * into->width, into->width, NULL, err);
+    return rc;
+}
+
+static int pgsql_insert(db_t *db, const struct db_insert *into, const struct db_arg *args, size_t n_rows,
+                        osmo_error_t *err) {
+    struct pg_conn *c = conn_of(db);
+    if (n_rows < COPY_FROM_ROWS)
+        return insert_single(db, into, args, n_rows, err);
+    _cleanup_free_ char *sql = str_printf("COPY %s (%s) FROM STDIN", into->table, into->columns);
+    if (!sql)
+        return db_fail(db, DB_FINE, OSMO_ENOMEM, err, "out of memory");
+    int rc = pgsql_ping(db, err);
+    if (rc < 0)
+        return rc;
+    PGresult *res = pq.PQexec_(c->conn, sql);
+    if (pq.PQresultStatus_(res) != PGRES_COPY_IN)
+        return result_error(c, res, err);
+    pq.PQclear_(res);
+    return copy_end(c, copy_rows(c, into->width, args, n_rows, err), err);
+}
+
 static int pgsql_query(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out,
                        osmo_error_t *err) {
     struct pg_rows *r = calloc(1, sizeof(*r));
@@ -528,7 +626,7 @@ static int pgsql_script(db_t *db, const char *sql, osmo_error_t *err) { return c
 
 const struct db_driver db_pgsql = {
     .pgsql = true, .own = NULL, .open = pgsql_connect, .close = pgsql_shut,
-    .exec = pgsql_exec, .query = pgsql_query, .next = pgsql_next, .rows_free = pgsql_rows_drop,
+    .exec = pgsql_exec, .insert = pgsql_insert, .query = pgsql_query, .next = pgsql_next, .rows_free = pgsql_rows_drop,
     .get_int = pgsql_int, .get_real = pgsql_real, .get_text = pgsql_text, .get_null = pgsql_null, .get_blob =
         pgsql_blob,
     .begin = pgsql_begin, .commit = pgsql_commit, .rollback = pgsql_rollback,

@@ -45,6 +45,19 @@ int repo_groups_insert(db_t *db, const struct group_row *rows, size_t n, osmo_er
 int repo_tasks_insert(db_t *db, const struct task_row *rows, size_t n, osmo_error_t *err);
 int repo_edges_insert(db_t *db, const char *workflow_uuid,
                       const char *const (*pairs)[2] /* upstream, downstream group uuid */, size_t n, osmo_error_t *err);
+/* Groups, tasks and edges of a large workflow come in several transactions before its own row, which makes them visible.
+ * The first one marks the insertion as begun, the one with the row takes the mark away. */
+int repo_submission_begin(db_t *db, const char *workflow_uuid, int64_t now_us, osmo_error_t *err);
+int repo_submission_end(db_t *db, const char *workflow_uuid, osmo_error_t *err);
+/* Those that never ended, oldest first. */
+int repo_submission_list(db_t *db, strlist_t *workflow_uuids, osmo_error_t *err);
+/* Removes up to `limit` of their rows; *more says whether there may be others. Ends with the mark. */
+int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, bool *more, osmo_error_t *err);
+struct group_place { char uuid[33]; int64_t ordinal; };
+/* Groups behind `after` whose create job may be queued: PROCESSING and not handed to the backend, by ordinal. `out` has
+ * room for `limit`. */
+int repo_groups_ready(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_place *out,
+                      size_t *n, osmo_error_t *err);
 /* workflow_spec.yaml … */
 int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,
                   osmo_error_t *err);
@@ -86,6 +99,8 @@ struct workflow_filter {
 /* asks limit+1 itself? no: returns up to limit */
 int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n,
                        osmo_error_t *err);
+/* What a user has going on: workflows that are not finished, and their tasks that are not. */
+int repo_user_ongoing(db_t *db, const char *user, int64_t *workflows, int64_t *tasks, osmo_error_t *err);
 
 /* -- writes of mutable columns -- */
 int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *err);
@@ -116,6 +131,7 @@ int repo_work_done(db_t *db, int64_t id, osmo_error_t *err);                    
 /* releases, attempts+1 */
 int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error,
                     osmo_error_t *err);
+int repo_work_payload(db_t *db, int64_t id, const char *payload_json, osmo_error_t *err);
 /* Releases until run_at_us, attempts kept. */
 int repo_work_postpone(db_t *db, int64_t id, int64_t run_at_us, osmo_error_t *err);
 int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err);           /* dead letter */

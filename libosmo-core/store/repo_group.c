@@ -44,7 +44,7 @@ int repo_groups_insert(db_t *db, const struct group_row *rows, size_t n, osmo_er
         args[2 * i] = DB_T(rows[i].uuid);
         args[2 * i + 1] = DB_T(rows[i].spec_json);
     }
-    return rc < 0 ? rc : values_insert(db, "INSERT INTO group_specs (group_uuid, spec_json) VALUES", 2, args, n, err);
+    return rc < 0 ? rc : db_insert(db, &(struct db_insert){ "group_specs", "group_uuid, spec_json", 2 }, args, n, err);
 }
 
 int repo_edges_insert(db_t *db, const char *workflow_uuid, const char *const (*pairs)[2], size_t n, osmo_error_t *err) {
@@ -56,8 +56,8 @@ int repo_edges_insert(db_t *db, const char *workflow_uuid, const char *const (*p
         args[3 * i + 1] = DB_T(pairs[i][0]);
         args[3 * i + 2] = DB_T(pairs[i][1]);
     }
-    return values_insert(db, "INSERT INTO group_edges (workflow_uuid, upstream_uuid, downstream_uuid) VALUES",
-                         3, args, n, err);
+    return db_insert(db, &(struct db_insert){ "group_edges", "workflow_uuid, upstream_uuid, downstream_uuid", 3 }, args,
+                     n, err);
 }
 
 int repo_group_get(db_t *db, const char *group_uuid, struct group_row *out, osmo_error_t *err) {

@@ -104,3 +104,15 @@ int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflo
     *out = list;
     return rc;
 }
+
+int repo_user_ongoing(db_t *db, const char *user, int64_t *workflows, int64_t *tasks, osmo_error_t *err) {
+    const struct db_arg args[] = { DB_T(user), DB_I(STATUS_PENDING), DB_I(STATUS_RUNNING), DB_I(STATUS_WAITING),
+                                   DB_I(STATUS_COMPLETED) };
+    int rc = int_select(db, "SELECT COUNT(*) FROM workflows WHERE user_name = ? AND status IN (?, ?, ?)", args, 4, 0,
+                        workflows, err);
+    if (rc >= 0) /* statuses before COMPLETED are those of tasks that still go on */
+        rc = int_select(db, "SELECT COUNT(*) FROM workflows w JOIN tasks t ON t.workflow_uuid = w.uuid"
+                            " WHERE w.user_name = ? AND w.status IN (?, ?, ?) AND t.status < ?", args, 5, 0, tasks,
+                        err);
+    return rc;
+}

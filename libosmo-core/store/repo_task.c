@@ -93,8 +93,18 @@ int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries
 }
 
 int repo_task_update(db_t *db, const struct task_row *r, osmo_error_t *err) {
-    return row_update(db, "UPDATE tasks SET " TASK_MUTABLE(COL_SET_F, COL_SET_N) " WHERE task_key = ?",
-                      task_cols + TASK_FIXED_LEN, TASK_LEN - 1 - TASK_FIXED_LEN, r, r->key, "task", err);
+    enum { N = TASK_LEN - 1 - TASK_FIXED_LEN };
+    struct db_arg args[N + 2];
+    int64_t changed = 0;
+    row_args(task_cols + TASK_FIXED_LEN, N, r, args);
+    args[N] = DB_T(r->uuid);
+    args[N + 1] = DB_I(r->sm.retry_id);
+    int rc = db_exec(db, "UPDATE tasks SET " TASK_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ? AND retry_id = ?", args,
+                     N + 2, &changed, err);
+    if (rc == 0 && changed == 0)
+        return osmo_error_set(err, OSMO_ENOTFOUND, "task %s retry %lld does not exist", r->uuid,
+                              (long long)r->sm.retry_id);
+    return rc;
 }
 
 int repo_task_metric(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, const char *type,

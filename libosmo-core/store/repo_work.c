@@ -82,6 +82,10 @@ int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error, 
                            " WHERE id = ?", DB_ARGS(DB_I(run_at_us), DB_I(run_at_us), DB_T(error), DB_I(id)), id, err);
 }
 
+int repo_work_payload(db_t *db, int64_t id, const char *payload_json, osmo_error_t *err) {
+    return change_item(db, "UPDATE work SET payload_json = ? WHERE id = ?", DB_ARGS(DB_T(payload_json), DB_I(id)), id, err);
+}
+
 int repo_work_postpone(db_t *db, int64_t id, int64_t run_at_us, osmo_error_t *err) {
     return change_item(db, "UPDATE work SET owner = NULL, lease_until_us = 0, run_at_us = ?, due_us = ? WHERE id = ?",
                        DB_ARGS(DB_I(run_at_us), DB_I(run_at_us), DB_I(id)), id, err);

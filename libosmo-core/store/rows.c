@@ -6,9 +6,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 
-#define CHUNK_ROWS 64
-#define CHUNK_PARAMS 16384 /* well below what either database takes */
-#define SQL_MAX (1u << 20)
+#define BLOCK_ROWS 2048 /* whose arguments are in memory at a time */
 
 static struct db_arg arg_of(const struct col *c, const void *row) {
     const char *field = (const char *)row + c->offset;
@@ -128,58 +126,21 @@ int row_select(db_t *db, const struct row_type *t, const char *sql, const struct
     return osmo_error_set(err, OSMO_ENOTFOUND, "%s does not exist", what);
 }
 
-static int values_sql(buf_t *sql, const char *head, size_t width, size_t rows) {
-    buf_puts(sql, head);
-    for (size_t i = 0; i < rows; i++) {
-        buf_puts(sql, i ? ", (" : " (");
-        for (size_t k = 0; k < width; k++)
-            buf_puts(sql, k ? ", ?" : "?");
-        buf_putc(sql, ')');
-    }
-    return sql->code;
-}
-
-/* Full chunks share one statement, what is left over goes row by row with another: two texts, both cached. */
-static size_t chunk_of(size_t width, size_t left) {
-    size_t chunk = CHUNK_ROWS * width > CHUNK_PARAMS ? CHUNK_PARAMS / width : CHUNK_ROWS;
-    return left >= chunk ? chunk : 1;
-}
-
-int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows,
-                  osmo_error_t *err) {
-    _cleanup_buf_ buf_t sql = BUF_INIT(SQL_MAX);
-    size_t made = 0;
-    for (size_t at = 0; at < n_rows;) {
-        size_t chunk = chunk_of(width, n_rows - at);
-        if (chunk != made) {
-            buf_reset(&sql);
-            if (values_sql(&sql, head, width, chunk) < 0)
-                return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-            made = chunk;
-        }
-        int rc = db_exec(db, buf_cstr(&sql), args + at * width, chunk * width, NULL, err);
-        if (rc < 0)
-            return rc;
-        at += chunk;
-    }
-    return 0;
-}
-
 int rows_insert(db_t *db, const struct row_type *t, const void *rows, size_t n, osmo_error_t *err) {
-    _cleanup_buf_ buf_t head = BUF_INIT(SQL_MAX);
-    size_t width = t->n_stored, block = CHUNK_ROWS;
-    _cleanup_free_ struct db_arg *args = malloc(block * width * sizeof(*args));
-    buf_printf(&head, "INSERT INTO %s (", t->table);
-    for (size_t i = 0; i < width; i++)
-        buf_printf(&head, "%s%s", i ? ", " : "", t->cols[i].name);
-    buf_puts(&head, ") VALUES");
-    if (!args || buf_failed(&head))
+    _cleanup_buf_ buf_t columns = BUF_INIT(1u << 16);
+    struct db_insert into = { .table = t->table, .width = t->n_stored };
+    size_t block = n < BLOCK_ROWS ? n : BLOCK_ROWS;
+    _cleanup_free_ struct db_arg *args = malloc((block ? block : 1) * into.width * sizeof(*args));
+    for (size_t i = 0; i < into.width; i++)
+        buf_printf(&columns, "%s%s", i ? ", " : "", t->cols[i].name);
+    if (!args || buf_failed(&columns))
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    into.columns = buf_cstr(&columns);
     for (size_t at = 0; at < n; at += block) {
         size_t k = n - at < block ? n - at : block;
         for (size_t i = 0; i < k; i++)
-            row_args(t->cols, width, (const char *)rows + (at + i) * t->size, args + i * width);
-        int rc = values_insert(db, buf_cstr(&head), width, args, k, err);
+            row_args(t->cols, into.width, (const char *)rows + (at + i) * t->size, args + i * into.width);
+        int rc = db_insert(db, &into, args, k, err);
         if (rc < 0)
             return rc;
     }

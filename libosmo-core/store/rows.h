@@ -37,9 +37,6 @@ int rows_insert(db_t *db, const struct row_type *t, const void *rows, size_t n, 
 int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols, const void *row, const char *key,
                const char *what, osmo_error_t *err);
 
-/* `head (?, ?), (?, ?)…`: groups of `width` parameters for n rows given as width*n arguments, in chunks. */
-int values_insert(db_t *db, const char *head, size_t width, const struct db_arg *args, size_t n_rows,
-                  osmo_error_t *err);
 /* First column of every row as text. */
 int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns,
                    strlist_t *out, osmo_error_t *err);

@@ -1,7 +1,10 @@
 /* The schema. Times are microseconds UTC with 0 for "not set"; flags are 0 and 1; statuses are the numbers of
  * model/status.h. What changes with every event (counters, statuses) is kept apart from what is large (specs,
- * files), so that an event rewrites a few hundred bytes. History, events, work and timers carry no foreign
- * keys: they must never wait for a lock on their workflow. */
+ * files), so that an event rewrites a few hundred bytes.
+ *
+ * There are no foreign keys. The rows of a workflow are written by one function and removed by one function; groups and
+ * tasks of a large one are there before its own row, which makes them visible, and checking each of a hundred thousand
+ * rows against a row that the same function has just written would take longer than writing them. */
 #include "store/schema.h"
 #include "base/cleanup.h"
 #include "model/status.h"
@@ -27,18 +30,18 @@ static const char workflows_sql[] =
     "CREATE INDEX workflows_by_user ON workflows (user_name, submit_us);"
     "CREATE INDEX workflows_by_pool ON workflows (pool, status, submit_us);"
     "CREATE TABLE workflow_labels ("
-    " workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE, label_key TEXT NOT NULL, "
+    " workflow_uuid TEXT NOT NULL, label_key TEXT NOT NULL, "
     "label_value TEXT NOT NULL,"
     " PRIMARY KEY (workflow_uuid, label_key)){end};"
     "CREATE INDEX workflow_labels_by_value ON workflow_labels (label_key, label_value, workflow_uuid);"
     "CREATE TABLE workflow_files ("
-    " workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE, path TEXT NOT NULL, content "
+    " workflow_uuid TEXT NOT NULL, path TEXT NOT NULL, content "
     "{blob} NOT NULL,"
     " PRIMARY KEY (workflow_uuid, path)){end};";
 
 static const char groups_sql[] =
     "CREATE TABLE workflow_groups ("
-    " uuid TEXT NOT NULL PRIMARY KEY, workflow_uuid TEXT NOT NULL REFERENCES workflows (uuid) ON DELETE CASCADE,"
+    " uuid TEXT NOT NULL PRIMARY KEY, workflow_uuid TEXT NOT NULL,"
     " name TEXT NOT NULL, ordinal BIGINT NOT NULL, failure_message TEXT, status BIGINT NOT NULL, ignore_nonlead "
     "BIGINT NOT NULL,"
     " tasks_total BIGINT NOT NULL, tasks_unfinished BIGINT NOT NULL, tasks_running BIGINT NOT NULL, "
@@ -47,19 +50,18 @@ static const char groups_sql[] =
     " considered_evicted BIGINT NOT NULL, considered_failed BIGINT NOT NULL, remaining_upstream BIGINT NOT NULL,"
     " processing_us BIGINT NOT NULL, scheduling_us BIGINT NOT NULL, initializing_us BIGINT NOT NULL,"
     " start_us BIGINT NOT NULL, end_us BIGINT NOT NULL, cleaned_up BIGINT NOT NULL,"
-    " exec_generation BIGINT NOT NULL, queue_generation BIGINT NOT NULL, UNIQUE (workflow_uuid, name)){end};"
+    " exec_generation BIGINT NOT NULL, queue_generation BIGINT NOT NULL){end};"
     "CREATE INDEX workflow_groups_by_ordinal ON workflow_groups (workflow_uuid, ordinal);"
     "CREATE TABLE group_specs ("
-    " group_uuid TEXT NOT NULL PRIMARY KEY REFERENCES workflow_groups (uuid) ON DELETE CASCADE, spec_json TEXT){end};"
+    " group_uuid TEXT NOT NULL PRIMARY KEY, spec_json TEXT){end};"
     "CREATE TABLE group_edges ("
-    " workflow_uuid TEXT NOT NULL, upstream_uuid TEXT NOT NULL REFERENCES workflow_groups (uuid) ON DELETE CASCADE,"
-    " downstream_uuid TEXT NOT NULL REFERENCES workflow_groups (uuid) ON DELETE CASCADE,"
+    " workflow_uuid TEXT NOT NULL, upstream_uuid TEXT NOT NULL,"
+    " downstream_uuid TEXT NOT NULL,"
     " PRIMARY KEY (upstream_uuid, downstream_uuid)){end};"
-    "CREATE INDEX group_edges_by_downstream ON group_edges (downstream_uuid);"
     "CREATE INDEX group_edges_by_workflow ON group_edges (workflow_uuid);"
     "CREATE TABLE tasks ("
-    " task_key TEXT NOT NULL PRIMARY KEY, uuid TEXT NOT NULL, workflow_uuid TEXT NOT NULL,"
-    " group_uuid TEXT NOT NULL REFERENCES workflow_groups (uuid) ON DELETE CASCADE,"
+    " task_key TEXT NOT NULL, uuid TEXT NOT NULL, workflow_uuid TEXT NOT NULL,"
+    " group_uuid TEXT NOT NULL,"
     " name TEXT NOT NULL, ordinal BIGINT NOT NULL, retry_id BIGINT NOT NULL, is_lead BIGINT NOT NULL,"
     " cpu {real} NOT NULL, gpu {real} NOT NULL, memory_gib {real} NOT NULL, storage_gib {real} NOT NULL, "
     "exit_actions_json TEXT,"
@@ -68,7 +70,7 @@ static const char groups_sql[] =
     " scheduling_us BIGINT NOT NULL, initializing_us BIGINT NOT NULL, start_us BIGINT NOT NULL, end_us BIGINT NOT NULL,"
     " heartbeat_us BIGINT NOT NULL, input_download_start_us BIGINT NOT NULL, input_download_end_us BIGINT NOT NULL,"
     " output_upload_start_us BIGINT NOT NULL, output_upload_end_us BIGINT NOT NULL,"
-    " UNIQUE (uuid, retry_id), UNIQUE (workflow_uuid, name, retry_id)){end};"
+    " PRIMARY KEY (uuid, retry_id), UNIQUE (workflow_uuid, name, retry_id)){end};"
     "CREATE INDEX tasks_by_group ON tasks (group_uuid, ordinal);"
     "CREATE INDEX tasks_by_pod ON tasks (pod_name) WHERE pod_name IS NOT NULL;"
     "CREATE INDEX tasks_by_node ON tasks (node_name) WHERE node_name IS NOT NULL AND status < 7;";
@@ -120,7 +122,7 @@ static const char identity_sql[] =
     "CREATE TABLE kv (name TEXT NOT NULL PRIMARY KEY, content TEXT NOT NULL){end};"
     "CREATE TABLE users (name TEXT NOT NULL PRIMARY KEY, created_by TEXT, created_us BIGINT NOT NULL){end};"
     "CREATE TABLE user_roles ("
-    " user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE, role TEXT NOT NULL, assigned_by TEXT, "
+    " user_name TEXT NOT NULL, role TEXT NOT NULL, assigned_by TEXT, "
     "assigned_us BIGINT NOT NULL,"
     " PRIMARY KEY (user_name, role)){end};"
     "CREATE TABLE tokens ("
@@ -130,9 +132,37 @@ static const char identity_sql[] =
     " user_name TEXT NOT NULL PRIMARY KEY, email_notification BIGINT NOT NULL, slack_notification BIGINT NOT "
     "NULL, pool TEXT){end};";
 
+/* Workflows that are being inserted: a row from the first chunk of groups and tasks until the last, which brings the
+ * workflow itself. One that is found at start was cut off; its groups and tasks are removed. */
+static const char submissions_sql[] =
+    "CREATE TABLE submissions (workflow_uuid TEXT NOT NULL PRIMARY KEY, started_us BIGINT NOT NULL){end};"
+    "DROP INDEX IF EXISTS group_edges_by_downstream;";
+
+/* Databases made before the keys were given up. SQLite has no statement for it, its documentation this one: the stored text
+ * of the tables is changed, which is safe for a constraint that says nothing about how rows are stored. */
+static const char no_foreign_keys_sqlite_sql[] =
+    "PRAGMA writable_schema=ON;"
+    "UPDATE sqlite_schema SET sql = replace(replace(replace(sql, ' REFERENCES workflows (uuid) ON DELETE CASCADE', ''),"
+    " ' REFERENCES workflow_groups (uuid) ON DELETE CASCADE', ''), ' REFERENCES users (name) ON DELETE CASCADE', '')"
+    " WHERE type = 'table';"
+    "PRAGMA writable_schema=RESET;";
+static const char no_foreign_keys_pgsql_sql[] =
+    "ALTER TABLE workflow_groups DROP CONSTRAINT IF EXISTS workflow_groups_workflow_uuid_fkey;"
+    "ALTER TABLE workflow_groups DROP CONSTRAINT IF EXISTS workflow_groups_workflow_uuid_name_key;"
+    "ALTER TABLE group_specs DROP CONSTRAINT IF EXISTS group_specs_group_uuid_fkey;"
+    "ALTER TABLE group_edges DROP CONSTRAINT IF EXISTS group_edges_upstream_uuid_fkey;"
+    "ALTER TABLE group_edges DROP CONSTRAINT IF EXISTS group_edges_downstream_uuid_fkey;"
+    "ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_group_uuid_fkey;"
+    "ALTER TABLE workflow_labels DROP CONSTRAINT IF EXISTS workflow_labels_workflow_uuid_fkey;"
+    "ALTER TABLE workflow_files DROP CONSTRAINT IF EXISTS workflow_files_workflow_uuid_fkey;"
+    "ALTER TABLE user_roles DROP CONSTRAINT IF EXISTS user_roles_user_name_fkey;";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
-    { 1, workflows_sql }, { 1, groups_sql }, { 1, flow_sql }, { 1, cluster_sql }, { 1, identity_sql },
-    { 2, events_by_task_sql },
+    { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
+    { 1, identity_sql, ON_BOTH },
+    { 2, events_by_task_sql, ON_BOTH },
+    { 3, submissions_sql, ON_BOTH }, { 3, no_foreign_keys_sqlite_sql, ON_SQLITE },
+    { 3, no_foreign_keys_pgsql_sql, ON_PGSQL },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

@@ -8,7 +8,8 @@
  *   {id}    a 64-bit key the database counts up and never hands out twice
  *   {blob}  bytes          {real}  a double
  *   {end}   what closes a CREATE TABLE */
-struct migration { int version; const char *sql; };
+enum migration_on { ON_BOTH, ON_SQLITE, ON_PGSQL };
+struct migration { int version; const char *sql; enum migration_on on; };
 extern const struct migration store_migrations[];
 extern const size_t store_migrations_len;
 #endif

@@ -4,11 +4,13 @@
 #include "store/driver.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -144,6 +146,10 @@ static int configure(struct sqlite_conn *c, bool writer, osmo_error_t *err) {
     return 0;
 }
 
+/* Counting its memory makes every allocation of SQLite take a lock of the whole process. */
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static void library_setup(void) { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
+
 static int sqlite_connect(const struct db_target *t, bool writer, db_t **out, osmo_error_t *err) {
     const char *path = target_path(t);
     if (!*path || *path == ':')
@@ -151,6 +157,7 @@ static int sqlite_connect(const struct db_target *t, bool writer, db_t **out, os
     if (!sqlite3_threadsafe())
         return osmo_error_set(err, OSMO_EUNAVAIL, "the SQLite library was built without thread support: install "
                                                   "another one");
+    pthread_once(&library_once, library_setup);
     int rc = writer ? make_private(path, err) : 0;
     if (rc < 0)
         return rc;
@@ -241,6 +248,32 @@ static int sqlite_run(db_t *db, const char *sql, const struct db_arg *args, size
             rc = sqlite_error(db, step, err);
         else if (changed)
             *changed = sqlite3_changes64(conn_of(db)->handle);
+    }
+    finish(stmt, cached);
+    return rc;
+}
+
+/* Row by row with one prepared statement: several rows in one statement cost a copy of every page they touch, kept for
+ * the case that a later row fails. */
+static int sqlite_insert(db_t *db, const struct db_insert *into, const struct db_arg *args, size_t n_rows,
+                         osmo_error_t *err) {
+    sqlite3_stmt *stmt = NULL;
+    struct stmt *cached = NULL;
+    _cleanup_buf_ buf_t sql = BUF_INIT(1u << 16);
+    buf_printf(&sql, "INSERT INTO %s (%s) VALUES (", into->table, into->columns);
+    for (size_t i = 0; i < into->width; i++)
+        buf_puts(&sql, i ? ", ?" : "?");
+    buf_putc(&sql, ')');
+    int rc = buf_failed(&sql) ? db_fail(db, DB_FINE, OSMO_ENOMEM, err, "out of memory")
+                              : prepare(db, buf_cstr(&sql), &stmt, &cached, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; rc == 0 && i < n_rows; i++) {
+        rc = bind_all(db, stmt, args + i * into->width, into->width, SQLITE_STATIC, err);
+        int step = rc == 0 ? sqlite3_step(stmt) : SQLITE_DONE;
+        if (step != SQLITE_DONE)
+            rc = sqlite_error(db, step, err);
+        sqlite3_reset(stmt);
     }
     finish(stmt, cached);
     return rc;
@@ -337,7 +370,7 @@ static int sqlite_script(db_t *db, const char *sql, osmo_error_t *err) {
 
 const struct db_driver db_sqlite = {
     .pgsql = false, .own = sqlite_own, .open = sqlite_connect, .close = sqlite_shut,
-    .exec = sqlite_run, .query = sqlite_select, .next = sqlite_step, .rows_free = sqlite_rows_drop,
+    .exec = sqlite_run, .insert = sqlite_insert, .query = sqlite_select, .next = sqlite_step, .rows_free = sqlite_rows_drop,
     .get_int = sqlite_int, .get_real = sqlite_real, .get_text = sqlite_text, .get_null = sqlite_null,
         .get_blob = sqlite_blob,
     .begin = sqlite_begin, .commit = sqlite_commit, .rollback = sqlite_rollback,

@@ -54,6 +54,9 @@ struct db_arg db_text_arg(const char *s);
 /* SQL in the common dialect, `?` placeholders; statements are prepared once per connection and cached by their text
  * pointer. */
 int db_exec(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed, osmo_error_t *err);
+/* Many rows into one table: n_rows times `width` arguments, in the order of `columns`. */
+struct db_insert { const char *table, *columns /* "a, b, c" */; size_t width; };
+int db_insert(db_t *db, const struct db_insert *into, const struct db_arg *args, size_t n_rows, osmo_error_t *err);
 int db_query(db_t *db, const char *sql, const struct db_arg *args, size_t n, db_rows_t **out, osmo_error_t *err);
 int db_next(db_rows_t *r, osmo_error_t *err);                      /* 1 row, 0 end, <0 */
 void db_rows_free(db_rows_t *r);

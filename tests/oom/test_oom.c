@@ -15,8 +15,8 @@
 #include "model/logline.h"
 #include "model/messages.h"
 #include "model/pods.h"
-#include "model/schedule.h"
 #include "model/submission.h"
+#include "osmo/scheduler.h"
 
 #define MAX_ALLOCATIONS 200000
 /* All of the first ones, then samples that thin out: the loops that many allocations stand for look alike. */
@@ -386,7 +386,7 @@ static int pods(char **text, osmo_error_t *err) {
                              .data_endpoint = "http://127.0.0.1:1/api/storage" };
     int rc = pods_build_group(&c, group, &objects, err);
     if (rc == 0)
-        rc = (cleanup = pods_cleanup_specs(uuid, second)) ? 0 : OSMO_ENOMEM;
+        rc = (cleanup = pods_cleanup_specs(uuid, second, NULL)) ? 0 : OSMO_ENOMEM;
     alloc_stop();
     if (rc == 0) {
         _cleanup_free_ char *a = json_to_text(objects), *b = json_to_text(cleanup);
@@ -413,30 +413,69 @@ static int operator_messages(char **text, osmo_error_t *err) {
     return rc;
 }
 
-/* The gangs are more than what it keeps without allocating, if it keeps anything. */
+static void said_place(void *ctx, const char *gang, const char *const *nodes, size_t npods) {
+    buf_printf(ctx, "%s on %s (%zu);", gang, nodes[0], npods);
+}
+static void said_evict(void *ctx, const char *gang, const char *for_gang, const char *reason) {
+    buf_printf(ctx, "%s leaves for %s: %s;", gang, for_gang, reason);
+}
+static void said_wait(void *ctx, const char *gang, const char *reason) {
+    buf_printf(ctx, "%s waits: %s;", gang, reason);
+}
+
+static int add_gang(osmo_scheduler_t *s, const char *name, int priority, int64_t cpu, const char *level, osmo_error_t *err) {
+    static const osmo_sched_pair_t selector[] = { { "arch", "x" } }, tolerations[] = { { "t", NULL } };
+    osmo_sched_pod_t pods[2] = { { .request = { { cpu, 10, 0, 0, 0 } }, .selector = selector, .nselector = 1, .scope = -1 },
+                                 { .request = { { cpu, 10, 0, 0, 0 } }, .tolerations = tolerations, .ntolerations = 1, .scope = 0 } };
+    static const osmo_sched_scope_t scopes[] = { { -1, "rack", 1 } };
+    osmo_sched_gang_t g = { .size = sizeof g, .name = name, .queue = "q", .user = "u", .priority = priority, .preemptible = priority < 9,
+                            .level = level, .scopes = scopes, .nscopes = 1, .pods = pods, .npods = 2 };
+    return osmo_scheduler_submit(s, &g, err);
+}
+
+static int schedule(osmo_scheduler_t *s, buf_t *said, osmo_error_t *err) {
+    const osmo_sched_sink_t sink = { .size = sizeof sink, .ctx = said, .place = said_place, .evict = said_evict, .wait = said_wait };
+    int64_t n = osmo_scheduler_run(s, 0, &sink, err);
+    return n < 0 ? (int)n : 0;
+}
+
 static int placement(char **text, osmo_error_t *err) {
-    struct sched_node nodes[] = { { "n1", { 4000, 1 << 20, 1 << 20, 0, 10 } },
-                                  { "n2", { 2000, 1 << 20, 1 << 20, 1, 10 } } };
-    struct sched_pod slots[12] = { 0 };
-    struct sched_gang gangs[6] = { 0 };
-    (void)err;
-    for (size_t i = 0; i < 6; i++) {
-        slots[2 * i].request = slots[2 * i + 1].request =
-            (struct sched_amount){ .cpu_milli = 900, .memory = 10, .pods = 1 };
-        gangs[i] = (struct sched_gang){
-            .name = "g", .priority = (int)i % 3, .arrival = (int64_t)i, .pods = &slots[2 * i], .npods = 2
-        };
+    static const char *const levels[] = { "rack", NULL };
+    static const osmo_sched_pair_t labels[] = { { "arch", "x" }, { "rack", "r" } }, taints[] = { { "t", "v" } };
+    const osmo_scheduler_options_t o = { .size = sizeof o, .levels = levels };
+    osmo_sched_node_t n = { .size = sizeof n, .labels = labels, .nlabels = 2, .capacity = { { 2000, 1 << 20, 0, 0, 10 } } };
+    osmo_sched_queue_t q = { .size = sizeof q, .name = "q", .guarantee = { { -1, -1, -1, -1, -1 } }, .maximum = { { -1, -1, -1, -1, -1 } } };
+    buf_t said = BUF_INIT(1u << 20);
+    osmo_scheduler_t *s = NULL;
+    int rc = osmo_scheduler_new(&o, &s, err);
+    for (int i = 0; rc == 0 && i < 3; i++) {
+        n.name = (const char *[]){ "n0", "n1", "n2" }[i];
+        n.taints = taints;
+        n.ntaints = i == 2;
+        rc = osmo_scheduler_set_node(s, &n, err);
     }
-    size_t placed = schedule_place(nodes, 2, gangs, 6, 0);
-    bool failed = alloc_failed();
+    if (rc == 0)
+        rc = osmo_scheduler_set_queue(s, &q, err);
+    if (rc == 0)
+        rc = add_gang(s, "low", 1, 1500, "rack", err);
+    if (rc == 0)
+        rc = schedule(s, &said, err);
+    if (rc == 0)
+        rc = add_gang(s, "high", 9, 1500, NULL, err);
+    if (rc == 0)
+        rc = add_gang(s, "big", 1, 2500, NULL, err);
+    if (rc == 0)
+        rc = schedule(s, &said, err);
+    if (rc == 0)
+        rc = osmo_scheduler_remove(s, "low");
+    if (rc == 0)
+        rc = schedule(s, &said, err);
     alloc_stop();
-    /* it has no error to give: unplaced gangs are tried again, with the reason in words */
-    for (size_t i = 0; i < 6; i++)
-        CHECK(gangs[i].pods[0].node >= 0 || gangs[i].reason[0]);
-    if (failed)
-        return OSMO_ENOMEM;
-    *text = str_printf("%zu", placed);
-    return 0;
+    osmo_scheduler_free(s);
+    if (rc == 0)
+        *text = buf_steal(&said, NULL);
+    buf_free(&said);
+    return rc == 0 && !*text ? OSMO_ENOMEM : rc;
 }
 
 static void base_buffers(void) {

@@ -18,6 +18,13 @@ refuse "cyclic reference" 1 "b" "$osmo" workflow submit "$work/bad.yaml"
 spec $'workflow:\n  name: x\n  tasks:\n  - {name: a, image: i, command: [x], inputs: [{task: ghost}]}'; refuse "unknown task" 2 "ghost" "$osmo" workflow submit "$work/bad.yaml"
 spec $'workflow:\n  name: x-{{ nothing }}\n  tasks: [{name: a, image: i, command: [x]}]'; refuse "undefined variable" 1 "nothing" "$osmo" workflow submit "$work/bad.yaml"
 spec $'jobs:\n  name: x'; refuse "no workflow section" 2 "jobs" "$osmo" workflow submit "$work/bad.yaml"
+spec $'workflow:\n  name: x\n  tasks: [{name: a, image: i, command: [x], credentials: {hf: /x}}]'; refuse "missing credential" 1 "hf" "$osmo" workflow submit "$work/bad.yaml"
+spec $'workflow:\n  name: x\n  tasks: [{name: a, image: i, command: [x], privileged: true}]'; refuse "not allowed" 1 "privileged" "$osmo" workflow validate "$work/bad.yaml"
+spec $'workflow:\n  name: x\n  resources: {default: {memory: 10GB}}\n  tasks: [{name: a, image: i, command: [x]}]'; refuse "bad size" 1 "10GB" "$osmo" workflow validate "$work/bad.yaml"
+spec $'workflow:\n  name: x\n  bogus: 1\n  tasks: [{name: a, image: i, command: [x], colour: red}]'
+refuse "all findings: the first" 1 "bogus: unknown key (line 3" "$osmo" workflow validate "$work/bad.yaml"
+refuse "all findings: the second" 1 "colour: unknown key (line 4" "$osmo" workflow validate "$work/bad.yaml"
+refuse "restart of an unknown workflow" 2 "ghost-99" "$osmo" workflow restart ghost-99
 refuse "unknown option" 2 "--bogus" "$osmo" workflow submit --bogus x
 refuse "unknown command" 2 "frobnicate" "$osmo" frobnicate
 refuse "unknown workflow" 2 "ghost-99" "$osmo" workflow query ghost-99

@@ -19,7 +19,13 @@ check_has "events" "$("$osmo" workflow events "$id")" "["
 check_has "pool list" "$("$osmo" pool list)" "ONLINE"
 check_has "pool list as JSON" "$("$osmo" pool list -t json)" '"node_sets"'
 check_has "resource list" "$("$osmo" resource list)" "default"
-check_has "validate" "$("$osmo" workflow validate "$root/examples/hello_world.yaml")" ""
+out=$("$osmo" workflow validate "$root/examples/hello_world.yaml"); check_eq "validate exits 0" "$?" 0
+check_eq "validate" "$out" "The workflow passed validation"
+check_has "validate as JSON" "$("$osmo" workflow validate "$root/examples/hello_world.yaml" -t json)" '    "logs": "The workflow passed validation"'
+"$osmo" workflow validate "$root/examples/hello_world.yaml" --pool ghost > "$work/o" 2>&1; check_eq "validate in a pool there is not" "$?" 2
+check_has "named" "$(< "$work/o")" "ghost"
+"$osmo" workflow validate "$id" > "$work/o" 2>&1; check_eq "validate wants a file" "$?" 1
+check_eq "validating stores nothing" "$("$osmo" workflow list -t json | grep -c '"overview"')" 1
 again=$(submit "$id"); check_has "resubmit by id" "$again" "-2"
 "$osmo" workflow wait "$again" --quiet > "$work/w"; check_eq "it completes too" "$(< "$work/w")" "Status: COMPLETED"
 echo 'echo from a local file {{ word }}' > "$work/script.sh"
@@ -35,9 +41,54 @@ workflow:
 default-values: {n: 1, word: x}
 Y
 check_has "dry run renders" "$("$osmo" workflow submit "$work/local.yaml" --dry-run --set n=7)" "local-7"
+check_has "validate does too" "$("$osmo" workflow validate "$work/local.yaml" --dry-run --set n=7 word=a --set-string n=x=y)" "local-x=y"
+out=$(cd / && "$osmo" workflow validate "$work/local.yaml" --set n=7 --set word=a --set-env A=b=c D=e --label team=arm cost=low); check_eq "a template and its local file" "$?" 0
+check_eq "are valid" "$out" "The workflow passed validation"
+"$osmo" workflow validate "$work/local.yaml" > "$work/o" 2>&1; check_eq "the local file is a template of its own" "$?" 1
+check_has "without default-values" "$(< "$work/o")" "word"
+"$osmo" workflow validate "$work/local.yaml" --set word=a --label team > "$work/o" 2>&1; check_eq "a label without value" "$?" 1
+check_has "is named" "$(< "$work/o")" "team"
+mv "$work/script.sh" "$work/script.kept"
+"$osmo" workflow validate "$work/local.yaml" --set word=a > "$work/o" 2>&1; check_eq "local file missing" "$?" 1
+check_has "local file named" "$(< "$work/o")" "$work/script.sh"
+printf '\377\376' > "$work/script.sh"
+"$osmo" workflow validate "$work/local.yaml" --set word=a > "$work/o" 2>&1; check_eq "local file not UTF-8" "$?" 1
+check_has "local file named again" "$(< "$work/o")" "script.sh is not UTF-8"
+"$osmo" workflow validate "$work/script.sh" > "$work/o" 2>&1; check_eq "spec not UTF-8" "$?" 1
+check_has "spec named" "$(< "$work/o")" "script.sh is not UTF-8"
+mv "$work/script.kept" "$work/script.sh"
 out=$("$osmo" workflow submit "$work/local.yaml" --follow --set n=7 --set-string word=home --label team=arm --set-env GREETING=a=b 2>&1); check_eq "local file and variables" "$?" 0
 check_has "its text ran" "$out" "from a local file home"
 check_has "labels are kept" "$("$osmo" workflow list -n local-7)" "team=arm"
+cat > "$work/half.yaml" <<'Y'
+workflow:
+  name: half
+  labels: {team: arm}
+  tasks:
+  - name: good
+    image: debian
+    command: [sh, -c, 'echo kept > {{output}}/f']
+  - name: bad
+    image: debian
+    command: [sh, -c, 'cat {{input:0}}/f; exit 3']
+    inputs: [{task: good}]
+Y
+half=$(submit "$work/half.yaml" --priority LOW); "$osmo" workflow wait "$half" --quiet > "$work/w"
+check_has "half of it failed" "$(< "$work/w")" "task bad failed with exit code 3"
+again=$("$osmo" workflow restart "$half" -t json | sed -n 's/^ *"name": "\(.*\)",*$/\1/p'); check_eq "restart" "$again" "half-2"
+"$osmo" workflow wait "$again" --quiet > "$work/w"; check_has "what failed ran again" "$(< "$work/w")" "task bad failed with exit code 3"
+check_has "with what the other had made" "$("$osmo" workflow logs "$again")" "kept"
+out=$("$osmo" workflow spec "$again"); check_has "its input is of the earlier one" "$out" "half-1:good"
+check_eq "which did not run again" "$(grep -c 'echo kept' <<< "$out")" 0
+check_has "labels and priority are kept" "$("$osmo" workflow list -n half-2)" "team=arm"
+check_has "priority of the restarted" "$("$osmo" workflow list -n half-2 -t json)" '"priority": "LOW"'
+"$osmo" workflow restart "$id" > "$work/o" 2>&1; check_eq "a completed workflow is not restarted" "$?" 2
+check_has "and told why" "$(< "$work/o")" "COMPLETED"
+{ printf 'workflow:\n  name: wide\n  tasks: [{name: t, image: debian, command: [echo]}]\n'; yes '  # padding, as a generated file may have a lot of it, and nobody minds' | head -c 66000000; echo; } > "$work/wide.yaml"
+check_eq "a file of 66 MB is accepted" "$("$osmo" workflow validate "$work/wide.yaml")" "The workflow passed validation"
+yes '  # and more' | head -c 2000000 >> "$work/wide.yaml"
+"$osmo" workflow validate "$work/wide.yaml" > "$work/o" 2>&1; check_eq "one above 64 MiB is not" "$?" 1
+check_has "the file is named" "$(< "$work/o")" "wide.yaml"
 "$osmo" workflow > "$work/o" 2>&1; check_eq "a noun alone is a usage error" "$?" 2
 "$osmo" > "$work/o"; check_eq "the bare program prints help" "$?" 0
 "$osmo" workflow submit --help | grep -q -- --follow; check_eq "help of a command" "$?" 0

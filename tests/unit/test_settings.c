@@ -193,7 +193,53 @@ static void test_merge(void)
     }
 }
 
+#define POLICY(text) "workflow:\n  labels_config: {policy: [" text "]}\n"
+
+static void test_label_policies(void)
+{
+    static const struct { const char *yaml, *words; } bad[] = {
+        { POLICY("{allow_list: [a]}"), "workflow.labels_config.policy.0.key: is missing" },
+        { POLICY("{key: -a}"), "policy.0.key: '-a' is no valid label key" },
+        { POLICY("{key: a, allow_list: [a, 'b c']}"), "policy.0.allow_list.1: 'b c' is no valid label value" },
+        { POLICY("{key: a, enforcement: maybe}"), "enforcement: must be off, warn or enforce" },
+        { POLICY("{key: a, color: red}"), "policy.0.color: unknown key" },
+        { POLICY("{key: a}, {key: b}, {key: a}"), "policy.2.key: label 'a' has two policies" },
+        { POLICY("{key: a, assert_message: \"b\\nc\"}"), "must be a single line" },
+        { POLICY("{key: a1}, {key: a2}, {key: a3}, {key: a4}, {key: a5}, {key: a6}, {key: a7}, {key: a8}, {key: a9}, {key: b1}, "
+                 "{key: b2}, {key: b3}, {key: b4}, {key: b5}, {key: b6}, {key: b7}, {key: b8}"), "has 17 policies, at most 16" },
+        { "workflow: {labels_config: {pod_label_prefix: 'a b'}}", "pod_label_prefix: must not contain blanks" },
+        { "workflow: {user_workflow_limits: {max_num_tasks: 0}}", "max_num_tasks: must be more than 0, it is 0" },
+        { "workflow: {workflow_info: {max_name_length: 7}}", "max_name_length must be at least 8, it is 7" },
+    };
+    static const char good[] =
+        "workflow:\n  labels_config: {pod_label_prefix: x.io/, policy: [{key: team, allow_list: [a, 7], enforcement: enforce, "
+        "assert_message: '  say who  '}, {key: b, enforcement: warn}, {key: c, enforcement: off}, {key: d}]}\n"
+        "  user_workflow_limits: {max_num_workflows: 3, max_num_tasks: null}\n"
+        "  credential_config: {disable_registry_validation: [nvcr.io], disable_data_validation: [s3, gs]}\n";
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        CHECK_INT(settings_parse(bad[i].yaml, strlen(bad[i].yaml), "f", &s, &err), OSMO_EUSAGE);
+        CHECK_CONTAINS(err.text, bad[i].words);
+    }
+    CHECK_OK(settings_parse(good, sizeof(good) - 1, "f", &s, &err), &err);
+    REQUIRE(s && s->nlabel_policies == 4);
+    CHECK_STR(s->pod_label_prefix, "x.io/");
+    CHECK_STR(s->label_policies[0].message, "say who");
+    CHECK_STR(s->label_policies[0].allowed.items[1], "7");
+    CHECK_INT(s->label_policies[0].enforcement, LABEL_ENFORCE);
+    CHECK_INT(s->label_policies[1].enforcement, LABEL_WARN);
+    CHECK_INT(s->label_policies[2].enforcement, LABEL_OFF);
+    CHECK_INT(s->label_policies[3].enforcement, LABEL_OFF);
+    CHECK_INT(s->max_user_workflows, 3);
+    CHECK_INT(s->max_user_tasks, 0);
+    CHECK(strlist_has(&s->unchecked_registries, "nvcr.io") && strlist_has(&s->unchecked_schemes, "gs"));
+    settings_free(s);
+}
+
 static const struct check_test tests[] = {
+    { "label policies and limits", test_label_policies },
     { "built-in defaults", test_defaults }, { "file", test_file }, { "mistakes", test_mistakes },
     { "partial file", test_partial_file }, { "template merge", test_merge },
 };

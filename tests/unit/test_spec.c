@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 #include "check.h"
 #include "model/spec.h"
-#include "osmo/spec.h"
 
 static struct settings *defaults(void)
 {
@@ -506,36 +505,6 @@ static void test_kube_name(void)
     }
 }
 
-static void test_public(void)
-{
-    static const char text[] = "workflow:\n  name: {{ who }}\n  tasks:\n  {% for n in range(2) %}\n"
-        "  - {name: t{{ n }}, image: 'a:{{ tag }}', command: [x, '{{output}}']}\n  {% endfor %}\ndefault-values: "
-            "{who: ana, tag: 1.36}\n";
-    static const char *const set[] = { "tag=2", NULL };
-    osmo_spec_t *s = NULL, *again = NULL;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    _cleanup_free_ char *yaml = NULL;
-
-    CHECK_OK(osmo_spec_parse(text, sizeof(text) - 1, set, &s, &err), &err);
-    REQUIRE(s);
-    CHECK_STR(osmo_spec_get_name(s), "ana");
-    CHECK_INT(osmo_spec_get_task_count(s), 2);
-    CHECK_STR(osmo_spec_get_task_name(s, 1), "t1");
-    CHECK_STR(osmo_spec_get_task_group(s, 1), "t1-group");
-    CHECK_STR(osmo_spec_get_task_image(s, 0), "a:2");
-    CHECK(!osmo_spec_get_task_name(s, 2));
-    CHECK_OK(osmo_spec_write_yaml(s, &yaml, &err), &err);
-    CHECK_CONTAINS(yaml, "version: 2\n");
-    REQUIRE(yaml);
-    CHECK_OK(osmo_spec_parse(yaml, strlen(yaml), NULL, &again, &err), &err);
-    CHECK(again && osmo_spec_get_task_count(again) == 2);
-    osmo_spec_free(again);
-    osmo_spec_free(s);
-    s = NULL;
-    CHECK_INT(osmo_spec_parse("a: b\n", 5, NULL, &s, &err), OSMO_EUSER);
-    CHECK(!s);
-}
-
 static const struct check_test tests[] = {
     { "normalised forms", test_normalised }, { "refused forms", test_refused }, { "all findings", test_all_findings },
     { "dependency order", test_order }, { "limits", test_limits }, { "100000 tasks", test_large }, { "round trip",
@@ -543,6 +512,5 @@ static const struct check_test tests[] = {
     { "resolve", test_resolve }, { "timeouts", test_timeouts }, { "environment overlay", test_overlay },
         { "durations", test_durations },
     { "quantities", test_quantities }, { "container names", test_kube_name },
-    { "public interface", test_public },
 };
 TEST_MAIN("spec", tests)

@@ -150,6 +150,171 @@ static void dry_and_again(void) {
     stop(true);
 }
 
+/* What a dry run shows means what was rendered: clients send it back. Keys are sorted, labels merged in. */
+static void dry_run_text(void) {
+    static const char text[] = "workflow:\n  tasks:\n  - name: t\n    image: u\n    command: [a, [b, {c: d, a: []}], {}]\n"
+                               "    environment: {D: 2024-01-02, I: 123456789012345678901234567890, F: .inf, T: yes,\n"
+                               "                  N: ~, O: 010, Q: '010', E: '', ON: x, 5: y, G: 1.0e+16}\n"
+                               "    files: [{path: /a, contents: \"  if x:\\n\\n    y \\n\\n\"}]\n"
+                               "  name: dry\n  labels: {z: '1', a: b}\ndefault-values: {unused: 1}\n";
+    static const char want[] = "workflow:\n  labels:\n    a: b\n    team: blue\n    z: '1'\n  name: dry\n  tasks:\n"
+                               "  - command:\n    - a\n    - - b\n      - a: []\n        c: d\n    - {}\n"
+                               "    environment:\n      5: y\n      D: 2024-01-02\n      E: ''\n      F: .inf\n"
+                               "      G: 1.0e+16\n      I: 123456789012345678901234567890\n      N: null\n      O: 8\n"
+                               "      Q: '010'\n      T: true\n      true: x\n"
+                               "    files:\n    - contents: |2+\n          if x:\n\n            y \n\n      path: /a\n"
+                               "    image: u\n    name: t\n";
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct submit_result out;
+    char *id = NULL;
+    REQUIRE(start_with(NULL));
+    struct submit_request rq = { .user = "alice", .pool = "default", .text = text, .text_len = strlen(text), .dry_run = true };
+    strlist_add(&rq.labels, "team=blue");
+    CHECK_OK(engine_submit(e, &rq, &out, &id, &err), &err);
+    CHECK_STR(out.spec_yaml, want);
+    submit_result_clear(&out);
+    submit_request_clear(&rq);
+    stop(true);
+}
+
+/* What the last stored workflow says about itself. */
+static char *spec_of(const char *id, struct workflow_row *w) {
+    char *text = NULL;
+    size_t len = 0;
+    if (repo_workflow_get(reader(), id, w, NULL) < 0 ||
+        repo_file_get(reader(), w->uuid, "workflow_spec.yaml", &text, &len, NULL) < 0)
+        return NULL;
+    return text;
+}
+
+/* Of a -> b -> c and d, b fails: c with it. They run again, on what a has made; d does not. */
+static void restart(void) {
+    static const char text[] = "workflow:\n  name: chain\n  labels: {team: blue}\n"
+                               "  timeout: {exec_timeout: 90m}\n  tasks:\n"
+                               "  - {name: a, image: u, command: [x], files: [{path: /f, contents: \"two \\n\\n\"}]}\n"
+                               "  - {name: b, image: u, command: [x], inputs: [{task: a}]}\n"
+                               "  - {name: c, image: u, command: [x, '{{input:0}}'], inputs: [{task: b}, {task: a}]}\n"
+                               "  - {name: d, image: u, command: [x]}\n";
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct submit_result out;
+    struct workflow_row w = { 0 };
+    char *id = NULL;
+    REQUIRE(start_with(NULL));
+    backend_connect("jobs");
+    struct submit_request first = { .user = "alice", .pool = "default", .priority = "LOW", .text = text,
+                                    .text_len = strlen(text) };
+    CHECK_OK(engine_submit(e, &first, &out, &id, &err), &err);
+    snprintf(wf_id, sizeof wf_id, "%s", out.name);
+    submit_result_clear(&out);
+    CHECK_INT(repo_workflow_get(reader(), wf_id, &w, NULL), 0);
+    memcpy(wf_uuid, w.uuid, sizeof wf_uuid);
+    workflow_row_clear(&w);
+    struct submit_request again = { .user = "bob", .pool = "default", .restart_id = wf_id };
+    CHECK_INT(engine_submit(e, &again, &out, &id, &err), OSMO_ESUBMISSION);
+    CHECK_CONTAINS(err.text, "chain-1 has not failed, its status is PENDING");
+    CHECK(!id);
+    submit_result_clear(&out);
+    job("CreateGroup", "a-group", "SUCCESS");
+    job("CreateGroup", "d-group", "SUCCESS");
+    run_pod("a", "COMPLETED", 0);
+    job("CleanupGroup", "a-group", "SUCCESS");
+    job("CreateGroup", "b-group", "SUCCESS");
+    run_pod("d", "COMPLETED", 0);
+    run_pod("b", "FAILED", 3);
+    CHECK_INT(group_status("c-group"), STATUS_FAILED_UPSTREAM);
+    CHECK_OK(engine_submit(e, &again, &out, &id, &err), &err);
+    CHECK_STR(out.name, "chain-2");
+    submit_result_clear(&out);
+    _cleanup_free_ char *spec = spec_of("chain-2", &w);
+    REQUIRE(spec);
+    CHECK_CONTAINS(spec, "name: b-group");
+    CHECK_CONTAINS(spec, "name: c-group");
+    CHECK(!strstr(spec, "name: a-group") && !strstr(spec, "name: d-group"));
+    CHECK_CONTAINS(spec, "task: chain-1:a");
+    CHECK_CONTAINS(spec, "task: b");
+    CHECK_CONTAINS(spec, "{{input:0}}");
+    CHECK_STR(w.priority, "LOW");
+    CHECK_STR(w.parent_name, "chain");
+    CHECK_INT(w.parent_job_id, 1);
+    CHECK_STR(w.user, "bob");
+    CHECK_CONTAINS(w.labels_json, "blue");
+    CHECK_INT(w.exec_timeout_us, INT64_C(90) * 60 * 1000000);
+    workflow_row_clear(&w);
+    stop(true);
+}
+
+/* A failed submission can be restarted too, once what it failed of is gone; one without a specification can not. */
+static void restart_of_a_submission(void) {
+    static const struct { const char *text; int code; const char *words; } cases[] = {
+        { "workflow:\n  name: sub\n  tasks: [{name: t, image: u, command: [x], inputs: [{task: 'ghost-1:x'}]}]\n",
+          OSMO_EDATABASE, "ghost-1:x" },
+        { "workflow:\n  name: sub\n  tasks: []\n", OSMO_EUSAGE, "tasks" },
+        { "workflow:\n  name: [\n", OSMO_EUSAGE, "line" },
+    };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct submit_result out;
+    char *id = NULL;
+    REQUIRE(start_with(NULL));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct submit_request rq = { .pool = "default", .priority = "NORMAL" };
+        struct workflow_row *rows = NULL;
+        struct workflow_filter newest = { .all_users = true, .all_pools = true, .limit = 1 };
+        size_t n = 0;
+        CHECK_INT(try_submit(&rq, cases[i].text, &id, &err), cases[i].code);
+        free(id);
+        strlist_add(&newest.statuses, "FAILED_SUBMISSION");
+        CHECK_INT(repo_workflow_list(reader(), &newest, &rows, &n, NULL), 0);
+        strlist_free(&newest.statuses);
+        REQUIRE(n == 1);
+        struct submit_request again = { .user = "alice", .pool = "default", .restart_id = rows[0].id };
+        CHECK_INT(engine_submit(e, &again, &out, &id, &err), cases[i].code);
+        CHECK_CONTAINS(out.message ? out.message : err.text, cases[i].words);
+        submit_result_clear(&out);
+        free(id);
+        workflow_rows_free(rows, n);
+    }
+    stop(true);
+}
+
+/* The stored specification means what was submitted, also where upstream's does not survive. */
+static void faithful_resubmission(void) {
+    static const char text[] = "workflow:\n  name: faith\n  timeout: {exec_timeout: 90m, queue_timeout: 90}\n"
+                               "  groups:\n  - name: g\n    barrier: false\n    tasks:\n"
+                               "    - name: t\n      image: u\n      command: [x, '{{output}}', '{{host:t}}', '{{uuid}}']\n"
+                               "      environment: {A: 010, B: yes, C: '{% raw %}{{workflow_id}}{% endraw %}'}\n"
+                               "      files: [{path: /f, contents: \"one \\n\\n\"}, {path: /g, contents: ''}]\n"
+                               "default-values: {unused: 1}\n";
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct submit_result out;
+    struct workflow_row w = { 0 }, w2 = { 0 };
+    char *id = NULL;
+    REQUIRE(start_with(NULL));
+    struct submit_request rq = { .user = "alice", .pool = "default", .text = text, .text_len = strlen(text) };
+    strlist_add(&rq.env_vars, "D=a=b");
+    CHECK_OK(engine_submit(e, &rq, &out, &id, &err), &err);
+    submit_result_clear(&out);
+    struct submit_request again = { .user = "alice", .pool = "default", .resubmit_id = "faith-1" };
+    strlist_add(&again.labels, "try=second");
+    CHECK_OK(engine_submit(e, &again, &out, &id, &err), &err);
+    submit_result_clear(&out);
+    _cleanup_free_ char *one = spec_of("faith-1", &w), *two = spec_of("faith-2", &w2);
+    REQUIRE(one && two);
+    CHECK_CONTAINS(one, "a=b");
+    CHECK_CONTAINS(one, "{{workflow_id}}");
+    CHECK_CONTAINS(two, "try: second");
+    char *labels = strstr(two, "  labels:\n    try: second\n");
+    CHECK(labels != NULL);
+    if (labels) /* but for the new label they are the same */
+        memmove(labels, labels + 26, strlen(labels + 26) + 1);
+    CHECK_STR(two, one);
+    CHECK_INT(w2.exec_timeout_us, w.exec_timeout_us);
+    workflow_row_clear(&w);
+    workflow_row_clear(&w2);
+    submit_request_clear(&rq);
+    submit_request_clear(&again);
+    stop(true);
+}
+
 static void roles(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     osmo_service_options_t o = { .size = sizeof o, .data_dir = "/tmp", .roles = "core,cook" };
@@ -197,6 +362,10 @@ static const struct check_test tests[] = {
     { "submissions", submissions },
     { "resource rules", resource_rules },
     { "dry run, validation, resubmission", dry_and_again },
+    { "text of a dry run", dry_run_text },
+    { "restart", restart },
+    { "restart of a failed submission", restart_of_a_submission },
+    { "faithful resubmission", faithful_resubmission },
     { "config reload", config_reload },
 };
 TEST_MAIN("submit", tests)

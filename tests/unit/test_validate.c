@@ -37,7 +37,7 @@ static int run(const char *rules, const char *template, const char *resources, c
         rc = spec_resolve(spec, settings, pool, err);
     CHECK_OK(rc, err);
     if (rc >= 0) {
-        struct validate_platform p = { &pool->platforms[0], nodes, n };
+        struct validate_platform p = { .platform = &pool->platforms[0], .nodes = nodes, .nnodes = n };
         rc = validate_resources(spec, pool, "NORMAL", &p, 1, err);
     }
     spec_free(spec);

@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "cluster/local/local.h"
-#include "model/schedule.h"
+#include "osmo/scheduler.h"
 
 #define LOCAL_JSON_MAX (32 * 1024 * 1024)
 #define LOCAL_MAX_PODS 100000
@@ -27,7 +27,7 @@ struct pod {
     json_t *labels;
     char *manifest;          /* JSON object without its closing brace and without status */
     char *status;            /* JSON */
-    struct sched_amount request;
+    osmo_sched_amount_t request;
     int priority;
     int64_t seq, grace_s;
     enum pod_state state;
@@ -57,7 +57,7 @@ struct local {
     int lock_fd, epoll_fd, inotify_fd, event_fd, timer_fd;
     map_t *pods, *objects;   /* name → struct pod; "Kind/name" → struct object */
     json_t *node;            /* the node as reported */
-    struct sched_amount allocatable, used;
+    osmo_sched_amount_t allocatable, used;
     int64_t next_seq;
     bool place_needed;
     uint8_t *addresses;      /* bit map of the low 24 bits */
@@ -77,7 +77,8 @@ int json_merge_patch(json_t *target, const json_t *patch);
 
 /* local_node.c */
 int node_init(struct local *l, osmo_error_t *err);
-void pod_request(const json_t *spec, struct sched_amount *out);
+void pod_request(const json_t *spec, osmo_sched_amount_t *out);
+void used_add(struct local *l, const struct pod *p, int sign);
 
 /* local_pod.c */
 int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *err);

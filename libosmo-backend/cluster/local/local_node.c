@@ -32,12 +32,12 @@ static int measure(struct local *l, osmo_error_t *err)
         return osmo_error_set(err, OSMO_EIO, "cannot measure the machine or the file system of %s", l->state_dir);
     int64_t memory = (int64_t)si.totalram * si.mem_unit, disk = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
     int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
-    l->allocatable = (struct sched_amount){
-        .cpu_milli = (cores < 1 ? 1 : cores) * 1000 * l->cpu_overcommit,
-        .memory = memory > 2 * MEMORY_RESERVE ? memory - MEMORY_RESERVE : memory / 2,
-        .storage = disk > 2 * STORAGE_RESERVE ? disk - STORAGE_RESERVE : disk / 2,
-        .pods = pods_at_once(),
-    };
+    l->allocatable = (osmo_sched_amount_t){ {
+        [OSMO_SCHED_CPU] = (cores < 1 ? 1 : cores) * 1000 * l->cpu_overcommit,
+        [OSMO_SCHED_MEMORY] = memory > 2 * MEMORY_RESERVE ? memory - MEMORY_RESERVE : memory / 2,
+        [OSMO_SCHED_STORAGE] = disk > 2 * STORAGE_RESERVE ? disk - STORAGE_RESERVE : disk / 2,
+        [OSMO_SCHED_PODS] = pods_at_once(),
+    } };
     return 0;
 }
 
@@ -61,10 +61,10 @@ int node_init(struct local *l, osmo_error_t *err)
     json_set_str(meta, "name", l->node_name);
     json_set_str(meta, "creationTimestamp", now);
     json_set(meta, "labels", labels);
-    set_amount(all, "cpu", l->allocatable.cpu_milli / 1000, "");
-    set_amount(all, "memory", l->allocatable.memory / 1024, "Ki");
-    set_amount(all, "ephemeral-storage", l->allocatable.storage / 1024, "Ki");
-    set_amount(all, "pods", l->allocatable.pods, "");
+    set_amount(all, "cpu", l->allocatable.of[OSMO_SCHED_CPU] / 1000, "");
+    set_amount(all, "memory", l->allocatable.of[OSMO_SCHED_MEMORY] / 1024, "Ki");
+    set_amount(all, "ephemeral-storage", l->allocatable.of[OSMO_SCHED_STORAGE] / 1024, "Ki");
+    set_amount(all, "pods", l->allocatable.of[OSMO_SCHED_PODS], "");
     set_amount(all, "nvidia.com/gpu", 0, "");
     json_set(status, "allocatable", all);
     json_set(status, "capacity", json_copy(all));
@@ -81,19 +81,19 @@ int node_init(struct local *l, osmo_error_t *err)
     return json_set(l->node, "status", status);
 }
 
-static void add_requests(const json_t *container, struct sched_amount *sum)
+static void add_requests(const json_t *container, osmo_sched_amount_t *sum)
 {
-    static const struct { const char *name; int scale; size_t at; } kinds[] = {
-        {"cpu", 3, offsetof(struct sched_amount, cpu_milli)},
-        {"memory", 0, offsetof(struct sched_amount, memory)},
-        {"ephemeral-storage", 0, offsetof(struct sched_amount, storage)},
-        {"nvidia.com/gpu", 0, offsetof(struct sched_amount, gpu)},
+    static const struct { const char *name; int scale, at; } kinds[] = {
+        {"cpu", 3, OSMO_SCHED_CPU},
+        {"memory", 0, OSMO_SCHED_MEMORY},
+        {"ephemeral-storage", 0, OSMO_SCHED_STORAGE},
+        {"nvidia.com/gpu", 0, OSMO_SCHED_GPU},
     };
     const json_t *requests = json_path(container, "resources", "requests", NULL);
     const json_t *limits = json_path(container, "resources", "limits", NULL);
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         const json_t *v = json_get(json_has(requests, kinds[i].name) ? requests : limits, kinds[i].name);
-        int64_t n = 0, *to = (int64_t *)(void *)((char *)sum + kinds[i].at);
+        int64_t n = 0, *to = &sum->of[kinds[i].at];
         char number[32];
         if (json_kind(v) == JSON_INT)
             snprintf(number, sizeof(number), "%lld", (long long)json_as_int(v, 0));
@@ -103,26 +103,31 @@ static void add_requests(const json_t *container, struct sched_amount *sum)
     }
 }
 
+/* What is used on the machine grows or shrinks by a pod. */
+void used_add(struct local *l, const struct pod *p, int sign)
+{
+    for (int r = 0; r < OSMO_SCHED_RESOURCES; r++)
+        l->used.of[r] += sign * p->request.of[r];
+}
+
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
 
 /* As Kubernetes counts: all containers together, or the largest init container if that is more. */
-void pod_request(const json_t *spec, struct sched_amount *out)
+void pod_request(const json_t *spec, osmo_sched_amount_t *out)
 {
-    struct sched_amount sum = {0};
+    osmo_sched_amount_t sum = { { 0 } };
     const json_t *list = json_get(spec, "containers"), *inits = json_get(spec, "initContainers");
     for (size_t i = 0; i < json_len(list); i++)
         add_requests(json_at(list, i), &sum);
     for (size_t i = 0; i < json_len(inits); i++) {
-        struct sched_amount one = {0};
+        osmo_sched_amount_t one = { { 0 } };
         add_requests(json_at(inits, i), &one);
-        sum.cpu_milli = larger(sum.cpu_milli, one.cpu_milli);
-        sum.memory = larger(sum.memory, one.memory);
-        sum.storage = larger(sum.storage, one.storage);
-        sum.gpu = larger(sum.gpu, one.gpu);
+        for (int r = 0; r < OSMO_SCHED_RESOURCES; r++)
+            sum.of[r] = larger(sum.of[r], one.of[r]);
     }
-    sum.pods = 1;
+    sum.of[OSMO_SCHED_PODS] = 1;
     *out = sum;
 }

@@ -75,11 +75,7 @@ static void admit(struct local *l, struct pod *p)
     _cleanup_json_ json_t *m = pod_manifest(p);
     p->state = POD_STARTED;
     p->counted = true;
-    l->used.cpu_milli += p->request.cpu_milli;
-    l->used.memory += p->request.memory;
-    l->used.storage += p->request.storage;
-    l->used.gpu += p->request.gpu;
-    l->used.pods += p->request.pods;
+    used_add(l, p, 1);
     if (m && json_set_str(json_get(m, "spec"), "nodeName", l->node_name) == 0 && pod_set_manifest(p, m) == 0)
         pod_set_status(p, status_scheduled(l, p, m, true));
     p->changed = true;
@@ -98,51 +94,54 @@ static void start(struct local *l, struct pod *p)
         pod_fail(l, p, "StartError", err.text, false);
 }
 
+/* ---- which pods may run ---- */
+
+/* A gang whose pods wait; `index` of the pods of a set says which gang is theirs. */
+struct waiting { const char *name; int priority; int64_t arrival, minimum; size_t npods; char reason[160]; bool placed; };
 struct gang_set {
-    struct sched_gang *gangs;
+    struct waiting *gangs;
     struct pod **pods;
-    struct sched_pod *slots;
     size_t *gang_of;
-    int64_t *minimum;
     size_t ngangs, npods;
+    map_t *by_name; /* index + 1 */
 };
 
 static void gang_set_free(struct gang_set *s)
 {
-    free(s->gangs), free(s->pods), free(s->slots), free(s->gang_of), free(s->minimum);
+    free(s->gangs), free(s->pods), free(s->gang_of);
+    map_free(s->by_name);
 }
 
 static int gang_set_alloc(struct gang_set *s, size_t n)
 {
     s->gangs = calloc(n + 1, sizeof(*s->gangs));
     s->pods = calloc(n + 1, sizeof(*s->pods));
-    s->slots = calloc(n + 1, sizeof(*s->slots));
     s->gang_of = calloc(n + 1, sizeof(*s->gang_of));
-    s->minimum = calloc(n + 1, sizeof(*s->minimum));
-    return s->gangs && s->pods && s->slots && s->gang_of && s->minimum ? 0 : OSMO_ENOMEM;
+    s->by_name = map_new(NULL);
+    return s->gangs && s->pods && s->gang_of && s->by_name ? 0 : OSMO_ENOMEM;
 }
 
 /* Which gang a waiting pod belongs to; a pod without a PodGroup is a gang of its own. */
-static size_t gang_index(const struct local *l, struct gang_set *s, map_t *index, const struct pod *p)
+static size_t gang_index(const struct local *l, struct gang_set *s, const struct pod *p)
 {
     _cleanup_free_ char *key = str_printf("PodGroup/%s", p->group ? p->group : "");
     const struct object *group = p->group && key ? map_get(l->objects, key) : NULL;
-    uintptr_t known = group ? (uintptr_t)map_get(index, p->group) : 0;
+    const char *name = group ? p->group : p->name;
+    uintptr_t known = (uintptr_t)map_get(s->by_name, name);
     if (known)
         return known - 1;
-    size_t g = s->ngangs++;
-    s->gangs[g].name = p->group ? p->group : p->name;
-    s->gangs[g].priority = group ? group->priority : p->priority;
-    s->gangs[g].arrival = p->seq;
-    s->minimum[g] = group ? group->min_member : 1;
-    if (group)
-        map_set(index, p->group, (void *)(uintptr_t)(g + 1));
-    return g;
+    struct waiting *g = &s->gangs[s->ngangs];
+    *g = (struct waiting){.name = name,
+                          .priority = group ? group->priority : p->priority,
+                          .arrival = p->seq,
+                          .minimum = group ? group->min_member : 1};
+    map_set(s->by_name, name, (void *)(uintptr_t)(s->ngangs + 1));
+    return s->ngangs++;
 }
 
-static int collect(struct local *l, struct gang_set *s, map_t *index)
+static int collect(struct local *l, struct gang_set *s)
 {
-    size_t it = 0, n = 0, at = 0;
+    size_t it = 0;
     const char *name;
     void *v;
     int rc = gang_set_alloc(s, map_len(l->pods));
@@ -150,21 +149,11 @@ static int collect(struct local *l, struct gang_set *s, map_t *index)
         struct pod *p = v;
         if (p->state != POD_PENDING || p->deleting)
             continue;
-        s->gang_of[n] = gang_index(l, s, index, p);
-        s->gangs[s->gang_of[n]].npods++;
-        if (p->seq < s->gangs[s->gang_of[n]].arrival)
-            s->gangs[s->gang_of[n]].arrival = p->seq;
-        s->pods[n++] = p;
-    }
-    s->npods = n;
-    for (size_t g = 0; rc == 0 && g < s->ngangs; g++) {
-        s->gangs[g].pods = s->slots + at;
-        at += s->gangs[g].npods;
-        s->gangs[g].npods = 0;
-    }
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct sched_gang *g = &s->gangs[s->gang_of[i]];
-        g->pods[g->npods++] = (struct sched_pod){.request = s->pods[i]->request, .node = -1};
+        struct waiting *g = &s->gangs[s->gang_of[s->npods] = gang_index(l, s, p)];
+        g->npods++;
+        if (p->seq < g->arrival)
+            g->arrival = p->seq;
+        s->pods[s->npods++] = p;
     }
     return rc;
 }
@@ -180,58 +169,108 @@ static int64_t members(const struct local *l, const char *group)
     return n;
 }
 
-/* Take out gangs that are not complete, or that this machine could not run even if it were empty. */
-static void sort_out(const struct local *l, struct gang_set *s)
+static const char *amount_text(int r, int64_t amount, char out[48])
 {
-    for (size_t g = 0; g < s->ngangs; g++) {
-        struct sched_node whole = {.name = l->node_name, .free = l->allocatable};
-        struct sched_gang *gang = &s->gangs[g];
-        int64_t have = s->minimum[g] > (int64_t)gang->npods ? members(l, gang->name) : s->minimum[g];
-        if (have < s->minimum[g])
-            snprintf(gang->reason, sizeof(gang->reason), "waits for %lld more pods of its group",
-                     (long long)(s->minimum[g] - have));
-        else
-            schedule_place(&whole, 1, gang, 1, 0);
-    }
+    static const struct { const char *name; double unit; bool binary; } kinds[OSMO_SCHED_RESOURCES] = {
+        {"CPUs", 1000, false}, {"memory", 1, true}, {"storage", 1, true}, {"GPUs", 1, false}, {"pods", 1, false}};
+    static const char *const units[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi"};
+    double n = (double)amount / kinds[r].unit;
+    size_t u = 0;
+    while (kinds[r].binary && n >= 1024 && u + 1 < ARRAY_SIZE(units))
+        n /= 1024, u++;
+    snprintf(out, 48, "%.4g%s %s", n, units[u], kinds[r].name);
+    return out;
 }
 
-static void place_gangs(struct local *l, struct gang_set *s)
+/* A gang that is not whole, or that this machine could not run even if it were empty, holds nobody up. */
+static bool may_ever_run(const struct local *l, struct waiting *g, const osmo_sched_pod_t *pods)
 {
-    struct sched_node node = {.name = l->node_name, .free = l->allocatable};
-    struct sched_gang *ready = calloc(s->ngangs + 1, sizeof(*ready));
-    size_t *from = calloc(s->ngangs + 1, sizeof(*from)), n = 0;
-    node.free.cpu_milli -= l->used.cpu_milli;
-    node.free.memory -= l->used.memory;
-    node.free.storage -= l->used.storage;
-    node.free.gpu -= l->used.gpu;
-    node.free.pods -= l->used.pods;
-    sort_out(l, s);
-    for (size_t g = 0; ready && from && g < s->ngangs; g++) {
-        if (s->gangs[g].reason[0])
-            continue;
-        from[n] = g;
-        ready[n++] = s->gangs[g];
+    int64_t have = g->minimum > (int64_t)g->npods ? members(l, g->name) : g->minimum;
+    if (have < g->minimum) {
+        snprintf(g->reason, sizeof(g->reason), "waits for %lld more pods of its group", (long long)(g->minimum - have));
+        return false;
     }
-    if (n)
-        schedule_place(&node, 1, ready, n, 1);
-    for (size_t i = 0; i < n; i++)
-        s->gangs[from[i]] = ready[i];
-    free(ready);
-    free(from);
+    for (int r = 0; r < OSMO_SCHED_RESOURCES; r++) {
+        int64_t sum = 0;
+        char asked[48], whole[48];
+        for (size_t i = 0; i < g->npods; i++)
+            if (__builtin_add_overflow(sum, pods[i].request.of[r], &sum))
+                sum = INT64_MAX;
+        if (sum > l->allocatable.of[r]) {
+            snprintf(g->reason, sizeof(g->reason), "needs %s, node %s has %s in all", amount_text(r, sum, asked), l->node_name,
+                     amount_text(r, l->allocatable.of[r], whole));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_place(void *ctx, const char *gang, const char *const *nodes, size_t npods)
+{
+    struct gang_set *s = ctx;
+    (void)nodes, (void)npods;
+    s->gangs[(uintptr_t)map_get(s->by_name, gang) - 1].placed = true;
+}
+
+static void on_wait(void *ctx, const char *gang, const char *reason)
+{
+    struct gang_set *s = ctx;
+    struct waiting *g = &s->gangs[(uintptr_t)map_get(s->by_name, gang) - 1];
+    snprintf(g->reason, sizeof(g->reason), "%s", reason);
+}
+
+static int submit_gangs(const struct local *l, struct gang_set *s, osmo_scheduler_t *sched)
+{
+    osmo_sched_pod_t *pods = calloc(s->npods + 1, sizeof(*pods));
+    int rc = pods ? 0 : OSMO_ENOMEM;
+    for (size_t g = 0; rc == 0 && g < s->ngangs; g++) {
+        struct waiting *w = &s->gangs[g];
+        osmo_error_t err = OSMO_ERROR_INIT;
+        size_t n = 0;
+        for (size_t i = 0; i < s->npods; i++)
+            if (s->gang_of[i] == g)
+                pods[n++] = (osmo_sched_pod_t){.request = s->pods[i]->request, .scope = -1};
+        osmo_sched_gang_t gang = {.size = sizeof(gang), .name = w->name, .priority = w->priority, .arrival = w->arrival,
+                                  .pods = pods, .npods = n};
+        if (may_ever_run(l, w, pods) && osmo_scheduler_submit(sched, &gang, &err) < 0)
+            snprintf(w->reason, sizeof(w->reason), "%.150s", err.text);
+    }
+    free(pods);
+    return rc;
+}
+
+/* The order is kept: what came later does not pass by, or a large gang would wait for ever. */
+static int decide(struct local *l, struct gang_set *s)
+{
+    const osmo_scheduler_options_t options = {.size = sizeof(options), .strict_order = 1, .no_preemption = 1};
+    const osmo_sched_sink_t sink = {.size = sizeof(sink), .ctx = s, .place = on_place, .wait = on_wait};
+    osmo_sched_node_t node = {.size = sizeof(node), .name = l->node_name};
+    osmo_scheduler_t *sched = NULL;
+    for (int r = 0; r < OSMO_SCHED_RESOURCES; r++) {
+        int64_t idle = l->allocatable.of[r] - l->used.of[r];
+        node.capacity.of[r] = idle > 0 ? idle : 0;
+    }
+    int rc = osmo_scheduler_new(&options, &sched, NULL);
+    if (rc == 0)
+        rc = osmo_scheduler_set_node(sched, &node, NULL);
+    if (rc == 0)
+        rc = submit_gangs(l, s, sched);
+    if (rc == 0)
+        rc = osmo_scheduler_run(sched, 0, &sink, NULL) < 0 ? OSMO_ENOMEM : 0;
+    osmo_scheduler_free(sched);
+    return rc;
 }
 
 void place_all(struct local *l)
 {
     struct gang_set s = {0};
-    map_t *index = map_new(NULL);
     l->place_needed = false;
-    if (index && collect(l, &s, index) == 0 && s.npods) {
-        place_gangs(l, &s);
+    if (collect(l, &s) == 0 && s.npods && decide(l, &s) == 0) {
         size_t n = 0;
         for (size_t i = 0; i < s.npods; i++) {
-            const struct sched_gang *g = &s.gangs[s.gang_of[i]];
-            if (g->reason[0])
-                pod_set_unschedulable(l, s.pods[i], g->reason);
+            const struct waiting *g = &s.gangs[s.gang_of[i]];
+            if (!g->placed)
+                pod_set_unschedulable(l, s.pods[i], *g->reason ? g->reason : "waits for its turn");
             else if (address_take(l, s.pods[i]) == 0)
                 s.pods[n++] = s.pods[i];
         }
@@ -245,5 +284,4 @@ void place_all(struct local *l)
         }
     }
     gang_set_free(&s);
-    map_free(index);
 }

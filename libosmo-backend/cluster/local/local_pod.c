@@ -249,11 +249,7 @@ void pod_finish(struct local *l, struct pod *p)
     if (!p->counted)
         return;
     p->counted = false;
-    l->used.cpu_milli -= p->request.cpu_milli;
-    l->used.memory -= p->request.memory;
-    l->used.storage -= p->request.storage;
-    l->used.gpu -= p->request.gpu;
-    l->used.pods -= p->request.pods;
+    used_add(l, p, -1);
     l->place_needed = true;
 }
 
@@ -317,11 +313,7 @@ void pod_set_unschedulable(struct local *l, struct pod *p, const char *text)
 static void mark_used(struct local *l, struct pod *p)
 {
     p->counted = true;
-    l->used.cpu_milli += p->request.cpu_milli;
-    l->used.memory += p->request.memory;
-    l->used.storage += p->request.storage;
-    l->used.gpu += p->request.gpu;
-    l->used.pods += p->request.pods;
+    used_add(l, p, 1);
 }
 
 /* A pod that was admitted before: its address, its status, and whether its supervisor lives. */

@@ -5,8 +5,10 @@
 #ifndef OSMO_CORE_H
 #define OSMO_CORE_H
 #include <osmo/error.h>
+#include <osmo/scheduler.h>
 #include <osmo/server.h>
 #include <osmo/service.h>
 #include <osmo/spec.h>
+#include <osmo/template.h>
 #include <osmo/version.h>
 #endif

@@ -1,0 +1,57 @@
+/* Large workflows on their way in and out: the mark of an unfinished insertion, the groups that may start, and the removal
+ * of rows a piece at a time. Part of repo.h. */
+#include <stdlib.h>
+#include "base/cleanup.h"
+#include "store/repo.h"
+#include "store/rows.h"
+
+int repo_submission_begin(db_t *db, const char *workflow_uuid, int64_t now_us, osmo_error_t *err) {
+    return db_exec(db, "INSERT INTO submissions (workflow_uuid, started_us) VALUES (?, ?)"
+                       " ON CONFLICT (workflow_uuid) DO NOTHING", DB_ARGS(DB_T(workflow_uuid), DB_I(now_us)), NULL, err);
+}
+
+int repo_submission_end(db_t *db, const char *workflow_uuid, osmo_error_t *err) {
+    return db_exec(db, "DELETE FROM submissions WHERE workflow_uuid = ?", DB_ARGS(DB_T(workflow_uuid)), NULL, err);
+}
+
+int repo_submission_list(db_t *db, strlist_t *workflow_uuids, osmo_error_t *err) {
+    return strings_select(db, "SELECT workflow_uuid FROM submissions ORDER BY started_us, workflow_uuid", NULL, 0, 1,
+                          workflow_uuids, err);
+}
+
+/* Specifications go with their groups, so they are found through them. */
+int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, bool *more, osmo_error_t *err) {
+    static const char *const pieces[] = {
+        "DELETE FROM tasks WHERE workflow_uuid = ? AND uuid IN (SELECT uuid FROM tasks WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM group_edges WHERE workflow_uuid = ? AND (upstream_uuid, downstream_uuid) IN"
+        " (SELECT upstream_uuid, downstream_uuid FROM group_edges WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM group_specs WHERE group_uuid IN (SELECT g.uuid FROM workflow_groups g JOIN group_specs s"
+        " ON s.group_uuid = g.uuid WHERE g.workflow_uuid = ? AND g.workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM workflow_groups WHERE workflow_uuid = ? AND uuid IN"
+        " (SELECT uuid FROM workflow_groups WHERE workflow_uuid = ? LIMIT ?)",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+        int64_t removed = 0;
+        int rc = db_exec(db, pieces[i], DB_ARGS(DB_T(workflow_uuid), DB_T(workflow_uuid), DB_I(limit)), &removed, err);
+        if (rc < 0 || removed > 0) {
+            *more = true;
+            return rc;
+        }
+    }
+    *more = false;
+    return repo_submission_end(db, workflow_uuid, err);
+}
+
+int repo_groups_ready(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_place *out,
+                      size_t *n, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    *n = 0;
+    int rc = db_query(db, "SELECT uuid, ordinal FROM workflow_groups WHERE workflow_uuid = ? AND ordinal > ? AND status = ?"
+                          " AND exec_generation = 0 ORDER BY ordinal LIMIT ?",
+                      DB_ARGS(DB_T(workflow_uuid), DB_I(after), DB_I(STATUS_PROCESSING), DB_I((int64_t)limit)), &rows, err);
+    while (rc >= 0 && *n < limit && (rc = db_next(rows, err)) == 1) {
+        snprintf(out[*n].uuid, sizeof out[*n].uuid, "%s", db_text(rows, 0));
+        out[(*n)++].ordinal = db_int(rows, 1);
+    }
+    return rc < 0 ? rc : 0;
+}
