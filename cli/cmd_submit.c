@@ -1,5 +1,5 @@
-/* workflow submit, validate and restart. The user's own text is sent, comments and all; it is re-written only when local
- * files have to be put in. */
+/* workflow submit, validate and restart. The user's own text is sent, comments and all; it is re-written only when
+ * local files have to be put in. */
 #include <ctype.h>
 #include <libgen.h>
 #include <stdio.h>

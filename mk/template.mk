@@ -14,6 +14,7 @@ libmodel_la_SOURCES += \
 	libosmo-core/model/template_methods.c libosmo-core/model/template_methods_str.c libosmo-core/model/template_format.c \
 	libosmo-core/model/template_scope.c libosmo-core/model/template_exec.c libosmo-core/model/template_macro.c \
 	libosmo-core/model/template_public.c libosmo-core/model/template_bigint.c \
+	libosmo-core/model/template_unicode_numbers.c libosmo-core/model/template_watch.c \
 	libosmo-core/model/submission.h libosmo-core/model/submission.c
 
 unit_tests += tests/unit/test_template tests/unit/test_template_filters tests/unit/test_submission

@@ -66,6 +66,7 @@ struct worker {
     uint64_t conn;             /* connection jobs may be answered on; 0 = none */
     bool parallel, stop;
     uint64_t pods_generation;
+    buf_t parts;               /* of a job that comes in several frames; loop thread only */
     struct cleaning *cleanings;
     size_t ncleanings;
 };

@@ -250,7 +250,7 @@ static void connect_with(struct session *s, const char *header) {
     const char *headers[] = {header, NULL};
     buf_printf(&url, "%s/api/agent/%s/backend/", op->url, streams[s->kind].path);
     url_encode(op->backend, &url);
-    ws_options_t o = { .url = buf_cstr(&url), .headers = headers, .extensions = s->kind == STREAM_WORKER ? "jobs" : NULL,
+    ws_options_t o = { .url = buf_cstr(&url), .headers = headers, .extensions = s->kind == STREAM_WORKER ? "jobs, job-parts" : NULL,
                        .max_message = s->kind == STREAM_WORKER ? JOB_FRAME_MAX : LISTENER_MESSAGE_MAX };
     s->state = SESSION_CONNECTING;
     int rc = buf_failed(&url) ? OSMO_ELIMIT : ws_connect(op->loop, &o, &handlers, s, &s->conn, &err);

@@ -234,6 +234,7 @@ int worker_open(struct osmo_operator *op, osmo_error_t *err) {
     struct worker *w = &op->worker;
     pthread_condattr_t attr;
     w->last = &w->first;
+    buf_init(&w->parts, JOB_TOTAL_MAX);
     w->cleanings = calloc(CLEANINGS_MAX, sizeof *w->cleanings);
     if (!w->cleanings)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -261,6 +262,7 @@ void worker_connected(struct osmo_operator *op, uint64_t conn, bool parallel) {
 /* Jobs that were not begun go: they will be delivered again on the next connection. */
 void worker_disconnected(struct osmo_operator *op) {
     struct worker *w = &op->worker;
+    buf_free(&w->parts);
     pthread_mutex_lock(&w->lock);
     w->conn = 0;
     while (w->first) {
@@ -337,15 +339,34 @@ static void take_message(struct osmo_operator *op, json_t *job) {
     ws_conn_close(op->loop, op->sessions[STREAM_WORKER].conn, 1013, "job queue is full");
 }
 
+/* *job stays NULL while parts of it are missing. */
+static int read_frame(struct worker *w, const char *data, size_t len, json_t **job, osmo_error_t *err) {
+    if (!job_is_part(data, len))
+        return job_frame_unpack(data, len, job, err);
+    int rc = job_part_add(&w->parts, data, len, err);
+    if (rc == 0)
+        return 0;
+    if (rc > 0)
+        rc = job_unpack(w->parts.data, w->parts.len, JOB_TOTAL_MAX, job, err);
+    buf_free(&w->parts);
+    return rc;
+}
+
 void worker_message(struct osmo_operator *op, const char *data, size_t len, bool binary) {
     osmo_error_t err = OSMO_ERROR_INIT;
     json_t *job = NULL;
-    int rc = binary ? job_frame_unpack(data, len, &job, &err) : json_parse(data, len, &job, &err);
+    int rc = binary ? read_frame(&op->worker, data, len, &job, &err) : json_parse(data, len, &job, &err);
+    if (rc == 0 && !job)
+        return;
     if (rc == 0) {
         take_message(op, job);
         return;
     }
     log_warning(&op->log, "a job cannot be read: %s", err.text);
+    if (rc == OSMO_EINVAL && binary && job_is_part(data, len)) { /* parts are missing: the jobs are delivered again */
+        ws_conn_close(op->loop, op->sessions[STREAM_WORKER].conn, 1002, "parts of a job are missing");
+        return;
+    }
     refuse(op, JOB_FAILED_NO_RETRY, err.text);
 }
 

@@ -10,14 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/cleanup.h"
 
 #define CHUNK_MIN 4096u
 #define CHUNK_MAX (8u << 20)
-#define CHUNK_HUGE (4u << 20) /* from here on worth huge pages: a fault a page is a tenth of the time of reading */
 #define MENDS_MAX 64 /* each reads the whole text again */
+#define MEND_BYTES (32u << 20)
 
 /* The first thing of the first chunk, so that the root leads to all of them. */
 struct tree {
@@ -54,10 +53,6 @@ static struct yaml_chunk *new_chunk(struct yaml_reader *r, size_t size) {
         yaml_no_memory(r);
         return NULL;
     }
-    if (size >= CHUNK_HUGE) {
-        const uintptr_t page = 4096, from = ((uintptr_t)c + page - 1) & ~(page - 1);
-        madvise((void *)from, ((uintptr_t)c + size - from) & ~(page - 1), MADV_HUGEPAGE); /* a wish: nothing depends on it */
-    }
     c->size = size;
     r->arena.total += size + sizeof *c;
     return c;
@@ -66,7 +61,7 @@ static struct yaml_chunk *new_chunk(struct yaml_reader *r, size_t size) {
 /* Room for `size` bytes in the newest chunk, or a chunk of its own (which is then not the newest) for a big piece. */
 static bool make_room(struct yaml_reader *r, size_t size, char **alone) {
     struct yaml_arena *a = &r->arena;
-    size_t usual = a->total / 2 < CHUNK_MIN ? CHUNK_MIN : a->total / 2 < CHUNK_MAX ? a->total / 2 & ~(size_t)7 : CHUNK_MAX;
+    size_t half = a->total / 2 & ~(size_t)7, usual = half < CHUNK_MIN ? CHUNK_MIN : half < CHUNK_MAX ? half : CHUNK_MAX;
     bool big = a->chunks && size > usual / 4;
     struct yaml_chunk *c = new_chunk(r, big ? size : usual);
     if (!c)
@@ -157,7 +152,8 @@ static int over_limit(struct composer *c, const yaml_mark_t *m, const char *what
 
 /* A byte that no YAML text may hold: libyaml gives its offset only. */
 static int reader_error(struct composer *c) {
-    size_t line = 1, column = 1, at = c->parser.problem_offset < c->places.len ? c->parser.problem_offset : c->places.len;
+    size_t line = 1, column = 1, at = c->parser.problem_offset;
+    at = at < c->places.len ? at : c->places.len;
     for (size_t i = 0; i < at; i++) {
         unsigned char b = (unsigned char)c->places.text[i];
         if (b == '\n') {
@@ -172,8 +168,8 @@ static int reader_error(struct composer *c) {
                           yaml_remedy(problem, "", '\0'), line, column, at);
 }
 
-/* Whether the header of a block scalar has an indentation mark already, or a line of blanks before its text is longer than
- * the indentation: such text means something else. */
+/* Whether the header of a block scalar has an indentation mark already, or a line of blanks before its text is longer
+ * than the indentation: such text means something else. */
 static bool has_longer_line(const char *text, size_t at, size_t end, size_t indent) {
     size_t blanks = 0;
     for (; at < end && text[at] != '\n' && text[at] != '\r' && text[at] != '#'; at++) {
@@ -190,9 +186,9 @@ static bool has_longer_line(const char *text, size_t at, size_t end, size_t inde
     return false;
 }
 
-/* Two things that PyYAML takes libyaml does not. A character more says the same in a way that both understand, and the text
- * is read again: an indentation mark for a block scalar whose first line begins with a tab, and a blank between the colon
- * and a bracket or comma inside of brackets. */
+/* Two things that PyYAML takes libyaml does not. A character more says the same in a way that both understand, and
+ * the text is read again: an indentation mark for a block scalar whose first line begins with a tab, and a blank
+ * between the colon and a bracket or comma inside of brackets. */
 static void mend(struct composer *c) {
     const yaml_parser_t *p = &c->parser;
     if (strstr(p->problem, "found unexpected ':'")) {
@@ -202,7 +198,8 @@ static void mend(struct composer *c) {
         int digit = (int)p->problem_mark.column - (p->indent > 0 ? p->indent : 0);
         c->insert_at = yaml_byte_at(&c->places, p->context_mark.index) + 1;
         size_t tab = yaml_byte_at(&c->places, p->problem_mark.index);
-        bool usual = digit >= 1 && digit <= 9 && !has_longer_line(c->places.text, c->insert_at, tab, p->problem_mark.column);
+        bool usual = digit >= 1 && digit <= 9 &&
+                     !has_longer_line(c->places.text, c->insert_at, tab, p->problem_mark.column);
         c->insert = usual ? (char)('0' + digit) : '\0';
     }
 }
@@ -278,7 +275,9 @@ static int keep_tag_name(struct composer *c, const char *tag, yaml_node_t *n) {
 }
 
 /* NULL also for the lone "!", which leaves the type open. */
-static const char *tag_text(const yaml_char_t *tag) { return tag && strcmp((const char *)tag, "!") != 0 ? (const char *)tag : NULL; }
+static const char *tag_text(const yaml_char_t *tag) {
+    return tag && strcmp((const char *)tag, "!") != 0 ? (const char *)tag : NULL;
+}
 
 /* The value at once. What has none is an error only if the node is constructed, and then found again. */
 static int value_early(struct composer *c, yaml_node_t *n) {
@@ -385,8 +384,9 @@ static int alias(struct composer *c, const yaml_event_t *e, yaml_node_t **out) {
     yaml_node_t here = { .line = (int)m->line + 1, .column = (int)m->column + 1 };
     yaml_node_t *target = map_get(c->r.anchors, name);
     if (!target)
-        return yaml_fail(&c->r, &here, "unknown alias *%.60s; define it before as &%.60s, or quote text that starts with *",
-                         name, name);
+        return yaml_fail(&c->r, &here,
+                         "unknown alias *%.60s; define it before as &%.60s, or quote text that starts with *", name,
+                         name);
     if (target->inner & INNER_OPEN)
         return yaml_fail(&c->r, &here, "the alias *%.60s is inside of what it stands for", name);
     c->r.nodes += target->weight;
@@ -419,7 +419,8 @@ static int check_place(struct composer *c, const yaml_event_t *e) {
         return 0;
     if (e->type == YAML_SCALAR_EVENT) {
         yaml_scalar_style_t style = e->data.scalar.style;
-        s.properties = (e->data.scalar.anchor != NULL) + (e->data.scalar.tag != NULL || !e->data.scalar.quoted_implicit);
+        bool tagged = e->data.scalar.tag || !e->data.scalar.quoted_implicit;
+        s.properties = (unsigned)tagged + (e->data.scalar.anchor != NULL);
         s.style = style == YAML_PLAIN_SCALAR_STYLE ? SPAN_PLAIN
                   : style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE ? SPAN_BLOCK : SPAN_WHOLE;
     } else if (e->type == YAML_SEQUENCE_START_EVENT) {
@@ -439,7 +440,8 @@ static int content(struct composer *c, const yaml_event_t *e, yaml_node_t **done
     yaml_node_t *n = NULL;
     const char *anchor = NULL;
     int rc;
-    if (e->type != YAML_SEQUENCE_END_EVENT && e->type != YAML_MAPPING_END_EVENT && c->depth >= (size_t)c->r.limits.max_depth)
+    if (e->type != YAML_SEQUENCE_END_EVENT && e->type != YAML_MAPPING_END_EVENT &&
+        c->depth >= (size_t)c->r.limits.max_depth)
         return over_limit(c, &e->start_mark, "nested deeper than", (size_t)c->r.limits.max_depth, "levels");
     switch (e->type) {
     case YAML_ALIAS_EVENT:
@@ -498,7 +500,8 @@ static int compose(struct composer *c) {
                 n->text = memset(yaml_arena_text(&c->r, 1), 0, 1); /* the first chunk has room */
                 yaml_set_tag(n, TAG_NULL);
             }
-        } else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT && type != YAML_STREAM_END_EVENT) {
+        } else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT &&
+                   type != YAML_STREAM_END_EVENT) {
             yaml_node_t *done = NULL;
             rc = content(c, &e, &done);
             if (!rc && done)
@@ -562,6 +565,8 @@ int yaml_parse(const char *text, size_t len, const yaml_limits_t *limits, yaml_n
     struct composer c = { .r.limits = limits_of(limits) };
     _cleanup_free_ char *copy = NULL;
     *out = NULL;
+    if (!len)
+        text = "";
     if (len > c.r.limits.max_bytes)
         return osmo_error_set(err, OSMO_ELIMIT, "YAML text of %zu bytes is larger than the limit of %zu bytes", len,
                               c.r.limits.max_bytes);
@@ -575,7 +580,7 @@ int yaml_parse(const char *text, size_t len, const yaml_limits_t *limits, yaml_n
         rc = attempt(&c);
         if (!rc)
             *out = c.root;
-        if (!rc || !c.insert || round == MENDS_MAX)
+        if (!rc || !c.insert || round == MENDS_MAX || len > MEND_BYTES / ((size_t)round + 1))
             return rc;
         char *next = mended(&c);
         if (!next)

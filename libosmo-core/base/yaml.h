@@ -1,9 +1,9 @@
 /* YAML 1.1 in, as PyYAML's safe loader means it, and block YAML out.
  *
  * Reading gives the Python value in our terms (booleans yes/no/on/off, octal 010, sexagesimal numbers, underscores,
- * floats need a dot, dates, merge keys, equal keys: the last value wins at the first one's place, !!set, !!omap, !!pairs,
- * !!binary) as a tree that remembers line and column. Size, depth and what aliases expand to are capped; an alias inside of
- * what it names is refused. Any code of the libraries may call this. */
+ * floats need a dot, dates, merge keys, equal keys: the last value wins at the first one's place, !!set, !!omap,
+ * !!pairs, !!binary) as a tree that remembers line and column. Size, depth and what aliases expand to are capped; an
+ * alias inside of what it names is refused. Any code of the libraries may call this. */
 #ifndef BASE_YAML_H
 #define BASE_YAML_H
 #include <stdbool.h>
@@ -13,9 +13,12 @@
 #include "base/json.h"
 #include "osmo/error.h"
 
-enum yaml_kind { YAML_NULL, YAML_BOOL, YAML_INT, YAML_FLOAT, YAML_STRING, YAML_DATE, YAML_LIST, YAML_MAP } __attribute__((packed));
+enum yaml_kind {
+    YAML_NULL, YAML_BOOL, YAML_INT, YAML_FLOAT, YAML_STRING, YAML_DATE, YAML_LIST, YAML_MAP
+} __attribute__((packed)); /* one byte: trees are large */
 
-/* What a kind alone does not tell. Code that does not care may ignore it, except for YAML_BIG where numbers are computed. */
+/* What a kind alone does not tell. Code that does not care may ignore it, except for YAML_BIG where numbers are
+ * computed. */
 enum yaml_flavour {
     YAML_ORDINARY,
     YAML_BIG,            /* INT beyond 64 bits: `text` has its decimal digits, `integer` the nearest bound */
@@ -53,9 +56,9 @@ typedef struct yaml_node {
 typedef struct yaml_limits { size_t max_bytes; int max_depth; size_t max_nodes; } yaml_limits_t;
 #define YAML_LIMITS_DEFAULT { .max_bytes = 64u << 20, .max_depth = 100, .max_nodes = 20u * 1000 * 1000 }
 
-/* One document; empty text gives a YAML_NULL node. OSMO_EUSAGE / OSMO_ELIMIT / OSMO_ENOMEM; the text of the error is one
- * line that names the place and the remedy. The tree is one piece of memory behind its root: aliases share nodes, and only
- * the root can be freed. */
+/* One document; empty text gives a YAML_NULL node. OSMO_EUSAGE / OSMO_ELIMIT / OSMO_ENOMEM; the text of the error is
+ * one line that names the place and the remedy. The tree is one piece of memory behind its root: aliases share nodes,
+ * and only the root can be freed. */
 int yaml_parse(const char *text, size_t len, const yaml_limits_t *limits, yaml_node_t **out, osmo_error_t *err);
 void yaml_tree_free(yaml_node_t *root); /* of yaml_parse() only */
 #define yaml_free yaml_tree_free /* libyaml exports a yaml_free of its own, which ours must not replace */
@@ -63,15 +66,16 @@ static inline void yaml_freep(yaml_node_t **n) { yaml_free(*n); }
 #define _cleanup_yaml_ __attribute__((cleanup(yaml_freep)))
 size_t yaml_tree_bytes(const yaml_node_t *root); /* memory that the tree occupies */
 
-/* Sets the kind that PyYAML gives the unquoted scalar, nothing else; YAML_MAP for "<<" and "=", which are not text either. */
+/* Sets the kind that PyYAML gives the unquoted scalar, nothing else; YAML_MAP for "<<" and "=", which are not text
+ * either. */
 void yaml_resolve(yaml_node_t *n, const char *text, size_t len);
 const yaml_node_t *yaml_get(const yaml_node_t *map, const char *key); /* string keys only; NULL if absent */
 /* A scalar as Python's str() prints the resolved value: True, None, 8, 1.5, text. Malloc'ed; NULL for list/map. */
 char *yaml_scalar_text(const yaml_node_t *n);
 /* Python-like word for messages: "null", "a boolean", "an integer", "a list", "a mapping" … */
 const char *yaml_kind_name(const yaml_node_t *n);
-/* JSON tree of the node; non-string keys become their Python text, dates become ISO text, sets objects with null values.
- * An integer beyond 64 bits is refused: JSON trees hold none. */
+/* JSON tree of the node; non-string keys become their Python text, dates become ISO text, sets objects with null
+ * values. An integer beyond 64 bits is refused: JSON trees hold none. */
 int yaml_to_json(const yaml_node_t *n, json_t **out, osmo_error_t *err);
 /* Block YAML of a JSON tree, keys in the order of the tree (sort first if wanted), literal blocks for
  * multi-line strings, quoting so that PyYAML reads back the same value and type. */

@@ -1,5 +1,6 @@
-/* From composed nodes to values. What is simple has its value already when it has been read; the rest follows here in the order in which PyYAML's constructors do it: collections are queued and filled one
- * after the other, so nothing recurses but chains of merge keys. Also the look-up in maps. For yaml.c only. */
+/* From composed nodes to values. What is simple has its value already when it has been read; the rest follows here,
+ * in the order in which PyYAML's constructors do it: collections are queued and filled one after the other, so
+ * nothing recurses but chains of merge keys. Also the look-up in maps. For yaml.c only. */
 #include "base/yaml_internal.h"
 
 #include <math.h>
@@ -35,7 +36,9 @@ static uint64_t hash_bytes(uint64_t seed, const char *s, size_t len) {
     return mix(h ^ word);
 }
 
-static bool is_number(const yaml_node_t *n) { return n->kind == YAML_BOOL || n->kind == YAML_INT || n->kind == YAML_FLOAT; }
+static bool is_number(const yaml_node_t *n) {
+    return n->kind == YAML_BOOL || n->kind == YAML_INT || n->kind == YAML_FLOAT;
+}
 
 static double as_double(const yaml_node_t *n) {
     if (n->kind == YAML_FLOAT)
@@ -128,8 +131,8 @@ static struct yaml_index *new_index(struct yaml_reader *r, size_t len) {
     return x;
 }
 
-/* Of equal keys the first one's place and the last one's value stay, as in a Python dict. `early`: *equal tells that there
- * are some, and the map stays as it is. */
+/* Of equal keys the first one's place and the last one's value stay, as in a Python dict. `early`: *equal tells that
+ * there are some, and the map stays as it is. */
 static int drop_equal_keys(struct yaml_reader *r, yaml_node_t *n, bool early, bool *equal) {
     size_t kept = 0;
     n->index = n->len > FEW ? new_index(r, n->len) : NULL;
@@ -180,11 +183,14 @@ static int settle_source(struct yaml_reader *r, yaml_node_t *source, size_t *pai
         *pairs += source->len;
         return rc;
     }
-    return yaml_fail(r, source, "the merge key << needs a mapping or a list of mappings, not %s; quote \"<<\" to mean text",
+    return yaml_fail(r, source,
+                     "the merge key << needs a mapping or a list of mappings, not %s; quote \"<<\" to mean text",
                      yaml_kind_name(source));
 }
 
 static void take_pairs(yaml_node_t *to, const yaml_node_t *from) {
+    if (!from->len)
+        return;
     memcpy(to->keys + to->len, from->keys, from->len * sizeof(*to->keys));
     memcpy(to->values + to->len, from->values, from->len * sizeof(*to->values));
     to->len += from->len;
@@ -262,7 +268,8 @@ static int make_pairs(struct yaml_reader *r, yaml_node_t *n) {
     for (size_t i = 0; !rc && i < n->len; i++) {
         const yaml_node_t *item = n->values[i];
         if (item->kind != YAML_MAP || item->len != 1)
-            return yaml_fail(r, item, "the items of !!omap and !!pairs must be mappings of one key each, such as \"- a: 1\"");
+            return yaml_fail(r, item,
+                             "the items of !!omap and !!pairs must be mappings of one key each, such as \"- a: 1\"");
         yaml_node_t *pair = yaml_arena_block(r, sizeof *pair);
         yaml_node_t **two = pair ? yaml_arena_block(r, 2 * sizeof(*two)) : NULL;
         if (!two)
@@ -389,7 +396,8 @@ const yaml_node_t *yaml_get(const yaml_node_t *map, const char *key) {
     }
     for (size_t i = 0; i < map->len; i++) {
         const yaml_node_t *k = map->keys[i];
-        if (k->kind == YAML_STRING && k->text_len == len && k->flavour == YAML_ORDINARY && memcmp(k->text, key, len) == 0)
+        if (k->kind == YAML_STRING && k->text_len == len && k->flavour == YAML_ORDINARY &&
+            memcmp(k->text, key, len) == 0)
             return map->values[i];
     }
     return NULL;

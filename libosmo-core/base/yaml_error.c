@@ -42,10 +42,12 @@ static const struct {
 };
 
 const char *yaml_remedy(const char *problem, const char *context, char found) {
+    if (strstr(problem, "indentation space is expected"))
+        return "indent with spaces, or put the number of blanks behind | or >, as in |2";
     if (found == '\t')
         return "use spaces, not a tab";
     if (strstr(problem, "cannot start any token"))
-        return found == '%' || found == '@' || found == '`' ? "quote text that starts with %, @ or `" : "quote the text";
+        return found && strchr("%@`", found) ? "quote text that starts with %, @ or `" : "quote the text";
     for (size_t i = 0; i < ARRAY_SIZE(remedies); i++) {
         if (strstr(problem, remedies[i].problem) && (!remedies[i].context || strstr(context, remedies[i].context)))
             return remedies[i].remedy;

@@ -21,7 +21,8 @@ struct yaml_chunk {
     size_t size;
 };
 
-/* Memory of a tree: nodes and arrays from the front of the newest chunk, texts from its back, so that nothing is padded. */
+/* Memory of a tree: nodes and arrays from the front of the newest chunk, texts from its back, so that nothing is
+ * padded. */
 struct yaml_arena {
     struct yaml_chunk *chunks;
     char *front, *back;
@@ -50,7 +51,8 @@ static inline void yaml_set_tag(yaml_node_t *n, enum yaml_tag tag) {
 }
 
 /* "invalid YAML: … (line L, column C)"; OSMO_EUSAGE. */
-int yaml_fail(struct yaml_reader *r, const yaml_node_t *n, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int yaml_fail(struct yaml_reader *r, const yaml_node_t *n, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* What to do about a problem that libyaml reports, at the character `found`; never NULL. */
 const char *yaml_remedy(const char *problem, const char *context, char found);
 
@@ -78,7 +80,8 @@ int yaml_strict_event(struct yaml_reader *r, struct yaml_places *p, const struct
 enum yaml_tag yaml_implicit_tag(const char *text, size_t len);
 /* Kind and value of a scalar from its tag and text. */
 int yaml_scalar_value(struct yaml_reader *r, yaml_node_t *n);
-/* For a collection that has just been read and whose children all have their values: makes its own where that is simple. */
+/* For a collection that has just been read and whose children all have their values: makes its own where that is
+ * simple. */
 int yaml_settle_early(struct yaml_reader *r, yaml_node_t *n);
 /* All values of a composed tree. */
 int yaml_construct(struct yaml_reader *r, yaml_node_t *root);

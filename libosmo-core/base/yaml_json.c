@@ -72,8 +72,9 @@ int yaml_to_json(const yaml_node_t *n, json_t **out, osmo_error_t *err) {
     case YAML_BOOL: v = json_bool_new(n->boolean); break;
     case YAML_INT:
         if (n->flavour == YAML_BIG)
-            return osmo_error_set(err, OSMO_EUSAGE, "the integer %.40s%s does not fit 64 bits; quote it (line %d, column %d)",
-                                  n->text, n->text_len > 40 ? "..." : "", n->line, n->column);
+            return osmo_error_set(err, OSMO_EUSAGE,
+                                  "the integer %.40s%s does not fit 64 bits; quote it (line %d, column %d)", n->text,
+                                  n->text_len > 40 ? "..." : "", n->line, n->column);
         v = json_int(n->integer);
         break;
     case YAML_FLOAT: v = json_double(n->number); break;

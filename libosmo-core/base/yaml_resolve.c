@@ -1,5 +1,5 @@
-/* Unquoted YAML scalars: which type PyYAML's implicit resolver gives them (YAML 1.1), and the values that its constructors
- * make of texts and tags. For the loader, and for yaml_emit.c, which must know what to quote. */
+/* Unquoted YAML scalars: which type PyYAML's implicit resolver gives them (YAML 1.1), and the values that its
+ * constructors make of texts and tags. For the loader, and for yaml_emit.c, which must know what to quote. */
 #include "base/yaml_internal.h"
 
 #include <math.h>
@@ -197,7 +197,8 @@ enum yaml_tag yaml_implicit_tag(const char *text, size_t len) {
     default:
         if (!is_digit(text[0]))
             return TAG_STR;
-        return is_int(text) ? TAG_INT : is_float(text) ? TAG_FLOAT : read_stamp(text, true, &t) ? TAG_TIMESTAMP : TAG_STR;
+        return is_int(text) ? TAG_INT
+               : is_float(text) ? TAG_FLOAT : read_stamp(text, true, &t) ? TAG_TIMESTAMP : TAG_STR;
     }
 }
 
@@ -254,7 +255,8 @@ static unsigned digit_of(char c) {
 
 /* Length of the white space (to Python) that s begins with. */
 static size_t blank(const char *s, size_t len) {
-    static const char *const wide[] = { "\xC2\x85", "\xC2\xA0", "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81", "\xE2\x80\x82",
+    static const char *const wide[] = { "\xC2\x85", "\xC2\xA0", "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
+                                        "\xE2\x80\x82",
                                         "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86", "\xE2\x80\x87",
                                         "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8", "\xE2\x80\xA9",
                                         "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80", NULL };
@@ -311,7 +313,8 @@ static bool whole_of(const char *s, size_t len, unsigned base, struct whole *w) 
 static bool whole_small(const struct whole *w, int64_t *out) {
     uint64_t v = 0;
     for (size_t i = 0; i < w->len; i++) {
-        if (__builtin_mul_overflow(v, (uint64_t)w->base, &v) || __builtin_add_overflow(v, (uint64_t)digit_of(w->digits[i]), &v))
+        if (__builtin_mul_overflow(v, (uint64_t)w->base, &v) ||
+            __builtin_add_overflow(v, (uint64_t)digit_of(w->digits[i]), &v))
             return false;
     }
     if (v > (uint64_t)INT64_MAX + w->negative)
@@ -371,7 +374,8 @@ static int sexagesimal_int(struct yaml_reader *r, yaml_node_t *n, const char *s,
             usual = big_add(&b, 10, digit_of(w.digits[i])) && !w.negative;
         if (!first)
             usual = usual && fits && part >= 0 && part < 60 && big_add(&b, 60, (unsigned)part);
-        small = small && fits && !__builtin_mul_overflow(sum, (int64_t)60, &sum) && !__builtin_add_overflow(sum, part, &sum);
+        small = small && fits && !__builtin_mul_overflow(sum, (int64_t)60, &sum) &&
+                !__builtin_add_overflow(sum, part, &sum);
         if (!colon)
             break;
         s += n1 + 1;
@@ -544,8 +548,8 @@ static int date_value(struct yaml_reader *r, yaml_node_t *n) {
     if (t.micros)
         len += snprintf(text + len, sizeof text - (size_t)len, ".%06d", t.micros);
     if (t.zoned)
-        len += snprintf(text + len, sizeof text - (size_t)len, "%c%02d:%02d", t.offset < 0 ? '-' : '+', abs(t.offset) / 60,
-                        abs(t.offset) % 60);
+        len += snprintf(text + len, sizeof text - (size_t)len, "%c%02d:%02d", t.offset < 0 ? '-' : '+',
+                        abs(t.offset) / 60, abs(t.offset) % 60);
     char *copy = yaml_arena_text(r, (size_t)len + 1);
     if (!copy)
         return OSMO_ENOMEM;

@@ -1,6 +1,6 @@
-/* What libyaml takes and PyYAML's own scanner does not: tabs outside of quotes, comments and block text; a comment that
- * touches the header of a block scalar; question marks in unquoted text inside of brackets. Each event's place in the text
- * is looked at, and what lies between the last event and this one. For yaml.c only. */
+/* What libyaml takes and PyYAML's own scanner does not: tabs outside of quotes, comments and block text; a comment
+ * that touches the header of a block scalar; question marks in unquoted text inside of brackets. Each event's place
+ * in the text is looked at, and what lies between the last event and this one. For yaml.c only. */
 #include "base/yaml_internal.h"
 
 #include <string.h>
@@ -117,7 +117,8 @@ int yaml_strict_event(struct yaml_reader *r, struct yaml_places *p, const struct
     if (!rc && e->style == SPAN_PLAIN && p->tabs) {
         const char *tab = at < end ? memchr(p->text + at, '\t', end - at) : NULL;
         if (tab)
-            rc = fail_at_byte(r, p, (size_t)(tab - p->text), "a tab inside of unquoted text; use blanks, or quote the text");
+            rc = fail_at_byte(r, p, (size_t)(tab - p->text),
+                              "a tab inside of unquoted text; use blanks, or quote the text");
     }
     const char *mark = question && at < end ? memchr(p->text + at, '?', end - at) : NULL;
     if (!rc && mark)

@@ -84,8 +84,9 @@ int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_
     s->conn = conn;
     s->refs = 1;
     s->jobs_extension = kind == AGENT_WORKER && offered_extensions && extension_offered(offered_extensions, "jobs");
+    s->parts_extension = s->jobs_extension && extension_offered(offered_extensions, "job-parts");
     if (s->jobs_extension)
-        *accepted_extensions = "jobs";
+        *accepted_extensions = s->parts_extension ? "jobs, job-parts" : "jobs";
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->room, NULL);
     pthread_mutex_lock(&a->lock);

@@ -73,6 +73,22 @@ static size_t capacity(const struct held *h, struct agent_session *s) {
     return n;
 }
 
+size_t agent_job_limit(engine_t *e, const char *backend) {
+    struct agents *a = e->agents;
+    size_t limit = JOB_TOTAL_MAX;
+    uint64_t newest = 0;
+    if (!a)
+        return limit;
+    pthread_mutex_lock(&a->lock);
+    for (struct agent_session *s = a->sessions; s; s = s->next)
+        if (s->kind == AGENT_WORKER && s->serial > newest && str_eq(s->backend, backend)) {
+            newest = s->serial;
+            limit = s->parts_extension ? JOB_TOTAL_MAX : JOB_FRAME_MAX;
+        }
+    pthread_mutex_unlock(&a->lock);
+    return limit;
+}
+
 /* Is the item, or a create of the group, with some worker already? */
 static bool in_flight(const struct held *h, int64_t work_id, const char *create_of) {
     bool found = false;
@@ -93,6 +109,33 @@ static void send_bytes(struct agent_session *s, const void *data, size_t len, bo
     int rc = t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
     if (rc == OSMO_ELIMIT)
         session_close(s, 1013, "the connection is too slow");
+}
+
+/* A job as one frame, or in parts where it is too large for one and the worker knows them. */
+static void send_job(struct agent_session *s, const buf_t *frame) {
+    if (frame->len <= JOB_FRAME_MAX) {
+        send_bytes(s, frame->data, frame->len, true);
+        return;
+    }
+    _cleanup_buf_ buf_t part = BUF_INIT(JOB_PART_MAX + 4096);
+    for (size_t at = 0; at < frame->len; at += JOB_PART_MAX) {
+        buf_reset(&part);
+        if (job_part_write(frame, at, &part) < 0) {
+            session_close(s, 1013, "out of memory");
+            return;
+        }
+        send_bytes(s, part.data, part.len, true);
+    }
+}
+
+/* Would the connection hold back more than it can? Jobs that were answered have left it. */
+static bool has_room(struct agent_session *s, size_t size) {
+    size_t bytes = 0;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->njobs; i++)
+        bytes += s->jobs[i]->sent ? s->jobs[i]->size : 0;
+    pthread_mutex_unlock(&s->lock);
+    return !bytes || bytes + size <= JOB_BYTES_MAX;
 }
 
 static int64_t send_heartbeats(const struct held *h) {
@@ -253,14 +296,15 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         job_free(j);
         return false;
     }
-    int rc = job_frame(s->e, s->backend, &p->h, j, &err);
+    int rc = job_frame(s->e, s->backend, &p->h, s->parts_extension ? JOB_TOTAL_MAX : JOB_FRAME_MAX, j, &err);
     if (rc < 0) {
         log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s", p->h.group.name, p->h.wf.id,
                   err.text);
         job_finish(s->e, j, rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL ? JOB_RETRY : JOB_FAILED, err.text);
         return false;
     }
-    if (j->cleanup && in_flight(all, -1, j->group_uuid)) { /* sent when the create is answered */
+    /* sent when the create is answered, or others have left room */
+    if ((j->cleanup && in_flight(all, -1, j->group_uuid)) || !has_room(s, j->size)) {
         if (attach(s, j, false))
             return false;
         job_free(j);
@@ -270,7 +314,7 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
     j->frame = (buf_t){ 0 };
     bool attached = attach(s, j, true);
     if (attached)
-        send_bytes(s, frame.data, frame.len, true);
+        send_job(s, &frame);
     else
         job_free(j);
     buf_free(&frame);
@@ -311,7 +355,7 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
     return claimed;
 }
 
-/* Cleanups that waited for the create of their group. */
+/* Cleanups that waited for the create of their group, and jobs that waited for room. */
 static void send_waiting(const struct held *all, struct agent_session *s) {
     for (;;) {
         char group[33] = "";
@@ -327,7 +371,7 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
         for (size_t i = 0; i < n && !next;
              i++) { /* unsent jobs are removed by this thread or at the end of the session only */
             memcpy(group, waiting[i]->group_uuid, sizeof group);
-            if (!in_flight(all, -1, group))
+            if ((!waiting[i]->cleanup || !in_flight(all, -1, group)) && has_room(s, waiting[i]->size))
                 next = waiting[i];
         }
         if (!next)
@@ -337,7 +381,7 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
         frame = next->frame;
         next->frame = (buf_t){ 0 };
         pthread_mutex_unlock(&s->lock);
-        send_bytes(s, frame.data, frame.len, true);
+        send_job(s, &frame);
         buf_free(&frame);
     }
 }

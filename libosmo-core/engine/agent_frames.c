@@ -224,7 +224,7 @@ static int cleanup_body(engine_t *e, const struct handout *h, struct job *j, jso
     return 0;
 }
 
-int job_frame(engine_t *e, const char *backend, const struct handout *h, struct job *j, osmo_error_t *err) {
+int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t max, struct job *j, osmo_error_t *err) {
     int rc = job_name(j, h, err);
     if (rc < 0)
         return rc;
@@ -234,11 +234,8 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, struct 
     rc = j->cleanup ? cleanup_body(e, h, j, o, err) : create_body(e, backend, h, o, err);
     if (rc < 0)
         return rc;
-    buf_init(&j->frame, JOB_FRAME_MAX);
-    rc = job_frame_pack(o, &j->frame, err);
-    if (rc == OSMO_ELIMIT)
-        osmo_error_set(err, rc,
-                       "the objects of its %zu tasks take more than the %u MiB a backend accepts; split the group",
-                       h->ntasks, JOB_FRAME_MAX >> 20);
-    return rc;
+    buf_init(&j->frame, SIZE_MAX / 2); /* what compression may need at worst; the result is bounded */
+    rc = job_pack(o, max, &j->frame, err);
+    j->size = j->frame.len;
+    return rc < 0 ? osmo_error_prefix(err, "the objects of the %zu tasks of group %s", h->ntasks, h->group.name) : 0;
 }

@@ -11,6 +11,8 @@
 #define ACKS_MAX                                                                                                     \
     1024 /* messages of one socket being worked on; clients keep at most 1024 unacknowledged, 100 by default */
 #define JOBS_MAX 16 /* jobs in flight of one worker that speaks the "jobs" extension */
+/* Bytes of jobs on their way to one worker: less than its connection may hold back, more than any single job. */
+#define JOB_BYTES_MAX ((size_t)JOB_TOTAL_MAX)
 #define JOB_HEARTBEAT_US (60LL * 1000 * 1000)
 #define ERROR_LOG_MAX (1u << 20) /* per task */
 
@@ -33,6 +35,7 @@ struct job {
     char workflow_uuid[33], group_uuid[33];
     char *id, uuid[40]; /* job_id and job_uuid on the wire */
     buf_t frame;        /* until sent */
+    size_t size;        /* of the frame */
     struct job_log *logs;
     size_t nlogs;
 };
@@ -42,7 +45,7 @@ struct agent_session {
     enum agent_socket kind;
     char *backend;
     uint64_t conn;
-    bool jobs_extension;
+    bool jobs_extension, parts_extension;
     struct agent_session *next; /* list of agents->lock */
 
     pthread_mutex_t lock; /* everything below; order: agents->lock before it */
@@ -108,6 +111,8 @@ void agent_pod_log(struct agent_session *s, const json_t *body);
 void job_free(struct job *j);
 /* Outcome of a job that is not (or no longer) in any session. Takes j. */
 void job_finish(engine_t *e, struct job *j, int outcome, const char *cause);
-/* The frame of a handed-out item. On failure the outcome is reported by the caller. */
-int job_frame(engine_t *e, const char *backend, const struct handout *h, struct job *j, osmo_error_t *err);
+/* The frame of a handed-out item, at most `max` bytes. On failure the outcome is reported by the caller. */
+int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t max, struct job *j, osmo_error_t *err);
+/* What a connected worker of the backend takes; that of our own operator when none is connected. */
+size_t agent_job_limit(engine_t *e, const char *backend);
 #endif

@@ -74,7 +74,7 @@ static int reaction_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct reaction *r = ctx;
     effects_reset(&r->fx);
     _cleanup_(txn_clear) struct txn x = {
-        .e = r->e, .db = db, .now = clock_now_us(), .cascade = true, .fx = &r->fx, .err = err
+        .e = r->e, .db = db, .now = clock_now_us(), .resume_after = -1, .fx = &r->fx, .err = err
     };
     int rc = repo_workflow_lock(db, r->workflow_uuid, &x.wf, err);
     if (rc == OSMO_ENOTFOUND) {
@@ -83,6 +83,7 @@ static int reaction_run(db_t *db, void *ctx, osmo_error_t *err) {
     }
     if (rc < 0)
         return rc;
+    x.cascade = !x.wf.cancel_requested; /* what is unfinished will be cancelled, not started or blamed on another group */
     rc = r->decide(&x, r->arg);
     if (rc < 0)
         return rc;
@@ -281,9 +282,24 @@ int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group
 /* ---- cancel ---- */
 
 struct cancel {
-    const char *user, *message;
+    const char *user, *message; /* the message as it is stored */
     bool force;
 };
+
+static int cancel_later(struct txn *x, const struct cancel *c, int64_t after) {
+    _cleanup_json_ json_t *payload = json_object();
+    char key[64];
+    snprintf(key, sizeof key, "%s%s", x->wf.uuid, c->force ? ":force" : "");
+    int rc = payload ? json_set_str(payload, "message", c->message) : OSMO_ENOMEM;
+    if (rc >= 0)
+        rc = json_set_bool(payload, "force", c->force);
+    if (rc >= 0)
+        rc = json_set_int(payload, "after", after);
+    _cleanup_free_ char *text = rc < 0 ? NULL : json_to_text(payload);
+    x->fx->wake |= WAKE_WORK;
+    return text ? repo_work_add(x->db, WORK_CANCEL, key, x->wf.uuid, NULL, 4, text, x->now, x->err)
+                : osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
+}
 
 /* A forced cancel asks the cluster again, without grace, also for groups that ended. */
 static int force_cleanup(struct txn *x, const struct group_row *g) {
@@ -295,6 +311,23 @@ static int force_cleanup(struct txn *x, const struct group_row *g) {
     return repo_work_add(x->db, WORK_CLEANUP, key, x->wf.uuid, x->wf.backend, 5, "{\"force\":true}", x->now, x->err);
 }
 
+/* The groups behind `after`, a batch of them; the rest is left to a work item. */
+static int cancel_batch(struct txn *x, const struct cancel *c, int64_t after) {
+    struct group_row *groups = NULL;
+    size_t n = 0;
+    int rc = repo_groups_after(x->db, x->wf.uuid, after, GROUPS_PER_TXN, &groups, &n, x->err);
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        if (!status_is_group_finished(groups[i].sm.status))
+            rc = txn_group_fail(x, &groups[i], STATUS_FAILED_CANCELED, EXIT_CODE_NONE, c->message);
+        if (rc >= 0 && c->force)
+            rc = force_cleanup(x, &groups[i]);
+    }
+    int64_t last = n ? groups[n - 1].ordinal : 0;
+    group_rows_free(groups, n);
+    return rc < 0 || n < GROUPS_PER_TXN ? rc : cancel_later(x, c, last);
+}
+
+/* Cancellation is wanted from here on, whatever has been reached: nothing new starts. */
 static int decide_cancel(struct txn *x, void *arg) {
     const struct cancel *c = arg;
     if (status_is_workflow_finished(x->wf.sm.status) && !c->force)
@@ -307,23 +340,18 @@ static int decide_cancel(struct txn *x, void *arg) {
         x->wf.cancelled_by = str_dup(c->user);
         x->wf_dirty = true;
     }
-    _cleanup_free_ char *text = c->message && *c->message ? str_printf("cancelled by %s: %s", c->user, c->message)
-                                                          : str_printf("cancelled by %s", c->user);
-    if (!text)
-        return osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
-    x->cascade =
-        false; /* everything unfinished is cancelled here; nothing may be promoted or blamed on an upstream group */
-    struct group_row *groups = NULL;
-    size_t n = 0;
-    int rc = repo_groups_of(x->db, x->wf.uuid, false, &groups, &n, x->err);
-    for (size_t i = 0; rc >= 0 && i < n; i++) {
-        if (!status_is_group_finished(groups[i].sm.status))
-            rc = txn_group_fail(x, &groups[i], STATUS_FAILED_CANCELED, EXIT_CODE_NONE, text);
-        if (rc >= 0 && c->force)
-            rc = force_cleanup(x, &groups[i]);
-    }
-    group_rows_free(groups, n);
-    return rc;
+    x->cascade = false;
+    return cancel_batch(x, c, -1);
+}
+
+int cancel_resume(struct txn *x, const struct work_row *item) {
+    _cleanup_json_ json_t *payload = NULL;
+    const char *text = item->payload_json ? item->payload_json : "{}";
+    int rc = json_parse(text, strlen(text), &payload, x->err);
+    const char *message = json_get_str(payload, "message");
+    struct cancel c = { NULL, message ? message : "cancelled", json_get_bool(payload, "force", false) };
+    x->cascade = false;
+    return rc < 0 ? rc : cancel_batch(x, &c, json_get_int(payload, "after", -1));
 }
 
 int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const char *message, bool force,
@@ -337,8 +365,11 @@ int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const c
     if (rc == OSMO_ENOTFOUND)
         rc = osmo_error_set(err, OSMO_EDATABASE, "workflow %s is not found", id_or_uuid);
     if (rc >= 0) {
-        struct cancel c = { user, message, force };
-        rc = reactor_run(e, wf.uuid, decide_cancel, &c, err);
+        _cleanup_free_ char *text = message && *message ? str_printf("cancelled by %s: %s", user, message)
+                                                        : str_printf("cancelled by %s", user);
+        struct cancel c = { user, text, force };
+        rc = text ? reactor_run(e, wf.uuid, decide_cancel, &c, err)
+                  : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }
     workflow_row_clear(&wf);
     return rc;

@@ -9,6 +9,8 @@
 #define WORK_CREATE "create_group"
 #define WORK_CLEANUP "cleanup_group"
 #define WORK_NEXT "next_after" /* member of the payload of some create jobs, see START_BATCH */
+#define WORK_CANCEL "cancel_groups"       /* the rest of a cancellation; the key is the workflow */
+#define WORK_PROPAGATE "propagate_group"  /* the rest of what an ended group means for those behind it */
 #define WORK_ARCHIVE "archive_workflow"
 #define TIMER_EXEC "exec_timeout"
 #define TIMER_QUEUE "queue_timeout"
@@ -38,6 +40,7 @@ struct txn {
     bool cascade;              /* ended groups promote or fail what is downstream of them */
     struct ended_group *ended; /* groups that ended in this transaction, in order */
     size_t nended, cap_ended;
+    int64_t resume_after;      /* groups behind the first ended one up to this ordinal have been told already; else -1 */
     struct effects *fx;
     osmo_error_t *err;
 };
@@ -69,6 +72,8 @@ int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_u
 /* Create jobs in the queue of one workflow are few, however many of its groups may start: others get their turn, and a
  * cancellation finds little to take back. The job in the middle of a batch brings the next batch when it is handed out. */
 #define START_BATCH 512
+/* Groups that one event changes in its own transaction; the rest follows in transactions of this size, by work items. */
+#define GROUPS_PER_TXN 256
 /* Queues the create jobs of the n groups; `more` says that groups behind the last may start too. */
 int groups_queue(db_t *db, const struct workflow_row *wf, const struct group_place *groups, size_t n, bool more,
                  int64_t now, osmo_error_t *err);
@@ -93,6 +98,11 @@ int txn_task_event(struct txn *x, const struct task_event *ev);
 int txn_finish(struct txn *x);
 /* Was the group ever handed to its backend? Then objects may exist there and a cleanup job is owed. */
 static inline bool group_was_sent(const struct group_row *g) { return g->exec_generation > 0; }
+
+/* ---- the rest of large changes, as work items ---- */
+/* Each deletes nothing: the caller has deleted the item, what is left is queued as a new one. */
+int cancel_resume(struct txn *x, const struct work_row *item);
+int propagate_resume(struct txn *x, const struct work_row *item);
 
 /* ---- the words of failures (cause.c) ---- */
 /* "task NAME failed with exit code 3: message" */

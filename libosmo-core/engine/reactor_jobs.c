@@ -157,7 +157,7 @@ static int handout_drop(struct txn *x, struct handout *h) {
 
 /* Once: an item that is handed out again must not begin a second row of batches. */
 static int handout_next(struct txn *x, const struct handout *h) {
-    if (h->next_after < 0)
+    if (h->next_after < 0 || x->wf.cancel_requested)
         return 0;
     int rc = gone_is_fine(repo_work_payload(x->db, h->work_id, "{}", x->err));
     x->fx->wake |= WAKE_WORK;
@@ -176,7 +176,7 @@ int handout_decide(struct txn *x, void *arg) {
     if (rc < 0)
         return rc;
     /* A cancelled group that was not sent yet is dropped here; it left nothing behind in the cluster. */
-    if (!h->cleanup && status_is_group_finished(h->group.sm.status))
+    if (!h->cleanup && (x->wf.cancel_requested || status_is_group_finished(h->group.sm.status)))
         return handout_drop(x, h);
     if (!h->cleanup && !group_was_sent(&h->group)) {
         h->group.exec_generation = 1;

@@ -412,24 +412,57 @@ static int upstream_failed(struct txn *x, struct group_row *g, const struct ende
     return text ? txn_group_fail(x, g, STATUS_FAILED_UPSTREAM, EXIT_UPSTREAM, text) : no_memory(x);
 }
 
+static int propagate_later(struct txn *x, const struct ended_group *from, int64_t after) {
+    char payload[48];
+    snprintf(payload, sizeof payload, "{\"after\":%lld}", (long long)after);
+    x->fx->wake |= WAKE_WORK;
+    return repo_work_add(x->db, WORK_PROPAGATE, from->uuid, x->wf.uuid, NULL, 4, payload, x->now, x->err);
+}
+
+/* Tells the groups behind `from`, as many as the budget allows. */
+static int propagate_one(struct txn *x, const struct ended_group *from, int64_t after, size_t *budget) {
+    struct group_place behind[GROUPS_PER_TXN];
+    size_t n = 0;
+    if (!*budget)
+        return propagate_later(x, from, after);
+    int rc = repo_downstream_after(x->db, from->uuid, after, *budget, behind, &n, x->err);
+    for (size_t k = 0; rc >= 0 && k < n; k++) {
+        struct group_row g = { 0 };
+        rc = repo_group_state(x->db, behind[k].uuid, &g, x->err);
+        if (rc >= 0 && !status_is_group_finished(g.sm.status))
+            rc = from->status == STATUS_COMPLETED ? upstream_completed(x, &g) : upstream_failed(x, &g, from);
+        group_row_clear(&g);
+    }
+    if (rc >= 0 && n == *budget)
+        rc = propagate_later(x, from, behind[n - 1].ordinal);
+    *budget -= n;
+    return rc;
+}
+
 /* Groups that ended start or fail the groups behind them. Failing groups extend the list while it is walked; a group
  * ends once, so the walk is bounded by the number of groups. */
 static int propagate(struct txn *x) {
     int rc = 0;
+    size_t budget = GROUPS_PER_TXN;
     for (size_t i = 0; rc >= 0 && x->cascade && i < x->nended; i++) {
-        strlist_t behind = { 0 };
-        rc = repo_downstream_of(x->db, x->ended[i].uuid, &behind, x->err);
-        for (size_t k = 0; rc >= 0 && k < behind.len; k++) {
-            struct group_row g = { 0 };
-            struct ended_group from = x->ended[i];
-            rc = repo_group_state(x->db, behind.items[k], &g, x->err);
-            if (rc >= 0 && !status_is_group_finished(g.sm.status))
-                rc = from.status == STATUS_COMPLETED ? upstream_completed(x, &g) : upstream_failed(x, &g, &from);
-            group_row_clear(&g);
-        }
-        strlist_free(&behind);
+        struct ended_group from = x->ended[i]; /* the list may move */
+        rc = propagate_one(x, &from, i == 0 ? x->resume_after : -1, &budget);
     }
     return rc;
+}
+
+int propagate_resume(struct txn *x, const struct work_row *item) {
+    _cleanup_json_ json_t *payload = NULL;
+    struct group_row g = { 0 };
+    const char *text = item->payload_json ? item->payload_json : "{}";
+    int rc = json_parse(text, strlen(text), &payload, x->err);
+    if (rc >= 0)
+        rc = repo_group_state(x->db, item->key, &g, x->err);
+    x->resume_after = json_get_int(payload, "after", -1);
+    if (rc >= 0)
+        rc = remember_end(x, &g);
+    group_row_clear(&g);
+    return gone_is_fine(rc);
 }
 
 int txn_finish(struct txn *x) {

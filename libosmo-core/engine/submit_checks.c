@@ -142,8 +142,8 @@ static int check_url(const struct submission *s, const char *task, const char *u
             strlist_has(&s->settings->unchecked_schemes, closed[i]))
             continue;
         _cleanup_free_ char *profile = profile_of(url);
-        return osmo_error_set(err, OSMO_ECREDENTIAL, "task %s uses %s, and you have set no data credential for %s", task,
-                              url, profile ? profile : closed[i]);
+        return osmo_error_set(err, OSMO_ECREDENTIAL, "task %s uses %s, and you have set no data credential for %s",
+                              task, url, profile ? profile : closed[i]);
     }
     return 0;
 }

@@ -7,13 +7,34 @@
 
 #define SHOWN_MAX (64u << 20)
 
-struct member { char *key; const yaml_node_t *name, *value; };
+struct member {
+    const char *key; /* as text */
+    char *owned;     /* the key, unless it is text in the tree */
+    const yaml_node_t *name, *value;
+};
 
 static void put(const yaml_node_t *n, int indent, bool in_list, const json_t *labels, buf_t *out);
 
 static void spaces(int n, buf_t *out) {
     while (n-- > 0)
         buf_putc(out, ' ');
+}
+
+/* Text that is written as it is: most of it, so that the others may take their time. */
+static bool put_simple(const char *s, size_t len, buf_t *out) {
+    yaml_node_t n = { 0 };
+    for (size_t i = 0; i < len; i++) {
+        bool letter = (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z', digit = s[i] >= '0' && s[i] <= '9';
+        if (!letter && (i == 0 || !(digit || s[i] == '_' || s[i] == '-' || s[i] == '/' || s[i] == '.')))
+            return false;
+    }
+    if (!len || len > 100)
+        return false;
+    yaml_resolve(&n, s, len);
+    if (n.kind != YAML_STRING)
+        return false;
+    buf_append(out, s, len);
+    return true;
 }
 
 /* What yaml_emit writes for a value, its lines but the first moved to the right. */
@@ -38,7 +59,12 @@ static void put_json(json_t *v, int indent, buf_t *out) {
 static void put_scalar(const yaml_node_t *n, int indent, buf_t *out) {
     _cleanup_free_ char *text = NULL;
     switch (n->kind) {
-    case YAML_STRING: put_json(json_string_n(n->text, n->text_len), indent, out); return;
+    case YAML_STRING:
+        if (put_simple(n->text, n->text_len, out))
+            buf_putc(out, '\n');
+        else
+            put_json(json_string_n(n->text, n->text_len), indent, out);
+        return;
     case YAML_FLOAT: put_json(json_double(n->number), indent, out); return;
     case YAML_BOOL: buf_puts(out, n->boolean ? "true\n" : "false\n"); return;
     case YAML_INT:
@@ -55,6 +81,10 @@ static void put_scalar(const yaml_node_t *n, int indent, buf_t *out) {
 /* "key:" as yaml_emit writes the key of a mapping; a key that is no text is written as its value is. */
 static void put_key(const struct member *m, int indent, buf_t *out) {
     size_t begin = out->len;
+    if ((!m->name || m->name->kind == YAML_STRING) && put_simple(m->key, strlen(m->key), out)) {
+        buf_putc(out, ':');
+        return;
+    }
     if (m->name && m->name->kind != YAML_STRING) {
         put_scalar(m->name, indent, out);
         buf_truncate(out, out->len > begin ? out->len - 1 : begin);
@@ -91,30 +121,37 @@ static void put_member(const struct member *m, int indent, const json_t *labels,
     }
 }
 
+static bool read_member(const yaml_node_t *name, const yaml_node_t *value, struct member *m) {
+    *m = (struct member){ .name = name, .value = value };
+    if (name->kind != YAML_STRING)
+        m->owned = yaml_scalar_text(name);
+    m->key = m->owned ? m->owned : name->kind == YAML_STRING ? name->text : NULL;
+    return m->key;
+}
+
 /* `labels` stand in the place of the mapping's own. */
 static void put_map(const yaml_node_t *n, int indent, bool in_list, const json_t *labels, buf_t *out) {
     struct member *members = calloc(n->len + 1, sizeof *members);
     size_t count = 0;
-    for (size_t i = 0; members && i < n->len; i++) {
-        struct member m = { yaml_scalar_text(n->keys[i]), n->keys[i], n->values[i] };
-        bool replaced = labels && m.key && strcmp(m.key, "labels") == 0;
-        if (!m.key)
-            out->code = OSMO_ENOMEM;
-        else if (!replaced)
-            members[count++] = m;
-        if (replaced)
-            free(m.key);
-    }
-    if (members && labels && (members[count].key = str_dup("labels")))
-        count++;
-    if (!members)
+    if (!members) {
         out->code = OSMO_ENOMEM;
-    else
-        qsort(members, count, sizeof *members, by_key);
+        return;
+    }
+    for (size_t i = 0; i < n->len; i++) {
+        if (!read_member(n->keys[i], n->values[i], &members[count]))
+            out->code = OSMO_ENOMEM;
+        else if (!labels || strcmp(members[count].key, "labels") != 0)
+            count++;
+        else
+            free(members[count].owned);
+    }
+    if (labels)
+        members[count++] = (struct member){ .key = "labels" };
+    qsort(members, count, sizeof *members, by_key);
     for (size_t i = 0; i < count; i++) {
         spaces(i == 0 && in_list ? 0 : indent, out);
         put_member(&members[i], indent, labels, out);
-        free(members[i].key);
+        free(members[i].owned);
     }
     free(members);
 }

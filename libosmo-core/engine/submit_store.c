@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "engine/agent_internal.h"
 #include "engine/submit_rows.h"
 
 #define SPEC_FILE_MAX (256u << 20)
@@ -215,6 +216,57 @@ static void discard(struct batch *b) {
         log_error(&b->s->e->log, "the rows of a failed submission stay until the next start: %s", err.text);
 }
 
+/* ---- the size of create jobs ---- */
+
+#define POD_BYTES 4096 /* roughly what a pod takes in a compressed job, tokens included */
+
+/* Only groups that may come near the limit are worth building. */
+static bool may_be_too_large(const struct spec_group *g, size_t limit) {
+    size_t bytes = g->ntasks * POD_BYTES;
+    for (size_t t = 0; t < g->ntasks; t++)
+        for (size_t i = 0; i < g->tasks[t].nfiles; i++)
+            bytes += g->tasks[t].files[i].contents ? strlen(g->tasks[t].files[i].contents) : 0;
+    return bytes > limit;
+}
+
+/* Builds the create job of one group as it will be sent. Its strings are borrowed. */
+static int try_job(struct batch *b, size_t index, size_t limit, osmo_error_t *err) {
+    const struct spec_group *g = &b->s->spec->groups[index];
+    _cleanup_buf_ buf_t spec = BUF_INIT(GROUP_SPEC_MAX);
+    struct job *j = calloc(1, sizeof *j);
+    struct task_row *tasks = calloc(g->ntasks + 1, sizeof *tasks);
+    int rc = j && tasks ? spec_group_write(b->s->spec, index, &spec) : OSMO_ENOMEM;
+    if (rc >= 0) {
+        struct handout h = { .wf = b->wf, .group = { .name = g->name, .spec_json = spec.data }, .tasks = tasks,
+                             .ntasks = g->ntasks };
+        h.wf.id = b->wf.name;
+        memcpy(h.group.uuid, b->filler.groups[index], sizeof h.group.uuid);
+        for (size_t t = 0; t < g->ntasks; t++) {
+            tasks[t].name = g->tasks[t].name;
+            snprintf(tasks[t].uuid, sizeof tasks[t].uuid, "%.10s%022zx", b->filler.groups[index], t);
+        }
+        rc = job_frame(b->s->e, b->wf.backend, &h, limit, j, err);
+    } else {
+        osmo_error_set(err, rc, "the specification of group %s cannot be written: %s", g->name, osmo_error_name(rc));
+    }
+    job_free(j);
+    free(tasks);
+    return rc;
+}
+
+/* A group that no worker can take is refused here, not when its turn comes. What else may be wrong with a job is not
+ * decided now: the backend may be unknown yet. */
+static int check_jobs(struct batch *b, osmo_error_t *err) {
+    size_t limit = agent_job_limit(b->s->e, b->wf.backend);
+    for (size_t g = 0; g < b->s->spec->ngroups; g++) {
+        osmo_error_t why = OSMO_ERROR_INIT;
+        if (!may_be_too_large(&b->s->spec->groups[g], limit) || try_job(b, g, limit, &why) != OSMO_ELIMIT)
+            continue;
+        return osmo_error_set(err, OSMO_EUSER, "%.700s", why.text);
+    }
+    return 0;
+}
+
 /* ---- entry ---- */
 
 static int store_batch(struct batch *b, osmo_error_t *err) {
@@ -224,6 +276,8 @@ static int store_batch(struct batch *b, osmo_error_t *err) {
     b->wf.queue_timeout_us = spec->queue_timeout_us;
     if (rc >= 0)
         rc = rows_open(&b->filler, spec, &b->wf, START_BATCH, err);
+    if (rc >= 0)
+        rc = check_jobs(b, err);
     if (rc >= 0)
         rc = load_all(b, err);
     if (rc >= 0)

@@ -23,16 +23,18 @@ struct worker {
 
 struct kind {
     const char *name;
+    /* What is done outside of the database; may be NULL. */
     int (*run)(engine_t *e, const struct work_row *item, osmo_error_t *err);
-    /* Writes what the success means, in the transaction that deletes the item. */
-    int (*settle)(struct txn *x);
+    /* Writes what the success means, in the transaction that has deleted the item. */
+    int (*settle)(struct txn *x, const struct work_row *item);
 };
 
 static int archive_run(engine_t *e, const struct work_row *item, osmo_error_t *err) {
     return logs_finish_workflow(e, item->workflow_uuid, err);
 }
 
-static int archive_settle(struct txn *x) {
+static int archive_settle(struct txn *x, const struct work_row *item) {
+    (void)item;
     x->wf.archived = true;
     x->fx->changed = true;
     x->wf_dirty = true;
@@ -41,6 +43,8 @@ static int archive_settle(struct txn *x) {
 
 static const struct kind kinds[] = {
     { WORK_ARCHIVE, archive_run, archive_settle },
+    { WORK_CANCEL, NULL, cancel_resume },
+    { WORK_PROPAGATE, NULL, propagate_resume },
 };
 
 static const struct kind *find_kind(const char *name) {
@@ -75,7 +79,7 @@ static int decide_outcome(struct txn *x, void *arg) {
     const struct outcome *o = arg;
     if (o->rc >= 0) {
         int rc = gone_is_fine(repo_work_done(x->db, o->item->id, x->err));
-        return rc < 0 ? rc : o->kind->settle(x);
+        return rc < 0 ? rc : o->kind->settle(x, o->item);
     }
     if (o->rc == OSMO_EBUSY) /* not yet: no failure */
         return gone_is_fine(repo_work_postpone(x->db, o->item->id, x->now + POSTPONE_US, x->err));
@@ -91,7 +95,7 @@ static int decide_outcome(struct txn *x, void *arg) {
 static void run_item(struct worker *w, const struct work_row *item) {
     osmo_error_t err = OSMO_ERROR_INIT, store_err = OSMO_ERROR_INIT;
     struct outcome o = { .item = item, .kind = find_kind(item->kind) };
-    o.rc = o.kind ? o.kind->run(w->e, item, &err) : osmo_error_set(&err, OSMO_EINTERNAL, "unknown kind of work");
+    o.rc = o.kind ? o.kind->run ? o.kind->run(w->e, item, &err) : 0 : osmo_error_set(&err, OSMO_EINTERNAL, "unknown kind of work");
     o.cause = err.text;
     if (o.rc < 0 && o.rc != OSMO_EBUSY)
         log_warning(&w->e->log, "%s failed: %s", item->kind, err.text);

@@ -120,7 +120,7 @@ bool extension_offered(const char *header, const char *token) {
     return false;
 }
 
-int job_frame_pack(const json_t *job, buf_t *out, osmo_error_t *err) {
+int job_pack(const json_t *job, size_t max, buf_t *out, osmo_error_t *err) {
     _cleanup_buf_ buf_t text = BUF_INIT(INFLATED_MAX);
     int rc = json_print(job, 0, &text);
     if (rc < 0)
@@ -133,13 +133,15 @@ int job_frame_pack(const json_t *job, buf_t *out, osmo_error_t *err) {
     int z = compress2((Bytef *)out->data + start, &packed, (const Bytef *)text.data, text.len, Z_DEFAULT_COMPRESSION);
     if (z != Z_OK)
         return osmo_error_set(err, OSMO_ENOMEM, "job could not be compressed");
-    if (packed > JOB_FRAME_MAX)
-        return osmo_error_set(err, OSMO_ELIMIT, "job takes %lu bytes compressed, the limit is %u: use fewer or smaller tasks "
-                              "in one group", (unsigned long)packed, JOB_FRAME_MAX);
+    if (packed > max)
+        return osmo_error_set(err, OSMO_ELIMIT, "job takes %lu bytes compressed, the limit is %zu: use fewer or smaller tasks "
+                              "in one group", (unsigned long)packed, max);
     out->len = start + packed;
     out->data[out->len] = '\0';
     return OSMO_OK;
 }
+
+int job_frame_pack(const json_t *job, buf_t *out, osmo_error_t *err) { return job_pack(job, JOB_FRAME_MAX, out, err); }
 
 static int inflate_all(z_stream *z, buf_t *out, osmo_error_t *err) {
     for (;;) {
@@ -160,9 +162,9 @@ static int inflate_all(z_stream *z, buf_t *out, osmo_error_t *err) {
     }
 }
 
-int job_frame_unpack(const void *frame, size_t len, json_t **job, osmo_error_t *err) {
-    if (len > JOB_FRAME_MAX)
-        return osmo_error_set(err, OSMO_ELIMIT, "job frame of %zu bytes is over the limit of %u", len, JOB_FRAME_MAX);
+int job_unpack(const void *frame, size_t len, size_t max, json_t **job, osmo_error_t *err) {
+    if (len > max)
+        return osmo_error_set(err, OSMO_ELIMIT, "job frame of %zu bytes is over the limit of %zu", len, max);
     z_stream z = { .next_in = (Bytef *)(uintptr_t)frame, .avail_in = (uInt)len };
     if (inflateInit(&z) != Z_OK)
         return osmo_error_set(err, OSMO_ENOMEM, "no memory to inflate a job");
@@ -179,4 +181,56 @@ int job_frame_unpack(const void *frame, size_t len, json_t **job, osmo_error_t *
         return osmo_error_set(err, OSMO_EINVAL, "job must be a JSON object");
     *job = STEAL(root);
     return OSMO_OK;
+}
+
+int job_frame_unpack(const void *frame, size_t len, json_t **job, osmo_error_t *err) {
+    return job_unpack(frame, len, JOB_FRAME_MAX, job, err);
+}
+
+/* ---- parts ---- */
+
+/* Four letters that no zlib stream begins with, the length of the whole, the place of this part, the bytes. Numbers are
+ * big endian. */
+static const char part_mark[4] = { 'O', 'J', 'P', '1' };
+#define PART_HEAD 12u
+
+static void put_number(uint8_t *to, size_t v) {
+    for (int i = 3; i >= 0; i--, v >>= 8)
+        to[i] = (uint8_t)v;
+}
+
+static size_t get_number(const uint8_t *from) {
+    return (size_t)from[0] << 24 | (size_t)from[1] << 16 | (size_t)from[2] << 8 | from[3];
+}
+
+int job_part_write(const buf_t *whole, size_t offset, buf_t *out) {
+    size_t n = whole->len - offset < JOB_PART_MAX ? whole->len - offset : JOB_PART_MAX;
+    uint8_t head[PART_HEAD];
+    memcpy(head, part_mark, sizeof part_mark);
+    put_number(head + 4, whole->len);
+    put_number(head + 8, offset);
+    buf_append(out, head, sizeof head);
+    return buf_append(out, whole->data + offset, n);
+}
+
+bool job_is_part(const void *frame, size_t len) {
+    return len >= PART_HEAD && memcmp(frame, part_mark, sizeof part_mark) == 0;
+}
+
+int job_part_add(buf_t *whole, const void *frame, size_t len, osmo_error_t *err) {
+    const uint8_t *p = frame;
+    if (!job_is_part(frame, len))
+        return osmo_error_set(err, OSMO_EINVAL, "frame is not a part of a job");
+    size_t total = get_number(p + 4), offset = get_number(p + 8), n = len - PART_HEAD;
+    if (offset == 0)
+        buf_reset(whole);
+    if (total > JOB_TOTAL_MAX)
+        return osmo_error_set(err, OSMO_ELIMIT, "job of %zu bytes is over the limit of %u", total, JOB_TOTAL_MAX);
+    if (offset != whole->len || !n || n > total - offset)
+        return osmo_error_set(err, OSMO_EINVAL, "part of a job at %zu does not continue what came before (%zu of %zu bytes)",
+                              offset, whole->len, total);
+    int rc = buf_append(whole, p + PART_HEAD, n);
+    if (rc < 0)
+        return osmo_error_set(err, rc, "no room for a job of %zu bytes", total);
+    return whole->len == total;
 }

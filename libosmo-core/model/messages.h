@@ -25,6 +25,7 @@ int message_build_ack(const char *acked_uuid, const char *uuid, buf_t *out);
 
 #define OSMO_EXTENSIONS_HEADER "X-Osmo-Extensions"
 /* Extension tokens, comma separated in the header; each is used only when offered by the client and accepted by the server.
+ * "job-parts": see job_part_write().
  * "jobs": job_status carries job_id and job_uuid, several jobs may be in flight. "logs": acknowledged batches of log entries. */
 bool extension_offered(const char *header, const char *token);
 
@@ -32,4 +33,17 @@ bool extension_offered(const char *header, const char *token);
 /* zlib stream of the compact JSON. OSMO_ELIMIT over JOB_FRAME_MAX. */
 int job_frame_pack(const json_t *job, buf_t *out, osmo_error_t *err);
 int job_frame_unpack(const void *frame, size_t len, json_t **job, osmo_error_t *err);
+/* The same with another limit. */
+int job_pack(const json_t *job, size_t max, buf_t *out, osmo_error_t *err);
+int job_unpack(const void *frame, size_t len, size_t max, json_t **job, osmo_error_t *err);
+
+/* Extension "job-parts": a job larger than a frame comes as binary frames that carry its parts, one after another, and is
+ * answered once. */
+#define JOB_TOTAL_MAX (60u << 20)
+#define JOB_PART_MAX (1u << 20)
+/* The part of `whole` at `offset`, as a frame; the next one is JOB_PART_MAX further. */
+int job_part_write(const buf_t *whole, size_t offset, buf_t *out);
+bool job_is_part(const void *frame, size_t len);
+/* 1 when `whole` is complete, 0 when more comes, OSMO_EINVAL, OSMO_ELIMIT. The first part begins anew. */
+int job_part_add(buf_t *whole, const void *frame, size_t len, osmo_error_t *err);
 #endif

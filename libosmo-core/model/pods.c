@@ -1,5 +1,6 @@
-/* A group of tasks becomes Kubernetes objects: their order and names. The engine calls pods_build_group(); the parts are in
- * pods_credential.c, pods_labels.c, pods_pod.c, pods_secret.c, pods_template.c, pods_topology.c and pods_vars.c. Pure. */
+/* A group of tasks becomes Kubernetes objects: their order and names. The engine calls pods_build_group(); the parts are
+ * in pods_credential.c, pods_labels.c, pods_pod.c, pods_secret.c, pods_template.c, pods_topology.c and pods_vars.c.
+ * Pure. */
 #include "model/pods.h"
 
 #include <stdlib.h>
@@ -257,8 +258,8 @@ static int check_allowed(struct pod_build *b, const struct pod_task *t)
         return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': platform '%.80s' does not allow privileged "
             "containers", t->spec.name, p->name);
     if (t->spec.host_network && !p->host_network_allowed)
-        return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': platform '%.80s' does not allow the host's network",
-            t->spec.name, p->name);
+        return osmo_error_set(b->err, OSMO_ERESOURCE, "task '%.80s': platform '%.80s' does not allow the host's "
+            "network", t->spec.name, p->name);
     for (size_t i = 0; i < t->spec.volume_mounts.len; i++) {
         const char *mount = t->spec.volume_mounts.items[i];
         _cleanup_free_ char *src = strndup(mount, strcspn(mount, ":"));
@@ -309,8 +310,10 @@ static int prepare_task(struct pod_build *b, size_t i)
 static int label_manifest(struct pod_build *b, json_t *manifest)
 {
     json_t *metadata = json_get(manifest, "metadata"), *own = json_get(metadata, "labels");
-    if (json_kind(metadata) != JSON_OBJECT || (own && json_kind(own) != JSON_OBJECT))
-        return osmo_error_set(b->err, OSMO_EINVAL, "metadata and metadata.labels must be mappings");
+    if (!json_get_str(manifest, "apiVersion") || !json_get_str(manifest, "kind") || !json_get_str(metadata, "name"))
+        return osmo_error_set(b->err, OSMO_EINVAL, "apiVersion, kind and metadata.name must be texts");
+    if (own && json_kind(own) != JSON_OBJECT)
+        return osmo_error_set(b->err, OSMO_EINVAL, "metadata.labels must be a mapping");
     json_t *labels = json_copy(b->workflow_labels);
     b->oom |= !labels || pods_merge(labels, own) < 0 || pods_merge(labels, b->labels) < 0;
     json_del(metadata, "namespace");
@@ -393,10 +396,16 @@ static int apply_template(struct pod_build *b, const struct pod_task *t, json_t 
     return rc;
 }
 
-/* What the scheduler reads, which no template may change. */
-static void put_schedule(struct pod_build *b, json_t *pod)
+/* What the pod is found by and what the scheduler reads: no template may change it. */
+static void put_identity(struct pod_build *b, const struct pod_task *t, json_t *pod)
 {
     json_t *metadata = json_get(pod, "metadata"), *annotations = json_get(metadata, "annotations");
+    char name[40];
+
+    pod_name(b->c->workflow_uuid, t->ids->uuid, name);
+    pods_put_text(b, pod, "apiVersion", "v1");
+    pods_put_text(b, pod, "kind", "Pod");
+    pods_put_text(b, metadata, "name", name);
 
     if (json_kind(annotations) != JSON_OBJECT) {
         annotations = pods_object(b);
@@ -410,21 +419,16 @@ static void put_schedule(struct pod_build *b, json_t *pod)
 static int add_pod(struct pod_build *b, struct pod_task *t)
 {
     json_t *pod = pods_object(b), *metadata = pods_object(b), *finalizers = pods_array(b);
-    char name[40];
 
-    pod_name(b->c->workflow_uuid, t->ids->uuid, name);
     pods_add_text(b, finalizers, "osmo.nvidia.com/cleanup");
-    pods_put_text(b, metadata, "name", name);
     pods_put(b, metadata, "labels", pods_pod_labels(b, t));
     pods_put(b, metadata, "annotations", pods_object(b));
     pods_put(b, metadata, "finalizers", finalizers);
-    pods_put_text(b, pod, "apiVersion", "v1");
-    pods_put_text(b, pod, "kind", "Pod");
     pods_put(b, pod, "metadata", metadata);
     pods_put(b, pod, "spec", pods_pod(b, t));
     int rc = b->oom ? OSMO_ENOMEM : apply_template(b, t, pod);
     if (rc == 0)
-        put_schedule(b, pod);
+        put_identity(b, t, pod);
     pods_add(b, b->objects, pod);
     return rc;
 }
@@ -450,6 +454,9 @@ static int build(struct pod_build *b)
     rc = split_base_url(b);
     if (rc < 0)
         return rc;
+    if (!whole && !b->oom && !map_has(b->ids, b->c->only_task))
+        return osmo_error_set(b->err, OSMO_EINTERNAL, "group '%.80s' has no task '%.80s'", b->group->name,
+            b->c->only_task);
     pods_system_labels(b);
     group_tokens(b);
     rc = b->oom ? OSMO_ENOMEM : pods_credentials_prepare(b);

@@ -12,8 +12,8 @@
 struct pod_task_ids { const char *name, *uuid; int64_t retry_id; const char *refresh_token; const char *login_jwt; };
 
 /* A stored credential in the clear. The profile is the scope of a registry ("host" or "host/path") or the bucket of a
- * data credential ("s3://bucket"); generic ones have none. Keys: username, auth of a registry; access_key_id, access_key,
- * endpoint, region, … of data; whatever the user stored of a generic one. */
+ * data credential ("s3://bucket"); generic ones have none. Keys: username, auth of a registry; access_key_id,
+ * access_key, endpoint, region, … of data; whatever the user stored of a generic one. */
 enum pod_credential_type { POD_CREDENTIAL_GENERIC, POD_CREDENTIAL_REGISTRY, POD_CREDENTIAL_DATA };
 struct pod_pair { const char *key, *value; };
 struct pod_credential {
@@ -44,8 +44,9 @@ struct pod_context {
     const struct pod_rsync *rsync;     /* NULL = off for this workflow */
     const char *only_task;             /* a retry: this task's file secrets and its pod, nothing else; NULL = all */
 };
-/* `group` comes from spec_group_from_json (one group). `*objects` is an array in creation order. OSMO_ECREDENTIAL when a
- * task names a credential or key the user does not have; OSMO_ERESOURCE when the pool no longer allows what was asked. */
+/* `group` comes from spec_group_from_json (one group). `*objects` is an array in creation order. OSMO_ECREDENTIAL when
+ * a task names a credential or key the user does not have; OSMO_ERESOURCE when the pool no longer allows what was
+ * asked. */
 int pods_build_group(const struct pod_context *c, const struct spec *group, json_t **objects, osmo_error_t *err);
 /* Pod name: first 16 of workflow uuid, '-', first 16 of task uuid. */
 void pod_name(const char *workflow_uuid, const char *task_uuid, char out[40]);

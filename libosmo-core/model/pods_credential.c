@@ -246,7 +246,7 @@ static void put_auth(struct pod_build *b, json_t *auths, const struct pod_creden
     pods_put(b, auths, c->profile, entry);
 }
 
-/* {"auths": …} spelled as Python's json.dumps spells it, so that equal input gives equal bytes. Scopes are plain ASCII. */
+/* {"auths": …} spelled as Python's json.dumps spells it, so that equal input gives equal bytes. Scopes are ASCII. */
 static char *auths_text(struct pod_build *b, const json_t *auths)
 {
     _cleanup_buf_ buf_t text = BUF_INIT(CONFIG_MAX), base64 = BUF_INIT(CONFIG_MAX);

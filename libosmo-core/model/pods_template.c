@@ -1,5 +1,5 @@
-/* A JSON tree whose strings are templates: pod templates and group templates. The strings are compiled once for all tasks
- * of a platform; those without a delimiter are rendered at once. Called by pods*.c. */
+/* A JSON tree whose strings are templates: pod templates and group templates. The strings are compiled once for all
+ * tasks of a platform; those without a delimiter are rendered at once. Called by pods*.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"

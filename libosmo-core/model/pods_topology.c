@@ -37,8 +37,8 @@ static int child_of(struct pod_build *b, map_t *nodes, struct node *parent, cons
         return OSMO_ENOMEM;
     *out = n;
     if (n && n->parent != parent)
-        return osmo_error_set(b->err, OSMO_ERESOURCE, "two topology groups of group '%.80s' would both be called '%.80s':"
-            " rename one of them", b->group->name, name);
+        return osmo_error_set(b->err, OSMO_ERESOURCE, "two topology groups of group '%.80s' would both be called "
+            "'%.80s': rename one of them", b->group->name, name);
     if (n)
         return 0;
     n = calloc(1, sizeof(*n));

@@ -42,8 +42,8 @@ static void put_quantity(struct pod_build *b, json_t *vars, const char *name, co
     }
 }
 
-/* A share of the storage that was asked for, in whole percent (nine tenths unless stated), or the size as written. Without
- * storage the share is "0None", as OSMO prints it. */
+/* A share of the storage that was asked for, in whole percent (nine tenths unless stated), or the size as written.
+ * Without storage the share is "0None", as OSMO prints it. */
 static char *cache_size(const char *cache, const char *storage)
 {
     size_t digits = storage ? strspn(storage, "0123456789.") : 0, len = cache ? strlen(cache) : 0;

@@ -1,7 +1,8 @@
 /* Configuration as plain data: pools, platforms, pod templates, resource validations, backends, limits, service and
- * workflow settings. Built-in defaults plus an optional YAML file in OSMO's ConfigMap form (keys service, workflow, pools,
- * pod_templates, group_templates, resource_validations, backends, backend_tests, roles). Immutable once loaded; shared
- * between threads by reference count, so it holds its JSON values as text where threads need them as trees. Pure. */
+ * workflow settings. Built-in defaults plus an optional YAML file in OSMO's ConfigMap form (keys service, workflow,
+ * pools, pod_templates, group_templates, resource_validations, backends, backend_tests, roles). Immutable once loaded;
+ * shared between threads by reference count, so it holds its JSON values as text where threads need them as trees.
+ * Pure. */
 #ifndef MODEL_SETTINGS_H
 #define MODEL_SETTINGS_H
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* labels_config of the workflow section: the prefix of labels on pods, and the policies a workflow's labels must follow.
- * Called by settings_sections.c and settings.c. */
+/* labels_config of the workflow section: the prefix of labels on pods, and the policies a workflow's labels must
+ * follow. Called by settings_sections.c and settings.c. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +83,8 @@ static void read_policy(struct reader *r, const yaml_node_t *n, const struct rea
     for (size_t i = 0; i < p->allowed.len; i++)
         if (!spec_label_value_valid(p->allowed.items[i])) {
             struct read_path item = { &list, NULL, i };
-            read_report(r, &item, spec_member(n, "allow_list"), "'%.100s' is no valid label value", p->allowed.items[i]);
+            read_report(r, &item, spec_member(n, "allow_list"), "'%.100s' is no valid label value",
+                        p->allowed.items[i]);
         }
 }
 

@@ -220,7 +220,8 @@ void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct
     struct settings *s = object;
     read_mapping(r, n, at, &workflow_table, s);
     if (s->max_name_length < 8)
-        read_report(r, at, n, "workflow_info.max_name_length must be at least 8, it is %lld", (long long)s->max_name_length);
+        read_report(r, at, n, "workflow_info.max_name_length must be at least 8, it is %lld",
+                    (long long)s->max_name_length);
     if (s->max_num_tasks < 1)
         read_report(r, at, n, "max_num_tasks must be at least 1, it is %lld", (long long)s->max_num_tasks);
     if (s->template_max_bytes < 1 || s->template_max_us < 1)

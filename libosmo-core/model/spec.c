@@ -272,8 +272,8 @@ static void add_name(struct names *names, const struct read_path *at, const char
         key[i] = name[i] == '_' ? '-' : (name[i] >= 'A' && name[i] <= 'Z') ? (char)(name[i] - 'A' + 'a') : name[i];
     const char *other = map_get(names->seen, key);
     if (other)
-        read_report(names->r, &member, &place, "'%.80s' collides with the name '%.80s': task and group names must differ "
-                    "in more than case and '_' or '-'", name, other);
+        read_report(names->r, &member, &place, "'%.80s' collides with the name '%.80s': task and group names must "
+                    "differ in more than case and '_' or '-'", name, other);
     else if (map_set(names->seen, key, (void *)(uintptr_t)name) < 0)
         names->r->oom = true;
 }

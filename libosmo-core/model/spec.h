@@ -23,7 +23,8 @@ struct spec_resource {
     struct spec_topology *topology; size_t ntopology;
     int line, column;
 };
-struct spec_input { char *workflow, *task, *url, *regex; }; /* task inputs: task set, workflow only for wf:task; else url */
+struct spec_input { char *workflow, *task, *url, *regex; };
+    /* task inputs: task set, workflow only for wf:task; else url */
 struct spec_output { char *url, *regex; };
 struct spec_kpi { char *index, *path; };
 struct spec_file { char *path, *contents; bool base64; };
@@ -73,16 +74,16 @@ struct spec {
  * A stage is only meaningful when those before it found nothing. spec_findings_result() makes an error of them,
  * spec_findings_write() the whole text. Paths are those of the document: `workflow.tasks.0.command`. */
 
-/* Schema of the value of the `workflow` section (OSMO_EUSAGE; a malformed size gives OSMO_ERESOURCE), then implicit groups
- * and dependencies (OSMO_EUSAGE, OSMO_ESUBMISSION: an input names an unknown task). *schema_failed (may be NULL) tells
- * the two apart. */
+/* Schema of the value of the `workflow` section (OSMO_EUSAGE; a malformed size gives OSMO_ERESOURCE), then implicit
+ * groups and dependencies (OSMO_EUSAGE, OSMO_ESUBMISSION: an input names an unknown task). *schema_failed (may be
+ * NULL) tells the two apart. */
 int spec_read(const yaml_node_t *workflow, struct spec **out, bool *schema_failed, struct spec_findings *f);
 /* Platforms filled in, topology keys of the pool, resources of tasks. OSMO_ERESOURCE, OSMO_ESUBMISSION. */
 int spec_place(struct spec *s, const struct pool *pool, struct spec_findings *f);
 /* max_num_tasks. OSMO_EUSER. */
 int spec_check_count(const struct spec *s, const struct settings *limits, struct spec_findings *f);
-/* Label policies over the final labels (NULL = none): OSMO_EUSAGE for `enforce`; the words of `warn` go to warnings. Also
- * labels that become invalid behind pod_label_prefix. */
+/* Label policies over the final labels (NULL = none): OSMO_EUSAGE for `enforce`; the words of `warn` go to warnings.
+ * Also labels that become invalid behind pod_label_prefix. */
 int spec_check_labels(const json_t *labels, const struct settings *settings, strlist_t *warnings,
                       struct spec_findings *f);
 /* Lengths of the names of workflow, groups and tasks. OSMO_EUSER. */
@@ -97,21 +98,21 @@ int spec_check_addresses(const struct spec *s, struct spec_findings *f);
 /* Effective timeouts: given, else of the pool, else of the settings; lowered to the maximum. */
 void spec_set_timeouts(struct spec *s, const struct settings *settings, const struct pool *pool);
 
-/* Labels of a document (node of `labels`, NULL = none) or of a stored workflow (base, NULL = none; used when there is no
- * node), overlaid by "key=value" items. *out is NULL when there are none at all. The merged map is checked: at most 16,
- * text to text, valid keys and values. OSMO_EUSAGE. */
+/* Labels of a document (node of `labels`, NULL = none) or of a stored workflow (base, NULL = none; used when there is
+ * no node), overlaid by "key=value" items. *out is NULL when there are none at all. The merged map is checked: at most
+ * 16, text to text, valid keys and values. OSMO_EUSAGE. */
 int spec_labels_merge(const yaml_node_t *labels, const json_t *base, const strlist_t *overrides, json_t **out,
                       struct spec_findings *f);
 
 /* ---- the same in two calls ---- */
 
-/* spec_read(), and with limits spec_check_count() and spec_check_names(). err->text starts with the number of findings and
- * lists as many as it holds. */
+/* spec_read(), and with limits spec_check_count() and spec_check_names(). err->text starts with the number of findings
+ * and lists as many as it holds. */
 int spec_parse(const yaml_node_t *workflow, const struct settings *limits, struct spec **out, osmo_error_t *err);
 /* spec_place(), spec_set_timeouts(), spec_check_platforms(), spec_check_addresses(). */
 int spec_resolve(struct spec *s, const struct settings *settings, const struct pool *pool, osmo_error_t *err);
-/* env_vars query items "K=V" laid over every task; the value is everything behind the first '='. OSMO_EUSAGE when one has
- * no '=' or no name. */
+/* env_vars query items "K=V" laid over every task; the value is everything behind the first '='. OSMO_EUSAGE when one
+ * has no '=' or no name. */
 int spec_overlay_env(struct spec *s, const strlist_t *env_vars, osmo_error_t *err);
 void spec_free(struct spec *s);
 static inline void spec_freep(struct spec **s) { spec_free(*s); }
@@ -122,8 +123,8 @@ json_t *spec_to_json(const struct spec *s);
 /* One group with its tasks and the resource entries they use, complete enough to build its pods:
  * {name, barrier, ignoreNonleadStatus, tasks: [...], resources: {...}, hasDownstream: bool}. What the store keeps. */
 json_t *spec_group_to_json(const struct spec *s, size_t group);
-/* The same two as text, written directly: compact JSON of one group, sorted YAML of the document. They read back as the
- * trees above do and cost a fraction of them. 0, OSMO_ELIMIT (out's maximum) or OSMO_ENOMEM. */
+/* The same two as text, written directly: compact JSON of one group, sorted YAML of the document. They read back as
+ * the trees above do and cost a fraction of them. 0, OSMO_ELIMIT (out's maximum) or OSMO_ENOMEM. */
 int spec_group_write(const struct spec *s, size_t group, buf_t *out);
 int spec_write_yaml(const struct spec *s, buf_t *out);
 /* Inverse of spec_group_to_json: a spec with that single group. */

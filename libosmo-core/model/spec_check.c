@@ -43,17 +43,20 @@ int spec_check_count(const struct spec *s, const struct settings *limits, struct
 {
     size_t n = spec_task_count(s);
     if ((int64_t)n > limits->max_num_tasks)
-        spec_findings_add(f, OSMO_EUSER, "workflow", 0, 0, "the workflow has %zu tasks, at most %lld are allowed: split it, "
-                          "or ask an administrator to raise workflow.max_num_tasks", n, (long long)limits->max_num_tasks);
+        spec_findings_add(f, OSMO_EUSER, "workflow", 0, 0, "the workflow has %zu tasks, at most %lld are allowed: "
+                          "split it, or ask an administrator to raise workflow.max_num_tasks", n,
+                              (long long)limits->max_num_tasks);
     return spec_findings_code(f);
 }
 
-static void check_length(struct spec_findings *f, const char *name, int64_t most, const char *what, char *path, int line,
+static void check_length(struct spec_findings *f, const char *name, int64_t most, const char *what, char *path,
+                         int line,
                          int column)
 {
     _cleanup_free_ char *own = path;
     if ((int64_t)strlen(name) > most)
-        spec_findings_add(f, OSMO_EUSER, own, line, column, "'%.80s' has %zu characters, at most %lld are allowed%s", name,
+        spec_findings_add(f, OSMO_EUSER, own, line, column, "'%.80s' has %zu characters, at most %lld are "
+                          "allowed%s", name,
                           strlen(name), (long long)most, what);
 }
 
@@ -89,8 +92,8 @@ static void check_mount(struct spec_findings *f, const struct spec *s, size_t gr
     const struct spec_task *t = &s->groups[group].tasks[task];
     const char *colon = strchr(mount, ':');
     if (colon && (colon[1] == '\0' || strchr(colon + 1, ':'))) {
-        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s': volumeMounts item '%.200s' must be SOURCE or "
-                         "SOURCE:DESTINATION", t->name, mount);
+        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s': volumeMounts item '%.200s' must be SOURCE "
+                         "or SOURCE:DESTINATION", t->name, mount);
         return;
     }
     _cleanup_free_ char *src = colon ? strndup(mount, (size_t)(colon - mount)) : strdup(mount);
@@ -101,8 +104,8 @@ static void check_mount(struct spec_findings *f, const struct spec *s, size_t gr
         spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s': '%.200s' is already mounted on platform "
                          "'%.80s': remove it from volumeMounts", t->name, src, p->name);
     else
-        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' may not mount '%.200s' on platform '%.80s': an "
-                         "administrator can add it to allowed_mounts", t->name, src, p->name);
+        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' may not mount '%.200s' on platform "
+                         "'%.80s': an administrator can add it to allowed_mounts", t->name, src, p->name);
 }
 
 /* A percentage of the storage, as float() reads it, or a size. */
@@ -130,21 +133,21 @@ void spec_check_task_platform(struct spec_findings *f, const struct spec *s, siz
         _cleanup_buf_ buf_t known = BUF_INIT(1200);
         for (size_t i = 0; i < pool->nplatforms && known.len < 300; i++)
             buf_printf(&known, "%s%.80s", i ? ", " : "", pool->platforms[i].name);
-        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' asks for platform '%.80s', which pool '%.80s' "
-                         "does not have (it has: %s)", t->name, x->platform, pool->name, buf_cstr(&known));
+        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' asks for platform '%.80s', which pool "
+                         "'%.80s' does not have (it has: %s)", t->name, x->platform, pool->name, buf_cstr(&known));
         return;
     }
     if (t->privileged && !p->privileged_allowed)
-        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' may not be privileged on platform '%.80s': drop "
-                         "privileged, or choose a platform that allows it", t->name, p->name);
+        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' may not be privileged on platform '%.80s': "
+                         "drop privileged, or choose a platform that allows it", t->name, p->name);
     if (t->host_network && !p->host_network_allowed)
         spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s' may not use hostNetwork on platform '%.80s': "
                          "drop it, or choose a platform that allows it", t->name, p->name);
     for (size_t i = 0; i < t->volume_mounts.len; i++)
         check_mount(f, s, group, task, t->volume_mounts.items[i], p);
     if (t->cache_size && !cache_size_valid(t->cache_size))
-        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s': cacheSize '%.60s' is neither a percentage from "
-                         "0%% to 100%% nor a size such as 8Gi", t->name, t->cache_size);
+        spec_report_task(f, OSMO_ERESOURCE, s, group, task, "task '%.80s': cacheSize '%.60s' is neither a percentage "
+                         "from 0%% to 100%% nor a size such as 8Gi", t->name, t->cache_size);
 }
 
 /* ---- topology ---- */
@@ -176,8 +179,9 @@ void spec_check_topology_sets(struct spec_findings *f, const struct spec *s)
             if (!first)
                 first = x;
             else if (!same_keys(first, x) || !same_keys(x, first))
-                spec_report_task(f, OSMO_ERESOURCE, s, i, k, "resources '%.80s' and '%.80s' use different topology keys: "
-                                 "all tasks of a workflow that state a topology must use the same keys", first->name,
+                spec_report_task(f, OSMO_ERESOURCE, s, i, k, "resources '%.80s' and '%.80s' use different topology "
+                                 "keys: all tasks of a workflow that state a topology must use the same keys",
+                                     first->name,
                                  x->name);
         }
     }

@@ -91,6 +91,8 @@ int spec_findings_result(const struct spec_findings *f, const char *what, osmo_e
     if (f->total == 0)
         return 0;
     size_t shown = list(f, ERROR_LIST_MAX, &text);
+    if (buf_failed(&text))
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory while reading %s", what);
     if (shown < f->total)
         snprintf(tail, sizeof(tail), "; and %zu more", f->total - shown);
     return osmo_error_set(err, f->code, "%zu error%s in %s: %.*s%s", f->total, f->total == 1 ? "" : "s", what,

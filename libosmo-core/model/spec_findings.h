@@ -1,6 +1,6 @@
 /* What is wrong with a document: every finding with its code, path, place and words, so that a user corrects a file in
- * one go. The first SPEC_FINDINGS_MAX are kept, all are counted. Filled by the readers and checks of specifications and
- * settings; shown by whoever answers the user. Pure. */
+ * one go. The first SPEC_FINDINGS_MAX are kept, all are counted. Filled by the readers and checks of specifications
+ * and settings; shown by whoever answers the user. Pure. */
 #ifndef MODEL_SPEC_FINDINGS_H
 #define MODEL_SPEC_FINDINGS_H
 #include <stdarg.h>
@@ -37,8 +37,8 @@ void spec_findings_add(struct spec_findings *f, int code, const char *path, int 
 /* 0 when nothing was found, else the code, with `what` and as many findings as an error text holds in err. OSMO_ENOMEM
  * when memory ran out on the way. */
 int spec_findings_result(const struct spec_findings *f, const char *what, osmo_error_t *err);
-/* All kept findings in one line: "3 errors in the workflow: PATH: WORDS (line L, column C); ...; and N more"; tables of
- * nodes follow on lines of their own. */
+/* All kept findings in one line: "3 errors in the workflow: PATH: WORDS (line L, column C); ...; and N more"; tables
+ * of nodes follow on lines of their own. */
 int spec_findings_write(const struct spec_findings *f, const char *what, buf_t *out);
 void spec_findings_clear(struct spec_findings *f);
 #define _cleanup_findings_ __attribute__((cleanup(spec_findings_clear)))

@@ -1,5 +1,5 @@
-/* Which group consumes which: derived from task inputs. Groups must stand after everything they consume, so there is no
- * cycle to search for. Called by spec_parse() only. */
+/* Which group consumes which: derived from task inputs. Groups must stand after everything they consume, so there is
+ * no cycle to search for. Called by spec_parse() only. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/map.h"

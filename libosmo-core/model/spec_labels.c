@@ -1,11 +1,13 @@
-/* Labels of a workflow: their grammar, the overlay of a request, and the policies of the configuration. Called by spec.c
- * and by submission. Pure. */
+/* Labels of a workflow: their grammar, the overlay of a request, and the policies of the configuration. Called by
+ * spec.c and by submission. Pure. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
 #include "model/spec_internal.h"
 
 #define LABELS_MAX 16
+#define LABEL_LENGTH_MAX 63
+#define LABEL_LENGTH_RULE "'%.100s' has %zu characters, at most %d are allowed"
 #define LABEL_KEY_RULE                                                                                                 \
     "'%.300s' is no valid label key: [prefix/]name, the name of 1 to 63 letters, digits, '-', '_', '.', beginning and "  \
     "ending with a letter or digit, the prefix a DNS name in lower case"
@@ -83,7 +85,9 @@ static void read_label(struct reader *r, const yaml_node_t *key, const yaml_node
         read_report(r, &member, key, LABEL_KEY_RULE, name);
     if (!read_text(r, value, &member, false, &text))
         return;
-    if (!spec_label_value_valid(text))
+    if (strlen(text) > LABEL_LENGTH_MAX)
+        read_report(r, &member, value, LABEL_LENGTH_RULE, text, strlen(text), LABEL_LENGTH_MAX);
+    else if (!spec_label_value_valid(text))
         read_report(r, &member, value, LABEL_VALUE_RULE, text);
     else
         r->oom |= json_set_str(labels, name, text) < 0;
@@ -95,9 +99,8 @@ void spec_read_labels(struct reader *r, const yaml_node_t *n, const struct read_
         read_report(r, at, n, "must be a mapping, not %s", yaml_kind_name(n));
         return;
     }
-    if (n->len > LABELS_MAX) {
+    if (n->len > LABELS_MAX)
         read_report(r, at, n, "has %zu labels, at most %d are allowed", (size_t)n->len, LABELS_MAX);
-    }
     json_free(*labels);
     *labels = json_object();
     if (!*labels)
@@ -121,6 +124,9 @@ static void add_override(struct spec_findings *f, json_t *labels, const char *it
         return;
     if (!spec_label_key_valid(key))
         spec_findings_add(f, OSMO_EUSAGE, "label", 0, 0, LABEL_KEY_RULE, key);
+    else if (strlen(equals + 1) > LABEL_LENGTH_MAX)
+        spec_findings_add(f, OSMO_EUSAGE, "label", 0, 0, LABEL_LENGTH_RULE, equals + 1, strlen(equals + 1),
+                          LABEL_LENGTH_MAX);
     else if (!spec_label_value_valid(equals + 1))
         spec_findings_add(f, OSMO_EUSAGE, "label", 0, 0, LABEL_VALUE_RULE, equals + 1);
     else

@@ -1,5 +1,5 @@
-/* The public face of specifications (osmo/spec.h) over model/spec.h. Programs come in through here; nothing inside calls
- * it. */
+/* The public face of specifications (osmo/spec.h) over model/spec.h. Programs come in through here; nothing inside
+ * calls it. */
 #include <osmo/spec.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -48,7 +48,8 @@ static int check_options(const osmo_spec_options_t *o, osmo_error_t *err)
     return 0;
 }
 
-static int render(const char *text, size_t len, const osmo_spec_options_t *o, const struct settings *settings, buf_t *out,
+static int render(const char *text, size_t len, const osmo_spec_options_t *o, const struct settings *settings,
+                  buf_t *out,
                   osmo_error_t *err)
 {
     struct template_limits limits = TEMPLATE_LIMITS_DEFAULT;
@@ -66,7 +67,8 @@ static int render(const char *text, size_t len, const osmo_spec_options_t *o, co
     return rc;
 }
 
-int osmo_spec_render(const char *text, size_t len, const osmo_spec_options_t *options, char **rendered, osmo_error_t *err)
+int osmo_spec_render(const char *text, size_t len, const osmo_spec_options_t *options, char **rendered,
+                     osmo_error_t *err)
 {
     static const osmo_spec_options_t none = OSMO_SPEC_OPTIONS_INIT;
     _cleanup_buf_ buf_t out = BUF_INIT(YAML_TEXT_MAX);
@@ -172,7 +174,8 @@ static int overlay(struct spec *s, const osmo_spec_options_t *o, struct spec_fin
     return spec_findings_code(f);
 }
 
-static int merge_labels(const yaml_node_t *workflow, const osmo_spec_options_t *o, json_t **labels, struct spec_findings *f)
+static int merge_labels(const yaml_node_t *workflow, const osmo_spec_options_t *o, json_t **labels,
+                        struct spec_findings *f)
 {
     strlist_t overrides = { 0 };
     if (list_of(o->labels, &overrides, NULL) < 0)

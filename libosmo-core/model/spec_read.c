@@ -240,7 +240,7 @@ bool read_duration(struct reader *r, const yaml_node_t *n, const struct read_pat
     else
         return wrong(r, n, at, "a duration such as 30m, or a number of seconds");
     if (!(fabs(seconds) < 9e12)) {
-        read_report(r, at, n, "is too long a duration");
+        read_report(r, at, n, "%.60s seconds is too long a duration, at most 9000000000000 are allowed", n->text);
         return false;
     }
     *us = (int64_t)llround(seconds * 1e6);
@@ -328,7 +328,7 @@ static void report_unknown(struct reader *r, const yaml_node_t *key, const struc
     const struct read_table *t)
 {
     const char *near = NULL;
-    for (size_t i = 0; i < t->len && !near; i++) {
+    for (size_t i = 0; r->f->len < SPEC_FINDINGS_MAX && i < t->len && !near; i++) {
         size_t distance = edits(at->key, t->fields[i].key);
         if (distance <= 2 || (strlen(at->key) >= 3 && str_starts(t->fields[i].key, at->key)))
             near = t->fields[i].key;

@@ -1,5 +1,6 @@
 /* Reading YAML mappings by table: key, kind, offset. Shared by the workflow specification and the settings, so that
- * both coerce alike and both report every finding with its path, line and column instead of stopping at the first. Pure. */
+ * both coerce alike and both report every finding with its path, line and column instead of stopping at the first.
+ * Pure. */
 #ifndef MODEL_SPEC_READ_H
 #define MODEL_SPEC_READ_H
 #include <stdbool.h>

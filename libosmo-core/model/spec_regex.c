@@ -1,11 +1,13 @@
-/* Regular expressions of inputs, outputs and checkpoints are Python's: whether one is valid is decided here by the grammar
- * of Python's re module, not by the library that we match with, whose language is another one (it has \p, \K, recursion and
- * verbs, and lacks \u and \N). Only checks; bounded in depth and groups. Called by spec_task.c. Pure. */
+/* Regular expressions of inputs, outputs and checkpoints are Python's: whether one is valid is decided here by the
+ * grammar of Python's re module, not by the library that we match with, whose language is another one (it has \p, \K,
+ * recursion and verbs, and lacks \u and \N). \z is taken, as Python 3.14 does. Only checks; bounded in length, depth
+ * and groups. Called by spec_task.c. Pure. */
 #include <stdint.h>
 #include <string.h>
 #include "base/cleanup.h"
 #include "model/spec_internal.h"
 
+#define PATTERN_MAX 8192
 #define DEPTH_MAX 100
 #define GROUPS_MAX 1000
 #define REPEAT_MAX UINT64_C(4294967295)
@@ -544,11 +546,17 @@ bool spec_regex_valid(const char *pattern, const char **why, size_t *at)
 {
     struct width w;
     *at = 0;
+    if (strlen(pattern) > PATTERN_MAX) {
+        *why = "more than 8192 bytes";
+        return false;
+    }
     if (strcspn(pattern, "\\[{()*+?") == strlen(pattern)) /* most are plain */
         return true;
-    _cleanup_free_ struct rx *x = calloc(1, sizeof(*x));
+    _cleanup_free_ struct rx *x = malloc(sizeof(*x)); /* large: groups are set when they are opened */
     if (!x)
         return true; /* not the moment to refuse it */
+    memset(x, 0, offsetof(struct rx, groups));
+    x->groups[0] = (struct group){ .closed = false };
     x->p = pattern;
     x->look_groups = SIZE_MAX;
     x->ngroups = 1;

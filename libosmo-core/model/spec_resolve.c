@@ -39,8 +39,9 @@ static void check_topology_keys(const struct spec *s, const struct pool *pool, s
             _cleanup_buf_ buf_t names = BUF_INIT(1200);
             for (size_t j = 0; j < json_len(keys) && names.len < 300; j++)
                 buf_printf(&names, "%s%.80s", j ? ", " : "", json_get_str(json_at(keys, j), "key"));
-            spec_findings_add(f, OSMO_ESUBMISSION, path, x->line, x->column, "resource '%.80s' uses topology key '%.80s', "
-                              "which pool '%.80s' does not have (it has: %s)", x->name, x->topology[k].key, pool->name,
+            spec_findings_add(f, OSMO_ESUBMISSION, path, x->line, x->column, "resource '%.80s' uses topology key "
+                              "'%.80s', which pool '%.80s' does not have (it has: %s)", x->name, x->topology[k].key,
+                                  pool->name,
                               names.len ? buf_cstr(&names) : "none");
         }
     }
@@ -55,8 +56,8 @@ int spec_place(struct spec *s, const struct pool *pool, struct spec_findings *f)
         for (size_t k = 0; k < s->groups[i].ntasks; k++) {
             const struct spec_task *t = &s->groups[i].tasks[k];
             if (!spec_find_resource(s, t->resource))
-                spec_report_task(f, OSMO_ERESOURCE, s, i, k, "task '%.80s' uses resource '%.80s', which is not declared "
-                                 "under resources", t->name, t->resource);
+                spec_report_task(f, OSMO_ERESOURCE, s, i, k, "task '%.80s' uses resource '%.80s', which is not "
+                                 "declared under resources", t->name, t->resource);
         }
     return spec_findings_code(f);
 }
@@ -72,7 +73,8 @@ void spec_set_timeouts(struct spec *s, const struct settings *settings, const st
 {
     s->exec_timeout_us = effective(s->given_exec_us, pool->default_exec_timeout_us, settings->default_exec_timeout_us,
                                    pool->max_exec_timeout_us, settings->max_exec_timeout_us);
-    s->queue_timeout_us = effective(s->given_queue_us, pool->default_queue_timeout_us, settings->default_queue_timeout_us,
+    s->queue_timeout_us = effective(s->given_queue_us, pool->default_queue_timeout_us,
+                                    settings->default_queue_timeout_us,
                                     pool->max_queue_timeout_us, settings->max_queue_timeout_us);
 }
 
@@ -120,7 +122,8 @@ int spec_overlay_env(struct spec *s, const strlist_t *env_vars, osmo_error_t *er
     for (size_t i = 0; i < env_vars->len; i++) {
         const char *item = env_vars->items[i], *equals = strchr(item, '=');
         if (!equals)
-            return osmo_error_set(err, OSMO_EUSAGE, "environment variable %zu of the request must be written NAME=VALUE",
+            return osmo_error_set(err, OSMO_EUSAGE, "environment variable %zu of the request must be written "
+                                  "NAME=VALUE",
                                   i + 1);
         if (equals == item)
             return osmo_error_set(err, OSMO_EUSAGE, "environment variable %zu of the request has no name before '='",

@@ -7,6 +7,7 @@
 #include "model/spec_internal.h"
 
 #define AT(type, member) offsetof(type, member)
+#define TOPOLOGY_MAX 32
 
 static bool is_letter(char c)
 {
@@ -213,6 +214,10 @@ static void read_topology_item(struct reader *r, const yaml_node_t *n, const str
 static void read_topology(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
     struct spec_resource *x = object;
+    if (n->kind == YAML_LIST && n->len > TOPOLOGY_MAX) {
+        read_report(r, at, n, "has %zu items, at most %d are allowed", (size_t)n->len, TOPOLOGY_MAX);
+        return;
+    }
     x->topology = read_list(r, n, at, sizeof(*x->topology), &x->ntopology, read_topology_item);
 }
 

@@ -237,7 +237,7 @@ static void each_member(struct reader *r, const yaml_node_t *n, const struct rea
     }
 }
 
-/* Keys that became equal as text (1 and "1"): the last one counts, in the place of the first. Rare, so a search. */
+/* Keys that became equal as text (1 and "1"): the last one counts, in the place of the first. */
 static bool repeats(const yaml_node_t *n)
 {
     for (size_t i = 0; i < n->len; i++)
@@ -246,22 +246,26 @@ static bool repeats(const yaml_node_t *n)
     return false;
 }
 
-static void drop_repeated_env(struct spec_task *t)
+static void drop_repeated_env(struct reader *r, struct spec_task *t)
 {
+    map_t *seen = map_new(NULL); /* name → its place + 1 */
     size_t kept = 0;
-    for (size_t i = 0; i < t->nenv; i++) {
-        size_t k = kept;
-        for (size_t j = 0; j < kept && k == kept; j++)
-            k = strcmp(t->env[j].name, t->env[i].name) == 0 ? j : k;
-        if (k < kept) {
-            free(t->env[k].value);
+
+    for (size_t i = 0; i < t->nenv && seen; i++) {
+        uintptr_t k = (uintptr_t)map_get(seen, t->env[i].name);
+        if (k > 0) {
+            free(t->env[k - 1].value);
             free(t->env[i].name);
-            t->env[k].value = t->env[i].value;
-        } else {
-            t->env[kept++] = t->env[i];
+            t->env[k - 1].value = t->env[i].value;
+            continue;
         }
+        t->env[kept++] = t->env[i];
+        r->oom |= map_set(seen, t->env[kept - 1].name, (void *)(uintptr_t)kept) < 0;
     }
-    t->nenv = kept;
+    if (seen)
+        t->nenv = kept;
+    r->oom |= !seen;
+    map_free(seen);
 }
 
 /* Takes key. */
@@ -287,7 +291,7 @@ static void read_environment(struct reader *r, const yaml_node_t *n, const struc
     }
     each_member(r, n, at, t, add_env);
     if (n->kind == YAML_MAP && repeats(n))
-        drop_repeated_env(t);
+        drop_repeated_env(r, t);
 }
 
 /* ^(\d+(-\d+)?)+(,\d+(-\d+)?)*$ without backtracking: the first piece may chain ranges that have at least

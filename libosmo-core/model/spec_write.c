@@ -1,6 +1,6 @@
-/* Specifications as text without a tree in between: the stored group as compact JSON, the normalised document as sorted
- * YAML. The same contents as model/spec_json.c makes, for a fraction of its time and memory; large workflows are stored
- * through here. Pure. */
+/* Specifications as text without a tree in between: the stored group as compact JSON, the normalised document as
+ * sorted YAML. The same contents as model/spec_json.c makes, for a fraction of its time and memory; large workflows
+ * are stored through here. Pure. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -319,8 +319,8 @@ static void spaces(buf_t *o, int n)
     put(o, blanks, (size_t)n);
 }
 
-/* Text that needs no quotes, by a narrow rule: a letter or '/', then what paths, images and names are made of; and no word
- * of YAML's own, which are all short. */
+/* Text that needs no quotes, by a narrow rule: a letter or '/', then what paths, images and names are made of; and no
+ * word of YAML's own, which are all short. */
 static bool is_plain(const char *s, size_t len)
 {
     if (!((s[0] | 0x20) >= 'a' && (s[0] | 0x20) <= 'z') && s[0] != '/')

@@ -30,8 +30,9 @@ int submission_split(const char *text, size_t len, struct sections *out, osmo_er
             for (int i = 0; i < 3; i++)
                 which = strlen(names[i]) == n && memcmp(p, names[i], n) == 0 ? i : which;
             if (which < 0)
-                return osmo_error_set(err, OSMO_EUSER, "line %d: unknown section '%.*s'; a workflow file has the sections "
-                                      "workflow, default-values and version", line, (int)(n > 100 ? 100 : n), p);
+                return osmo_error_set(err, OSMO_EUSER, "line %d: unknown section '%.*s'; a workflow file has the "
+                                      "sections workflow, default-values and version", line, (int)(n > 100 ? 100 : n),
+                                          p);
             if (start[which])
                 return osmo_error_set(err, OSMO_EUSER, "line %d: section '%s' appears twice", line, names[which]);
             if (current >= 0)
@@ -201,7 +202,8 @@ int submission_render_staged(const char *text, size_t len, const strlist_t *set_
     return run(&s, defaults, set_variables, set_string_variables, limits, out, err);
 }
 
-int submission_render(const char *text, size_t len, const strlist_t *set_variables, const strlist_t *set_string_variables,
+int submission_render(const char *text, size_t len, const strlist_t *set_variables,
+                      const strlist_t *set_string_variables,
                       const struct template_limits *limits, buf_t *out, osmo_error_t *err) {
     return submission_render_staged(text, len, set_variables, set_string_variables, limits, out, NULL, err);
 }

@@ -81,11 +81,17 @@ int tpl_steps_exceeded(struct tpl_rt *rt) {
     return 0;
 }
 
+int tpl_stack_check(struct tpl_rt *rt) {
+    const char *here = __builtin_frame_address(0);
+    size_t used = rt->stack > here ? (size_t)(rt->stack - here) : (size_t)(here - rt->stack);
+    return rt->stack && used > TPL_STACK_MAX ? tpl_fail(rt, OSMO_EUSAGE, "template calls are nested too deep") : 0;
+}
+
 int tpl_descend(struct tpl_rt *rt) {
     if (rt->depth >= rt->limits.max_depth)
         return tpl_fail(rt, OSMO_EUSAGE, "template values or calls are nested more than %d deep", rt->limits.max_depth);
     rt->depth++;
-    return tpl_charge(rt, 1);
+    return tpl_stack_check(rt) < 0 ? -1 : tpl_charge(rt, 1);
 }
 
 /* ---- one rendering ---- */
@@ -134,6 +140,7 @@ int tpl_rt_run(struct tpl_rt *rt, buf_t *out) {
     if (max > mark && max - mark > rt->limits.max_output)
         out->max = mark + rt->limits.max_output;
     rt->out = out;
+    rt->stack = __builtin_frame_address(0);
     if (tpl_push(rt, root, NULL, rt->globals)) {
         if (root->self >= 0)
             rt->frame->slots[root->self] = (tpl_value_t){ .kind = V_SELF };

@@ -312,16 +312,37 @@ double tpl_big_double(const tpl_value_t *v) {
     return o.negative ? -f : f;
 }
 
+#define DOUBLE_LIMBS 34
+
+/* The integer a large finite double stands for. */
+static void whole_of_double(double f, struct operand *o, uint32_t limbs[DOUBLE_LIMBS]) {
+    int exponent;
+    uint64_t m = (uint64_t)ldexp(frexp(fabs(f), &exponent), 53);
+    memset(limbs, 0, DOUBLE_LIMBS * sizeof(*limbs));
+    for (int bit = 0; bit < 53; bit++) {
+        int at = bit + exponent - 53;
+        if (at >= 0 && m >> bit & 1)
+            limbs[at / 32] |= 1u << (at % 32);
+    }
+    o->negative = f < 0;
+    o->limb = limbs;
+    o->len = trim(limbs, DOUBLE_LIMBS);
+}
+
 int tpl_big_compare(const tpl_value_t *a, const tpl_value_t *b) {
     struct operand x, y;
+    uint32_t limbs[DOUBLE_LIMBS];
     if (a->kind == V_FLOAT)
         return -tpl_big_compare(b, a);
-    if (b->kind == V_FLOAT) { /* beyond 2^63 a float is an integer, or infinite */
-        double f = tpl_big_double(a);
-        return f < b->u.f ? -1 : f > b->u.f;
-    }
     open_operand(a, &x);
-    open_operand(b, &y);
+    if (b->kind == V_FLOAT) {
+        double f = tpl_big_double(a);
+        if (!isfinite(b->u.f) || f != b->u.f)
+            return f < b->u.f ? -1 : f > b->u.f;
+        whole_of_double(b->u.f, &y, limbs); /* beyond 2^63 a float is an integer: the exact one decides */
+    } else {
+        open_operand(b, &y);
+    }
     if (x.negative != y.negative)
         return x.negative ? -1 : 1;
     int c = compare(x.limb, x.len, y.limb, y.len);
@@ -358,7 +379,7 @@ int tpl_big_digits(struct tpl_rt *rt, const tpl_value_t *v, unsigned base, buf_t
     if (base == 10 && room - at > DIGITS_MAX)
         return tpl_fail(rt, OSMO_EUSAGE, "an integer has more than %d digits", DIGITS_MAX);
     buf_append(out, text + at, room - at);
-    return 0;
+    return tpl_buf_check(rt, out);
 }
 
 int tpl_big_print(struct tpl_rt *rt, const tpl_value_t *v, buf_t *out) {

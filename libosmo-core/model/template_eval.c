@@ -74,8 +74,10 @@ static int spread_dict(struct tpl_rt *rt, const tpl_value_t *v, struct tpl_args 
     return 0;
 }
 
-int tpl_eval_args(struct tpl_rt *rt, const struct tpl_node *n, struct tpl_args *args) {
+static int eval_args(struct tpl_rt *rt, const struct tpl_node *n, struct tpl_args *args) {
     args->n_pos = args->n_kw = 0;
+    if (n->items && tpl_stack_check(rt) < 0)
+        return -1;
     for (const struct tpl_node *i = n->items; i; i = i->next) {
         if (!i->keyword) {
             if (tpl_eval(rt, i, &args->pos[args->n_pos++]) < 0)
@@ -92,6 +94,20 @@ int tpl_eval_args(struct tpl_rt *rt, const struct tpl_node *n, struct tpl_args *
         }
     }
     return 0;
+}
+
+struct tpl_args *tpl_args_take(struct tpl_rt *rt, const struct tpl_node *n) {
+    struct tpl_args *args = rt->spare_args;
+    if (args)
+        rt->spare_args = args->next;
+    else if (!(args = tpl_alloc(rt, sizeof(*args))))
+        return NULL;
+    return eval_args(rt, n, args) < 0 ? NULL : args;
+}
+
+void tpl_args_give(struct tpl_rt *rt, struct tpl_args *args) {
+    args->next = rt->spare_args;
+    rt->spare_args = args;
 }
 
 /* What is called: a row with its `self` (a method, without a bound one being made first) or a value. */
@@ -111,39 +127,48 @@ static int eval_callee(struct tpl_rt *rt, const struct tpl_node *n, const struct
 }
 
 static int eval_call(struct tpl_rt *rt, const struct tpl_node *n, tpl_value_t *out) {
-    struct tpl_args args;
+    struct tpl_args *args;
     const struct tpl_row *row;
     tpl_value_t self;
-    if (eval_callee(rt, n, &row, &self) < 0 || tpl_eval_args(rt, n, &args) < 0)
+    if (eval_callee(rt, n, &row, &self) < 0 || !(args = tpl_args_take(rt, n)))
         return -1;
     rt->line = n->line;
-    return row ? tpl_call_row(rt, "method", row, &self, &args, out) : tpl_call_value(rt, &self, &args, out);
+    int rc = row ? tpl_call_row(rt, "method", row, &self, args, out) : tpl_call_value(rt, &self, args, out);
+    tpl_args_give(rt, args);
+    return rc;
 }
 
 int tpl_call_print(struct tpl_rt *rt, const struct tpl_node *n) {
-    struct tpl_args args;
+    struct tpl_args *args;
     const struct tpl_row *row;
     tpl_value_t self, v;
-    if (tpl_charge(rt, 1) < 0 || eval_callee(rt, n, &row, &self) < 0 || tpl_eval_args(rt, n, &args) < 0)
+    int rc;
+    if (tpl_charge(rt, 1) < 0 || eval_callee(rt, n, &row, &self) < 0 || !(args = tpl_args_take(rt, n)))
         return -1;
     rt->line = n->line;
-    if (!row && tpl_writes(&self))
-        return tpl_run_writer(rt, &self, &args);
-    if ((row ? tpl_call_row(rt, "method", row, &self, &args, &v) : tpl_call_value(rt, &self, &args, &v)) < 0)
-        return -1;
-    return tpl_print(rt, &v, rt->out);
+    if (!row && tpl_writes(&self)) {
+        rc = tpl_run_writer(rt, &self, args);
+    } else {
+        rc = row ? tpl_call_row(rt, "method", row, &self, args, &v) : tpl_call_value(rt, &self, args, &v);
+        if (rc == 0)
+            rc = tpl_print(rt, &v, rt->out);
+    }
+    tpl_args_give(rt, args);
+    return rc;
 }
 
 int tpl_apply(struct tpl_rt *rt, const struct tpl_node *n, const tpl_value_t *self, tpl_value_t *out) {
-    struct tpl_args args;
+    struct tpl_args *args;
     const char *what = n->type == N_FILTER ? "filter" : "test";
     rt->line = n->line;
     if (!n->row)
         return tpl_type_error(rt, "%s '%.*s' is not known", what, (int)n->value.len, n->value.u.s);
-    if (tpl_eval_args(rt, n, &args) < 0)
+    if (!(args = tpl_args_take(rt, n)))
         return -1;
     rt->line = n->line;
-    return tpl_call_row(rt, what, n->row, self, &args, out);
+    int rc = tpl_call_row(rt, what, n->row, self, args, out);
+    tpl_args_give(rt, args);
+    return rc;
 }
 
 /* ---- operators ---- */

@@ -415,23 +415,27 @@ static int exec_macro(struct tpl_rt *rt, const struct tpl_node *n) {
 
 static int exec_call_block(struct tpl_rt *rt, const struct tpl_node *n) {
     struct tpl_macro *m = tpl_alloc(rt, sizeof(*m));
-    struct tpl_args args;
+    struct tpl_args *args;
     tpl_value_t callee, v;
-    if (!m || tpl_eval(rt, n->b->a, &callee) < 0 || tpl_eval_args(rt, n->b, &args) < 0)
+    if (!m || tpl_eval(rt, n->b->a, &callee) < 0 || !(args = tpl_args_take(rt, n->b)))
         return -1;
     *m = (struct tpl_macro){ n->unit, rt->frame };
     rt->line = n->line;
-    for (int i = 0; i < args.n_kw; i++) {
-        if (strcmp(args.names[i], "caller") == 0)
+    for (int i = 0; i < args->n_kw; i++) {
+        if (strcmp(args->names[i], "caller") == 0)
             return tpl_type_error(rt, "the argument 'caller' of a 'call' tag is given twice");
     }
-    if (args.n_kw == TPL_MAX_ARGS)
+    if (args->n_kw == TPL_MAX_ARGS)
         return tpl_type_error(rt, "a call has more than %d arguments", TPL_MAX_ARGS);
-    args.names[args.n_kw] = "caller";
-    args.kw[args.n_kw++] = (tpl_value_t){ .kind = V_MACRO, .u.macro = m };
+    args->names[args->n_kw] = "caller";
+    args->kw[args->n_kw++] = (tpl_value_t){ .kind = V_MACRO, .u.macro = m };
+    int rc;
     if (tpl_writes(&callee)) /* what a 'call' tag makes is written as it is */
-        return tpl_run_writer(rt, &callee, &args);
-    return tpl_call_value(rt, &callee, &args, &v) < 0 ? -1 : tpl_print(rt, &v, rt->out);
+        rc = tpl_run_writer(rt, &callee, args);
+    else
+        rc = tpl_call_value(rt, &callee, args, &v) < 0 ? -1 : tpl_print(rt, &v, rt->out);
+    tpl_args_give(rt, args);
+    return rc;
 }
 
 static int exec_block(struct tpl_rt *rt, const struct tpl_node *n) {

@@ -108,10 +108,25 @@ static FILTER(f_trim) {
     return 0;
 }
 
+/* Where output is escaped: as the method, on a text that is safe when a part put into it is. */
+static int replace_escaped(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    struct tpl_args args = { .n_pos = tpl_set(&c->a[2]) ? 3 : 2 };
+    tpl_value_t self;
+    bool old_safe = c->a[0].kind == V_STR && (c->a[0].flags & V_FLAG_SAFE);
+    bool new_safe = c->a[1].kind == V_STR && (c->a[1].flags & V_FLAG_SAFE);
+    if ((old_safe || new_safe ? tpl_escape(rt, &c->self, &self) : tpl_soft_text(rt, &c->self, &self)) < 0 ||
+        tpl_soft_text(rt, &c->a[0], &args.pos[0]) < 0 || tpl_soft_text(rt, &c->a[1], &args.pos[1]) < 0)
+        return -1;
+    args.pos[2] = c->a[2];
+    return tpl_call_row(rt, "filter", tpl_method_find(&self, "replace", 7), &self, &args, out);
+}
+
 static FILTER(f_replace) {
     OUT_BUF(b);
     tpl_value_t t, from, to;
     int64_t count = -1;
+    if (rt->autoescape)
+        return replace_escaped(rt, c, out);
     if (tpl_text(rt, &c->self, &t) < 0 || tpl_text(rt, &c->a[0], &from) < 0 || tpl_text(rt, &c->a[1], &to) < 0 ||
         (tpl_set(&c->a[2]) && tpl_as_int(rt, &c->a[2], "filter 'replace': the count", &count) < 0))
         return -1;

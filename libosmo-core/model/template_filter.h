@@ -33,6 +33,14 @@ int tpl_char_case(uint32_t c); /* 'l'ower, 'u'pper, 't'itle, 0 */
 void tpl_title_append(buf_t *b, const char *s, size_t len); /* the first character of a capitalized word */
 int tpl_want_text(struct tpl_rt *rt, const char *what, const tpl_value_t *v); /* fails unless a text */
 
+/* ---- numbers ---- */
+static inline bool tpl_is_any_number(const tpl_value_t *v) { return tpl_is_number(v) || v->kind == V_BIG; }
+/* int(text, base) of any size: 1, 0 when the text is no integer, -1 failed. */
+int tpl_text_to_whole(struct tpl_rt *rt, const char *s, size_t len, int base, tpl_value_t *out);
+int tpl_double_to_whole(struct tpl_rt *rt, double v, tpl_value_t *out); /* int(v); infinite and nan fail */
+/* float(v) of a number; integers beyond the range of a double fail. */
+int tpl_to_double(struct tpl_rt *rt, const char *what, const tpl_value_t *v, double *out);
+
 /* ---- arguments ---- */
 int tpl_arg_int(struct tpl_rt *rt, const tpl_value_t *v, const char *what, int64_t absent, int64_t *out);
 int tpl_arg_bool(struct tpl_rt *rt, const tpl_value_t *v, bool absent, bool *out);

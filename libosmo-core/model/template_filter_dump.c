@@ -81,7 +81,7 @@ static int json_key(struct dump *d, const tpl_value_t *key) {
         json_float(key->u.f, d->out);
         buf_putc(d->out, '"');
         return 0;
-    case V_INT:
+    case V_INT: case V_BIG:
         if (tpl_text(d->rt, key, &t) < 0)
             return -1;
         json_text(t.u.s, t.len, d->out);
@@ -132,7 +132,7 @@ static int json_value(struct dump *d, const tpl_value_t *v) {
     switch (v->kind) {
     case V_NONE: buf_puts(d->out, "null"); break;
     case V_BOOL: buf_puts(d->out, v->u.i ? "true" : "false"); break;
-    case V_INT: rc = tpl_print(d->rt, v, d->out); break;
+    case V_INT: case V_BIG: rc = tpl_print(d->rt, v, d->out); break;
     case V_FLOAT: json_float(v->u.f, d->out); break;
     case V_STR:
         json_text(v->u.s, v->len, d->out);
@@ -179,7 +179,7 @@ struct pretty { struct tpl_rt *rt; buf_t *out; };
 
 /* Where Python has no order between two keys, it goes by the names of their types. */
 static int type_rank(const tpl_value_t *key) {
-    return key->kind == V_NONE ? 0 : tpl_is_number(key) ? 1 : key->kind == V_STR ? 2 : key->kind == V_TUPLE ? 3 : 4;
+    return key->kind == V_NONE ? 0 : tpl_is_any_number(key) ? 1 : key->kind == V_STR ? 2 : key->kind == V_TUPLE ? 3 : 4;
 }
 
 static int ranked_pairs(struct tpl_rt *rt, const struct tpl_dict *dict, uint32_t **order) {

@@ -1,5 +1,6 @@
 /* Python's % formatting of texts: the filter format, and the operator through tpl_percent_format(). Used by
  * template_ops.c and, as a filter, by template_filter.c. */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,33 +125,29 @@ static void put_number(struct format *f, const struct spec *s, bool negative, co
 }
 
 static int put_int(struct format *f, const struct spec *s, const tpl_value_t *v) {
-    char text[PRECISION_MAX + 70], digits[70];
-    int64_t i = v->u.i;
-    bool decimal = strchr("diu", s->kind) != NULL;
+    _cleanup_buf_ buf_t digits = BUF_INIT(f->rt->limits.max_output), text = BUF_INIT(f->rt->limits.max_output);
+    tpl_value_t whole = *v;
+    bool decimal = strchr("diu", s->kind) != NULL, negative;
     if (v->kind == V_FLOAT && decimal) {
-        if (!isfinite(v->u.f) || v->u.f >= 9223372036854775808.0 || v->u.f < -9223372036854775808.0)
-            return tpl_type_error(f->rt, "the %% conversion of a number gives an integer that does not fit 64 bits");
-        i = (int64_t)v->u.f;
-    } else if (!tpl_is_int(v) || (!decimal && f->safe)) {
+        if (tpl_double_to_whole(f->rt, v->u.f, &whole) < 0)
+            return -1;
+    } else if (!tpl_is_any_int(v) || (!decimal && f->safe)) {
         return tpl_type_error(f->rt, "%%%c needs an integer, not a value of type '%s'", s->kind, tpl_type_name(v));
     }
-    uint64_t u = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
-    snprintf(digits, sizeof(digits), s->kind == 'o' ? "%llo" : s->kind == 'x' ? "%llx" : s->kind == 'X' ? "%llX" : "%llu",
-             (unsigned long long)u);
-    int64_t zeros = s->precision - (int64_t)strlen(digits);
-    size_t n = 0;
-    for (; zeros > 0 && n < PRECISION_MAX; zeros--)
-        text[n++] = '0';
-    strcpy(text + n, digits);
-    put_number(f, s, i < 0, !s->alt || decimal ? "" : s->kind == 'o' ? "0o" : s->kind == 'x' ? "0x" : "0X", text);
-    return 0;
+    if (tpl_big_digits(f->rt, &whole, decimal ? 10 : s->kind == 'o' ? 8 : 16, &digits, &negative) < 0)
+        return -1;
+    pad(&text, s->precision - (int64_t)digits.len, '0');
+    for (size_t i = 0; i < digits.len; i++)
+        buf_putc(&text, s->kind == 'X' ? (char)toupper((unsigned char)digits.data[i]) : digits.data[i]);
+    put_number(f, s, negative, !s->alt || decimal ? "" : s->kind == 'o' ? "0o" : s->kind == 'x' ? "0x" : "0X", buf_cstr(&text));
+    return tpl_buf_check(f->rt, &digits) < 0 ? -1 : tpl_buf_check(f->rt, &text);
 }
 
 static int put_float(struct format *f, const struct spec *s, const tpl_value_t *v) {
     char text[PRECISION_MAX + 400], form[16];
-    if (!tpl_is_number(v))
-        return tpl_type_error(f->rt, "%%%c needs a number, not a value of type '%s'", s->kind, tpl_type_name(v));
-    double d = v->kind == V_FLOAT ? v->u.f : (double)v->u.i;
+    double d;
+    if (tpl_to_double(f->rt, "a % conversion", v, &d) < 0)
+        return -1;
     bool upper = s->kind >= 'A' && s->kind <= 'Z';
     if (isfinite(d)) {
         snprintf(form, sizeof(form), "%%%s.*%c", s->alt ? "#" : "", s->kind);

@@ -126,7 +126,10 @@ static FILTER(f_xmlattr) {
     if (space && b.len)
         buf_putc(&all, ' ');
     buf_append(&all, b.data, b.len);
-    return tpl_str_take(rt, &all, out);
+    if (tpl_str_take(rt, &all, out) < 0)
+        return -1;
+    out->flags = rt->autoescape ? V_FLAG_SAFE : 0;
+    return 0;
 }
 
 /* ---- urlencode ---- */

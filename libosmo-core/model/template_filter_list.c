@@ -42,8 +42,33 @@ static FILTER(f_random) {
     return tpl_type_error(rt, "filter 'random' is not supported: a rendering must be repeatable");
 }
 
+/* Where output is escaped: as the method of the separator, which is safe when an item is. */
+static int join_escaped(struct tpl_rt *rt, struct tpl_call *c, tpl_value_t *out) {
+    struct tpl_args args = { .n_pos = 1 };
+    tpl_value_t sep = tpl_str("", 0), v, raw = sep;
+    struct tpl_iter it;
+    bool safe = false;
+    int rc;
+    if ((tpl_given(&c->a[0]) && tpl_soft_text(rt, &c->a[0], &raw) < 0) || tpl_new_list(rt, V_LIST, 0, &args.pos[0]) < 0 ||
+        tpl_iter_init(rt, &c->self, &it) < 0)
+        return -1;
+    while ((rc = tpl_iter_step(rt, &it, &v)) > 0) {
+        tpl_value_t item = v;
+        if (tpl_set(&c->a[1]) && tpl_attribute(rt, &v, &c->a[1], NULL, &item) < 0)
+            return -1;
+        if (tpl_soft_text(rt, &item, &v) < 0 || tpl_list_add(rt, args.pos[0].u.list, v) < 0)
+            return -1;
+        safe = safe || (v.flags & V_FLAG_SAFE);
+    }
+    if (rc < 0 || (safe ? tpl_escape(rt, &raw, &sep) : tpl_soft_text(rt, &raw, &sep)) < 0)
+        return -1;
+    return tpl_call_row(rt, "filter", tpl_method_find(&sep, "join", 4), &sep, &args, out);
+}
+
 static FILTER(f_join) {
     _cleanup_buf_ OUT_BUF(b);
+    if (rt->autoescape)
+        return join_escaped(rt, c, out);
     struct tpl_iter it;
     tpl_value_t v, sep = tpl_str("", 0);
     bool first = true;

@@ -7,41 +7,49 @@
 #include "base/cleanup.h"
 #include "model/template_filter.h"
 
-static int no_room(struct tpl_rt *rt, const char *filter) {
-    return tpl_type_error(rt, "filter '%s': the integer result does not fit 64 bits", filter);
+int tpl_to_double(struct tpl_rt *rt, const char *what, const tpl_value_t *v, double *out) {
+    if (v->kind == V_UNDEF)
+        return tpl_undefined_error(rt, v);
+    if (!tpl_is_any_number(v))
+        return tpl_type_error(rt, "%s needs a number, not a value of type '%s'", what, tpl_type_name(v));
+    *out = v->kind == V_FLOAT ? v->u.f : v->kind == V_BIG ? tpl_big_double(v) : (double)v->u.i;
+    return v->kind == V_BIG && isinf(*out) ? tpl_type_error(rt, "%s: the integer is too large for a float", what) : 0;
 }
 
 static FILTER(f_abs) {
-    if (c->self.kind == V_UNDEF)
-        return tpl_undefined_error(rt, &c->self);
-    if (!tpl_is_number(&c->self))
-        return tpl_type_error(rt, "filter 'abs' needs a number, not a value of type '%s'", tpl_type_name(&c->self));
-    if (c->self.kind != V_FLOAT && c->self.u.i == INT64_MIN)
-        return no_room(rt, "abs");
-    *out = c->self.kind == V_FLOAT ? tpl_float(fabs(c->self.u.f)) : tpl_int(c->self.u.i < 0 ? -c->self.u.i : c->self.u.i);
-    return 0;
+    tpl_value_t zero = tpl_int(0);
+    bool negative;
+    double f;
+    if (c->self.kind == V_FLOAT || !tpl_is_any_number(&c->self)) {
+        if (tpl_to_double(rt, "filter 'abs'", &c->self, &f) < 0)
+            return -1;
+        *out = tpl_float(fabs(f));
+        return 0;
+    }
+    if (tpl_compare(rt, OP_LT, &c->self, &zero, &negative) < 0)
+        return -1;
+    return tpl_binary(rt, negative ? OP_SUB : OP_ADD, &zero, &c->self, out);
 }
 
 /* ---- round ---- */
 /* To the nearest multiple of ten to the `digits`, halves to the even one. */
-static int round_int(struct tpl_rt *rt, int64_t v, int64_t digits, tpl_value_t *out) {
-    __int128 unit = 1, rest, low;
-    if (digits < -19) {
-        *out = tpl_int(0);
+static int round_int(struct tpl_rt *rt, const tpl_value_t *v, int64_t digits, tpl_value_t *out) {
+    tpl_value_t ten = tpl_int(10), two = tpl_int(2), zero = tpl_int(0), power, unit, rest, low, times, twice, odd;
+    bool more, half, even;
+    if (digits >= 0)
+        return tpl_binary(rt, OP_ADD, &zero, v, out);
+    if (digits < -20000) { /* more digits than an integer can have */
+        *out = zero;
         return 0;
     }
-    for (int64_t i = digits; i < 0; i++)
-        unit *= 10;
-    rest = v % unit;
-    if (rest < 0)
-        rest += unit;
-    low = v - rest;
-    if (rest * 2 > unit || (rest * 2 == unit && (low / unit) % 2 != 0))
-        low += unit;
-    if (low > INT64_MAX || low < INT64_MIN)
-        return no_room(rt, "round");
-    *out = tpl_int((int64_t)low);
-    return 0;
+    power = tpl_int(-digits);
+    if (tpl_binary(rt, OP_POW, &ten, &power, &unit) < 0 || tpl_binary(rt, OP_MOD, v, &unit, &rest) < 0 ||
+        tpl_binary(rt, OP_SUB, v, &rest, &low) < 0 || tpl_binary(rt, OP_MUL, &rest, &two, &twice) < 0 ||
+        tpl_compare(rt, OP_GT, &twice, &unit, &more) < 0 || tpl_compare(rt, OP_EQ, &twice, &unit, &half) < 0 ||
+        tpl_binary(rt, OP_FLOORDIV, &low, &unit, &times) < 0 || tpl_binary(rt, OP_MOD, &times, &two, &odd) < 0 ||
+        tpl_compare(rt, OP_EQ, &odd, &zero, &even) < 0)
+        return -1;
+    return tpl_binary(rt, OP_ADD, &low, more || (half && !even) ? &unit : &zero, out);
 }
 
 /* The C library prints the exact decimal value rounded to the even digit on a tie, which is what Python's round() gives. */
@@ -68,33 +76,16 @@ static int round_float(struct tpl_rt *rt, double v, int64_t digits, tpl_value_t 
     return 0;
 }
 
-/* round(v): to an integer. */
-static int round_whole(struct tpl_rt *rt, const tpl_value_t *v, tpl_value_t *out) {
-    if (v->kind != V_FLOAT) {
-        *out = tpl_int(v->u.i);
-        return 0;
-    }
-    double r = nearbyint(v->u.f);
-    if (!isfinite(r))
-        return tpl_type_error(rt, "filter 'round': an infinite value or nan is no integer");
-    if (fabs(r) >= 9.2e18)
-        return no_room(rt, "round");
-    *out = tpl_int((int64_t)r);
-    return 0;
-}
-
 /* ceil and floor give an integer, which is divided: 42|round(0, 'ceil') is 42.0. */
 static int round_to_side(struct tpl_rt *rt, const tpl_value_t *v, int64_t digits, bool up, tpl_value_t *out) {
     tpl_value_t ten = tpl_int(10), power = tpl_int(digits), scale, scaled, whole;
     if (tpl_binary(rt, OP_POW, &ten, &power, &scale) < 0 || tpl_binary(rt, OP_MUL, v, &scale, &scaled) < 0)
         return -1;
     if (scaled.kind == V_FLOAT) {
-        double w = up ? ceil(scaled.u.f) : floor(scaled.u.f);
-        if (!isfinite(w))
-            return tpl_type_error(rt, "filter 'round': an infinite value or nan is no integer");
-        whole = fabs(w) < 9.2e18 ? tpl_int((int64_t)w) : tpl_float(w);
+        if (tpl_double_to_whole(rt, up ? ceil(scaled.u.f) : floor(scaled.u.f), &whole) < 0)
+            return -1;
     } else {
-        whole = tpl_int(scaled.u.i);
+        whole = scaled;
     }
     return tpl_binary(rt, OP_DIV, &whole, &scale, out);
 }
@@ -108,12 +99,15 @@ static FILTER(f_round) {
         if (!common && !up && !tpl_str_is(&c->a[1], "floor"))
             return tpl_type_error(rt, "filter 'round': the method must be 'common', 'ceil' or 'floor'");
     }
-    if (c->self.kind == V_UNDEF)
-        return tpl_undefined_error(rt, &c->self);
-    if (!tpl_is_number(&c->self))
-        return tpl_type_error(rt, "filter 'round' needs a number, not a value of type '%s'", tpl_type_name(&c->self));
-    if (common && c->a[0].kind == V_NONE)
-        return round_whole(rt, &c->self, out);
+    double number;
+    if (c->self.kind == V_FLOAT || !tpl_is_any_number(&c->self)) {
+        if (tpl_to_double(rt, "filter 'round'", &c->self, &number) < 0)
+            return -1;
+        if (common && c->a[0].kind == V_NONE)
+            return tpl_double_to_whole(rt, nearbyint(number), out);
+    } else if (common && c->a[0].kind == V_NONE) {
+        return round_int(rt, &c->self, 0, out);
+    }
     if (!common && c->a[0].kind == V_FLOAT)
         return tpl_type_error(rt, "filter 'round': the precision must be an integer");
     if (tpl_given(&c->a[0]) && tpl_as_int(rt, &c->a[0], "filter 'round': the precision", &digits) < 0)
@@ -122,7 +116,7 @@ static FILTER(f_round) {
         return round_to_side(rt, &c->self, digits, up, out);
     if (c->self.kind == V_FLOAT)
         return round_float(rt, c->self.u.f, digits, out);
-    return round_int(rt, c->self.u.i, digits, out);
+    return round_int(rt, &c->self, digits, out);
 }
 
 /* ---- int and float ---- */
@@ -131,14 +125,12 @@ static int whole_of(struct tpl_rt *rt, double f, tpl_value_t *out) {
         return 0; /* the default stays */
     if (isinf(f))
         return tpl_type_error(rt, "filter 'int': an infinite value is no integer");
-    if (f >= 9223372036854775808.0 || f < -9223372036854775808.0)
-        return no_room(rt, "int");
-    *out = tpl_int((int64_t)f);
-    return 0;
+    return tpl_double_to_whole(rt, f, out);
 }
 
 static FILTER(f_int) {
-    int64_t base = 10, i;
+    int64_t base = 10;
+    int rc = 0;
     double f;
     const tpl_value_t *v = &c->self;
     if (v->kind == V_UNDEF)
@@ -150,10 +142,12 @@ static FILTER(f_int) {
     *out = tpl_given(&c->a[0]) ? c->a[0] : tpl_int(0);
     if (tpl_is_int(v))
         *out = tpl_int(v->u.i);
+    else if (v->kind == V_BIG)
+        *out = *v;
     else if (v->kind == V_FLOAT)
         return whole_of(rt, v->u.f, out);
-    else if (v->kind == V_STR && base_ok && tpl_text_to_int(v->u.s, v->len, (int)base, &i))
-        *out = tpl_int(i);
+    else if (v->kind == V_STR && base_ok && (rc = tpl_text_to_whole(rt, v->u.s, v->len, (int)base, out)) != 0)
+        return rc < 0 ? -1 : 0;
     else if (v->kind == V_STR && tpl_text_to_float(v->u.s, v->len, &f))
         return whole_of(rt, f, out);
     return tpl_charge(rt, v->kind == V_STR ? v->len / 64 : 0);
@@ -164,11 +158,11 @@ static FILTER(f_float) {
     if (c->self.kind == V_UNDEF)
         return tpl_undefined_error(rt, &c->self);
     *out = tpl_given(&c->a[0]) ? c->a[0] : tpl_float(0);
-    if (tpl_is_int(&c->self))
-        *out = tpl_float((double)c->self.u.i);
-    else if (c->self.kind == V_FLOAT)
-        *out = c->self;
-    else if (c->self.kind == V_STR && tpl_text_to_float(c->self.u.s, c->self.len, &f))
+    if (tpl_is_any_number(&c->self)) {
+        if (tpl_to_double(rt, "filter 'float'", &c->self, &f) < 0)
+            return -1;
+        *out = tpl_float(f);
+    } else if (c->self.kind == V_STR && tpl_text_to_float(c->self.u.s, c->self.len, &f))
         *out = tpl_float(f);
     return 0;
 }
@@ -181,9 +175,9 @@ static FILTER(f_filesizeformat) {
     char text[400];
     if (c->self.kind == V_UNDEF)
         return tpl_undefined_error(rt, &c->self);
-    if (tpl_is_number(&c->self))
-        bytes = c->self.kind == V_FLOAT ? c->self.u.f : (double)c->self.u.i;
-    else if (c->self.kind != V_STR || !tpl_text_to_float(c->self.u.s, c->self.len, &bytes))
+    if (tpl_is_any_number(&c->self) && tpl_to_double(rt, "filter 'filesizeformat'", &c->self, &bytes) < 0)
+        return -1;
+    if (!tpl_is_any_number(&c->self) && (c->self.kind != V_STR || !tpl_text_to_float(c->self.u.s, c->self.len, &bytes)))
         return tpl_type_error(rt, "filter 'filesizeformat' needs a number");
     if (tpl_arg_bool(rt, &c->a[0], false, &binary) < 0)
         return -1;

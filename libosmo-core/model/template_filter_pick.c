@@ -53,9 +53,13 @@ int tpl_attribute(struct tpl_rt *rt, const tpl_value_t *item, const tpl_value_t 
     tpl_value_t at = *item;
     if (path->kind == V_UNDEF)
         return tpl_undefined_error(rt, path);
-    if (tpl_set(path) && path->kind != V_STR && attribute_part(rt, path, fallback, &at) < 0)
-        return -1;
-    for (const char *p = path->u.s, *end = p + path->len; path->kind == V_STR && p <= end;) {
+    if (path->kind != V_STR) {
+        if (tpl_set(path) && attribute_part(rt, path, fallback, &at) < 0)
+            return -1;
+        *out = at;
+        return 0;
+    }
+    for (const char *p = path->u.s, *end = p + path->len; p <= end;) {
         const char *dot = memchr(p, '.', (size_t)(end - p));
         size_t n = (size_t)((dot ? dot : end) - p);
         int64_t i;

@@ -274,7 +274,7 @@ static int rel_words(struct tpl_rt *rt, const tpl_value_t *rel, bool nofollow, t
     if (tpl_new_list(rt, V_LIST, 0, &words) < 0 || tpl_list_add(rt, words.u.list, tpl_str("noopener", 8)) < 0 ||
         (nofollow && tpl_list_add(rt, words.u.list, tpl_str("nofollow", 8)) < 0))
         return -1;
-    for (const char *s = rel->u.s, *end = s + rel->len; tpl_set(rel) && s < end;) {
+    for (const char *s = tpl_set(rel) ? rel->u.s : "", *end = s + (tpl_set(rel) ? rel->len : 0); s < end;) {
         const char *from = s;
         while (s < end && !tpl_space_len(s, end))
             s += tpl_char_len(s, end);
@@ -358,7 +358,10 @@ static FILTER(f_urlize) {
         if (buf_failed(&b) || tpl_charge(rt, 1) < 0)
             break;
     }
-    return tpl_str_take(rt, &b, out) < 0 || rt->code ? -1 : 0;
+    if (tpl_str_take(rt, &b, out) < 0 || rt->code)
+        return -1;
+    out->flags = rt->autoescape ? V_FLAG_SAFE : 0;
+    return 0;
 }
 
 const struct tpl_row tpl_urlize_filters[] = {

@@ -75,13 +75,7 @@ static FILTER(f_indent) {
 /* ---- truncate ---- */
 static int number_arg(struct tpl_rt *rt, const tpl_value_t *v, const char *what, double absent, double *out) {
     *out = absent;
-    if (v->kind == V_UNDEF)
-        return tpl_undefined_error(rt, v);
-    if (tpl_given(v) && !tpl_is_number(v))
-        return tpl_type_error(rt, "filter 'truncate': the %s must be a number, not a value of type '%s'", what, tpl_type_name(v));
-    if (tpl_given(v))
-        *out = v->kind == V_FLOAT ? v->u.f : (double)v->u.i;
-    return 0;
+    return tpl_given(v) ? tpl_to_double(rt, what, v, out) : 0;
 }
 
 /* The text up to `keep` characters, to a word's end unless `kill`, and `end` behind it. */
@@ -109,7 +103,8 @@ static FILTER(f_truncate) {
     double length, more;
     int64_t end_len, have, keep;
     bool kill;
-    if (number_arg(rt, &c->a[0], "length", 255, &length) < 0 || number_arg(rt, leeway, "leeway", 5, &more) < 0 ||
+    if (number_arg(rt, &c->a[0], "filter 'truncate': the length", 255, &length) < 0 ||
+        number_arg(rt, leeway, "filter 'truncate': the leeway", 5, &more) < 0 ||
         tpl_length(rt, &end, &end_len) < 0)
         return -1;
     if (!(length >= (double)end_len) || !(more >= 0))

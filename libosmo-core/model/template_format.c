@@ -256,8 +256,8 @@ static int format_float(struct tpl_rt *rt, double d, const struct spec *s, buf_t
 
 int tpl_format_value(struct tpl_rt *rt, const tpl_value_t *v, const char *spec, size_t len, buf_t *out) {
     struct spec s;
-    if (v->kind == V_UNDEF)
-        return tpl_undefined_error(rt, v);
+    if (v->kind == V_UNDEF && tpl_undefined_use(rt, v) < 0)
+        return -1;
     if (!len)
         return tpl_print(rt, v, out);
     if (v->kind != V_STR && !tpl_is_number(v) && v->kind != V_BIG)
@@ -344,7 +344,7 @@ static int field_value(struct format *f, const char *p, const char *end, tpl_val
         while (to < end && (item ? *to != ']' : *to != '.' && *to != '['))
             to++;
         if (from == to || (item && to == end))
-            return tpl_type_error(f->rt, from == to ? "an attribute in a field of format() is empty" : "']' is missing in a field of format()");
+            return tpl_type_error(f->rt, "%s in a field of format()", from == to ? "an attribute is empty" : "']' is missing");
         tpl_value_t key = tpl_str(from, (size_t)(to - from));
         int64_t at;
         bool digits = true;

@@ -15,6 +15,7 @@
 #define TPL_MAX_BOUND 8       /* declared parameters of one filter, test, method or function */
 #define TPL_MAX_NAMES 65536   /* distinct variable names of one template */
 #define TPL_MAX_NESTING 200   /* of expressions and blocks while parsing */
+#define TPL_STACK_MAX (224u << 10) /* bytes of stack one rendering may use */
 #define TPL_RANGE_MAX 100000  /* as the sandbox upstream uses */
 
 enum tpl_kind {
@@ -208,6 +209,16 @@ int tpl_name_find(const struct template *t, const char *name, size_t len); /* -1
 extern const char tpl_star[], tpl_star_star[]; /* keyword of `*` and `**` arguments */
 /* Gives every name its place, as Jinja's scopes do. */
 int tpl_resolve(struct tpl_parser *p);
+/* Which of some names a body reads before it assigns to them; `work` counts what all such walks have cost. */
+#define TPL_WATCHES 3
+struct tpl_watch {
+    struct tpl_parser *p;
+    size_t *work;
+    int name[TPL_WATCHES];
+    bool dead[TPL_WATCHES], used[TPL_WATCHES];
+};
+void tpl_watch_body(struct tpl_watch *w, const struct tpl_node *body);
+bool tpl_has_scoped_block(struct tpl_watch *w, const struct tpl_node *body);
 
 /* ---- runtime ---- */
 /* One activation of a unit. `globals` are the variables from outside, by name. */
@@ -219,6 +230,8 @@ struct tpl_rt {
     tpl_value_t *globals;         /* value of every name as the caller gave it */
     struct tpl_frame *frame, **idle; /* idle: activations to use again, by unit */
     buf_t *out, scratch;          /* scratch: texts being captured, one behind the other */
+    struct tpl_args *spare_args;
+    const char *stack;            /* where the stack stood when the rendering began */
     uint64_t steps, check_at;     /* check_at: the next look at budgets and clock */
     size_t values;
     int depth, line, code;
@@ -229,6 +242,7 @@ struct tpl_rt {
 int tpl_fail(struct tpl_rt *rt, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int tpl_type_error(struct tpl_rt *rt, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int tpl_steps_exceeded(struct tpl_rt *rt);
+int tpl_stack_check(struct tpl_rt *rt); /* a call inside of a call inside of … must not use up the thread's stack */
 int tpl_descend(struct tpl_rt *rt); /* pair with rt->depth-- when it succeeded */
 static inline int tpl_charge(struct tpl_rt *rt, size_t n) {
     rt->steps += n;
@@ -238,7 +252,9 @@ void *tpl_alloc(struct tpl_rt *rt, size_t size); /* fails the rendering itself *
 int tpl_eval(struct tpl_rt *rt, const struct tpl_node *n, tpl_value_t *out);
 int tpl_exec(struct tpl_rt *rt, const struct tpl_node *body);
 int tpl_apply(struct tpl_rt *rt, const struct tpl_node *n, const tpl_value_t *self, tpl_value_t *out); /* filter or test */
-int tpl_eval_args(struct tpl_rt *rt, const struct tpl_node *n, struct tpl_args *args);
+/* The arguments of a call, evaluated; they are large, so they live beside the stack. NULL when that failed. */
+struct tpl_args *tpl_args_take(struct tpl_rt *rt, const struct tpl_node *n);
+void tpl_args_give(struct tpl_rt *rt, struct tpl_args *args);
 int tpl_eval_truth(struct tpl_rt *rt, const struct tpl_node *n, bool *out);
 int tpl_assign_target(struct tpl_rt *rt, const struct tpl_node *target, const tpl_value_t *v);
 void tpl_enter_scope(struct tpl_rt *rt, const struct tpl_scope *scope);
@@ -331,6 +347,11 @@ int tpl_from_json(struct tpl_rt *rt, const json_t *v, tpl_value_t *out);
 int tpl_from_yaml(struct tpl_rt *rt, const yaml_node_t *n, tpl_value_t *out);
 int tpl_buf_check(struct tpl_rt *rt, const buf_t *b); /* turns a failed append into the limit error */
 
+/* ---- kinds of characters ---- */
+int tpl_number_kind(uint32_t c); /* 'd'ecimal digit, 's'pecial digit, other 'n'umber, 0 */
+bool tpl_is_letter(uint32_t c);  /* str.isalpha() */
+bool tpl_starts_name(uint32_t c);
+
 /* ---- big integers ---- */
 static inline bool tpl_is_any_int(const tpl_value_t *v) { return tpl_is_int(v) || v->kind == V_BIG; }
 int tpl_big_op(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_value_t *b, tpl_value_t *out); /* of any integers */
@@ -368,6 +389,7 @@ struct tpl_args {
     tpl_value_t pos[TPL_MAX_ARGS], kw[TPL_MAX_ARGS];
     const char *names[TPL_MAX_ARGS];
     int n_pos, n_kw;
+    struct tpl_args *next; /* in the rendering's list of spare ones */
 };
 /* What a row's function gets: `self` is the filtered, tested or method's value; `a` the declared parameters in their
  * order, V_ABSENT where not given; `args` everything, for rows that take any arguments. */

@@ -233,9 +233,9 @@ METHOD(list_reverse) {
 
 METHOD(list_sort) {
     struct tpl_list *l = c->self.u.list;
-    bool reverse;
+    int64_t reverse = 0;
     tpl_value_t keys, sorted;
-    if (tpl_arg_bool(rt, &c->a[1], false, &reverse) < 0 || tpl_new_list(rt, V_LIST, l->len, &keys) < 0 ||
+    if ((tpl_given(&c->a[1]) && tpl_as_int(rt, &c->a[1], "reverse", &reverse) < 0) || tpl_new_list(rt, V_LIST, l->len, &keys) < 0 ||
         tpl_new_list(rt, V_LIST, l->len, &sorted) < 0)
         return -1;
     for (size_t i = 0; i < l->len; i++) {
@@ -246,7 +246,7 @@ METHOD(list_sort) {
             return -1;
     }
     uint32_t *order = tpl_alloc(rt, (l->len + 1) * sizeof(*order));
-    if (!order || tpl_sort(rt, keys.u.list->items, l->len, false, reverse, order) < 0)
+    if (!order || tpl_sort(rt, keys.u.list->items, l->len, false, reverse != 0, order) < 0)
         return -1;
     for (size_t i = 0; i < l->len; i++) {
         if (tpl_list_add(rt, sorted.u.list, l->items[order[i]]) < 0)
@@ -283,21 +283,24 @@ static const struct tpl_row range_methods[] = {
 };
 
 /* ---- numbers ---- */
-METHOD(int_bit_length) {
-    uint64_t u = c->self.u.i < 0 ? 0 - (uint64_t)c->self.u.i : (uint64_t)c->self.u.i;
-    *out = tpl_int(u ? 64 - __builtin_clzll(u) : 0);
-    return tpl_charge(rt, 1);
+static int bits(struct tpl_rt *rt, struct tpl_call *c, bool ones, tpl_value_t *out) {
+    _cleanup_buf_ buf_t digits = BUF_INIT(rt->limits.max_output);
+    bool negative;
+    int64_t n = 0;
+    if (tpl_big_digits(rt, &c->self, 2, &digits, &negative) < 0 || tpl_buf_check(rt, &digits) < 0)
+        return -1;
+    for (size_t i = 0; i < digits.len; i++)
+        n += digits.data[i] == '1' || (!ones && n);
+    *out = tpl_int(n);
+    return 0;
 }
-METHOD(int_bit_count) {
-    uint64_t u = c->self.u.i < 0 ? 0 - (uint64_t)c->self.u.i : (uint64_t)c->self.u.i;
-    *out = tpl_int(__builtin_popcountll(u));
-    return tpl_charge(rt, 1);
-}
+METHOD(int_bit_length) { return bits(rt, c, false, out); }
+METHOD(int_bit_count) { return bits(rt, c, true, out); }
 METHOD(number_conjugate) {
-    *out = c->self.kind == V_FLOAT ? c->self : tpl_int(c->self.u.i);
+    *out = c->self.kind == V_BOOL ? tpl_int(c->self.u.i) : c->self;
     return tpl_charge(rt, 1);
 }
-METHOD(int_ratio) { return tpl_pair(rt, tpl_int(c->self.u.i), tpl_int(1), out); }
+METHOD(int_ratio) { return tpl_pair(rt, c->self.kind == V_BOOL ? tpl_int(c->self.u.i) : c->self, tpl_int(1), out); }
 
 METHOD(float_ratio) {
     double f = c->self.u.f;
@@ -309,12 +312,10 @@ METHOD(float_ratio) {
         m *= 2;
         exponent--;
     }
-    if (exponent > 0 && fabs(ldexp(m, exponent)) >= 9.2e18)
-        return tpl_type_error(rt, "integer result does not fit 64 bits");
-    if (exponent < -62)
-        return tpl_type_error(rt, "integer result does not fit 64 bits");
-    return exponent >= 0 ? tpl_pair(rt, tpl_int((int64_t)ldexp(m, exponent)), tpl_int(1), out)
-                         : tpl_pair(rt, tpl_int((int64_t)m), tpl_int((int64_t)1 << -exponent), out);
+    tpl_value_t whole = tpl_int((int64_t)m), two = tpl_int(2), by = tpl_int(exponent < 0 ? -exponent : exponent), power, scaled;
+    if (tpl_binary(rt, OP_POW, &two, &by, &power) < 0 || tpl_binary(rt, OP_MUL, &whole, &power, &scaled) < 0)
+        return -1;
+    return exponent >= 0 ? tpl_pair(rt, scaled, tpl_int(1), out) : tpl_pair(rt, whole, power, out);
 }
 
 METHOD(float_is_integer) {
@@ -405,7 +406,7 @@ const struct tpl_row *tpl_method_find(const tpl_value_t *self, const char *name,
     case V_LIST: return self->u.list->view ? NULL : tpl_row_find(list_methods, name, len);
     case V_TUPLE: return tpl_row_find(tuple_methods, name, len);
     case V_RANGE: return tpl_row_find(range_methods, name, len);
-    case V_BOOL: case V_INT: return tpl_row_find(int_methods, name, len);
+    case V_BOOL: case V_INT: case V_BIG: return tpl_row_find(int_methods, name, len);
     case V_FLOAT: return tpl_row_find(float_methods, name, len);
     case V_LOOP: return tpl_row_find(loop_methods, name, len);
     case V_CYCLER: return tpl_row_find(cycler_methods, name, len);

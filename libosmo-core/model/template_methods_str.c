@@ -17,6 +17,10 @@ static int text_arg(struct tpl_rt *rt, struct tpl_call *c, int i, const char *wh
 }
 
 static int take(struct tpl_rt *rt, const struct tpl_call *c, buf_t *b, tpl_value_t *out) {
+    if (tpl_charge(rt, c->self.len / 16) < 0) {
+        buf_free(b);
+        return -1;
+    }
     return tpl_take_like(rt, b, &c->self, out);
 }
 
@@ -43,13 +47,22 @@ METHOD(str_casefold) {
     for (const char *s = c->self.u.s, *end = s + c->self.len; s < end;) {
         size_t n;
         uint32_t ch = tpl_char_get(s, end, &n);
-        if (ch == 0xdf || ch == 0x1e9e)
+        buf_t up = BUF_INIT(64);
+        tpl_case_append(&up, s, n, CASE_UPPER);
+        if (ch == 0x1e9e)
             buf_puts(&b, "ss");
-        else if (ch == 0x3c2)
-            tpl_char_put(&b, 0x3c3);
-        else
+        else if (ch == 0x131)
+            buf_append(&b, s, n);
+        else if ((ch >= 0x13a0 && ch <= 0x13fd) || (ch >= 0xab70 && ch <= 0xabbf)) /* Cherokee folds to capitals */
+            buf_append(&b, up.data, up.len);
+        else if (ch < 0x80 || !up.len)
             tpl_case_append(&b, s, n, CASE_LOWER);
+        else
+            tpl_case_append(&b, up.data, up.len, CASE_LOWER);
+        buf_free(&up);
         s += n;
+        if (buf_failed(&b))
+            break;
     }
     return tpl_str_take(rt, &b, out);
 }
@@ -166,6 +179,8 @@ METHOD(str_expandtabs) {
     int64_t size, column = 0;
     if (tpl_arg_int(rt, &c->a[0], "the size of expandtabs()", 8, &size) < 0)
         return -1;
+    if (size > INT32_MAX || size < INT32_MIN)
+        return tpl_type_error(rt, "the size of expandtabs() is too large");
     for (const char *s = c->self.u.s, *end = s + c->self.len; s < end && !buf_failed(&b);) {
         size_t n = tpl_char_len(s, end);
         if (*s == '\t') {
@@ -206,12 +221,21 @@ static int range_of(struct tpl_rt *rt, struct tpl_call *c, int at, const char **
     return tpl_charge(rt, 1 + c->self.len / 32);
 }
 
-static const char *find_last(const char *s, const char *end, const char *needle, size_t len) {
-    for (const char *p = end - len; len <= (size_t)(end - s) && p >= s; p--) {
-        if (memcmp(p, needle, len) == 0)
-            return p;
+/* Charged by what is compared, since many places may be nearly alike. */
+static const char *find_last(struct tpl_rt *rt, const char *s, const char *end, const tpl_value_t *needle) {
+    size_t len = needle->len;
+    if (len > (size_t)(end - s))
+        return NULL;
+    for (const char *p = end - len;; p--) {
+        if (!len || (*p == *needle->u.s && p[len - 1] == needle->u.s[len - 1])) {
+            if (tpl_charge(rt, 1 + len / 64) < 0)
+                return NULL;
+            if (memcmp(p, needle->u.s, len) == 0)
+                return p;
+        }
+        if (p == s)
+            return NULL;
     }
-    return NULL;
 }
 
 static int search(struct tpl_rt *rt, struct tpl_call *c, const char *what, bool last, bool must, tpl_value_t *out) {
@@ -223,7 +247,9 @@ static int search(struct tpl_rt *rt, struct tpl_call *c, const char *what, bool 
     if (last && tpl_charge(rt, c->self.len / 8) < 0)
         return -1;
     if (valid)
-        hit = last ? find_last(from, to, c->a[0].u.s, c->a[0].len) : tpl_find(from, (size_t)(to - from), c->a[0].u.s, c->a[0].len);
+        hit = last ? find_last(rt, from, to, &c->a[0]) : tpl_find(from, (size_t)(to - from), c->a[0].u.s, c->a[0].len);
+    if (rt->code)
+        return -1;
     if (!hit && must)
         return tpl_type_error(rt, "%s(): the text is not in it", what);
     *out = tpl_int(hit ? start + (int64_t)tpl_char_count(from, (size_t)(hit - from)) : -1);
@@ -313,7 +339,9 @@ METHOD(str_replace) {
 }
 
 /* ---- stripping ---- */
-static bool in_set(const tpl_value_t *set, const char *s, size_t n) {
+static bool in_set(struct tpl_rt *rt, const tpl_value_t *set, const char *s, size_t n) {
+    if (tpl_charge(rt, 1 + set->len / 16) < 0)
+        return false;
     for (const char *p = set->u.s, *end = p + set->len; p < end;) {
         size_t m = tpl_char_len(p, end);
         if (m == n && memcmp(p, s, n) == 0)
@@ -328,19 +356,21 @@ static int strip(struct tpl_rt *rt, struct tpl_call *c, bool left, bool right, t
     if (!tpl_set(&c->a[0])) {
         tpl_strip(&from, &to);
     } else {
-        if (tpl_want_text(rt, "strip", &c->a[0]) < 0 || tpl_charge(rt, c->self.len / 16 + c->a[0].len / 16) < 0)
+        if (tpl_want_text(rt, "strip", &c->a[0]) < 0)
             return -1;
-        while (from < to && in_set(&c->a[0], from, tpl_char_len(from, to)))
+        while (from < to && in_set(rt, &c->a[0], from, tpl_char_len(from, to)))
             from += tpl_char_len(from, to);
         while (to > from) {
             const char *q = to - 1;
             while (q > from && ((unsigned char)*q & 0xc0) == 0x80)
                 q--;
-            if (!in_set(&c->a[0], q, (size_t)(to - q)))
+            if (!in_set(rt, &c->a[0], q, (size_t)(to - q)))
                 break;
             to = q;
         }
     }
+    if (rt->code)
+        return -1;
     if (left && right)
         *out = part(c, from, to);
     else if (from == to) /* everything goes */
@@ -413,7 +443,9 @@ static int split_by(struct tpl_rt *rt, struct tpl_call *c, int64_t max, bool rig
     if (right && tpl_charge(rt, c->self.len / 8) < 0)
         return -1;
     while (max-- != 0) {
-        hit = right ? find_last(s, end, sep->u.s, sep->len) : tpl_find(s, (size_t)(end - s), sep->u.s, sep->len);
+        hit = right ? find_last(rt, s, end, sep) : tpl_find(s, (size_t)(end - s), sep->u.s, sep->len);
+        if (rt->code)
+            return -1;
         if (!hit)
             break;
         if (add(rt, c, out, right ? hit + sep->len : s, right ? end : hit) < 0)
@@ -446,9 +478,12 @@ static int split(struct tpl_rt *rt, struct tpl_call *c, bool right, tpl_value_t 
 METHOD(str_split) { return split(rt, c, false, out); }
 METHOD(str_rsplit) { return split(rt, c, true, out); }
 
+static int not_int(struct tpl_rt *rt, const char *what) { return tpl_type_error(rt, "%s must be an integer", what); }
+
 METHOD(str_splitlines) {
-    bool keep;
-    if (tpl_new_list(rt, V_LIST, 0, out) < 0 || tpl_arg_bool(rt, &c->a[0], false, &keep) < 0)
+    int64_t keep;
+    if (tpl_new_list(rt, V_LIST, 0, out) < 0 || (tpl_given(&c->a[0]) && c->a[0].kind == V_NONE ? not_int(rt, "keepends") :
+                                                 tpl_arg_int(rt, &c->a[0], "keepends", 0, &keep)) < 0)
         return -1;
     for (const char *s = c->self.u.s, *end = s + c->self.len; s < end;) {
         const char *next;
@@ -467,12 +502,12 @@ static int partition(struct tpl_rt *rt, struct tpl_call *c, bool last, tpl_value
     const tpl_value_t *sep = &c->a[0];
     if (!sep->len)
         return tpl_type_error(rt, "partition() needs a separator that is not empty");
-    const char *hit = last ? find_last(s, end, sep->u.s, sep->len) : tpl_find(s, c->self.len, sep->u.s, sep->len);
+    const char *hit = last ? find_last(rt, s, end, sep) : tpl_find(s, c->self.len, sep->u.s, sep->len);
     const char *cut[4] = { s, hit, hit ? hit + sep->len : NULL, end };
     if (!hit) { /* the whole text stands first, or last */
         cut[1] = cut[2] = last ? s : end;
     }
-    if (tpl_charge(rt, c->self.len / 16) < 0 || tpl_new_list(rt, V_TUPLE, 3, out) < 0)
+    if (rt->code || tpl_charge(rt, c->self.len / 16) < 0 || tpl_new_list(rt, V_TUPLE, 3, out) < 0)
         return -1;
     return add(rt, c, out, cut[0], cut[1]) < 0 || add(rt, c, out, cut[1], cut[2]) < 0 ? -1 : add(rt, c, out, cut[2], cut[3]);
 }
@@ -506,16 +541,18 @@ METHOD(str_join) {
 }
 
 /* ---- what kind of text ---- */
-enum kind { ALNUM, ALPHA, DIGIT, SPACE, PRINTABLE, IDENTIFIER };
+enum kind { ALNUM, ALPHA, DECIMAL, DIGIT, NUMERIC, SPACE, PRINTABLE, IDENTIFIER };
 
 static bool char_is(enum kind k, uint32_t ch, const char *s, const char *end, bool first) {
     switch (k) {
     case ALNUM: return ch != '_' && tpl_is_word(ch);
-    case ALPHA: return ch != '_' && tpl_is_alpha(ch);
-    case DIGIT: return tpl_digit(ch) >= 0;
+    case ALPHA: return tpl_is_letter(ch);
+    case DECIMAL: return tpl_number_kind(ch) == 'd';
+    case DIGIT: return tpl_number_kind(ch) == 'd' || tpl_number_kind(ch) == 's';
+    case NUMERIC: return tpl_number_kind(ch) != 0;
     case SPACE: return tpl_space_len(s, end) > 0;
     case PRINTABLE: return tpl_is_printable(ch);
-    case IDENTIFIER: return tpl_is_word(ch) && !(first && tpl_digit(ch) >= 0);
+    case IDENTIFIER: return tpl_starts_name(ch) || (!first && tpl_number_kind(ch) == 'd');
     }
     return false;
 }
@@ -533,7 +570,9 @@ static int all(struct tpl_rt *rt, struct tpl_call *c, enum kind k, bool of_empty
 }
 METHOD(str_isalnum) { return all(rt, c, ALNUM, false, out); }
 METHOD(str_isalpha) { return all(rt, c, ALPHA, false, out); }
+METHOD(str_isdecimal) { return all(rt, c, DECIMAL, false, out); }
 METHOD(str_isdigit) { return all(rt, c, DIGIT, false, out); }
+METHOD(str_isnumeric) { return all(rt, c, NUMERIC, false, out); }
 METHOD(str_isspace) { return all(rt, c, SPACE, false, out); }
 METHOD(str_isprintable) { return all(rt, c, PRINTABLE, true, out); }
 METHOD(str_isidentifier) { return all(rt, c, IDENTIFIER, false, out); }
@@ -676,9 +715,9 @@ const struct tpl_row tpl_str_methods[] = {
     { "isalnum", str_isalnum, "", 0 },
     { "isalpha", str_isalpha, "", 0 },
     { "isascii", str_isascii, "", 0 },
-    { "isdecimal", str_isdigit, "", 0 },
+    { "isdecimal", str_isdecimal, "", 0 },
     { "isdigit", str_isdigit, "", 0 },
-    { "isnumeric", str_isdigit, "", 0 },
+    { "isnumeric", str_isnumeric, "", 0 },
     { "isidentifier", str_isidentifier, "", 0 },
     { "islower", str_islower, "", 0 },
     { "isupper", str_isupper, "", 0 },

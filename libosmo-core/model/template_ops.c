@@ -343,6 +343,8 @@ int tpl_getitem(struct tpl_rt *rt, const tpl_value_t *v, const tpl_value_t *key,
             return tpl_undefined_error(rt, key);
         if (!tpl_hashable(key))
             return missing_item(rt, v, key, out);
+        if (tpl_check_key(rt, key) < 0)
+            return -1;
         const tpl_value_t *hit = tpl_dict_get(v->u.dict, key);
         if (hit) {
             *out = *hit;
@@ -355,6 +357,8 @@ int tpl_getitem(struct tpl_rt *rt, const tpl_value_t *v, const tpl_value_t *key,
             if (v->kind == V_STR)
                 it.pos = tpl_char_offset(v->u.s, v->len, (size_t)i);
             tpl_iter_next(&it, out);
+            if (v->kind == V_STR)
+                out->flags = v->flags; /* unlike a walk, an index keeps safe text safe */
             return tpl_charge(rt, v->kind == V_STR ? v->len / 64 : 0);
         }
     }

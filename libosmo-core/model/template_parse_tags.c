@@ -388,7 +388,7 @@ static struct tpl_node *parse_from(struct tpl_parser *p, int line) {
             return NULL;
         *last = name;
         last = &name->next;
-        if (p->tok->type != ',' && !parse_context(p))
+        if (parse_context(p) || p->tok->type != ',')
             break;
     }
     return end_tag(p) ? n : NULL;

@@ -35,11 +35,12 @@ struct scopes {
     struct change *log;
     size_t log_len, log_cap;
     int stamp, loops; /* loops: how many enclose the current statement */
+    size_t work;
     int loop_name, caller_name, kwargs_name, varargs_name, self_name, super_name;
 };
 
 /* Where a statement stands: `soft` below an if, `toplevel` where assignments are seen by blocks. */
-struct place { struct symbols *s; bool soft, toplevel; enum tpl_escaping escape; };
+struct place { struct symbols *s; bool soft, toplevel; enum tpl_escaping escape, fixed; };
 
 static void *grab(struct scopes *r, size_t size) {
     void *p = tpl_arena_alloc(&r->arena, size);
@@ -182,101 +183,6 @@ static bool each_name(struct scopes *r, const struct tpl_node *n, name_fn *fn, v
     }
     return each_name(r, n->a, fn, arg) && each_name(r, n->b, fn, arg) && each_name(r, n->c, fn, arg) &&
            each_name(r, n->d, fn, arg);
-}
-
-/* ---- does a body read caller, varargs, loop …? A body that has assigned to the name before does not count. ---- */
-#define WATCHES 3
-struct watch { int name[WATCHES]; bool dead[WATCHES], used[WATCHES]; };
-
-static bool watch_load(struct scopes *r, void *arg, const struct tpl_node *n) {
-    struct watch *w = arg;
-    (void)r;
-    for (int i = 0; i < WATCHES; i++) {
-        if (n->slot == w->name[i] && !w->dead[i])
-            w->used[i] = true;
-    }
-    return true;
-}
-
-static void watch_store(struct watch *w, const struct tpl_node *target) {
-    for (const struct tpl_node *i = target->type == N_TUPLE ? target->items : NULL; i; i = i->next)
-        watch_store(w, i);
-    for (int i = 0; i < WATCHES && target->type == N_NAME; i++) {
-        if (target->slot == w->name[i])
-            w->dead[i] = true;
-    }
-}
-
-static void watch_body(struct scopes *r, struct watch *w, const struct tpl_node *body);
-
-static void watch_signature(struct scopes *r, struct watch *w, const struct tpl_node *n) {
-    for (const struct tpl_node *param = n->a; param; param = param->next)
-        watch_store(w, param->a);
-    for (const struct tpl_node *param = n->a; param; param = param->next)
-        each_name(r, param->b, watch_load, w);
-    watch_body(r, w, n->items);
-}
-
-static void watch_with(struct scopes *r, struct watch *w, const struct tpl_node *n) {
-    for (const struct tpl_node *set = n->items; set; set = set->next)
-        watch_store(w, set->a);
-    for (const struct tpl_node *set = n->items; set; set = set->next)
-        each_name(r, set->b, watch_load, w);
-    watch_body(r, w, n->b);
-}
-
-static void watch_if(struct scopes *r, struct watch *w, const struct tpl_node *n) {
-    const struct tpl_node *part = n;
-    for (bool more = true; more; part = part->c) {
-        each_name(r, part->a, watch_load, w);
-        watch_body(r, w, part->b);
-        more = part->c && part->c->type == N_IF && part->c->op;
-    }
-    watch_body(r, w, part);
-}
-
-static void watch_one(struct scopes *r, struct watch *w, const struct tpl_node *n) {
-    switch (n->type) {
-    case N_DATA: case N_BLOCK: break;
-    case N_IF: watch_if(r, w, n); break;
-    case N_FOR:
-        watch_store(w, n->a);
-        each_name(r, n->b, watch_load, w);
-        watch_body(r, w, n->items);
-        watch_body(r, w, n->d);
-        each_name(r, n->c, watch_load, w);
-        break;
-    case N_SET:
-        watch_store(w, n->a);
-        each_name(r, n->b, watch_load, w);
-        break;
-    case N_SET_BLOCK:
-        watch_store(w, n->a);
-        each_name(r, n->b, watch_load, w);
-        watch_body(r, w, n->items);
-        break;
-    case N_WITH: watch_with(r, w, n); break;
-    case N_MACRO: watch_signature(r, w, n); break;
-    case N_CALL_BLOCK:
-        each_name(r, n->b, watch_load, w);
-        watch_signature(r, w, n);
-        break;
-    case N_FILTER_BLOCK:
-        watch_body(r, w, n->items);
-        each_name(r, n->b, watch_load, w);
-        break;
-    case N_GROUP: watch_body(r, w, n->items); break;
-    case N_SCOPE:
-        each_name(r, n->a, watch_load, w);
-        watch_body(r, w, n->items);
-        break;
-    default: each_name(r, n->a, watch_load, w); break; /* N_PRINT, N_LOADER */
-    }
-}
-
-static void watch_body(struct scopes *r, struct watch *w, const struct tpl_node *body) {
-    for (; body; body = body->next)
-        watch_one(r, w, body);
 }
 
 /* ---- first walk over a scope: what it reads and assigns, without the scopes inside ---- */
@@ -433,6 +339,21 @@ static void bind(const struct place *at, struct tpl_node *n) {
     n->slot = e->slot;
 }
 
+/* Jinja computes what is constant beforehand, and there it does not ask whether output is escaped. */
+static bool is_constant(const struct tpl_node *n, bool with_filters) {
+    if (!n)
+        return true;
+    if (n->type == N_NAME || n->type == N_LOCAL || n->type == N_OUTER || n->type == N_CALL ||
+        ((n->type == N_FILTER || n->type == N_TEST) && !with_filters))
+        return false;
+    for (const struct tpl_node *i = n->items; i; i = i->next) {
+        if (!is_constant(i, with_filters))
+            return false;
+    }
+    return is_constant(n->a, with_filters) && is_constant(n->b, with_filters) && is_constant(n->c, with_filters) &&
+           is_constant(n->d, with_filters);
+}
+
 static bool bind_expr(struct scopes *r, const struct place *at, struct tpl_node *n) {
     struct place inner = *at;
     if (!n)
@@ -448,7 +369,7 @@ static bool bind_expr(struct scopes *r, const struct place *at, struct tpl_node 
     }
     inner.soft = at->soft || n->type == N_COND;
     if (n->type == N_CONCAT)
-        n->op = at->escape == ESCAPE_ON;
+        n->op = at->escape == ESCAPE_ON && !is_constant(n, true);
     for (struct tpl_node *i = n->items; i; i = i->next) {
         if (!bind_expr(r, &inner, i))
             return false;
@@ -532,7 +453,7 @@ static struct tpl_node *copy_target(struct scopes *r, const struct tpl_node *tar
 
 /* The condition of a loop has a scope of its own, since it is asked for items ahead of the body's. */
 static bool bind_loop_test(struct scopes *r, const struct place *at, struct tpl_node *n, struct symbols *outer) {
-    struct place test = { .s = new_symbols(r, outer, n->unit ? n->unit : at->s->unit), .escape = at->escape };
+    struct place test = { .s = new_symbols(r, outer, n->unit ? n->unit : at->s->unit), .escape = at->escape, .fixed = at->fixed };
     struct tpl_node *own = keep(r, sizeof(*own));
     if (!test.s || !own || !(own->a = copy_target(r, n->a)))
         return false;
@@ -557,34 +478,21 @@ static bool keeps_loop(struct scopes *r, const struct tpl_node *target) {
     return !hit;
 }
 
-static bool has_scoped_block(const struct tpl_node *body) {
-    for (; body; body = body->next) {
-        if (body->type == N_BLOCK && body->block->scoped)
-            return true;
-        if (body->type != N_DATA && body->type != N_PRINT && body->type != N_SET && body->type != N_LOADER &&
-            (has_scoped_block(body->type == N_WITH ? NULL : body->items) ||
-             has_scoped_block(body->type == N_IF || body->type == N_WITH ? body->b : NULL) ||
-             has_scoped_block(body->type == N_IF ? body->c : NULL) || has_scoped_block(body->type == N_FOR ? body->d : NULL)))
-            return true;
-    }
-    return false;
-}
-
 static bool bind_for(struct scopes *r, const struct place *at, struct tpl_node *n) {
-    struct watch w = { .name = { r->loop_name, -1, -1 } };
+    struct tpl_watch w = { .p = r->p, .work = &r->work, .name = { r->loop_name, -1, -1 } };
     r->loops++;
     if (!keeps_loop(r, n->a))
         return false;
-    watch_body(r, &w, n->items);
-    if (!bind_expr(r, at, n->b) || (n->op && !(n->unit = new_unit(r, at->s, n->line))))
+    tpl_watch_body(&w, n->items);
+    if (r->p->code || !bind_expr(r, at, n->b) || (n->op && !(n->unit = new_unit(r, at->s, n->line))))
         return false;
     struct tpl_unit *unit = n->unit ? n->unit : at->s->unit;
-    struct place body = { .s = new_symbols(r, at->s, unit), .escape = at->escape };
-    struct place other = { .s = new_symbols(r, at->s, unit), .escape = at->escape };
+    struct place body = { .s = new_symbols(r, at->s, unit), .escape = at->escape, .fixed = at->fixed };
+    struct place other = { .s = new_symbols(r, at->s, unit), .escape = at->escape, .fixed = at->fixed };
     if (!body.s || !other.s)
         return false;
     n->slot = -1;
-    if ((n->op || w.used[0] || has_scoped_block(n->items)) && (n->slot = declare(r, body.s, r->loop_name)) < 0)
+    if ((n->op || w.used[0] || tpl_has_scoped_block(&w, n->items)) && (n->slot = declare(r, body.s, r->loop_name)) < 0)
         return false;
     if (!note_target(r, body.s, n->a, true) || !note_body(r, body.s, n->items) || !note_body(r, other.s, n->d) ||
         !(n->scope = scope_of(r, body.s)) || !(n->scope2 = scope_of(r, other.s)))
@@ -601,14 +509,14 @@ static bool bind_for(struct scopes *r, const struct place *at, struct tpl_node *
 
 /* ---- macros, callers, blocks ---- */
 static bool bind_macro(struct scopes *r, const struct place *at, struct tpl_node *n) {
-    struct watch w = { .name = { r->caller_name, r->kwargs_name, r->varargs_name } };
+    struct tpl_watch w = { .p = r->p, .work = &r->work, .name = { r->caller_name, r->kwargs_name, r->varargs_name } };
     struct tpl_unit *u = n->unit = new_unit(r, at->s, n->line);
-    struct place in = { .s = u ? new_symbols(r, at->s, u) : NULL, .escape = at->escape };
+    struct place in = { .s = u ? new_symbols(r, at->s, u) : NULL, .escape = at->escape, .fixed = at->fixed };
     if (!u || !in.s || !(u->params = keep(r, ((size_t)n->count + 1) * sizeof(*u->params))))
         return false;
-    bool given[WATCHES] = { false, false, false }, optional_caller = false;
+    bool given[TPL_WATCHES] = { false, false, false }, optional_caller = false;
     u->name = n->value;
-    watch_body(r, &w, n->items);
+    tpl_watch_body(&w, n->items);
     for (struct tpl_node *param = n->a; param; param = param->next) {
         struct tpl_param *out = &u->params[u->n_params++];
         int name = param->a->slot;
@@ -617,7 +525,7 @@ static bool bind_macro(struct scopes *r, const struct place *at, struct tpl_node
         out->name = r->t->names[name];
         out->fallback = param->b;
         u->n_defaults += param->b != NULL;
-        for (int i = 0; i < WATCHES; i++)
+        for (int i = 0; i < TPL_WATCHES; i++)
             given[i] = given[i] || name == w.name[i];
         optional_caller = optional_caller || (name == r->caller_name && param->b);
     }
@@ -626,8 +534,8 @@ static bool bind_macro(struct scopes *r, const struct place *at, struct tpl_node
         return false;
     }
     u->explicit_caller = given[0];
-    int *const special[WATCHES] = { &u->caller, &u->kwargs, &u->varargs };
-    for (int i = 0; i < WATCHES; i++) {
+    int *const special[TPL_WATCHES] = { &u->caller, &u->kwargs, &u->varargs };
+    for (int i = 0; i < TPL_WATCHES; i++) {
         if (w.used[i] && !given[i] && (*special[i] = declare(r, in.s, w.name[i])) < 0)
             return false;
     }
@@ -647,12 +555,12 @@ static bool bind_macro(struct scopes *r, const struct place *at, struct tpl_node
 
 /* Binds a unit that is called without arguments: the template itself and its blocks. */
 static bool bind_root(struct scopes *r, struct tpl_unit *u, struct tpl_node *body, bool toplevel) {
-    struct watch w = { .name = { r->self_name, toplevel ? -1 : r->super_name, -1 } };
+    struct tpl_watch w = { .p = r->p, .work = &r->work, .name = { r->self_name, toplevel ? -1 : r->super_name, -1 } };
     struct place at = { .s = new_symbols(r, NULL, u), .toplevel = toplevel };
     u->index = r->t->n_units++;
     u->caller = u->kwargs = u->varargs = u->self = u->super = -1;
     u->body = body;
-    watch_body(r, &w, body);
+    tpl_watch_body(&w, body);
     if (!at.s || (w.used[0] && (u->self = declare(r, at.s, r->self_name)) < 0) ||
         (w.used[1] && (u->super = declare(r, at.s, r->super_name)) < 0))
         return false;
@@ -680,7 +588,7 @@ static bool bind_block_call(struct scopes *r, const struct place *at, struct tpl
 
 /* ---- statements ---- */
 static bool bind_inner(struct scopes *r, const struct place *at, struct tpl_node *n) {
-    struct place in = { .s = new_symbols(r, at->s, at->s->unit), .escape = at->escape };
+    struct place in = { .s = new_symbols(r, at->s, at->s->unit), .escape = at->escape, .fixed = at->fixed };
     if (!in.s)
         return false;
     for (struct tpl_node *set = n->type == N_WITH ? n->items : NULL; set; set = set->next) {
@@ -704,7 +612,8 @@ static bool bind_inner(struct scopes *r, const struct place *at, struct tpl_node
         if (!bind_expr(r, &in, n->a))
             return false;
         bool on = n->a->type == N_CONST && n->a->value.kind != V_NONE && (n->a->value.kind == V_STR ? n->a->value.len : n->a->value.u.i);
-        in.escape = at->escape == ESCAPE_ASK || n->a->type != N_CONST ? ESCAPE_ASK : on ? ESCAPE_ON : ESCAPE_OFF;
+        in.fixed = n->a->type != N_CONST ? at->fixed : on ? ESCAPE_ON : ESCAPE_OFF;
+        in.escape = at->escape == ESCAPE_ASK || n->a->type != N_CONST ? ESCAPE_ASK : in.fixed;
     }
     return bind_body(r, &in, body) && (n->type == N_WITH || n->type == N_SCOPE || bind_expr(r, &in, n->b));
 }
@@ -725,7 +634,7 @@ static bool bind_one(struct scopes *r, const struct place *at, struct tpl_node *
     switch (n->type) {
     case N_DATA: return true;
     case N_PRINT:
-        n->op = (uint8_t)at->escape;
+        n->op = (uint8_t)(at->escape == ESCAPE_ASK && is_constant(n->a, false) ? at->fixed : at->escape);
         return bind_expr(r, at, n->a);
     case N_GROUP: return bind_body(r, at, n->items);
     case N_IF: return bind_if(r, at, n);

@@ -28,7 +28,7 @@ TEST(is_sequence, is_one_of(v, K(V_STR) | K(V_TUPLE) | K(V_DICT) | K(V_RANGE)) |
                       (v->kind == V_UNDEF && (v->flags & V_FLAG_SOFT)))
 /* Everything that is not plain data can be called, undefined values too, which then fail. */
 TEST(is_callable, !is_one_of(v, K(V_NONE) | K(V_BOOL) | K(V_INT) | K(V_FLOAT) | K(V_STR) | K(V_LIST) | K(V_TUPLE) |
-                                    K(V_DICT) | K(V_RANGE) | K(V_NAMESPACE) | K(V_CYCLER) | K(V_ITER) | K(V_SELF)))
+                                    K(V_DICT) | K(V_RANGE) | K(V_NAMESPACE) | K(V_CYCLER) | K(V_ITER) | K(V_SELF) | K(V_BIG)))
 
 bool tpl_is_iterable(const tpl_value_t *v) {
     return is_one_of(v, K(V_STR) | K(V_LIST) | K(V_TUPLE) | K(V_DICT) | K(V_RANGE) | K(V_ITER) | K(V_LOOP));

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -106,35 +107,88 @@ static bool clean_number(const char *s, size_t len, bool whole, char *out, size_
     return n > 0 && !gap;
 }
 
-bool tpl_text_to_int(const char *s, size_t len, int base, int64_t *out) {
-    char t[512], *end, *p = t;
-    if ((base != 0 && base < 2) || base > 36 || !clean_number(s, len, true, t, sizeof(t)))
+#define NUMBER_MAX 4400 /* bytes of the text of an integer; Python reads no more than 4300 digits either */
+
+/* Sign, prefix and digits of an integer: false if the text is none. */
+static bool read_digits(const char *s, size_t len, int *base, char text[NUMBER_MAX], bool *negative, const char **digits) {
+    if ((*base != 0 && *base < 2) || *base > 36 || !clean_number(s, len, true, text, NUMBER_MAX))
         return false;
-    bool negative = *p == '-';
+    const char *p = text;
+    *negative = *p == '-';
     if (*p == '-' || *p == '+')
         p++;
     int prefix = p[0] == '0' ? tolower((unsigned char)p[1]) : 0;
     int means = prefix == 'x' ? 16 : prefix == 'o' ? 8 : prefix == 'b' ? 2 : 0;
-    if (means && (base == 0 || base == means)) {
+    if (means && (*base == 0 || *base == means)) {
         p += 2;
-        base = means;
-    } else if (base == 0) {
+        *base = means;
+    } else if (*base == 0) {
         if (*p == '0' && p[strspn(p, "0")]) /* not octal, and nothing else either */
             return false;
-        base = 10;
+        *base = 10;
     }
-    if (!isalnum((unsigned char)*p) || (base == 16 && p[0] == '0' && (p[1] == 'x' || p[1] == 'X')))
+    *digits = p;
+    for (; *p; p++) {
+        int value = *p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10;
+        if (!isalnum((unsigned char)*p) || value >= *base)
+            return false;
+    }
+    return p > *digits;
+}
+
+bool tpl_text_to_int(const char *s, size_t len, int base, int64_t *out) {
+    char text[NUMBER_MAX];
+    const char *digits;
+    bool negative;
+    if (!read_digits(s, len, &base, text, &negative, &digits))
         return false;
     errno = 0;
-    unsigned long long v = strtoull(p, &end, base);
-    if (*end || errno || v > (unsigned long long)INT64_MAX + negative)
+    unsigned long long v = strtoull(digits, NULL, base);
+    if (errno || v > (unsigned long long)INT64_MAX + negative)
         return false;
     *out = negative ? (int64_t)(0 - v) : (int64_t)v;
     return true;
 }
 
+static int big_from_digits(struct tpl_rt *rt, const char *digits, int base, bool negative, tpl_value_t *out) {
+    size_t len = strlen(digits);
+    tpl_value_t zero = tpl_int(0), v;
+    if (tpl_charge(rt, 1 + len * len / 256) < 0)
+        return -1;
+    if (!tpl_big_parse(&rt->arena, digits, len, (unsigned)base, &v))
+        return tpl_type_error(rt, "an integer has too many digits");
+    *out = v;
+    return negative ? tpl_binary(rt, OP_SUB, &zero, &v, out) : 0;
+}
+
+int tpl_text_to_whole(struct tpl_rt *rt, const char *s, size_t len, int base, tpl_value_t *out) {
+    char text[NUMBER_MAX];
+    const char *digits;
+    bool negative;
+    int64_t i;
+    if (tpl_text_to_int(s, len, base, &i)) {
+        *out = tpl_int(i);
+        return 1;
+    }
+    if (!read_digits(s, len, &base, text, &negative, &digits) || (base == 10 && strlen(digits) > 4300))
+        return 0;
+    return big_from_digits(rt, digits, base, negative, out) < 0 ? -1 : 1;
+}
+
+int tpl_double_to_whole(struct tpl_rt *rt, double v, tpl_value_t *out) {
+    char text[400];
+    if (v >= -9223372036854775808.0 && v < 9223372036854775808.0) {
+        *out = tpl_int((int64_t)v);
+        return 0;
+    }
+    if (!isfinite(v))
+        return tpl_type_error(rt, "an infinite value or nan is no integer");
+    snprintf(text, sizeof(text), "%.0f", fabs(v));
+    return big_from_digits(rt, text, 10, v < 0, out);
+}
+
 bool tpl_text_to_float(const char *s, size_t len, double *out) {
-    char t[2048], *end;
+    char t[2 * NUMBER_MAX], *end;
     if (!clean_number(s, len, false, t, sizeof(t)))
         return false;
     const char *p = t + (*t == '-' || *t == '+');

@@ -43,7 +43,9 @@ void tpl_arena_free(struct tpl_arena *a) {
 
 void *tpl_alloc(struct tpl_rt *rt, size_t size) {
     void *p = tpl_arena_alloc(&rt->arena, size);
-    if (!p)
+    if (!p && size < rt->arena.max && rt->arena.used < rt->arena.max - size)
+        tpl_fail(rt, OSMO_ENOMEM, "out of memory while rendering a template");
+    else if (!p)
         tpl_fail(rt, OSMO_EUSAGE, "template needs more than %zu bytes of memory", rt->arena.max);
     return p;
 }
@@ -256,10 +258,10 @@ bool tpl_hashable(const tpl_value_t *v) {
 int tpl_check_key(struct tpl_rt *rt, const tpl_value_t *v) {
     if (v->kind == V_UNDEF)
         return tpl_undefined_use(rt, v);
-    if (v->kind == V_LIST || v->kind == V_DICT || v->kind == V_NAMESPACE)
+    if (v->kind == V_LIST || v->kind == V_DICT)
         return tpl_type_error(rt, "a %s cannot be a key", tpl_type_name(v));
     if (v->kind != V_TUPLE)
-        return 0;
+        return v->kind == V_STR ? tpl_charge(rt, v->len / 8) : 0; /* it is going to be hashed */
     if (tpl_descend(rt) < 0 || tpl_charge(rt, 1) < 0)
         return -1;
     int rc = 0;
@@ -337,7 +339,10 @@ static bool equal_deep(struct tpl_rt *rt, const tpl_value_t *a, const tpl_value_
     if (a->kind != b->kind)
         return false;
     switch (a->kind) {
-    case V_STR: return a->len == b->len && memcmp(a->u.s, b->u.s, a->len) == 0;
+    case V_STR:
+        if (a->len != b->len || (rt && tpl_charge(rt, a->len / 64) < 0))
+            return false;
+        return a->u.s == b->u.s || memcmp(a->u.s, b->u.s, a->len) == 0;
     case V_LIST: case V_TUPLE:
         if (a->u.list->len != b->u.list->len)
             return false;
@@ -390,9 +395,9 @@ static int order(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_valu
         size_t n = a->len < b->len ? a->len : b->len;
         int sign = memcmp(a->u.s, b->u.s, n);
         *out = ordered(op, sign ? sign : a->len < b->len ? -1 : a->len > b->len);
-        return 0;
+        return tpl_charge(rt, n / 64);
     }
-    if (tpl_is_list(a) && a->kind == b->kind) {
+    if (tpl_is_list(a) && a->kind == b->kind && !a->u.list->view && !b->u.list->view) {
         if (tpl_descend(rt) < 0)
             return -1;
         int rc = order_lists(rt, op, a->u.list, b->u.list, out);
@@ -437,7 +442,8 @@ int tpl_contains(struct tpl_rt *rt, const tpl_value_t *needle, const tpl_value_t
         *out = tpl_dict_get(hay->u.dict, needle) != NULL;
         return 0;
     }
-    if (tpl_iter_init(rt, hay, &it) < 0)
+    bool hashed = hay->kind == V_LIST && hay->u.list->view && strcmp(hay->u.list->view, "dict_keys") == 0;
+    if ((hashed && tpl_check_key(rt, needle) < 0) || tpl_iter_init(rt, hay, &it) < 0)
         return -1;
     *out = false;
     while (!*out && !rt->code && tpl_iter_next(&it, &v))

@@ -299,16 +299,17 @@ static int refuse(const struct checks *k, const struct spec_task *t, const char 
                           gib_below(n->memory), gib_below(n->storage));
 }
 
-/* Some node satisfies all; otherwise the words are those of the node that fails the fewest rules, and the table has a line
- * for each kind of node. */
+/* Some node satisfies all; otherwise the words are those of the node that fails the fewest rules, and the table has a
+ * line for each kind of node. */
 static int check_nodes(const struct checks *k, const struct spec_task *t, const char *platform, json_t *vars,
                        buf_t *table, osmo_error_t *err)
 {
     _cleanup_buf_ buf_t best = BUF_INIT(1u << 20);
     size_t fewest = SIZE_MAX;
     if (k->nnodes == 0 && k->node_rules && k->nodes_known)
-        return osmo_error_set(err, OSMO_ERESOURCE, "task '%.80s', resource '%.80s': platform '%.80s' has no nodes: choose "
-                              "another platform, or ask an administrator to add nodes", t->name, t->resource, platform);
+        return osmo_error_set(err, OSMO_ERESOURCE, "task '%.80s', resource '%.80s': platform '%.80s' has no nodes: "
+                              "choose another platform, or ask an administrator to add nodes", t->name, t->resource,
+                                  platform);
     for (size_t i = 0; i < k->nnodes; i++) {
         _cleanup_buf_ buf_t why = BUF_INIT(1u << 20);
         size_t failed;
@@ -472,7 +473,8 @@ static void check_all(struct run *run, const struct validate_platform *platforms
         if (rc == OSMO_ENOMEM)
             run->f->oom = true;
         else if (rc < 0)
-            spec_findings_add(run->f, rc, "workflow.resources", 0, 0, "platform '%.80s': %s", platforms[i].platform->name,
+            spec_findings_add(run->f, rc, "workflow.resources", 0, 0, "platform '%.80s': %s",
+                              platforms[i].platform->name,
                               err.text);
     }
     for (size_t g = 0; g < run->s->ngroups && !run->f->oom; g++)

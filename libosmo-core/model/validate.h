@@ -23,9 +23,9 @@ struct validate_platform {
  * and the largest node; OSMO_EUSAGE: a rule cannot be evaluated. */
 int validate_resources(const struct spec *s, const struct pool *pool, const char *priority,
                        const struct validate_platform *platforms, size_t nplatforms, osmo_error_t *err);
-/* The whole check of resources, platform by platform and task by task in OSMO 6.4's order, all findings: one set of topology
- * keys; then for each task its platform, static rules, permissions and mounts, node rules. Equal requests are reported
- * once. 0 or f's code. */
+/* The whole check of resources, platform by platform and task by task in OSMO 6.4's order, all findings: one set of
+ * topology keys; then for each task its platform, static rules, permissions and mounts, node rules. Equal requests are
+ * reported once. 0 or f's code. */
 int validate_tasks(const struct spec *s, const struct pool *pool, const char *priority,
                    const struct validate_platform *platforms, size_t nplatforms, struct spec_findings *f);
 #endif

@@ -58,6 +58,9 @@ struct group_place { char uuid[33]; int64_t ordinal; };
  * room for `limit`. */
 int repo_groups_ready(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_place *out,
                       size_t *n, osmo_error_t *err);
+/* Groups that depend on this one, behind `after`, by ordinal; the same. */
+int repo_downstream_after(db_t *db, const char *group_uuid, int64_t after, size_t limit, struct group_place *out,
+                          size_t *n, osmo_error_t *err);
 /* workflow_spec.yaml … */
 int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,
                   osmo_error_t *err);
@@ -75,6 +78,9 @@ int repo_group_state(db_t *db, const char *group_uuid, struct group_row *out, os
 /* by ordinal */
 int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct group_row **out, size_t *n,
                    osmo_error_t *err);
+/* The same of those behind an ordinal, without specs, at most `limit`. */
+int repo_groups_after(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_row **out, size_t *n,
+                      osmo_error_t *err);
 int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, int64_t retry_id, struct task_row *out,
                   osmo_error_t *err);
 int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id /* -1 latest */,
@@ -87,7 +93,6 @@ int repo_tasks_of_group(db_t *db, const char *group_uuid, bool all_retries, stru
                         osmo_error_t *err);
 int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries, struct task_row **out, size_t *n,
                            osmo_error_t *err);
-int repo_downstream_of(db_t *db, const char *group_uuid, strlist_t *group_uuids, osmo_error_t *err);
 /* names: pairs upstream,downstream of the whole workflow (group names, even = upstream) */
 int repo_edges_of(db_t *db, const char *workflow_uuid, strlist_t *names, osmo_error_t *err);
 

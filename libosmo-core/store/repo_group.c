@@ -80,16 +80,18 @@ int repo_groups_of(db_t *db, const char *workflow_uuid, bool with_spec, struct g
     return rc;
 }
 
+int repo_groups_after(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_row **out, size_t *n,
+                      osmo_error_t *err) {
+    void *list = NULL;
+    int rc = rows_select(db, &group_type, WITHOUT_SPEC "t.workflow_uuid = ? AND t.ordinal > ? ORDER BY t.ordinal LIMIT ?",
+                         DB_ARGS(DB_T(workflow_uuid), DB_I(after), DB_I((int64_t)limit)), &list, n, err);
+    *out = list;
+    return rc;
+}
+
 int repo_group_update(db_t *db, const struct group_row *r, osmo_error_t *err) {
     return row_update(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
                       group_cols + GROUP_FIXED_LEN, GROUP_LEN - 1 - GROUP_FIXED_LEN, r, r->uuid, "group", err);
-}
-
-int repo_downstream_of(db_t *db, const char *group_uuid, strlist_t *group_uuids, osmo_error_t *err) {
-    return strings_select(db, "SELECT e.downstream_uuid FROM group_edges e JOIN workflow_groups g ON g.uuid = "
-                              "e.downstream_uuid"
-                              " WHERE e.upstream_uuid = ? ORDER BY g.ordinal", DB_ARGS(DB_T(group_uuid)), 1,
-                                  group_uuids, err);
 }
 
 int repo_edges_of(db_t *db, const char *workflow_uuid, strlist_t *names, osmo_error_t *err) {

@@ -42,16 +42,30 @@ int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, b
     return repo_submission_end(db, workflow_uuid, err);
 }
 
-int repo_groups_ready(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_place *out,
-                      size_t *n, osmo_error_t *err) {
+/* uuid and ordinal of up to `limit` rows. */
+static int places_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t limit,
+                         struct group_place *out, size_t *n, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     *n = 0;
-    int rc = db_query(db, "SELECT uuid, ordinal FROM workflow_groups WHERE workflow_uuid = ? AND ordinal > ? AND status = ?"
-                          " AND exec_generation = 0 ORDER BY ordinal LIMIT ?",
-                      DB_ARGS(DB_T(workflow_uuid), DB_I(after), DB_I(STATUS_PROCESSING), DB_I((int64_t)limit)), &rows, err);
+    int rc = db_query(db, sql, args, n_args, &rows, err);
     while (rc >= 0 && *n < limit && (rc = db_next(rows, err)) == 1) {
         snprintf(out[*n].uuid, sizeof out[*n].uuid, "%s", db_text(rows, 0));
         out[(*n)++].ordinal = db_int(rows, 1);
     }
     return rc < 0 ? rc : 0;
+}
+
+int repo_groups_ready(db_t *db, const char *workflow_uuid, int64_t after, size_t limit, struct group_place *out,
+                      size_t *n, osmo_error_t *err) {
+    return places_select(db, "SELECT uuid, ordinal FROM workflow_groups WHERE workflow_uuid = ? AND ordinal > ?"
+                             " AND status = ? AND exec_generation = 0 ORDER BY ordinal LIMIT ?",
+                         DB_ARGS(DB_T(workflow_uuid), DB_I(after), DB_I(STATUS_PROCESSING), DB_I((int64_t)limit)), limit,
+                         out, n, err);
+}
+
+int repo_downstream_after(db_t *db, const char *group_uuid, int64_t after, size_t limit, struct group_place *out,
+                          size_t *n, osmo_error_t *err) {
+    return places_select(db, "SELECT g.uuid, g.ordinal FROM group_edges e JOIN workflow_groups g ON g.uuid ="
+                             " e.downstream_uuid WHERE e.upstream_uuid = ? AND g.ordinal > ? ORDER BY g.ordinal LIMIT ?",
+                         DB_ARGS(DB_T(group_uuid), DB_I(after), DB_I((int64_t)limit)), limit, out, n, err);
 }

@@ -1,5 +1,5 @@
 /* Times the stages that a submission goes through before anything is stored. Asked by language.py, once a process:
- *   language whole FILE RUNS     render, parse, validate, expand: one JSON line with the median of each stage in ms, and peak memory
+ *   language whole FILE RUNS     render, parse, validate, expand: a JSON line with the median of each stage in ms, and peak memory
  *   language render FILE RUNS    the template alone: compile and render, render only
  *   language load FILE RUNS      render and parse YAML: what the peer does */
 #include <stdio.h>
@@ -74,10 +74,12 @@ static int expand(const struct spec *s, osmo_error_t *err) {
     return rc < 0 ? osmo_error_set(err, rc, "cannot write the specification") : 0;
 }
 
-static int run_once(const buf_t *text, const struct settings *settings, const struct pool *pool, bool whole, int run, osmo_error_t *err) {
-    static const struct template_limits limits = { .max_steps = 1000u * 1000 * 1000, .max_depth = 100, .max_output = TEXT_MAX,
-                                                   .max_values = 100u * 1000 * 1000 };
-    static const yaml_limits_t yaml_limits = { .max_bytes = TEXT_MAX, .max_depth = 100, .max_nodes = 100u * 1000 * 1000 };
+static int run_once(const buf_t *text, const struct settings *settings, const struct pool *pool, bool whole, int run,
+                    osmo_error_t *err) {
+    static const struct template_limits limits = {
+        .max_steps = 1000u * 1000 * 1000, .max_depth = 100, .max_output = TEXT_MAX, .max_values = 100u * 1000 * 1000 };
+    static const yaml_limits_t yaml_limits = {
+        .max_bytes = TEXT_MAX, .max_depth = 100, .max_nodes = 100u * 1000 * 1000 };
     _cleanup_buf_ buf_t rendered = BUF_INIT(TEXT_MAX);
     yaml_node_t *document = NULL;
     struct spec *spec = NULL;
@@ -130,15 +132,16 @@ static int run_template(const buf_t *text, int runs, osmo_error_t *err) {
     }
     json_free(none);
     if (rc == 0)
-        printf("{\"compile_and_render\": %.3f, \"render_only\": %.3f, \"bytes\": %zu}\n", median(both, runs), median(only, runs), rendered_bytes);
+        printf("{\"compile_and_render\": %.3f, \"render_only\": %.3f, \"bytes\": %zu}\n", median(both, runs),
+               median(only, runs), rendered_bytes);
     return rc;
 }
 
 static void print_stages(int runs) {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    printf("{\"tasks\": %zu, \"rendered_bytes\": %zu, \"expanded_bytes\": %zu, \"peak_mib\": %.1f", tasks, rendered_bytes, expanded_bytes,
-           (double)use.ru_maxrss / 1024);
+    printf("{\"tasks\": %zu, \"rendered_bytes\": %zu, \"expanded_bytes\": %zu, \"peak_mib\": %.1f", tasks, rendered_bytes,
+           expanded_bytes, (double)use.ru_maxrss / 1024);
     for (int i = 0; i < STAGES; i++)
         printf(", \"%s\": %.3f", stage_names[i], median(ms[i], runs));
     printf(", \"total\": %.3f}\n", median(ms[STAGES], runs));

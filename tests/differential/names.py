@@ -21,7 +21,7 @@ EXCEPTIONS = {
 # Differences of single documents: name, reason, patterns on the document, on Jinja2's answer and on ours ("output …" or "error CODE: …").
 ACCEPTED = [
     ("addresses", "Python prints the address of an object without a text of its own, which is never the same twice", r"", r"", r"^error USAGE: .*cannot be printed"),
-    ("long integers", "integers have 64 bits here", r"", r"^output ", r"^error USAGE: .*does not fit 64 bits"),
+    ("long counts", "counts, widths and positions have 64 bits here", r"", r"^output ", r"^error USAGE: .*does not fit 64 bits"),
 ]
 
 VARIABLES = {
@@ -85,7 +85,7 @@ FILTERS = {
     "reverse": ["reverse", "reverse|list", "reverse|first", "reverse is iterable", "reverse is sequence", "reverse|reverse|list", "map('string')|reverse", "reverse|length"],
     "round": ["round", "round(1)", "round(-1)", "round(2, 'floor')", "round(1, 'ceil')", "round(method='ceil')", "round(none)", "round(1.5)", "round(1, 'up')",
               "round(precision=-2, method='floor')", "round(30)", "round(0, 'floor')|int", "round(-2)", "round(true)"],
-    "safe": ["safe", "safe is escaped", "[0]" if False else "safe|list|first is escaped", "safe|pprint", "safe|length"],
+    "safe": ["safe", "safe is escaped", "safe|list|first is escaped", "safe|pprint", "safe|length"],
     "select": ["select|list", "select('odd')|list", "select('string')|list", "select('==', 'A')|list", "select('divisibleby', 2)|list", "select('>', 1)|list", "select()|length",
                "select('sameas', none)|list", "select('none')|first is defined", "select('test')|list", "select('eq', b=1)|list", "select('divisibleby', num=3)|list",
                "select('undefined')|list", "select(none)|list", "select(undefined_)|list", "select('ge', 1)|select('le', 2)|list"],
@@ -193,7 +193,7 @@ MORE = [
     "{{ 'a'|e is escaped }} {{ 'a' is escaped }} {{ ('a'|e|list)[0] is escaped }} {{ ('<'|safe|first) is escaped }} {{ ('<'|safe)[0] is escaped }} {{ ('<'|e).upper() is escaped }}", "{{ 'upper' is filter }} {{ 'nope' is filter }} {{ 1 is filter }} {{ 'odd' is test }} {{ '==' is test }} {{ 'lipsum' is test }} {{ 'random' is filter }}", "{{ [] is filter }}", "{{ undefined_ is test }}",
     "{{ 1 is sameas 1.0 }} {{ 1 is sameas true }} {{ xs is sameas xs }} {{ [] is sameas [] }} {{ none is sameas none }} {{ 'a' is sameas 'a' }} {{ undefined_ is sameas none }}", "{{ range is callable }} {{ d.items is callable }} {{ 'a'.upper is callable }} {{ undefined_ is callable }} {{ namespace is callable }} {{ none is callable }}",
     "{{ d.items() is sequence }} {{ d.items() is iterable }} {{ d.keys() is mapping }} {{ xs|map('int') is sequence }} {{ (1,) is sequence }} {{ range(2) is sequence }} {{ 'x' is iterable }}", "{{ undefined_ is iterable }}", "{{ undefined_ is sequence }} {{ undefined_ is mapping }} {{ undefined_ is none }} {{ undefined_ is escaped }} {{ undefined_ is string }}", "{{ undefined_ is eq 1 }}", "{{ undefined_ is lower }}",
-    "{{ 3.0 is odd }} {{ 2.5 is even }} {{ -3 is odd }} {{ true is odd }} {{ '%d' is odd }}", "{{ 'a' is odd }}", "{{ 10 is divisibleby 2.5 }} {{ 7 is divisibleby(7) }}", "{{ xs|random }}" if False else "{{ xs|length }}", "{{ none|map('upper')|list }} {{ 0|select|list }} {{ ''|reject('odd')|list }}", "{{ 5|map('upper')|list }}",
+    "{{ 3.0 is odd }} {{ 2.5 is even }} {{ -3 is odd }} {{ true is odd }} {{ '%d' is odd }}", "{{ 'a' is odd }}", "{{ 10 is divisibleby 2.5 }} {{ 7 is divisibleby(7) }}", "{{ none|map('upper')|list }} {{ 0|select|list }} {{ ''|reject('odd')|list }}", "{{ 5|map('upper')|list }}",
     "{{ d|map('upper')|list }} {{ 'abc'|map('upper')|join }} {{ 'abc'|reverse }} {{ 'aßc'|reverse }} {{ d|reverse|list }} {{ d|last }} {{ d|first }} {{ ''|first is defined }} {{ d.values()|last }} {{ range(3)|map('string')|last }}", "{{ []|first }}", "{{ []|last is defined }} {{ ''|last is undefined }}",
     "{{ xs|join(attribute='x') }}", "{{ some|map(attribute='k')|list }}", "{{ some|map(attribute='k', default=0)|list }} {{ some|groupby('k', default=0)|length }}", "{{ nested|map(attribute='b')|list }} {{ [nested]|map(attribute='a.b.1.c')|list }} {{ [nested]|map(attribute='a.b.7.c', default='-')|list }}", "{{ [nested]|map(attribute='a.x.y')|list }}",
     "{{ [[1, [2, 3]]]|map(attribute='1.0')|list }} {{ [[1, 2]]|map(attribute='-1')|list }} {{ ['ab']|map(attribute=1)|list }} {{ [d]|map(attribute='items')|first is callable }} {{ [{'items': 5}]|map(attribute='items')|list }}", "{{ xs|map('default', boolean=true)|list }} {{ words|map('replace', 'a', 'x')|list }} {{ words|map('truncate', 1, true, '')|list }} {{ xs|map('abs', 1)|list }}",
@@ -202,12 +202,18 @@ MORE = [
     "{{ '{:>5}|{!r}'|string }} {{ n|string|length }} {{ [1, 'a']|string }} {{ none|string }} {{ none|upper }} {{ true|lower }} {{ 1.50|title }} {{ xs|capitalize }}", "{{ 1|center(5) }}| {{ 'ab'|center(5) }}| {{ 'abc'|center(6) }}| {{ 'ä'|center(4) }}|", "{{ 'x'|default(missing) }}", "{{ missing|default(missing2) }}", "{{ missing.x|default(1) }}", "{{ d.x|default(1) }} {{ d.x.y|default(1) }}", "{{ missing|d(boolean=true) }}|{{ none|d(1) }} {{ none|d(1, true) }}",
     "{{ undefined_|items|list }} {{ xs|items|list }}", "{{ xs|items }}", "{{ d|attr('keys')()|list }} {{ 'x'|attr('upper')() }} {{ d|attr('b') is defined }}", "{{ ''|attr('__class__') }}", "{{ undefined_|attr('x') }}", "{{ 1|forceescape }} {{ '<'|safe|forceescape }} {{ '<'|e|e|forceescape }} {{ none|e }} {{ xs|e }}", "{{ undefined_|e }}", "{{ undefined_|safe }}", "{{ undefined_|pprint }} {{ [undefined_]|pprint }}",
     "{{ xs|batch(2, undefined_)|list }}", "{{ xs|slice(2, undefined_)|list|length }}", "{{ xs|batch(undefined_)|list }}", "{{ xs|sum(start=undefined_) }}", "{{ []|sum(start=undefined_) }}", "{{ xs|join(undefined_) }}", "{{ []|join(undefined_) }}", "{{ text|indent(undefined_) }}", "{{ text|replace(undefined_, 'x') }}", "{{ text|truncate(undefined_) }}", "{{ xs|sort(reverse=undefined_) }}", "{{ xs|unique(undefined_)|list }}", "{{ n|round(undefined_) }}",
+    "{{ '%d %x %#X %o %25d %030d %+d %.30d %e' % (10**20, -10**20, 10**20, 10**20, 10**20, -10**20, 10**20, 10**20, 10**20) }} {{ '%d' % 1e30 }} {{ '%i' % -1e20 }}", "{{ '%f' % 10**400 }}", "{{ '%f' % (10**400) }}", "{{ '%c' % (10**20) }}",
+    "{{ 10**30|int }} {{ (10**30)|round(-29) }} {{ (15 * 10**20)|round(-21) }} {{ (25 * 10**20)|round(-21) }} {{ 9223372036854775807|round(-1) }} {{ (-10**30)|abs }} {{ (-9223372036854775807 - 1)|abs }} {{ (10**30)|round(2, 'ceil') }} {{ 1e30|round(none) }} {{ 1e30|int }} {{ (10**30)|float }}",
+    "{{ (10**400)|float }}", "{{ (10**400)|filesizeformat }}", "{{ (10**30)|filesizeformat }} {{ [10**30, 1]|tojson }} {{ {10**30: 1}|tojson }} {{ {10**30: 1, 'a': 2}|pprint }} {{ [10**30, 5, 10**31, -10**30]|sort }} {{ [10**30, 10**30, 1e30]|unique|list }} {{ [10**30, 1]|sum }}",
+    "{{ 'ffffffffffffffffffff'|int(0, 16) }} {{ '-1_000_000_000_000_000_000_000'|int }} {{ '9223372036854775808'|int }} {{ '-9223372036854775808'|int }} {{ ('1' * 70)|int(0, 2) }} {{ 'zzzzzzzzzzzzzzzzz'|int(base=36) }} {{ ('9' * 4300)|int|string|length }}", "{{ ('9' * 4301)|int }}",
+    "{{ (10**30) is integer }} {{ (10**30) is number }} {{ (10**30) is odd }} {{ (10**30) is divisibleby 7 }} {{ (10**30) is callable }} {{ (10**30) is float }} {{ (10**30) is eq 1e30 }} {{ (10**30) is gt 5 }} {{ (10**30)|urlencode }} {{ (10**30)|e }} {{ 'abc'|truncate(10**30) }}",
 ]
 
 # Values every call is applied to.
 INPUTS = ["text", "html", "uni", "blank", "lines", "n", "neg", "f", "t", "none_", "xs", "words", "empty", "d", "users", "some", "undefined_", "(1, 'a', none)", "range(4)",
           "xs|map('string')", "d.items()", "'<i>'|safe", "'12'", "' 3.7 '", "[[1, 2], [1, 'b']]", "0", "1e30", "{'a': [1, {'b': 2}], 'name': 'N'}", "'%s-%s'", "{}", "namespace(a=1, name='x')",
-          "'%(a)s'", "[1.5, 2, true]", "big", "long", "'a'", "['x', undefined_]", "(0 if false)", "[(0 if false), 1]"]
+          "'%(a)s'", "[1.5, 2, true]", "big", "long", "'a'", "['x', undefined_]", "(0 if false)", "[(0 if false), 1]", "(-12345678901234567890123)",
+          "[10 ** 20, 1, -10 ** 30]", "'123456789012345678901234'"]
 
 
 def documents():

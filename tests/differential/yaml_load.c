@@ -1,6 +1,7 @@
-/* Answers yaml_compare.py: each document on standard input, as its length in bytes, a line break and its text, gives one
- * line: "ok " and its value with types as JSON, or "error " and the message. With --emit the documents are JSON, and each
- * gives what yaml_emit() makes of it in the same form as the input, or "error" when we do not read back what we wrote. */
+/* Answers yaml_compare.py: each document on standard input, as its length in bytes, a line break and its text, gives
+ * one line: "ok " and its value with types as JSON, or "error " and the message. With --emit the documents are JSON,
+ * and each gives what yaml_emit() makes of it in the same form as the input, or "error" when we do not read back what
+ * we wrote. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -358,7 +358,14 @@ static int pods(char **text, osmo_error_t *err) {
     static const char uuid[] = "0123456789abcdef0123456789abcdef", second[] = "fedcba9876543210fedcba9876543210";
     static const struct pod_task_ids ids[] = { { "lead", uuid, 0, "token", "jwt" },
                                                { "other", second, 1, "token", "jwt" } };
-    _cleanup_json_ json_t *objects = NULL, *cleanup = NULL, *made = NULL;
+    static const struct pod_pair pairs[] = { { "username", "u" }, { "auth", "secret" } };
+    static const struct pod_credential credentials[] = {
+        { "hub", POD_CREDENTIAL_REGISTRY, "registry-1.docker.io", pairs, 2 },
+        { "lab", POD_CREDENTIAL_DATA, "s3://b", pairs, 2 },
+    };
+    static const struct pod_rsync_path path = { "code", "/code", true };
+    static const struct pod_rsync rsync = { 1, 2, &path, 1 };
+    _cleanup_json_ json_t *objects = NULL, *cleanup = NULL, *made = NULL, *kinds = NULL;
     if (!text) { /* once before the first run, and once behind the last */
         spec_free(s);
         spec_free(group);
@@ -367,6 +374,7 @@ static int pods(char **text, osmo_error_t *err) {
     }
     if (!group) {
         CHECK_OK(read_spec(shared_settings, &s, err), err);
+        CHECK_OK(spec_resolve(s, shared_settings, settings_pool(shared_settings, "p"), err), err);
         made = spec_group_to_json(s, 0);
         CHECK_OK(spec_group_from_json(made, &group, err), err);
         alloc_fail_at(0, false);
@@ -383,10 +391,15 @@ static int pods(char **text, osmo_error_t *err) {
                              .backend_namespace = "ns",
                              .scheduler_name = "s",
                              .service_base_url = "http://127.0.0.1:1",
-                             .data_endpoint = "http://127.0.0.1:1/api/storage" };
+                             .data_endpoint = "s3://b/data",
+                             .credentials = credentials,
+                             .ncredentials = 2,
+                             .data_credential = &credentials[1],
+                             .image_credential = &credentials[0],
+                             .rsync = &rsync };
     int rc = pods_build_group(&c, group, &objects, err);
     if (rc == 0)
-        rc = (cleanup = pods_cleanup_specs(uuid, second, NULL)) ? 0 : OSMO_ENOMEM;
+        rc = (kinds = pods_template_kinds(c.pool)) && (cleanup = pods_cleanup_specs(uuid, second, kinds)) ? 0 : OSMO_ENOMEM;
     alloc_stop();
     if (rc == 0) {
         _cleanup_free_ char *a = json_to_text(objects), *b = json_to_text(cleanup);

@@ -1,6 +1,8 @@
 /* From submission to the end through the engine and a scripted backend: states, failures, cancel, restarts, timers,
  * messages. */
 #include "engine_fixture.h"
+#include "engine/reactor_internal.h"
+#include "model/messages.h"
 
 static const char hello[] = "workflow:\n  name: hello\n  tasks:\n  - name: hello\n    image: ubuntu:24.04\n    "
                             "command: [echo]\n    args: [hi]\n";
@@ -553,6 +555,171 @@ static void many(void) {
 }
 
 /* PostgreSQL has several writer threads and real row locks; without a server these run on SQLite once more. */
+/* ---- size ---- */
+
+static int64_t count(const char *sql) {
+    db_rows_t *rows = NULL;
+    int64_t n = -1;
+    if (db_query(reader(), sql, NULL, 0, &rows, NULL) >= 0 && db_next(rows, NULL) == 1)
+        n = db_int(rows, 0);
+    db_rows_free(rows);
+    return n;
+}
+
+#define LARGE 2500 /* more than a chunk of the insertion, a batch of create jobs and a batch of cancellations */
+
+static void large(void) {
+    _cleanup_buf_ buf_t text = BUF_INIT(1u << 20);
+    REQUIRE(start_with(NULL));
+    buf_puts(&text, "workflow:\n  name: large\n  tasks:\n");
+    for (int i = 0; i < LARGE; i++)
+        buf_printf(&text, "  - {name: t%d, image: ubuntu, command: ['true']}\n", i);
+    REQUIRE(submit(buf_cstr(&text)));
+    CHECK_INT(count("SELECT COUNT(*) FROM tasks"), LARGE);
+    CHECK_INT(count("SELECT COUNT(DISTINCT pod_name) FROM tasks"), LARGE);
+    CHECK_INT(count("SELECT COUNT(*) FROM group_specs"), LARGE);
+    CHECK_INT(count("SELECT COUNT(*) FROM submissions"), 0);
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE kind = 'create_group'"), START_BATCH);
+    backend_connect("jobs");
+    for (int i = 0; i < START_BATCH / 2 + 20; i++) {
+        char group[32];
+        snprintf(group, sizeof group, "t%d-group", i);
+        job("CreateGroup", group, "SUCCESS");
+    }
+    CHECK(count("SELECT COUNT(*) FROM work WHERE kind = 'create_group'") > START_BATCH);
+    CHECK(count("SELECT COUNT(*) FROM work WHERE kind = 'create_group'") <= START_BATCH + START_BATCH / 2);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    watch_add(e, wf_id, 7);
+    CHECK_INT(engine_cancel(e, wf_id, "ann", "enough", false, &err), 0);
+    CHECK(until(is_finished));
+    CHECK_INT(workflow_status(NULL), STATUS_FAILED_CANCELED);
+    struct task_row t = { 0 };
+    CHECK_INT(repo_task_by_name(reader(), wf_uuid, "t2499", -1, &t, NULL), 0);
+    CHECK_INT(t.sm.status, STATUS_FAILED_CANCELED);
+    CHECK_STR(t.failure_message, "cancelled by ann: enough");
+    task_row_clear(&t);
+    CHECK_INT(count("SELECT COUNT(*) FROM tasks WHERE status < 8"), 0);
+    stop(true);
+}
+
+#define WIDE 700 /* more than two transactions of groups */
+
+/* One group before many: they start in several transactions, and fail in several. */
+static void wide(void) {
+    for (int fails = 0; fails < 2; fails++) {
+        _cleanup_buf_ buf_t text = BUF_INIT(1u << 20);
+        REQUIRE(start_with(NULL));
+        backend_connect("jobs");
+        buf_puts(&text, "workflow:\n  name: wide\n  tasks:\n  - {name: first, image: ubuntu, command: ['true']}\n");
+        for (int i = 0; i < WIDE; i++)
+            buf_printf(&text, "  - {name: t%d, image: ubuntu, command: ['true'], inputs: [{task: first}]}\n", i);
+        REQUIRE(submit(buf_cstr(&text)));
+        watch_add(e, wf_id, 7);
+        job("CreateGroup", "first-group", "SUCCESS");
+        run_pod("first", fails ? "FAILED" : "COMPLETED", fails ? 3 : 0);
+        if (fails) {
+            CHECK(until(is_finished));
+            CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups WHERE failure_message LIKE 'upstream group first%'"), WIDE);
+        } else {
+            job("CleanupGroup", "first-group", "SUCCESS");
+            for (int i = 0; i < WIDE; i++) { /* in order, each once */
+                char group[32];
+                snprintf(group, sizeof group, "t%d-group", i);
+                job("CreateGroup", group, "SUCCESS");
+            }
+            CHECK_INT(count("SELECT SUM(remaining_upstream) FROM workflow_groups"), 0);
+        }
+        stop(true);
+    }
+}
+
+static int half_written(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    struct group_row g = { .uuid = "10000000000000000000000000000001", .name = (char *)"g", .spec_json = (char *)"{}" };
+    struct task_row t = { .uuid = "20000000000000000000000000000001", .name = (char *)"t", .exit_actions_json = (char *)"{}" };
+    static const char lost[] = "30000000000000000000000000000001";
+    memcpy(g.workflow_uuid, lost, sizeof lost);
+    memcpy(t.workflow_uuid, lost, sizeof lost);
+    memcpy(t.group_uuid, g.uuid, sizeof t.group_uuid);
+    memcpy(t.key, t.uuid, sizeof t.key);
+    const char *const edges[][2] = { { g.uuid, g.uuid } };
+    int rc = repo_submission_begin(db, lost, 1, err);
+    if (rc >= 0)
+        rc = repo_groups_insert(db, &g, 1, err);
+    if (rc >= 0)
+        rc = repo_tasks_insert(db, &t, 1, err);
+    return rc < 0 ? rc : repo_edges_insert(db, lost, edges, 1, err);
+}
+
+/* What a killed service leaves of a large submission is gone after the next start; a finished workflow stays. */
+static void half_a_submission(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(start_with(NULL));
+    REQUIRE(submit(serial));
+    int64_t tasks = count("SELECT COUNT(*) FROM tasks"), groups = count("SELECT COUNT(*) FROM workflow_groups");
+    int64_t edges = count("SELECT COUNT(*) FROM group_edges");
+    CHECK_INT(store_write(e->store, NULL, half_written, NULL, &err), 0);
+    CHECK_INT(count("SELECT COUNT(*) FROM tasks"), tasks + 1);
+    stop(false);
+    REQUIRE(start_with(NULL));
+    CHECK_INT(count("SELECT COUNT(*) FROM tasks"), tasks);
+    CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups"), groups);
+    CHECK_INT(count("SELECT COUNT(*) FROM group_specs"), groups);
+    CHECK_INT(count("SELECT COUNT(*) FROM group_edges"), edges);
+    CHECK_INT(count("SELECT COUNT(*) FROM submissions"), 0);
+    stop(true);
+}
+
+/* A group whose create job is larger than a frame: our operator gets it in parts, another one's submission is refused. */
+static void large_job(void) {
+    _cleanup_buf_ buf_t text = BUF_INIT(64u << 20), whole = BUF_INIT(JOB_TOTAL_MAX);
+    uint32_t noise = 1;
+    REQUIRE(start_with(NULL));
+    buf_puts(&text, "workflow:\n  name: heavy\n  tasks:\n  - name: t\n    image: ubuntu\n    command: ['true']\n    files:\n");
+    for (int f = 0; f < 24; f++) {
+        buf_printf(&text, "    - path: /data/f%d\n      contents: '", f);
+        for (size_t i = 0; i < 1u << 20; i++) {
+            noise = noise * 1664525u + 1013904223u;
+            buf_putc(&text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[noise >> 26]);
+        }
+        buf_puts(&text, "'\n");
+    }
+    backend_connect("jobs");
+    struct submit_result r = { 0 };
+    struct submit_request rq = { .user = "ann", .pool = "default", .text = buf_cstr(&text), .text_len = text.len };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_INT(engine_submit(e, &rq, &r, NULL, &err), OSMO_EUSER);
+    CHECK_CONTAINS(err.text, "group t-group");
+    CHECK_CONTAINS(err.text, "the limit is 16777216");
+    CHECK_INT(count("SELECT COUNT(*) FROM tasks"), 0);
+    backend_gone();
+    backend_connect("jobs, job-parts");
+    REQUIRE(submit(buf_cstr(&text)));
+    int rc = 0;
+    size_t seen = 0;
+    pthread_mutex_lock(&net.lock);
+    for (int waits = 0; rc == 0 && waits < 2000;) {
+        if (seen == net.n) {
+            struct timespec until_ts;
+            clock_gettime(CLOCK_REALTIME, &until_ts);
+            until_ts.tv_sec += 1;
+            pthread_cond_timedwait(&net.cond, &net.lock, &until_ts);
+            waits++;
+            continue;
+        }
+        const struct sent *s = &net.sent[seen++];
+        if (s->binary && job_is_part(s->data, s->len))
+            rc = job_part_add(&whole, s->data, s->len, &err);
+    }
+    pthread_mutex_unlock(&net.lock);
+    CHECK_INT(rc, 1);
+    _cleanup_json_ json_t *j = NULL;
+    CHECK_INT(job_unpack(whole.data, whole.len, JOB_TOTAL_MAX, &j, &err), 0);
+    CHECK_STR(json_get_str(j, "group_name"), "t-group");
+    CHECK(json_len(json_get(j, "k8s_resources")) > 1);
+    stop(true);
+}
+
 static void on_pgsql(void) {
     use_pgsql = true;
     happy_path();
@@ -564,6 +731,9 @@ static void on_pgsql(void) {
     many();
     timers();
     nodes_and_events();
+    large();
+    wide();
+    half_a_submission();
     use_pgsql = false;
 }
 
@@ -584,6 +754,10 @@ static const struct check_test tests[] = {
     { "causes", causes },
     { "nodes and events", nodes_and_events },
     { "bad messages", bad_messages },
+    { "large", large },
+    { "wide", wide },
+    { "half a submission", half_a_submission },
+    { "large job", large_job },
     { "the same on PostgreSQL", on_pgsql },
 };
 TEST_MAIN("engine", tests)

@@ -112,6 +112,19 @@ static void field_rows(void) {
     fixture_close(&f);
 }
 
+/* Row 89: a site may leave a scheme unchecked. */
+static void unchecked_scheme(void) {
+    static const char config[] = "workflow: {credential_config: {disable_data_validation: [gs]}}\n";
+    static const struct invalid rows[] = {
+        GOOD(89, IN_TASK("    inputs: [{url: 'gs://b/c'}]\n")),
+        BAD(89, IN_TASK("    inputs: [{url: 'tos://e/b/c'}]\n"), "CREDENTIAL", NULL, REC, "tos://e/b"),
+    };
+    struct fixture f;
+    REQUIRE(invalid_open(&f, config));
+    invalid_run(&f, rows, ARRAY_SIZE(rows));
+    fixture_close(&f);
+}
+
 /* Row 84: a negative frequency never comes, so it is refused where upstream falls over it later. */
 static void checkpoint_frequency(void) {
     static const struct invalid rows[] = {
@@ -263,6 +276,7 @@ static void order(void) {
 
 static const struct check_test tests[] = {
     { "fields of tasks", field_rows },   { "checkpoint frequency", checkpoint_frequency },
+    { "unchecked scheme", unchecked_scheme },
     { "resources", resource_rows },      { "node rules", node_rules },
     { "all findings", all_findings },    { "order of the checks", order },
 };

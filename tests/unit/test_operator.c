@@ -294,6 +294,15 @@ static void say_job(const char *text) {
     buf_free(&frame);
 }
 
+static void say_part(buf_t *part) {
+    size_t len = part->len;
+    pthread_mutex_lock(&F.lock);
+    struct conn *c = conn_by_path("worker");
+    if (c)
+        post((struct event){ .kind = EV_MESSAGE, .conn = c->id, .data = buf_steal(part, NULL), .len = len, .binary = true });
+    pthread_mutex_unlock(&F.lock);
+}
+
 struct bench { osmo_operator_t *op; pthread_t thread; char dir[64]; };
 
 static void *bench_main(void *ctx) {
@@ -457,6 +466,37 @@ static void window_and_replay(void) {
     for (size_t i = 1; n > 202 && i <= 100; i++)
         CHECK_STR(sent[101 + i], sent[i]);
     pthread_mutex_unlock(&F.lock);
+    bench_close(&b);
+}
+
+/* A create job in parts, one of which is cut: the job is answered once, when it is complete. */
+static void job_in_parts(void) {
+    struct bench b;
+    REQUIRE(bench_open(&b, "tasks: {}\n", true));
+    buf_t text = BUF_INIT(16u << 20), packed = BUF_INIT(16u << 20), part = BUF_INIT(2u << 20);
+    json_t *job = NULL;
+    uint32_t noise = 1;
+    buf_puts(&text, "{\"job_type\":\"CreateGroup\",\"job_id\":\"large\",\"job_uuid\":\"u\",\"k8s_resources\":[],\"pad\":\"");
+    for (size_t i = 0; i < 4u << 20; i++) { /* does not compress well */
+        noise = noise * 1664525u + 1013904223u;
+        buf_putc(&text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[noise >> 26]);
+    }
+    buf_puts(&text, "\"}");
+    REQUIRE(json_parse(text.data, text.len, &job, NULL) == 0 && job_pack(job, JOB_TOTAL_MAX, &packed, NULL) == 0);
+    CHECK(packed.len > 2 * JOB_PART_MAX);
+    CHECK(await("worker", "\"type\":\"init\"", 1) != NULL);
+    for (int round = 0; round < 2; round++) /* the first is cut off by the second */
+        for (size_t at = 0; at < (round ? packed.len : JOB_PART_MAX); at += JOB_PART_MAX) {
+            buf_reset(&part);
+            REQUIRE(job_part_write(&packed, at, &part) == 0);
+            say_part(&part);
+        }
+    CHECK(await("worker", "\"large\"", 1) != NULL);
+    CHECK_INT(count_of("worker", "job_status"), 1);
+    json_free(job);
+    buf_free(&text);
+    buf_free(&packed);
+    buf_free(&part);
     bench_close(&b);
 }
 
@@ -707,6 +747,7 @@ static const struct check_test tests[] = {
     {"node messages", node_messages}, {"cluster events", cluster_events},
     {"INIT comes first on every socket", init_comes_first}, {"statuses in order, once", statuses_in_order},
     {"window and replay", window_and_replay}, {"without the jobs extension", without_extension},
+    {"a job in parts", job_in_parts},
     {"cleanup sends last words", cleanup_sends_last_words}, {"a deleted pod is told", deleted_pod_is_told},
     {"results of old connections are dropped", results_of_old_connections_are_dropped},
     {"one owner of a state directory", state_directory_has_one_owner}, {"quantities", quantities},

@@ -348,6 +348,12 @@ static void test_retry(void)
     extra.only = "b";
     extra.retry = 3;
     build(&one, body, 0, "ana", false, "http://h");
+    struct fixture other;
+    extra.only = "c";
+    build(&other, body, 0, "ana", false, "http://h");
+    CHECK_INT(other.rc, OSMO_EINTERNAL);
+    CHECK_CONTAINS(other.err.text, "group 'g' has no task 'c'");
+    fixture_free(&other);
     extra.only = NULL;
     extra.retry = 0;
     extra.credentials = NULL;

@@ -338,10 +338,141 @@ static void test_topology(void)
     }
 }
 
+/* Variables of pod templates as OSMO prints them: annotations of the pods in pool tpl. */
+static void test_variables(void)
+{
+    static const struct { const char *task, *annotation, *want; } values[] = {
+        { "plain", "cpu", "1/0" },                       /* defaults, as they are written */
+        { "plain", "memory", "1Gi None None" },          /* parts and units come from the request only */
+        { "plain", "storage", "None None None None" },
+        { "plain", "cache", "0MiB" }, { "plain", "excluded", "not on ARRAY:[]" }, { "plain", "own", "1.5 None True" },
+        { "plain", "size", "none" },
+        { "Sized_One", "cpu", "4.0/2" },                 /* a request is a float */
+        { "Sized_One", "memory", "8Gi 8 Gi" },
+        { "Sized_One", "memory-units", "0.0078125 8.0 8192.0 8388608.0 8589934592.0 8796093022208.0" },
+        { "Sized_One", "storage", "100Gi 100 Gi 100.0" }, { "Sized_One", "cache", "90Gi" },
+        { "Sized_One", "excluded", "not on ARRAY:[n1,n2]" }, { "Sized_One", "container", "sized-one" },
+        { "Sized_One", "place", "tpl plain normal" }, { "Sized_One", "size", "4" }, { "Sized_One", "who", "ana" },
+        { "bytes", "memory", "0.0048828125Ki 0.0048828125 Ki" }, { "bytes", "storage", "1.5Ti 1.5 Ti 1536.0" },
+        { "bytes", "cache", "0Ti" }, { "cached", "cache", "20Gi" }, { "raw", "cache", "1.5Ki" },
+        { "share", "cache", "12Gi" }, { "none", "cache", "0None" },
+    };
+    struct golden g;
+    if (load(&g, "pod-template-variables", ""))
+        for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+            _cleanup_free_ char *group = str_printf("%s-group", values[i].task);
+            const json_t *pod = golden_pod(&g, group, values[i].task);
+            CHECK_STR(json_str(json_path(pod, "metadata", "annotations", values[i].annotation, NULL)), values[i].want);
+            CHECK_STR(label(pod, "osmo.pool"), "tpl");                        /* the template's own is overruled */
+            CHECK_STR(label(pod, "kai.scheduler/queue"), "osmo-pool-ns-tpl");
+            CHECK_STR(label(pod, "team"), "core");
+        }
+    golden_free(&g);
+}
+
+static void test_templates(void)
+{
+    struct golden g;
+    if (load(&g, "pod-template-merge", "")) {
+        const json_t *pod = golden_pod(&g, "Deep_Learner-group", "Deep_Learner"), *spec = json_get(pod, "spec");
+        CHECK_STR(label(pod, "accelerator"), "a100");       /* node selectors are labels too, unrendered */
+        CHECK_STR(label(pod, "zone"), "{{TEAM}}");
+        CHECK_STR(label(pod, "team"), "vision");            /* template over workflow */
+        CHECK_STR(label(pod, "other"), "kept");
+        CHECK_STR(label(pod, "osmo.priority"), "low");
+        CHECK_STR(json_get_str(spec, "schedulerName"), "kai-scheduler");
+        CHECK_STR(json_get_str(spec, "restartPolicy"), "OnFailure");
+        CHECK_JSON(json_get(spec, "nodeSelector"), "{\"accelerator\":\"a100\",\"zone\":\"vision\"}");
+        CHECK_INT(json_len(json_get(spec, "tolerations")), 3);
+        CHECK_INT(json_len(json_get(spec, "containers")), 3);
+        CHECK_STR(json_get_str(golden_container(pod, 1), "name"), "osmo-ctrl");
+        CHECK_JSON(json_get(golden_container(pod, 2), "securityContext"), "{\"runAsUser\":0}");
+    }
+    golden_free(&g);
+    if (load(&g, "pod-template-excluded", "")) {
+        static const char *const tasks[][3] = {
+            { "away-group", "away", "[\"bad-1\",\"bad-2\",\"3\"]" }, { "anywhere-group", "anywhere", "[\"\"]" },
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(tasks); i++) {
+            _cleanup_free_ char *want = str_printf("\"values\":%s}", tasks[i][2]);
+            _cleanup_free_ char *affinity = text_of(json_get(golden_pod(&g, tasks[i][0], tasks[i][1]), "spec"), "affinity");
+            CHECK_CONTAINS(affinity, want);
+        }
+    }
+    golden_free(&g);
+    if (load(&g, "group-templates", "")) {
+        const json_t *first = json_at(json_get(g.groups, "both"), 0), *second = json_at(json_get(g.groups, "both"), 1);
+        CHECK_STR(json_get_str(first, "kind"), "ConfigMap");
+        CHECK_STR(json_get_str(second, "kind"), "ComputeDomain");
+        CHECK_STR(label(first, "team"), "theirs");
+        CHECK_STR(label(first, "kept"), "yes-really");
+        CHECK_STR(label(first, "osmo.group_name"), "both");
+        CHECK_STR(json_str(json_path(first, "data", "pool", NULL)), "in grp");
+        CHECK_STR(json_str(json_path(first, "metadata", "annotations", "by", NULL)), "both");
+        CHECK_STR(label(golden_object(&g, "both", "Pod", 0), "team"), "ours");
+    }
+    golden_free(&g);
+}
+
+/* The decoded .dockerconfigjson of a pull secret. */
+static void check_pull(const struct golden *g, const char *group, const char *suffix, const char *want)
+{
+    char uuid[33];
+    golden_uuid("group", group, uuid);
+    _cleanup_free_ char *name = str_printf("%s-%s", uuid, suffix);
+    const char *base64 = json_str(json_path(golden_named(g, group, name), "data", ".dockerconfigjson", NULL));
+    _cleanup_buf_ buf_t text = BUF_INIT(4096);
+    CHECK_INT(base64 ? crypto_base64_decode(base64, strlen(base64), &text, NULL) : -1, 0);
+    CHECK_STR(buf_cstr(&text), want);
+}
+
+static void test_registries(void)
+{
+    struct golden g;
+    if (load(&g, "registries", "")) {
+        check_pull(&g, "all", "user", "{\"auths\": {\"reg.example.com/team\": {\"auth\": \"JG9hdXRodG9rZW46dGVhbS1zZWNyZXQ=\"}, "
+                   "\"reg.example.com\": {\"auth\": \"YW5hOmh1Yi1zZWNyZXQ=\"}, \"registry-1.docker.io\": {\"auth\": "
+                   "\"YW5hOmh1Yi1zZWNyZXQ=\"}}}");
+        check_pull(&g, "plain", "user", "{\"auths\": {}}");
+        check_pull(&g, "plain", "osmo", "{\"auths\": {\"images.example.com\": {\"auth\": \"cm9ib3Q6aW1hZ2Utc2VjcmV0\"}}}");
+    }
+    golden_free(&g);
+}
+
+static void test_service(void)
+{
+    static const struct { const char *spec, *group, *task; size_t container; const char *want; } args[] = {
+        { "rsync", "dev-group", "dev", 0, "-userBinPath /osmo/usr/bin -enableRsync -rsyncReadLimit 2621440 -rsyncWriteLimit "
+          "1048576 -rsyncPathAllowList code:/workspace/code:true,data:/data:false -commands sleep -args infinity" },
+        { "rsync", "dev-group", "dev", 2, "--run_location /osmo/run --enable_rsync" },
+        { "service-port", "t-group", "t", 1, "-host 2001:db8::7 -port 9443 -scheme wss" },
+        { "own-storage-dev", "make-group", "make", 1, "-host 127.0.0.1 -port 8000 -scheme ws -refreshToken "
+          "/osmo/.refresh_token -refreshScheme http -outputs task:https://osmo.example.com/api/storage/local-1/make "
+          "-outputs kpi:https://osmo.example.com/api/storage/local-1/make,plain.json "
+          "-outputs kpi:https://osmo.example.com/api/storage/local-1/make/a/b,a/b/c.json "
+          "-outputs kpi:https://osmo.example.com/api/storage/local-1/make/,/rooted.json -userConfig" },
+        { "groups-chain", "prepare", "watch", 1, "-barrier osmo-group-ready -outputs "
+          "task:s3://svc-bucket/wf/stages-1/watch -outputs url:s3://bkt/watch, -userConfig" },
+        { "diamond", "bottom-group", "bottom", 1, "-inputs task:2,s3://svc-bucket/wf/diamond-1/top, -outputs "
+          "url:s3://bkt/b, -userConfig" },
+        { "barrier-single", "solo", "only", 1, "-refreshScheme https -outputs" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(args); i++) {
+        struct golden g;
+        if (load(&g, args[i].spec, "")) {
+            _cleanup_free_ char *got = args_of(&g, args[i].group, args[i].task, args[i].container);
+            CHECK_CONTAINS(got, args[i].want);
+        }
+        golden_free(&g);
+    }
+}
+
 static const struct check_test tests[] = {
     { "minimal", test_minimal }, { "template with defaults", test_defaults }, { "serial data", test_chain },
     { "hosts of a group", test_hosts }, { "resources and mounts", test_sizes }, { "files and credentials", test_files },
     { "exit actions and checkpoints", test_resilient }, { "labels", test_tagged },
     { "another workflow's output", test_followup }, { "topology", test_topology },
+    { "template variables", test_variables }, { "templates", test_templates }, { "pull secrets", test_registries },
+    { "arguments", test_service },
 };
 TEST_MAIN("pods_specs", tests)

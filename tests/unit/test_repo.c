@@ -289,9 +289,16 @@ static void graph_body(store_t *s, const char *url) {
     CHECK(names.len == 4 && str_eq(names.items[0], "first") && str_eq(names.items[1], "second") &&
           str_eq(names.items[3], "third"));
     strlist_free(&names);
-    CHECK_OK(repo_downstream_of(rd(), uu(3, 0), &names, &err), &err);
-    CHECK(names.len == 2 && str_eq(names.items[0], uu(3, 1)));
-    strlist_free(&names);
+    struct group_place places[4];
+    CHECK_OK(repo_downstream_after(rd(), uu(3, 0), -1, 4, places, &n, &err), &err);
+    CHECK(n == 2 && str_eq(places[0].uuid, uu(3, 1)));
+    CHECK_OK(repo_downstream_after(rd(), uu(3, 0), -1, 1, places, &n, &err), &err);
+    CHECK(n == 1 && str_eq(places[0].uuid, uu(3, 1)));
+    CHECK_OK(repo_downstream_after(rd(), uu(3, 0), places[0].ordinal, 4, places, &n, &err), &err);
+    CHECK_INT(n, 1);
+    CHECK_OK(repo_groups_after(rd(), uu(1, 1), -1, 2, &g, &n, &err), &err);
+    CHECK(n == 2 && g[0].ordinal == 0 && !g[0].spec_json);
+    group_rows_free(g, n);
     COUNT_TASKS(repo_tasks_of_workflow(rd(), uu(1, 1), true, &rows_, &n_, &err), 4);
     COUNT_TASKS(repo_tasks_of_workflow(rd(), uu(1, 1), false, &rows_, &n_, &err), 3);
     COUNT_TASKS(repo_tasks_of_group(rd(), uu(3, 0), true, &rows_, &n_, &err), 3);

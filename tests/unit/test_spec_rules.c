@@ -201,7 +201,7 @@ static const struct row rows[] = {
     ROW(50, "  name: w\n  labels: {-a: b}\n" ONE, LABELS, OSMO_EUSAGE, "'-a' is no valid label key"),
     ROW(50, "  name: w\n  labels: {Up.x/a: b}\n" ONE, LABELS, OSMO_EUSAGE, "'Up.x/a' is no valid label key"),
     ROW(50, "  name: w\n  labels: {a: b c}\n" ONE, LABELS, OSMO_EUSAGE, "'b c' is no valid label value"),
-    ROW(50, "  name: w\n  labels: {a: " X50 X10 "abcd}\n" ONE, LABELS, OSMO_EUSAGE, "no valid label value: 1 to 63"),
+    ROW(50, "  name: w\n  labels: {a: " X50 X10 "abcd}\n" ONE, LABELS, OSMO_EUSAGE, "has 64 characters, at most 63"),
     ACCEPTED_ROW(50, "  name: w\n  labels: {team: sim, a.b/c: " X50 X10 "abc, osmo.workflow_id: x}\n" ONE),
     ROW(52, "  name: w\n" ONE, POLICY, OSMO_EUSAGE, "label 'team' is missing, allowed values are: robo, sim",
       "(ask the platform team)"),
@@ -351,6 +351,7 @@ static const struct row rows[] = {
     ROW(109, R("{topology: [{group: a}]}"), SCHEMA, OSMO_EUSAGE, "topology.0.key: is missing"),
     ROW(109, R("{topology: [{key: rack, requirementType: hard}]}"), SCHEMA, OSMO_EUSAGE,
       "topology.0.requirementType: must be 'required' or 'preferred'"),
+    ROW(109, R("{topology: [{% for i in range(33) %}{key: rack}, {% endfor %}]}"), SCHEMA, OSMO_EUSAGE, "has 33 items, at most 32"),
     ROW(110, R("{topology: [{key: room}]}"), PLACE, OSMO_ESUBMISSION, "'room'", "it has: zone, rack"),
     ROW(111, W "  resources: {a: {topology: [{key: rack}]}, b: {topology: [{key: rack}, {key: zone}]}, default: {}}\n  tasks: "
       "[{name: t, image: a, command: [x], resource: a}, {name: u, image: a, command: [x], resource: b}, " TASK_OF("v")

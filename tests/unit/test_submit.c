@@ -315,6 +315,49 @@ static void faithful_resubmission(void) {
     stop(true);
 }
 
+/* Only what goes on counts, and only of this user. */
+static void user_limits(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct submit_request rq = { .pool = "default" };
+    struct submit_result out;
+    char *id = NULL;
+    REQUIRE(start_with("workflow: {user_workflow_limits: {max_num_workflows: 2, max_num_tasks: 2}}\n"));
+    backend_connect("jobs");
+    REQUIRE(submit(hello));
+    rq = (struct submit_request){ .user = "somebody else", .pool = "default", .text = hello, .text_len = strlen(hello) };
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(engine_submit(e, &rq, &out, &id, &err), &err);
+        submit_result_clear(&out);
+    }
+    CHECK_INT(engine_submit(e, &rq, &out, &id, &err), OSMO_EUSER);
+    CHECK_CONTAINS(err.text, "you have 2 unfinished workflows, at most 2");
+    submit_result_clear(&out);
+    int64_t workflows = 0, tasks = 0;
+    CHECK_INT(repo_user_ongoing(reader(), "somebody else", &workflows, &tasks, NULL), 0);
+    CHECK_INT(workflows, 2);
+    CHECK_INT(tasks, 2);
+    REQUIRE(engine_cancel(e, "hello-2", "somebody else", "enough", true, &err) >= 0);
+    CHECK_INT(repo_user_ongoing(reader(), "somebody else", &workflows, &tasks, NULL), 0);
+    CHECK_INT(workflows, 1);
+    CHECK_INT(tasks, 1);
+    CHECK_OK(engine_submit(e, &rq, &out, &id, &err), &err);
+    submit_result_clear(&out);
+    CHECK_INT(repo_user_ongoing(reader(), "nobody", &workflows, &tasks, NULL), 0);
+    CHECK(workflows == 0 && tasks == 0);
+    stop(true);
+}
+
+/* Without a server these run on SQLite once more. */
+static void on_pgsql(void) {
+    use_pgsql = true;
+    submissions();
+    dry_and_again();
+    restart();
+    faithful_resubmission();
+    user_limits();
+    use_pgsql = false;
+}
+
 static void roles(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     osmo_service_options_t o = { .size = sizeof o, .data_dir = "/tmp", .roles = "core,cook" };
@@ -366,6 +409,8 @@ static const struct check_test tests[] = {
     { "restart", restart },
     { "restart of a failed submission", restart_of_a_submission },
     { "faithful resubmission", faithful_resubmission },
+    { "limits of a user", user_limits },
+    { "on PostgreSQL", on_pgsql },
     { "config reload", config_reload },
 };
 TEST_MAIN("submit", tests)

@@ -149,6 +149,9 @@ static const struct render_case good[] = {
     { "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.current }} {% set j = joiner('|') %}{{ j() }}"
       "1{{ j() }}2",
       "aba 1|2" },
+    { "{{ '99999999999999999999'|int }} {{ (10**30)|round(-29) }} {{ '%x' % 10**20 if false else '%x' % (10**20) }}"
+      " {{ (-10**20)|abs|tojson }}",
+      "99999999999999999999 1000000000000000000000000000000 56bc75e2d63100000 100000000000000000000" },
     { "{{ range(100)|map('string')|sort|first }} {{ range(130)|sort(reverse=true)|batch(3)|first }}",
       "0 [129, 128, 127]" },
 };
@@ -169,7 +172,7 @@ static const struct render_case bad[] = {
     { "{{ xs|round }}", "filter 'round' needs a number" },
     { "{{ 1|round(1, 'up') }}", "'common', 'ceil' or 'floor'" },
     { "{{ 'inf'|int }}", "filter 'int': an infinite value" },
-    { "{{ '99999999999999999999'|int }}", "does not fit 64 bits" },
+    { "{{ 'x'|center(99999999999999999999) }}", "does not fit 64 bits" },
     { "{{ [1, 'a']|sort }}", "'<' is not supported between" },
     { "{{ [none]|dictsort }}", "filter 'dictsort' needs a mapping" },
     { "{{ d|dictsort(by='x') }}", "by 'key' or by 'value' only" },

@@ -157,6 +157,133 @@ static const struct render_case good[] = {
       "&lt;&gt;&lt;><&lt;>[Markup('&lt;')]&gt;<a&lt;" },
     { "{% set s = ('<a>'|safe) %}{{ s.upper() + '<' }}{{ s[1:] + '<' }}{{ s.replace('a', '<') }}{{ s*2 + '<' }}",
       "<A>&lt;a>&lt;<&lt;><a><a>&lt;" },
+    { "{% autoescape true %}{{ '<' }}{{ '<'|safe }}{% endautoescape %}{{ '<' }}", "&lt;<<" },
+    { "{% autoescape t %}{{ '<' }}<{% endautoescape %}", "<<" },
+    { "{% autoescape nope %}{% endautoescape %}", "" },
+    { "{% autoescape nope %}{{ 1 }}{% endautoescape %}", "1" },
+    { "{% autoescape true %}{% set x %}<{{ '<' }}{% endset %}{{ x }}{% endautoescape %}{{ x is defined }}", "<&lt;False" },
+    { "{% autoescape true %}{{ '<' ~ ('>'|safe) }}{{ '<' ~ '>' }}{% endautoescape %}", "&lt;&gt;&lt;&gt;" },
+    { "{% macro m(x) %}{{ x }}<{% endmacro %}{% autoescape true %}{{ m('<') }}{% endautoescape %}{{ m('<') }}", "<<<<" },
+    { "{% autoescape true %}{% macro m(x) %}{{ x }}<{% endmacro %}{{ m('<') }}{{ m('<')|upper }}{% endautoescape %}",
+      "&lt;<&LT;<" },
+    { "{% autoescape true %}{% filter upper %}<{{ '<a' }}{% endfilter %}{% endautoescape %}", "<&LT;A" },
+    { "{% autoescape true %}{% autoescape false %}{{ '<' }}{% endautoescape %}{{ '<' }}{% endautoescape %}", "<&lt;" },
+    { "{% autoescape t %}{% autoescape false %}{{ '<' }}{% endautoescape %}{{ '<' }}{% endautoescape %}", "<<" },
+    { "{% autoescape true %}{{ ['<'] }}{{ {'<': 1} }}{{ none }}{{ 1 }}{% endautoescape %}",
+      "[&#39;&lt;&#39;]{&#39;&lt;&#39;: 1}None1" },
+    { "{% autoescape true %}{% for x in ['<'] recursive %}{{ x }}{% if x == '<' %}{{ loop(['>']) }}{% endif %}{% endfo"
+      "r %}{% endautoescape %}",
+      "&lt;&gt;" },
+    { "{% autoescape true %}{% block b %}{{ '<' }}{% endblock %}{{ self.b() }}{% endautoescape %}", "<<" },
+    { "{% autoescape true %}{% set z | upper %}a<{% endset %}{{ z }}{% endautoescape %}", "A<" },
+    { "{% autoescape true %}{{ ['<', 'b']|join('<') }}{{ ['<'|safe, '<']|join('<') }}{{ '<a'|replace('a', '<'|safe) }}"
+      "{{ '<a'|replace('a', '<') }}{{ {'a': '<'}|xmlattr }}{{ 'http://a.b'|urlize }}{% endautoescape %}",
+      "&lt;&lt;b<&lt;&lt;&lt;<&lt;&lt; a=\"&lt;\"http://a.b" },
+    { "{% autoescape true %}{{ '<' if false }}{% endautoescape %}", "" },
+    { "{% autoescape true %}{% macro m() %}<{{ caller() }}>{% endmacro %}{% call m() %}{{ '<' }}{% endcall %}{% endaut"
+      "oescape %}",
+      "<&lt;>" },
+    { "{% autoescape true %}{{ '<' is defined }}{{ ('<' ~ '>') }}{{ '%s' % '<' }}{{ '<%s>'|format('<') }}{% endautoescape %}",
+      "True&lt;&gt;&lt;&lt;&lt;&gt;" },
+    { "{% if false %}{% from '' import c with context %}{% import 'a' as b without context %}{% include ['x'] ignore m"
+      "issing with context %}{% endif %}k",
+      "k" },
+    { "{% set l = [1,2,3] %}{% for x in l %}{% if x < 3 and l|length < 6 %}{% set _ = l.append(x+5) %}{% endif %}{{ x "
+      "}},{% endfor %}",
+      "1,2,3,6,7," },
+    { "{% set ns = namespace(last=0) %}{% for x in xs if x != ns.last + 2 %}{{ x }}{% set ns.last = x %}{% endfor %}", "123" },
+    { "{% set ns = namespace(seen=[]) %}{% for x in xs if ns.seen.append(x) or true %}{{ loop.last }}{{ ns.seen }};{% "
+      "endfor %}",
+      "False[1, 2];False[1, 2, 3];True[1, 2, 3];" },
+    { "{% macro a() %}{% macro b() %}{{ caller is defined }}{% endmacro %}{{ b() }}{% endmacro %}{{ a() }}", "False" },
+    { "{% macro outer(x) %}{% for i in [1,2] %}{% call(y) inner() %}{{ x }}{{ i }}{{ y }}{% endcall %}{% endfor %}{% e"
+      "ndmacro %}{% macro inner() %}<{{ caller(9) }}>{% endmacro %}{{ outer('q') }}",
+      "<q19><q29>" },
+    { "{% for x in tree recursive %}{{ loop.index }}{{ x.n }}{% set z = loop(x.c) %}[{{ z }}]{% endfor %}",
+      "1a[1b[]2c[1d[]]]2e[]" },
+    { "{% for x in [[1,2],[3]] recursive %}{{ x if x is number else loop(x) }}{% else %}none{% endfor %}", "123" },
+    { "{% set x %}{% for i in xs %}{{ i }}{% endfor %}{% endset %}{{ x }}{{ x|length }}", "1233" },
+    { "{% if true %}{% macro c() %}in{% endmacro %}{% endif %}{{ c() }}", "in" },
+    { "{% with %}{% macro c() %}in{% endmacro %}{% endwith %}{{ c is defined }}", "False" },
+    { "{% set a = 1 %}{% with a = a + 1 %}{{ a }}{% with a = a + 1 %}{{ a }}{% endwith %}{% endwith %}{{ a }}", "231" },
+    { "{% if n == 1 %}{% set k = 1 %}{% elif n == 3 %}{% set k = 3 %}{% else %}{% set k = 0 %}{% endif %}{{ k }}", "3" },
+    { "{% for i in xs %}{% if i == 1 %}{% set n = i %}{% elif i == 2 %}{% set n = 20 %}{% endif %}{{ n }};{% endfor %}",
+      "1;20;3;" },
+    { "{% block o %}{% set n = 1 %}{% block i %}{{ n }}{% endblock %}{% endblock %}{{ n }}", "33" },
+    { "{% set q = 1 %}{% block o scoped %}{% for n in [7] %}{% block i scoped %}{{ n }}{{ q }}{% endblock %}{% endfor "
+      "%}{% endblock %}",
+      "71" },
+    { "{{ super is defined }}{{ caller is defined }}{{ varargs is defined }}", "FalseFalseFalse" },
+    { "{{ loop.index if loop is defined else 'no loop' }}", "no loop" },
+    { "{% for self in xs %}{{ self }}{% endfor %}", "123" },
+    { "{% macro m(kwargs) %}{{ kwargs }}{% endmacro %}{{ m(1) }}", "1" },
+    { "{% macro m(varargs=1) %}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(a=2) }}", "1{'a': 2}" },
+    { "{% macro m(x) %}{{ x }}{{ caller() }}{% endmacro %}{% call m(1) %}{% call m(2) %}3{% endcall %}{% endcall %}", "123" },
+    { "{{ xs|map('string')|join('-') }}{{ xs|sum }}{{ words|sort }}", "1-2-36['a', 'b', 'c']" },
+    { "{{ [1, 2, 3][::2] }}{{ 'abc'[::-1] }}{{ (1,2,3)[-2:] }}{{ 'abc'[5:] }}{{ xs[1:2] == [2] }}", "[1, 3]cba(2, 3)True" },
+    { "{{ 1 if n > 2 else 2 if n > 1 else 3 }}{{ (n if n) + 1 }}", "14" },
+    { "{{ 'x' if false else 'y' if false }}|{{ [1 if false] }}|{{ ('a' if false) ~ 'b' }}|{% for x in ('a' if false) %"
+      "}{% else %}e{% endfor %}|{{ not ('a' if false) }}",
+      "|[Undefined]|b|e|True" },
+    { "{{ {'a': 1, 'b': {'c': [1, {'d': 2}]}}.b.c[1].d }}", "2" },
+    { "{{ xs['__len__'] is defined }}{{ d['_x'] is defined }}", "FalseFalse" },
+    { "{{ '{{}}'.format() }}{{ '{:>{}}'.format('a', 5) }}{{ '{!s:>4}'.format(1) }}", "{}    a   1" },
+    { "{{ (2**70).bit_length() }}{{ (-5).bit_length() }}{{ (0).bit_length() }}{{ (255).bit_count() }}{{ (2**70).as_int"
+      "eger_ratio() }}{{ true.conjugate() }}",
+      "71308(1180591620717411303424, 1)1" },
+    { "{{ (0.1).as_integer_ratio() }}{{ (1e300).as_integer_ratio() }}{{ (0.5).as_integer_ratio() }}{{ (-2.75).as_integ"
+      "er_ratio() }}{{ (0.0).as_integer_ratio() }}{{ (5e-324).as_integer_ratio() }}",
+      "(3602879701896397, 36028797018963968)(1000000000000000052504760255204420248704468581108159154915854115511802457"
+      "988908195786371375080447864043704443832883878176942523235360430575644792184786706982848387200926575803737830233"
+      "794788090059368953234970799945081119038967640880074652742780142494579258788820056842838115669472196386865459400"
+      "540160, 1)(1, 2)(-11, 4)(0, 1)(1, 20240225330731061835249534671891730704955664976414211835690135802743033956799"
+      "534689196038370143712449518707786431681191138980873738579347686701339994073850992151742427656636136446690774209"
+      "321634123976767847274506856200748342469269861810335564915955634081005651235876955233341461523050253218632750864"
+      "6006263307707741093494784)" },
+    { "{{ 'a' in d.keys() }}{{ 1.0 in d.values() }}{{ ('a',1.0) in d.items() }}", "TrueTrueTrue" },
+    { "{{ 'a\\nb'.splitlines(1) }}{{ 'a'.splitlines(keepends=true) }}", "['a\\n', 'b']['a']" },
+    { "{% set l = [1,3,2] %}{{ l.sort(reverse=true) }}{{ l }}{% set _ = l.sort(key=none) %}{{ l }}", "None[3, 2, 1][1, 2, 3]" },
+    { "{{ '%d' % 2**70 }}{{ '%d' % (2**70) }}{{ '%x' % (2**70) }}{{ 1e30|int }}{{ '9'*30 }}{{ ('9'*30)|int + 1 }}{{ (-"
+      "2**80)|abs }}",
+      "118059162071741130342411805916207174113034244000000000000000001000000000000000019884624838656999999999999999999"
+      "99999999999910000000000000000000000000000001208925819614629174706176" },
+    { "{{ d.keys()[0] is defined }}{{ d.items()|length }}{{ d.keys()|list }}{{ d.values()|first }}", "False2['a', 'b']1.0" },
+    { "{{ 1.5.hex() }}{{ (0.1).hex() }}{{ (-0.0).hex() }}{{ 5e-324 .hex() }}",
+      "0x1.8000000000000p+00x1.999999999999ap-4-0x0.0p+00x0.0000000000001p-1022" },
+    { "{{ 9223372036854775807 + 1 }}{{ -9223372036854775808 }}{{ -9223372036854775808 - 1 }}{{ 9223372036854775808 - 1 }}",
+      "9223372036854775808-9223372036854775808-92233720368547758099223372036854775807" },
+    { "{{ 2**64 }}{{ 2**100 // 3 }}{{ 2**100 % 7 }}{{ -(2**100) // 3 }}{{ -(2**100) % 7 }}{{ 2**100 % -7 }}{{ (2**100)"
+      " / 3 }}{{ 2**200 / 2**199 }}",
+      "184467440737095516164225502000760764671655677351252-4225502000760764671655677351265-54.2255020007607644e+292.0" },
+    { "{{ 10**30 }}{{ 10**30 * 10**30 }}{{ 10**50 // 10**20 }}{{ 10**50 % (10**20+1) }}{{ 10**50 == 10**50 }}{{ 10**50"
+      " > 10**49 }}{{ 10**50 < 1e60 }}{{ 10**22 == 1e22 }}",
+      "100000000000000000000000000000010000000000000000000000000000000000000000000000000000000000001000000000000000000"
+      "00000000000010000000000TrueTrueTrueTrue" },
+    { "{{ 123456789012345678901234567890 }}{{ 0xffffffffffffffffffff }}{{ 0b100000000000000000000000000000000000000000"
+      "00000000000000000000000000000 }}{{ 1_000_000_000_000_000_000_000 }}",
+      "123456789012345678901234567890120892581961462917470617511805916207174113034241000000000000000000000" },
+    { "{{ {10**20: 1}[10**20] }}{{ {1e20: 1}[10**20] }}{{ 10**20 in [10**20] }}{{ [10**20] }}", "11True[100000000000000000000]" },
+    { "{{ '{:,}'.format(10**20) }}{{ '{:x}'.format(10**20) }}{{ '{:X}'.format(2**70) }}{{ '{:e}'.format(10**20) }}{{ '"
+      "{:+}'.format(10**20) }}{{ '{:#o}'.format(10**20) }}{{ '{:b}'.format(-2**70) }}",
+      "100,000,000,000,000,000,00056bc75e2d631000004000000000000000001.000000e+20+1000000000000000000000o1265707274265"
+      "430400000010000000000000000000000000000000000000000000000000000000000000000000000" },
+    { "{{ 10**20 is number }}{{ 10**20 is integer }}{{ 10**20 is odd }}{{ 10**20 is callable }}{{ 10**20 is float }}",
+      "1010111" },
+    { "{{ 9**9**9 }}", "196627050475552913618075908526912116283103450944214766927315415537966391196809" },
+    { "{{ 10**400 / 10**399 }}{{ 10**20 * 1.5 }}{{ 1.5 + 10**20 }}{{ 10**20 ** 0.5 }}{{ (10**20) ** -1 }}{{ -10**20 }}"
+      "{{ +10**20 }}",
+      "10.01.5e+201e+2010000000000.01e-20100000000000000000000100000000000000000000" },
+    { "{{ [1][10**20] is defined }}", "False" },
+    { "{{ 7 / 3 }}{{ 9007199254740993 / 3 }}{{ 9223372036854775807 / 7 }}",
+      "2.33333333333333353002399751580331.01.3176245766935393e+18" },
+    { "{{ 2**63 - 1 }}{{ 2**63 - 2**62 }}{{ -2**63 }}{{ 0 * 10**20 }}{{ 10**20 - 10**20 }}",
+      "92233720368547758074611686018427387904-922337203685477580800" },
+    { "{{ 10**20 if 10**20 }}{{ not 10**20 }}{{ 10**20 ~ 'x' }}{{ 10**20 }}|{{ (10**20)|string|length }}",
+      "100000000000000000000False100000000000000000000x100000000000000000000|21" },
+    { "{{ -7.5 // 2 }}{{ 7.5 // -2 }}{{ -7.5 % -2 }}{{ 1e300 * 1e10 }}{{ 5 // 0.3 }}{{ 1 % 0.1 }}{{ -1 % 0.1 }}{{ 0.0 "
+      "// 5 }}{{ -0.0 // 5 }}{{ 1e16 // 1 }}",
+      "-4.0-4.0-1.5inf16.00.099999999999999955.551115123125783e-170.0-0.01e+16" },
+    { "{{ '%d' % 10**3 }}{{ 5 % 3 }}{{ True % 2 }}{{ 3 ** True }}", "1000213" },
 };
 static const char *const bad[] = {
     "{% macro m(x) %}{{ x }}{% endmacro %}{{ m() }}",
@@ -224,6 +351,32 @@ static const char *const bad[] = {
     "{{ x.y.z }}",
     "{{ 5.foo }}",
     "{{ '%s %d %5.2f %r' % ('a', 3, 2.5, 'q') }}{{ '%(a)s' % {'a': 1} }}{{ '%s' % missing }}",
+    "{% for x in xs %}{% extends 'x' %}{% endfor %}",
+    "{% filter length %}abc{% endfilter %}",
+    "{% set d2 = {'a': 1} %}{% for k in d2 %}{% set _ = d2.update(b=2) %}{% endfor %}",
+    "{% for x in [1,2,3] recursive if x > 1 %}{% endfor %}",
+    "{{ ('a' if false) + 1 }}",
+    "{{ ('a' if false).foo }}",
+    "{{ 'a,b' .split(',')[1] }}{{ (1).__class__ }}",
+    "{{ xs.__len__() }}",
+    "{{ '{0.real}{0.imag}'.format(5) }}{{ '{0[0]}'.format([7]) }}{{ '{[a]}'.format({'a': 1}) }}{{ '{}{}'.format(1) }}",
+    "{{ '{a}{0}'.format(1, a=2) }}{{ '{}{0}'.format(1) }}",
+    "{{ '{'.format() }}",
+    "{{ '}'.format() }}",
+    "{{ '{0.foo}'.format(1) }}",
+    "{{ '{0!x}'.format(1) }}",
+    "{{ '{:d}'.format('a') }}{{ '{:s}'.format(1) }}",
+    "{{ '{:5}'.format([1]) }}",
+    "{{ [1] in {}.keys() }}",
+    "{{ ''.splitlines(none) }}",
+    "{{ [1].sort(reverse=[]) }}",
+    "{{ 'a'.expandtabs(10**12) }}",
+    "{{ 10**5000 }}",
+    "{{ 10**400 / 1 }}",
+    "{{ 'a' * 10**20 }}",
+    "{{ 10**20 // 0 }}",
+    "{{ 2 ** 0.5 }}{{ 0 ** 0 }}{{ 0.0 ** -1 }}",
+    "{{ 10.0 ** 400 }}",
 };
 
 static int render(const char *text, buf_t *out, osmo_error_t *err) {
@@ -257,11 +410,22 @@ static void test_bad(void) {
 /* What would take for ever, or more memory than there is, ends at a limit. */
 static void test_bombs(void) {
     static const char *const bombs[] = {
-        "{{ 'a' * 10**9 }}", "{{ [0] * 10**9 }}", "{{ '{:1000000000}'.format(1) }}", "{{ '{:.1000000000f}'.format(1.0) }}",
-        "{{ 'x'.rjust(10**9) }}", "{{ 'x'.zfill(10**9) }}", "{{ 'x'.center(10**18) }}", "{{ '\\t'.expandtabs(10**9) }}",
-        "{{ '%1000000000d' % 1 }}", "{{ range(10**9) }}", "{{ 9**9**9**9 }}", "{{ 10**5000 }}", "{{ 'a'.ljust(10**6).replace('', 'b' * 1000) }}",
+        "{{ 'a' * 10**9 }}",
+        "{{ [0] * 10**9 }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:.1000000000f}'.format(1.0) }}",
+        "{{ 'x'.rjust(10**9) }}",
+        "{{ 'x'.zfill(10**9) }}",
+        "{{ 'x'.center(10**18) }}",
+        "{{ '\\t'.expandtabs(10**9) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ range(10**9) }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ 10**5000 }}",
+        "{{ 'a'.ljust(10**6).replace('', 'b' * 1000) }}",
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}", "{% block b %}{{ self.b() }}{% endblock %}",
+        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% block b %}{{ self.b() }}{% endblock %}",
         "{% set l = [] %}{% for i in range(99999) %}{% set _ = l.extend(l) or l.append(1) %}{% endfor %}",
         "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
