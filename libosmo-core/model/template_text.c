@@ -451,6 +451,19 @@ static int from_yaml_list(struct tpl_rt *rt, const yaml_node_t *n, tpl_value_t *
     return 0;
 }
 
+static int from_yaml_int(struct tpl_rt *rt, const yaml_node_t *n, tpl_value_t *out) {
+    bool negative = n->text && *n->text == '-';
+    tpl_value_t zero = tpl_int(0), big;
+    if (n->flavour != YAML_BIG) {
+        *out = tpl_int(n->integer);
+        return 0;
+    }
+    if (!tpl_big_parse(&rt->arena, n->text + negative, strlen(n->text) - negative, 10, &big))
+        return tpl_fail(rt, OSMO_ELIMIT, "the number %.40s... is too large", n->text);
+    *out = big;
+    return negative ? tpl_big_op(rt, OP_SUB, &zero, &big, out) : 0;
+}
+
 int tpl_from_yaml(struct tpl_rt *rt, const yaml_node_t *n, tpl_value_t *out) {
     int rc = 0;
     if (tpl_descend(rt) < 0)
@@ -458,7 +471,7 @@ int tpl_from_yaml(struct tpl_rt *rt, const yaml_node_t *n, tpl_value_t *out) {
     switch (n->kind) {
     case YAML_NULL: *out = tpl_none(); break;
     case YAML_BOOL: *out = tpl_bool(n->boolean); break;
-    case YAML_INT: *out = tpl_int(n->integer); break;
+    case YAML_INT: rc = from_yaml_int(rt, n, out); break;
     case YAML_FLOAT: *out = tpl_float(n->number); break;
     case YAML_STRING: case YAML_DATE: rc = tpl_str_copy(rt, n->text, n->text_len, out); break;
     case YAML_LIST: rc = from_yaml_list(rt, n, out); break;

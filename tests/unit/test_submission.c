@@ -67,6 +67,14 @@ static void test_types(void) {
     }
 }
 
+static void test_large_numbers_of_defaults(void) {
+    static const char spec[] = "workflow: {{ a + 1 }} {{ b - 1 }}\ndefault-values: {a: 99999999999999999999, b: -99999999999999999999}\n";
+    _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(render(spec, NULL, NULL, &out, NULL, &err), &err);
+    CHECK_STR(buf_cstr(&out), "workflow: 100000000000000000000 -100000000000000000000");
+}
+
 static void test_refused(void) {
     static const struct { const char *text, *set; enum submission_stage stage; int code; const char *part; } cases[] = {
         { "", NULL, SUBMISSION_SECTIONS, OSMO_EUSER, "workflow" },
@@ -132,6 +140,6 @@ static void test_size(void) {
 
 static const struct check_test tests[] = {
     { "renders", test_render }, { "types of values", test_types }, { "refuses", test_refused },
-    { "sections", test_sections }, { "size", test_size },
+    { "large numbers of default-values", test_large_numbers_of_defaults }, { "sections", test_sections }, { "size", test_size },
 };
 TEST_MAIN("submission", tests)
