@@ -186,7 +186,7 @@ void container_ended(struct supervisor *s, struct container *c)
             close(STEAL_FD(*fds[i]));
 }
 
-/* Until the command is executed pid 1 of the container is bwrap itself, which as a pid 1 without handlers would lose any signal but SIGKILL. */
+/* Until the command is executed pid 1 of the container is bwrap itself, to which as a pid 1 without handlers no signal but SIGKILL gets. */
 static bool still_building(pid_t inner)
 {
     char path[64], name[16] = "";

@@ -187,7 +187,8 @@ static int report(const struct world *w, osmo_error_t *err) {
     printf("nodes            %zu (%lld cores, %lld GPUs)\n", sim->nnodes, (long long)sim->cpus, (long long)sim->gpus);
     printf("gangs            %zu (%zu pods), %zu ended, %zu never placed\n", sim->ngangs, sim->npods, ended, sim->ngangs - n);
     if (n)
-        printf("wait (s)         p50 %.0f, p90 %.0f, p99 %.0f, longest %.0f\n", waits[n / 2], waits[n * 9 / 10], waits[n * 99 / 100], waits[n - 1]);
+        printf("wait (s)         p50 %.0f, p90 %.0f, p99 %.0f, longest %.0f\n", waits[n / 2], waits[n * 9 / 10], waits[n * 99 / 100],
+               waits[n - 1]);
     printf("makespan (s)     %.0f\n", last);
     if (sim->gpus && last > 0)
         printf("GPU use          %.1f %%\n", 100 * w->gpu_seconds / (last * (double)sim->gpus));

@@ -47,6 +47,42 @@ static int scan(const char *t, size_t len, osmo_error_t *err) {
     return 0;
 }
 
+/* The number of an escape \uhhhh at p, or -1. */
+static int escaped_unit(const char *p) {
+    int unit = 0;
+    if (p[0] != '\\' || p[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        const char *digits = "0123456789abcdef", *d = p[i] ? strchr(digits, p[i] >= 'A' && p[i] <= 'F' ? p[i] + 32 : p[i]) : NULL;
+        if (!d)
+            return -1;
+        unit = unit * 16 + (int)(d - digits);
+    }
+    return unit;
+}
+
+/* json-c 0.16 takes U+1D800 to U+1DFFF for halves of a pair when they come as escapes: write them out. Returns the new length. */
+static size_t write_out_pairs(char *t, size_t len) {
+    size_t to = 0;
+    for (size_t i = 0; i < len; i++) {
+        int high = t[i] == '\\' ? escaped_unit(t + i) : -1, low = high >= 0xD800 && high < 0xDC00 ? escaped_unit(t + i + 6) : -1;
+        int c = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00) : 0;
+        if (c >= 0x1D800 && c <= 0x1DFFF) {
+            t[to++] = (char)(0xF0 | c >> 18);
+            t[to++] = (char)(0x80 | (c >> 12 & 63));
+            t[to++] = (char)(0x80 | (c >> 6 & 63));
+            t[to++] = (char)(0x80 | (c & 63));
+            i += 11;
+            continue;
+        }
+        t[to++] = t[i];
+        if (t[i] == '\\' && i + 1 < len)
+            t[to++] = t[++i];
+    }
+    t[to] = '\0';
+    return to;
+}
+
 int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
     *out = NULL;
     if (len > (1u << 30))
@@ -68,6 +104,8 @@ int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
     struct json_tokener *tok = rc ? NULL : json_tokener_new_ex(JSON_MAX_DEPTH);
     if (!rc && !tok)
         rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (!rc && memmem(copy, len, "\\u", 2))
+        len = write_out_pairs(copy, len);
     if (!rc) {
         json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
         struct json_object *v = json_tokener_parse_ex(tok, copy, (int)len + 1);

@@ -19,27 +19,27 @@ int repo_submission_list(db_t *db, strlist_t *workflow_uuids, osmo_error_t *err)
                           workflow_uuids, err);
 }
 
-/* Specifications go with their groups, so they are found through them. */
+/* Found by the key of the row alone, so that a piece costs what it removes and not what is left. Specifications go with
+ * their groups, which are the same ones in both statements. */
 int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, bool *more, osmo_error_t *err) {
     static const char *const pieces[] = {
-        "DELETE FROM tasks WHERE workflow_uuid = ? AND uuid IN (SELECT uuid FROM tasks WHERE workflow_uuid = ? LIMIT ?)",
-        "DELETE FROM group_edges WHERE workflow_uuid = ? AND (upstream_uuid, downstream_uuid) IN"
+        "DELETE FROM tasks WHERE uuid IN (SELECT uuid FROM tasks WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM group_edges WHERE (upstream_uuid, downstream_uuid) IN"
         " (SELECT upstream_uuid, downstream_uuid FROM group_edges WHERE workflow_uuid = ? LIMIT ?)",
-        "DELETE FROM group_specs WHERE group_uuid IN (SELECT g.uuid FROM workflow_groups g JOIN group_specs s"
-        " ON s.group_uuid = g.uuid WHERE g.workflow_uuid = ? AND g.workflow_uuid = ? LIMIT ?)",
-        "DELETE FROM workflow_groups WHERE workflow_uuid = ? AND uuid IN"
-        " (SELECT uuid FROM workflow_groups WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM group_specs WHERE group_uuid IN"
+        " (SELECT uuid FROM workflow_groups WHERE workflow_uuid = ? ORDER BY ordinal LIMIT ?)",
+        "DELETE FROM workflow_groups WHERE uuid IN"
+        " (SELECT uuid FROM workflow_groups WHERE workflow_uuid = ? ORDER BY ordinal LIMIT ?)",
     };
+    *more = false;
     for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
         int64_t removed = 0;
-        int rc = db_exec(db, pieces[i], DB_ARGS(DB_T(workflow_uuid), DB_T(workflow_uuid), DB_I(limit)), &removed, err);
-        if (rc < 0 || removed > 0) {
-            *more = true;
+        int rc = db_exec(db, pieces[i], DB_ARGS(DB_T(workflow_uuid), DB_I(limit)), &removed, err);
+        if (rc < 0)
             return rc;
-        }
+        *more |= removed > 0;
     }
-    *more = false;
-    return repo_submission_end(db, workflow_uuid, err);
+    return *more ? 0 : repo_submission_end(db, workflow_uuid, err);
 }
 
 /* uuid and ordinal of up to `limit` rows. */

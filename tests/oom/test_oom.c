@@ -457,7 +457,8 @@ static int placement(char **text, osmo_error_t *err) {
     static const osmo_sched_pair_t labels[] = { { "arch", "x" }, { "rack", "r" } }, taints[] = { { "t", "v" } };
     const osmo_scheduler_options_t o = { .size = sizeof o, .levels = levels };
     osmo_sched_node_t n = { .size = sizeof n, .labels = labels, .nlabels = 2, .capacity = { { 2000, 1 << 20, 0, 0, 10 } } };
-    osmo_sched_queue_t q = { .size = sizeof q, .name = "q", .guarantee = { { -1, -1, -1, -1, -1 } }, .maximum = { { -1, -1, -1, -1, -1 } } };
+    const osmo_sched_amount_t none = { { -1, -1, -1, -1, -1 } };
+    osmo_sched_queue_t q = { .size = sizeof q, .name = "q", .guarantee = none, .maximum = none };
     buf_t said = BUF_INIT(1u << 20);
     osmo_scheduler_t *s = NULL;
     int rc = osmo_scheduler_new(&o, &s, err);

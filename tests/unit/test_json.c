@@ -7,6 +7,8 @@
 static const struct { const char *in, *out; } good[] = {
     { "{\"a\":1,\"b\":[1.5,2.0,1e-5,24.10,1e16,null,true]}", "{\"a\":1,\"b\":[1.5,2.0,1e-05,24.1,1e+16,null,true]}" },
     { " \"x\\u0001\\n/\\\"\" ", "\"x\\u0001\\n/\\\"\"" },
+    /* pairs of escapes, those that json-c takes for halves among them */
+    { "\"\\ud83d\\ude00\\uD836\\udc00\\ud837\\udfff\\\\ud836\"", "\"\xF0\x9F\x98\x80\xF0\x9D\xA0\x80\xF0\x9D\xBF\xBF\\\\ud836\"" },
     { "9223372036854775807", "9223372036854775807" }, { "-9223372036854775808", "-9223372036854775808" },
     { "{\"a\":-1.5e3}", "{\"a\":-1500.0}" }, { "[]", "[]" }, { "{}", "{}" }, { "null", "null" },
 };
