@@ -1,7 +1,8 @@
 # engine/ (auth, logs and storage are in api.mk) and the state machines of model/
 libmodel_la_SOURCES += \
 	libosmo-core/model/status.c libosmo-core/model/status.h \
-	libosmo-core/model/sm.c libosmo-core/model/sm.h
+	libosmo-core/model/sm.c libosmo-core/model/sm.h \
+	libosmo-core/model/sm_workflow.c libosmo-core/model/sm_workflow.h
 libcoreint_la_SOURCES += \
 	libosmo-core/engine/engine.h libosmo-core/engine/engine_internal.h \
 	libosmo-core/engine/engine.c libosmo-core/engine/config.c libosmo-core/engine/waker.c \
@@ -22,6 +23,9 @@ tests_unit_test_status_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_sm
 tests_unit_test_sm_SOURCES = tests/unit/test_sm.c tests/unit/check.c tests/unit/check.h
 tests_unit_test_sm_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_sm_explore
+tests_unit_test_sm_explore_SOURCES = tests/unit/test_sm_explore.c tests/unit/check.c tests/unit/check.h
+tests_unit_test_sm_explore_LDADD = $(UNIT_MODEL_LIBS)
 engine_fixture = tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/engine_fixture.c tests/unit/engine_fixture.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h \
 	tests/unit/check.c tests/unit/check.h
 unit_tests += tests/unit/test_engine

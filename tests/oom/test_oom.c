@@ -228,7 +228,14 @@ static int templates(char **text, osmo_error_t *err) {
         "{% set x = [1, 'two', {'k': 3}] %}"
         "{% for i in range(3) %}{{ loop.index }}{% if i > 1 %}!{% else %}?{% endif %}{% endfor %}{{ x|join(',') }}{{ "
         "s|upper ~ n }}"
-        "{{ list|length }}{{ s.replace('e', 'E') }}{{ s.split('e')[0] }}{{ s[1:] }}{% raw %}{{ r }}{% endraw %}";
+        "{{ list|length }}{{ s.replace('e', 'E') }}{{ s.split('e')[0] }}{{ s[1:] }}{% raw %}{{ r }}{% endraw %}"
+        "{% macro m(a, b=2) %}{{ a }}{{ varargs }}{{ kwargs }}{{ caller(b) if caller is defined else '-' }}{% endmacro %}{{ m(1, 5, 6, q=7) }}"
+        "{% call(v) m(n) %}[{{ v }}]{% endcall %}{% filter upper %}f{{ s }}{% endfilter %}{% set b %}block{% endset %}{{ b }}"
+        "{% for i in [[1, [2]], 3] recursive %}{{ loop(i) if i is iterable else i }}{% endfor %}{% block q %}{{ n }}{% endblock %}"
+        "{% set ns = namespace(c=0) %}{% for i in list %}{% set ns.c = ns.c + loop.index %}{% endfor %}{{ ns.c }}"
+        "{{ x|map('string')|sort|list }}{{ list|groupby('a', default=0)|list }}{{ list|tojson }}{{ [3, 1, 2]|sort(reverse=true) }}"
+        "{{ '{:>8}{!r}'.format(s, n) }}{{ '%05d %s' % (n, s) }}{{ 10 ** 30 }}{{ list|batch(2)|list }}{{ s|wordwrap(2)|indent }}"
+        "{{ ['a', 'A', 'b']|unique|list }}{{ list|selectattr('a', 'defined')|list }}{{ {'a': 1, 'b': 2}|dictsort }}{{ '<'|e }}";
     static const char tree_text[] = "{\"{{n}}\":[\"{{ s }}\",\"ARRAY:[a,{{ n }}]\",5,{\"x\":\"{{s}}{{ n }}\"}]}";
     static const char vars[] = "{\"n\":3,\"s\":\"text\",\"list\":[1,[2],{\"a\":1.5}]}";
     static const struct template_limits limits = TEMPLATE_LIMITS_DEFAULT;
