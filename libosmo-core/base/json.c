@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -127,18 +128,59 @@ int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
     return rc;
 }
 
+/* Digits of an integer below 2^53 with `decimals` of them behind the point. */
+static const char *print_scaled(uint64_t scaled, int decimals, bool negative, char out[32]) {
+    char digits[24], *p = out;
+    int n = 0;
+    do {
+        digits[n++] = (char)('0' + scaled % 10);
+        scaled /= 10;
+    } while (scaled || n <= decimals);
+    if (negative)
+        *p++ = '-';
+    while (n) {
+        if (n == decimals)
+            *p++ = '.';
+        *p++ = digits[--n];
+    }
+    *p = '\0';
+    return out;
+}
+
+/* Most numbers that people write have a few decimals: such a one is the quotient of two integers that a double holds exactly,
+ * and a correctly rounded division is what reading the text does. */
+static const char *print_short(double v, char out[32]) {
+    static const double scale[] = { 1, 10, 100, 1000, 10000 };
+    double a = fabs(v);
+    if (a != 0 && (a < 1e-4 || a >= 1e11))
+        return NULL;
+    for (int k = 1; k <= 4; k++) {
+        double scaled = nearbyint(a * scale[k]);
+        if (scaled / scale[k] == a)
+            return print_scaled((uint64_t)scaled, k, signbit(v), out);
+    }
+    return NULL;
+}
+
 const char *double_repr(double v, char out[32]) {
     if (isnan(v))
         return strcpy(out, "nan");
     if (isinf(v))
         return strcpy(out, v < 0 ? "-inf" : "inf");
+    if (print_short(v, out))
+        return out;
     char digits[32];
-    int precision = 0; /* shortest digit string that reads back as the same double */
+    /* 15 digits survive the way through a double (of normal size): when they read back, the shortest text is these without zeros */
+    int precision = fabs(v) < DBL_MIN ? 0 : 14;
     do {
         snprintf(digits, sizeof digits, "%.*e", precision, v);
     } while (strtod(digits, NULL) != v && ++precision < 17);
-    int exponent = atoi(strchr(digits, 'e') + 1);
+    char *e = strchr(digits, 'e');
+    int exponent = atoi(e + 1);
+    for (const char *last = e - 1; precision > 0 && *last == '0'; last--)
+        precision--;
     if (exponent < -4 || exponent >= 16) {
+        snprintf(digits, sizeof digits, "%.*e", precision, v);
         *strchr(digits, 'e') = '\0';
         snprintf(out, 32, "%.24se%c%02d", digits, exponent < 0 ? '-' : '+', abs(exponent) % 1000);
         return out;

@@ -52,6 +52,8 @@ int tpl_dict_from_args(struct tpl_rt *rt, const struct tpl_args *args, tpl_value
         return -1;
     if (args->n_pos > 1)
         return tpl_type_error(rt, "a dictionary is made of at most one mapping and named arguments");
+    if (args->n_pos && args->pos[0].kind == V_UNDEF) /* of whatever kind: dict() asks for its attribute `keys` */
+        return tpl_undefined_error(rt, &args->pos[0]);
     if (args->n_pos && args->pos[0].kind != V_DICT && dict_from_pairs(rt, &args->pos[0], dict.u.dict) < 0)
         return -1;
     for (size_t k = 0; args->n_pos && args->pos[0].kind == V_DICT && k < args->pos[0].u.dict->len; k++) {
