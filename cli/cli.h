@@ -81,6 +81,8 @@ bool print_data(void *ctx, const char *data, size_t len); /* to stdout, for api_
 char *workflow_path(const char *id, const char *what);    /* malloc'ed "/api/workflow/ID" and `what` */
 void query_add(buf_t *path, const char *key, const char *value);   /* ?key=value or &key=value, encoded */
 void query_add_all(buf_t *path, const char *key, const strlist_t *values);
+/* A date, if there is one (cmd_workflow.c). 0, or an exit code after printing. */
+int query_add_utc(buf_t *path, const char *key, const char *value);
 /* The pool to use: `chosen`, the profile's default, the only accessible one. malloc'ed in *pool, or an exit code after
  * printing. */
 int api_pool(struct api *a, const char *chosen, char **pool);
@@ -113,11 +115,15 @@ struct noun {
     size_t ncommands;
     int (*run)(int argc, char **argv);
 };
-#define WORKFLOW_COMMANDS 10
+#define WORKFLOW_COMMANDS 11
+#define WORK_COMMANDS 2
+#define TASK_COMMANDS 1
 #define POOL_COMMANDS 1
 #define RESOURCE_COMMANDS 1
 #define PROFILE_COMMANDS 2
 extern const struct command workflow_commands[WORKFLOW_COMMANDS];
+extern const struct command work_commands[WORK_COMMANDS];
+extern const struct command task_commands[TASK_COMMANDS];
 extern const struct command pool_commands[POOL_COMMANDS];
 extern const struct command resource_commands[RESOURCE_COMMANDS];
 extern const struct command profile_commands[PROFILE_COMMANDS];
@@ -128,4 +134,5 @@ int cmd_up(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 #endif

@@ -30,7 +30,7 @@ struct listing {
     bool all_users;
 };
 
-static int utc_query(buf_t *path, const char *key, const char *value) {
+int query_add_utc(buf_t *path, const char *key, const char *value) {
     int64_t us;
     char text[TIME_TEXT_MAX];
     if (!value)
@@ -66,9 +66,9 @@ static int list_path(const struct listing *l, int64_t limit, int64_t offset, cha
     query_add_all(&b, "priority", &l->priorities);
     query_add_all(&b, "label", &l->labels);
     query_add_all(&b, "no_label", &l->no_labels);
-    int code = utc_query(&b, "submitted_after", l->after);
+    int code = query_add_utc(&b, "submitted_after", l->after);
     if (!code)
-        code = utc_query(&b, "submitted_before", l->before);
+        code = query_add_utc(&b, "submitted_before", l->before);
     *out = buf_steal(&b, NULL);
     buf_free(&b);
     return code;
@@ -175,6 +175,8 @@ static int cmd_list(int argc, char **argv) {
             code = opt_error(&u, "argument --status: invalid choice: '%s' (choose from %s)", l.statuses.items[i],
                              STATUS_WORDS);
     }
+    if (code < 0 && l.all_users && l.users.len)
+        code = opt_error(&u, "argument --all-users: not allowed with argument --user");
     if (code < 0 && (l.count < 1 || l.offset < 0))
         code = opt_error(&u, "--count must be positive and --offset not negative");
     if (code < 0)
@@ -386,4 +388,5 @@ const struct command workflow_commands[WORKFLOW_COMMANDS] = {
     { "logs", "print the log", cmd_logs },           { "events", "print the events", cmd_events },
     { "spec", "print the specification", cmd_spec }, { "cancel", "cancel workflows", cmd_cancel },
     { "wait", "wait for the end", cmd_wait },         { "restart", "run again what failed", cmd_restart },
+    { "explain", "why it waits or failed", cmd_explain },
 };

@@ -13,6 +13,8 @@ static const struct noun nouns[] = {
     { "logout", "forget the login", NULL, 0, cmd_logout },
     { "version", "versions of client and service", NULL, 0, cmd_version },
     { "workflow", "submit and watch workflows", workflow_commands, WORKFLOW_COMMANDS, NULL },
+    { "work", "work items that ran out of attempts", work_commands, WORK_COMMANDS, NULL },
+    { "task", "tasks of many workflows", task_commands, TASK_COMMANDS, NULL },
     { "resource", "nodes", resource_commands, RESOURCE_COMMANDS, NULL },
     { "profile", "your settings", profile_commands, PROFILE_COMMANDS, NULL },
     { "pool", "pools", pool_commands, POOL_COMMANDS, NULL },

@@ -8,13 +8,20 @@ tests_bench_size_LDADD = libbase.la
 noinst_PROGRAMS += tests/bench/schedule
 tests_bench_schedule_SOURCES = tests/bench/schedule.c
 tests_bench_schedule_LDADD = libmodel.la libbase.la
+noinst_PROGRAMS += tests/bench/engine
+tests_bench_engine_SOURCES = tests/bench/engine.c
+tests_bench_engine_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+noinst_PROGRAMS += tests/bench/list
+tests_bench_list_SOURCES = tests/bench/list.c
+tests_bench_list_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/language
 tests_bench_language_SOURCES = tests/bench/language.c
 tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-EXTRA_DIST += tests/bench/language.py
+EXTRA_DIST += tests/bench/language.py tests/bench/engine.sh
 
 bench: all
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/bench.sh
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/engine.sh
 	tests/bench/schedule 1000 10000
 	tests/bench/schedule 10000 100000
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/size.sh
@@ -23,3 +30,7 @@ bench: all
 bench-language: tests/bench/language
 	$${PYTHON:-/usr/bin/python3} $(srcdir)/tests/bench/language.py tests/bench/language
 .PHONY: bench bench-language
+# A million stored workflows take minutes to make: not part of bench. `tests/bench/list 10000` is a quick look.
+bench-list: tests/bench/list
+	tests/bench/list 1000000
+.PHONY: bench-list

@@ -2,16 +2,18 @@
 libmodel_la_SOURCES += \
 	libosmo-core/model/status.c libosmo-core/model/status.h \
 	libosmo-core/model/sm.c libosmo-core/model/sm.h \
-	libosmo-core/model/sm_workflow.c libosmo-core/model/sm_workflow.h
+	libosmo-core/model/sm_workflow.c libosmo-core/model/sm_workflow.h \
+	libosmo-core/model/explain.c libosmo-core/model/explain.h
 libcoreint_la_SOURCES += \
 	libosmo-core/engine/engine.h libosmo-core/engine/engine_internal.h \
 	libosmo-core/engine/engine.c libosmo-core/engine/config.c libosmo-core/engine/waker.c \
 	libosmo-core/engine/reactor_internal.h libosmo-core/engine/reactor.c \
-	libosmo-core/engine/reactor_rules.c libosmo-core/engine/reactor_jobs.c libosmo-core/engine/cause.c \
+	libosmo-core/engine/reactor_rules.c libosmo-core/engine/reactor_retry.c libosmo-core/engine/reactor_jobs.c libosmo-core/engine/cause.c \
 	libosmo-core/engine/submit_internal.h libosmo-core/engine/submit.c \
 	libosmo-core/engine/submit_again.c libosmo-core/engine/submit_checks.c libosmo-core/engine/submit_dry.c libosmo-core/engine/submit_store.c \
 	libosmo-core/engine/submit_rows.h libosmo-core/engine/submit_rows.c \
 	libosmo-core/engine/submit_resources.c \
+	libosmo-core/engine/clock.c libosmo-core/engine/retention.c libosmo-core/engine/explain.c libosmo-core/engine/explain.h \
 	libosmo-core/engine/timers.c libosmo-core/engine/work.c libosmo-core/engine/watch.c \
 	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c \
 	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c \
@@ -31,9 +33,18 @@ engine_fixture = tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/en
 unit_tests += tests/unit/test_engine
 tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(engine_fixture)
 tests_unit_test_engine_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_retry
+tests_unit_test_retry_SOURCES = tests/unit/test_retry.c $(engine_fixture)
+tests_unit_test_retry_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_submit
 tests_unit_test_submit_SOURCES = tests/unit/test_submit.c $(engine_fixture)
 tests_unit_test_submit_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_explain
+tests_unit_test_explain_SOURCES = tests/unit/test_explain.c tests/unit/check.c tests/unit/check.h
+tests_unit_test_explain_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_upkeep
+tests_unit_test_upkeep_SOURCES = tests/unit/test_upkeep.c $(engine_fixture)
+tests_unit_test_upkeep_LDADD = $(UNIT_CORE_LIBS)
 invalid_fixture = tests/unit/invalid_fixture.c tests/unit/invalid_fixture.h tests/unit/service_fixture.c tests/unit/service_fixture.h \
 	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c tests/unit/check.h
 unit_tests += tests/unit/test_invalid tests/unit/test_invalid_tasks

@@ -1,5 +1,5 @@
 # model: specification, settings, pods
-libmodel_la_SOURCES += \
+libmodel_la_SOURCES += libosmo-core/model/label_selector.c libosmo-core/model/label_selector.h \
 	libosmo-core/model/pods.c libosmo-core/model/pods.h libosmo-core/model/pods_internal.h \
 	libosmo-core/model/pods_credential.c libosmo-core/model/pods_labels.c \
 	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_secret.c \

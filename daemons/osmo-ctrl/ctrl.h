@@ -79,6 +79,9 @@ void logger_link_pump(struct logger_link *l);            /* the spool grew */
 int logger_link_wait_connected(struct logger_link *l);
 /* Ask for the barrier and wait for its release; asked again after each reconnect. */
 int logger_link_barrier(struct logger_link *l, const char *name);
+/* Readable when the command has to begin again; cleared by hand, and by waiting at a barrier. */
+int logger_link_restart_fd(const struct logger_link *l);
+void logger_link_restart_clear(struct logger_link *l);
 /* Metrics object (taken); delivered at least once, in the background. */
 void logger_link_metric(struct logger_link *l, const char *metric_type, json_t *metric);
 /* All lines confirmed, then the LOG_DONE handshake. */
@@ -99,6 +102,8 @@ struct ctrl {
 };
 /* One [osmo] line of the given type into the log. */
 void ctrl_say(struct ctrl *c, enum io_type type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Wait until the whole group is ready, if the task was given a barrier. */
+int group_barrier(struct ctrl *c);
 
 /* ---- transfer.c ---- */
 int transfer_inputs(struct ctrl *c);                     /* ctrl_exit code */
@@ -108,6 +113,7 @@ int transfer_outputs(struct ctrl *c);
 int exec_listen(struct ctrl *c);
 int exec_accept(struct ctrl *c);
 int exec_send(struct ctrl *c, const char *type, const char *field, const char *text);
-/* Relay the command's messages until it ends. CTRL_OK whatever the command's own code. */
+/* Relay the command's messages until it ends; when the group begins again the command is stopped and, behind the
+ * barrier, started again. CTRL_OK whatever the command's own code. */
 int exec_relay(struct ctrl *c);
 #endif

@@ -29,20 +29,26 @@ int exec_listen(struct ctrl *c) {
     return rc ? CTRL_SOCKET : CTRL_OK;
 }
 
-/* Wait for fd or a termination signal. CTRL_OK when fd is ready. */
-static int wait_fd(struct ctrl *c, int fd, int64_t timeout_ms) {
-    struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = c->signals, .events = POLLIN } };
+#define RESTART (-1) /* beside the codes of enum ctrl_exit */
+
+/* Wait for a termination signal, fd or `restart` (-1 = none), in this order. CTRL_OK when fd is ready. */
+static int wait_fd(struct ctrl *c, int fd, int restart, int64_t timeout_ms) {
+    struct pollfd p[3] = { { .fd = fd, .events = POLLIN },
+                           { .fd = c->signals, .events = POLLIN },
+                           { .fd = restart, .events = POLLIN } };
     int n;
     do {
-        n = poll(p, 2, timeout_ms > INT32_MAX ? -1 : (int)timeout_ms);
+        n = poll(p, 3, timeout_ms > INT32_MAX ? -1 : (int)timeout_ms);
     } while (n < 0 && errno == EINTR);
     if (n > 0 && p[1].revents)
         return CTRL_TERMINATED;
+    if (n > 0 && !p[0].revents)
+        return RESTART;
     return n > 0 ? CTRL_OK : CTRL_SOCKET;
 }
 
 int exec_accept(struct ctrl *c) {
-    int code = wait_fd(c, c->listener, c->o.unix_timeout_min * 60000);
+    int code = wait_fd(c, c->listener, -1, c->o.unix_timeout_min * 60000);
     if (code)
         return code;
     c->exec_fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -75,8 +81,9 @@ static const struct {
     { "MessageOps", "MessageOps", IO_OSMO_CTRL },
 };
 
-/* true when the command has ended. */
-static bool on_message(struct ctrl *c, const json_t *m) {
+enum news { NEWS_NONE, NEWS_ENDED, NEWS_STOPPED };
+
+static enum news on_message(struct ctrl *c, const json_t *m) {
     const char *type = json_get_str(m, "Type");
     for (size_t i = 0; type && i < sizeof lines / sizeof lines[0]; i++) {
         if (strcmp(type, lines[i].type) == 0) {
@@ -84,7 +91,7 @@ static bool on_message(struct ctrl *c, const json_t *m) {
             const char *s = json_bytes(json_get(m, lines[i].field), &len);
             if (s)
                 spool_append(c->spool, lines[i].io, s, len);
-            return false;
+            return NEWS_NONE;
         }
     }
     if (type && strcmp(type, "ExecFailed") == 0) {
@@ -92,7 +99,9 @@ static bool on_message(struct ctrl *c, const json_t *m) {
         if (why && *why)
             ctrl_say(c, IO_OSMO_CTRL, "command failed: %s", why);
     }
-    return type && (strcmp(type, "ExecFinished") == 0 || strcmp(type, "ExecFailed") == 0);
+    if (type && strcmp(type, "UserStopFinished") == 0)
+        return NEWS_STOPPED;
+    return type && (strcmp(type, "ExecFinished") == 0 || strcmp(type, "ExecFailed") == 0) ? NEWS_ENDED : NEWS_NONE;
 }
 
 static int wait_last_words(struct ctrl *c) {
@@ -100,17 +109,45 @@ static int wait_last_words(struct ctrl *c) {
     return poll(&p, 1, LAST_WORDS_MS) > 0 ? CTRL_OK : CTRL_TERMINATED;
 }
 
+struct relay {
+    bool terminated, stopping;
+};
+
+/* Wait for what osmo_exec says, serving what others want of the command meanwhile. */
+static int wait_exec(struct ctrl *c, struct relay *r) {
+    for (;;) {
+        int restart = r->stopping ? -1 : logger_link_restart_fd(c->link);
+        int code = r->terminated ? wait_last_words(c) : wait_fd(c, c->exec_fd, restart, INT64_MAX);
+        if (code == CTRL_TERMINATED && !r->terminated) {
+            r->terminated = true; /* osmo_exec got the signal too: its last lines still belong in the log */
+        } else if (code == RESTART) {
+            logger_link_restart_clear(c->link);
+            ctrl_say(c, IO_OSMO_CTRL, "The group begins again: the command is stopped");
+            r->stopping = true;
+            if (exec_send(c, "UserStop", NULL, NULL))
+                return CTRL_TERMINATED;
+        } else {
+            return code ? CTRL_TERMINATED : CTRL_OK;
+        }
+    }
+}
+
+/* The command is stopped: start it with the others. */
+static int begin_again(struct ctrl *c, struct relay *r) {
+    if (!r->stopping || r->terminated)
+        return CTRL_OK;
+    r->stopping = false;
+    int code = group_barrier(c);
+    return code ? code : exec_send(c, "UserStart", NULL, NULL);
+}
+
 int exec_relay(struct ctrl *c) {
     static char block[65536];
-    bool terminated = false;
+    struct relay r = { 0 };
     for (;;) {
-        int code = terminated ? wait_last_words(c) : wait_fd(c, c->exec_fd, INT64_MAX);
-        if (code == CTRL_TERMINATED && !terminated) {
-            terminated = true; /* osmo_exec got the signal too: its last lines still belong in the log */
-            continue;
-        }
+        int code = wait_exec(c, &r);
         if (code)
-            return CTRL_TERMINATED;
+            return code;
         ssize_t n = read(c->exec_fd, block, sizeof block);
         if (n < 0 && errno == EINTR)
             continue;
@@ -120,16 +157,18 @@ int exec_relay(struct ctrl *c) {
         }
         buf_append(&c->exec_in, block, (size_t)n);
         json_t *m;
-        bool ended = false;
+        enum news news = NEWS_NONE;
         int rc;
-        while (!ended && (rc = link_next(&c->exec_in, &m)) > 0) {
-            ended = on_message(c, m);
+        while (news == NEWS_NONE && (rc = link_next(&c->exec_in, &m)) > 0) {
+            news = on_message(c, m);
             json_free(m);
         }
         logger_link_pump(c->link);
-        if (ended)
-            return terminated ? CTRL_TERMINATED : CTRL_OK;
-        if (rc < 0) {
+        if (news == NEWS_ENDED)
+            return r.terminated ? CTRL_TERMINATED : CTRL_OK;
+        if (news == NEWS_STOPPED && (code = begin_again(c, &r)))
+            return code;
+        if (news == NEWS_NONE && rc < 0) {
             ctrl_say(c, IO_OSMO_CTRL, "the user container sent something that is no message");
             return CTRL_SOCKET;
         }

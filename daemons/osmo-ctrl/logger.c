@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -44,6 +46,7 @@ struct logger_link {
     int64_t lost_at_us;
     char barrier[128];
     strlist_t metrics;              /* JSON texts not yet sent */
+    int restart;                    /* eventfd: the command has to begin again */
 };
 
 static void fail(struct logger_link *l, int code) {
@@ -213,6 +216,18 @@ static void welcomed(struct logger_link *l) {
     pthread_mutex_unlock(&l->lock);
 }
 
+/* The group begins again, and its barriers are empty: who waits at one asks again, others stop what they do. */
+static void restart_wanted(struct logger_link *l) {
+    pthread_mutex_lock(&l->lock);
+    bool waiting = l->barrier_wanted;
+    l->barrier_asked = false;
+    if (!waiting)
+        (void)eventfd_write(l->restart, 1);
+    pthread_mutex_unlock(&l->lock);
+    if (waiting)
+        pump(l);
+}
+
 static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, bool binary) {
     struct logger_link *l = ctx;
     json_t *m = NULL;
@@ -227,6 +242,8 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
         spool_confirm(l->spool, (uint64_t)json_get_int(m, "seq", 0));
         l->ready = true;
         pump(l);
+    } else if (action && strcmp(action, "restart") == 0) {
+        restart_wanted(l);
     } else if (action && (strcmp(action, "log_done") == 0 || strcmp(action, "barrier") == 0)) {
         pthread_mutex_lock(&l->lock);
         if (action[0] == 'l')
@@ -389,7 +406,8 @@ int logger_link_open(const struct options *o, struct token *t, struct spool *s, 
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, &attr);
     pthread_condattr_destroy(&attr);
-    int rc = ws_loop_new(&l->loop, err);
+    l->restart = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = l->restart < 0 ? osmo_error_set(err, OSMO_EIO, "cannot make an eventfd") : ws_loop_new(&l->loop, err);
     if (!rc && pthread_create(&l->loop_thread, NULL, loop_main, l))
         rc = osmo_error_set(err, OSMO_EIO, "cannot start a thread");
     if (!rc && pthread_create(&l->connector, NULL, connector_main, l))
@@ -416,6 +434,7 @@ void logger_link_close(struct logger_link *l) {
     free(l->url);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
+    close(l->restart);
     free(l);
 }
 
@@ -444,10 +463,18 @@ static void ask_again(void *ctx) {
     }
 }
 
+int logger_link_restart_fd(const struct logger_link *l) { return l->restart; }
+
+void logger_link_restart_clear(struct logger_link *l) {
+    eventfd_t n;
+    (void)eventfd_read(l->restart, &n);
+}
+
 int logger_link_barrier(struct logger_link *l, const char *name) {
     pthread_mutex_lock(&l->lock);
     snprintf(l->barrier, sizeof l->barrier, "%s", name);
     l->barrier_wanted = true;
+    logger_link_restart_clear(l); /* nothing runs: what was wanted until now comes true by waiting here */
     pthread_mutex_unlock(&l->lock);
     ws_loop_wake(l->loop, ask_again, l);
     return wait_for(l, &l->barrier_wanted, false);

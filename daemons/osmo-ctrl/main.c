@@ -144,18 +144,26 @@ static int transfer(struct ctrl *c, int (*run)(struct ctrl *)) {
     return code;
 }
 
+int group_barrier(struct ctrl *c) {
+    if (!*c->o.barrier) {
+        logger_link_restart_clear(c->link); /* what has not begun need not begin again */
+        return CTRL_OK;
+    }
+    ctrl_say(c, IO_OSMO_CTRL, "Waiting for the other tasks of the group");
+    int code = logger_link_barrier(c->link, c->o.barrier);
+    if (!code)
+        ctrl_say(c, IO_OSMO_CTRL, "The group is ready");
+    return code;
+}
+
 static int phases(struct ctrl *c) {
     int code = exec_accept(c);
     if (!code)
         code = logger_link_wait_connected(c->link);
     if (!code)
         code = transfer(c, transfer_inputs);
-    if (!code && *c->o.barrier) {
-        ctrl_say(c, IO_OSMO_CTRL, "Waiting for the other tasks of the group");
-        code = logger_link_barrier(c->link, c->o.barrier);
-        if (!code)
-            ctrl_say(c, IO_OSMO_CTRL, "The group is ready");
-    }
+    if (!code)
+        code = group_barrier(c);
     if (!code) {
         _cleanup_free_ char *folder = strndup(c->o.output_path,
                                               strlen(c->o.output_path) - (str_ends(c->o.output_path, "/") ? 1 : 0));

@@ -145,6 +145,13 @@ static int serve(const struct options *o, osmo_server_t *server, osmo_service_t 
     return rc;
 }
 
+#define PGSQL_WORKERS 24
+
+/* Each reads over a connection of its own, and a server takes a hundred as it is delivered: enough for two services. */
+static int worker_count(const struct options *o) {
+    return o->workers ? o->workers : o->database && !strncmp(o->database, "postgres", 8) ? PGSQL_WORKERS : 0;
+}
+
 static int run(const struct options *o, const sigset_t *signals) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char spool[4200], url[512];
@@ -152,7 +159,7 @@ static int run(const struct options *o, const sigset_t *signals) {
     osmo_service_t *service = NULL;
     if (prepare_dirs(o, spool, sizeof spool) < 0)
         return -1;
-    osmo_server_options_t so = { .size = sizeof so, .listen = o->listen, .workers = o->workers, .spool_dir = spool,
+    osmo_server_options_t so = { .size = sizeof so, .listen = o->listen, .workers = worker_count(o), .spool_dir = spool,
                                  .log = log_stderr, .log_ctx = program, .log_level = o->log_level };
     if (osmo_server_open(&so, &server, &err) < 0)
         return fail(&err);

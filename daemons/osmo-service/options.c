@@ -19,7 +19,7 @@ static const char help[] =
     "      --config FILE        configuration in ConfigMap form, YAML (built-in defaults)\n"
     "      --auth MODE          required, or dev: loopback only, the x-osmo-user header is trusted (required)\n"
     "      --base-url URL       under which clients and tasks reach this service (http://<listen address>)\n"
-    "      --workers N          request threads (8)\n"
+    "      --workers N          request threads, at most (64; 24 on PostgreSQL)\n"
     "      --port-file FILE     write the bound port here once requests are served\n"
     "      --log-level LEVEL    debug, info, warning or error (info)\n"
     "      --version            print the version and exit\n"

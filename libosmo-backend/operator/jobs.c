@@ -130,24 +130,42 @@ static int64_t present_retry(const struct job_env *env, const json_t *job) {
     return retry;
 }
 
+/* The attempt before the wanted one may never have had a pod: then an older one is in the way. True when the cleanup
+ * was for another one. */
+static bool aim_at(json_t *cleanup, int64_t retry) {
+    json_t *specs = json_get(cleanup, "cleanup_specs");
+    char text[24];
+    bool moved = false;
+    snprintf(text, sizeof text, "%lld", (long long)retry);
+    for (size_t i = 0; retry >= 0 && i < json_len(specs); i++) {
+        json_t *labels = json_get(json_at(specs, i), "labels");
+        const char *aim = json_get_str(labels, "osmo.retry_id");
+        if (aim && !str_eq(aim, text))
+            moved |= json_set_str(labels, "osmo.retry_id", text) >= 0;
+    }
+    return moved;
+}
+
 /* The new pod has the name of the old one, so it can only be made once the old one is really gone. */
 static enum job_outcome run_reschedule(const struct job_env *env, const json_t *job, struct job_result *r) {
-    const json_t *create = json_get(job, "create_job"), *cleanup = json_get(job, "cleanup_job");
+    const json_t *create = json_get(job, "create_job");
+    _cleanup_json_ json_t *cleanup = json_copy(json_get(job, "cleanup_job"));
     int64_t wanted = json_get_int(job, "retry_id", 0);
     if (json_kind(create) != JSON_OBJECT || json_kind(cleanup) != JSON_OBJECT)
         return job_fail(r, JOB_FAILED_NO_RETRY, "RescheduleTask needs create_job and cleanup_job");
     for (int round = 0; round < RESCHEDULE_ROUNDS; round++) {
-        bool existed;
+        bool existed = false;
         uint64_t seen = env->pods_generation(env->ctx);
         enum job_outcome o = job_cleanup(env, cleanup, round > 0, r);
         if (o == JOB_SUCCESS) {
             buf_reset(&r->message);
             o = create_group(env, create, r, &existed);
         }
-        if (o != JOB_SUCCESS || !existed || present_retry(env, job) >= wanted)
+        int64_t present = o == JOB_SUCCESS && existed ? present_retry(env, job) : wanted;
+        if (present >= wanted)
             return o;
         buf_reset(&r->message);
-        if (!env->wait_pods(env->ctx, seen, RESCHEDULE_WAIT_MS))
+        if (!aim_at(cleanup, present) && !env->wait_pods(env->ctx, seen, RESCHEDULE_WAIT_MS))
             break;
     }
     return job_fail(r, JOB_FAILED_RETRY, "the pod of the previous attempt is still there");

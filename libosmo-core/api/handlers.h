@@ -44,6 +44,10 @@ int get_events(struct call *c, osmo_error_t *err);
 int get_error_logs(struct call *c, osmo_error_t *err);
 int get_spec(struct call *c, osmo_error_t *err);
 int watch_workflow(struct call *c, osmo_error_t *err);
+/* explain_routes.c */
+int get_explain(struct call *c, osmo_error_t *err);
+int get_dead_work(struct call *c, osmo_error_t *err);
+int post_dead_retry(struct call *c, osmo_error_t *err);
 /* task_routes.c */
 int list_tasks(struct call *c, osmo_error_t *err);
 /* storage_routes.c */

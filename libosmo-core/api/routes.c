@@ -39,9 +39,13 @@ const struct route api_routes[] = {
     { "GET", "/api/workflow/{}/events", ROLE_CORE, 0, get_events, "workflow:Read", 0 },
     { "GET", "/api/workflow/{}/error_logs", ROLE_CORE, 0, get_error_logs, "workflow:Read", 0 },
     { "GET", "/api/workflow/{}/spec", ROLE_CORE, 0, get_spec, "workflow:Read", 0 },
+    { "GET", "/api/workflow/{}/explain", ROLE_CORE, 0, get_explain, "workflow:Read", 0 },
     { "GET", "/api/workflow/{}/watch", ROLE_CORE, 0, watch_workflow, "workflow:Read", 0 },
     { "GET", "/api/task", ROLE_CORE, 0, list_tasks, "workflow:List", 0 },
     { "GET", "/api/tag", ROLE_CORE, 0, get_tags, "workflow:List", 0 },
+
+    { "GET", "/api/work/dead", ROLE_CORE, ROUTE_ADMIN, get_dead_work, "work:List", 0 },
+    { "POST", "/api/work/dead/{}/retry", ROLE_CORE, ROUTE_ADMIN, post_dead_retry, "work:Retry", 0 },
 
     { "GET", "/api/users", ROLE_CORE, 0, get_users, "user:List", 0 },
     { "GET", "/api/plugins/configs", ROLE_CORE, 0, get_plugin_configs, "workflow:Rsync", 0 },

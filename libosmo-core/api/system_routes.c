@@ -6,8 +6,6 @@
 #include "base/cleanup.h"
 #include "osmo/version.h"
 
-#define USERS_PAGE 1000
-#define USERS_MAX_PAGES 20
 
 int get_health(struct call *c, osmo_error_t *err) {
     (void)err;
@@ -73,29 +71,16 @@ int get_credentials(struct call *c, osmo_error_t *err) {
     return answer_empty_list(c, "credentials");
 }
 
-/* Distinct submitters among the newest workflows. */
-static int users_page(db_t *db, int64_t offset, json_t *list, struct map *seen, size_t *rows, osmo_error_t *err) {
-    struct workflow_filter f = { .all_users = true, .all_pools = true, .offset = offset, .limit = USERS_PAGE };
-    struct workflow_row *w = NULL;
-    int rc = repo_workflow_list(db, &f, &w, rows, err);
-    for (size_t i = 0; rc >= 0 && i < *rows; i++) {
-        const char *user = w[i].user ? w[i].user : "";
-        if (!map_has(seen, user) && (map_set(seen, user, seen) < 0 || json_add_str(list, user) < 0))
-            rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    }
-    workflow_rows_free(w, rc >= 0 || w ? *rows : 0);
-    return rc;
-}
-
 int get_users(struct call *c, osmo_error_t *err) {
     _cleanup_json_ json_t *list = json_array();
-    struct map *seen = map_new(NULL);
-    size_t rows = USERS_PAGE;
+    strlist_t users = { 0 };
     db_t *db;
-    int rc = list && seen ? store_reader(c->engine->store, &db, err) : OSMO_ENOMEM;
-    for (int page = 0; rc >= 0 && page < USERS_MAX_PAGES && rows == USERS_PAGE; page++)
-        rc = users_page(db, (int64_t)page * USERS_PAGE, list, seen, &rows, err);
-    map_free(seen);
+    int rc = list ? store_reader(c->engine->store, &db, err) : OSMO_ENOMEM;
+    if (rc >= 0)
+        rc = repo_submitters(db, &users, err);
+    for (size_t i = 0; rc >= 0 && i < users.len; i++)
+        rc = json_add_str(list, users.items[i]);
+    strlist_free(&users);
     return rc < 0 ? rc : answer_json(c, 200, STEAL(list));
 }
 

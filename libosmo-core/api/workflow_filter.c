@@ -4,9 +4,8 @@
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "model/label_selector.h"
 
-#define MAX_LIMIT 1000
-#define USAGE_PATTERN "label selector %s: only exact values (key=value) are supported"
 
 int call_workflow(struct call *c, const char *id, struct workflow_row *out, osmo_error_t *err) {
     db_t *db;
@@ -75,8 +74,6 @@ static int read_page(struct call *c, struct workflow_filter *f, osmo_error_t *er
                                   "Input should be 0 or more");
         rc = rc < 0 ? rc : OSMO_EINVAL;
     }
-    if (f->limit > MAX_LIMIT)
-        f->limit = MAX_LIMIT;
     return rc;
 }
 
@@ -102,12 +99,32 @@ static int default_pool(struct call *c, struct workflow_filter *f, osmo_error_t 
     return strlist_add(&f->pools, pool);
 }
 
+/* A name as it is, or the part before the '@' of exactly one. */
+static int read_users(struct call *c, struct workflow_filter *f, osmo_error_t *err) {
+    const strlist_t *names = query_all(c, "users");
+    db_t *db;
+    int rc = names ? store_reader(c->engine->store, &db, err) : 0;
+    for (size_t i = 0; rc >= 0 && names && i < names->len; i++) {
+        strlist_t found = { 0 };
+        rc = str_eq(names->items[i], c->user) ? strlist_add(&found, c->user)
+                                              : repo_user_find(db, names->items[i], &found, err);
+        if (rc >= 0 && found.len != 1)
+            rc = osmo_error_set(err, OSMO_EUSER, found.len ? "User %s is not unique: write the whole name, such as %s"
+                                                           : "User %s%.0s not found", names->items[i],
+                                found.len ? found.items[0] : "");
+        if (rc >= 0)
+            rc = strlist_add(&f->users, found.items[0]);
+        strlist_free(&found);
+    }
+    return rc;
+}
+
 static int read_scope(struct call *c, struct workflow_filter *f, osmo_error_t *err) {
     int rc = query_bool(c, "all_users", false, &f->all_users, err);
     if (rc >= 0)
         rc = query_bool(c, "all_pools", false, &f->all_pools, err);
     if (rc >= 0)
-        rc = copy_list(c, "users", &f->users);
+        rc = read_users(c, f, err);
     if (rc >= 0)
         rc = copy_list(c, "pools", &f->pools);
     if (rc >= 0 && f->users.len)
@@ -122,13 +139,12 @@ static int read_scope(struct call *c, struct workflow_filter *f, osmo_error_t *e
 }
 
 static int read_labels(struct call *c, struct workflow_filter *f, osmo_error_t *err) {
-    int rc = copy_list(c, "label", &f->labels);
-    for (size_t i = 0; rc >= 0 && i < f->labels.len; i++) {
-        if (!strchr(f->labels.items[i], '='))
-            rc = osmo_error_set(err, OSMO_EUSAGE, "label selector %s has no '='; write key=value", f->labels.items[i]);
-        else if (strpbrk(f->labels.items[i], "*()|"))
-            rc = osmo_error_set(err, OSMO_EUSAGE, USAGE_PATTERN, f->labels.items[i]);
-    }
+    const strlist_t *labels = query_all(c, "label");
+    int rc = copy_list(c, "no_label", &f->no_labels);
+    for (size_t i = 0; rc >= 0 && labels && i < labels->len; i++)
+        rc = label_selector_expand(labels->items[i], &f->labels, err);
+    for (size_t i = 0; rc >= 0 && i < f->no_labels.len; i++)
+        rc = label_selector_key(f->no_labels.items[i], err);
     return rc;
 }
 
@@ -148,4 +164,5 @@ void filter_clear(struct workflow_filter *f) {
     strlist_free(&f->pools);
     strlist_free(&f->priorities);
     strlist_free(&f->labels);
+    strlist_free(&f->no_labels);
 }

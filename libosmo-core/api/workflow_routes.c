@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #define URL_LINES 1000
+#define LIST_MAX 1000
 #define MAX_DETAIL (256u << 20)
 
 /* ---- list ---- */
@@ -77,8 +78,8 @@ int list_workflows(struct call *c, osmo_error_t *err) {
         rc = query_time(c, "submitted_after", &f.submitted_after_us, err);
     if (rc >= 0)
         rc = query_time(c, "submitted_before", &f.submitted_before_us, err);
-    if (rc >= 0 && query_all(c, "no_label"))
-        rc = osmo_error_set(err, OSMO_EUSAGE, "the filter no_label is not supported; use label=key=value");
+    if (rc >= 0 && f.limit > LIST_MAX)
+        rc = osmo_error_set(err, OSMO_EUSER, "limit must be %d or less; ask for further pages with offset", LIST_MAX);
     /* No workflow carries a tag or comes from an app here, so such filters match nothing. */
     if (rc >= 0 && (query_get(c, "tags") || query_get(c, "app")))
         rc = answer_list(c, NULL, 0, false);

@@ -1,4 +1,4 @@
-/* The dispatcher: one thread that claims create and cleanup items for backends whose worker is connected, builds
+/* The dispatcher: one thread that claims the items of backends whose worker is connected, builds
  * their frames outside the network threads and sends them, and beats the workers' hearts. Woken by new work, by
  * answers and by new sessions. */
 #include <string.h>
@@ -89,16 +89,34 @@ size_t agent_job_limit(engine_t *e, const char *backend) {
     return limit;
 }
 
-/* Is the item, or a create of the group, with some worker already? */
-static bool in_flight(const struct held *h, int64_t work_id, const char *create_of) {
+/* Is the item with some worker already? */
+static bool in_flight(const struct held *h, int64_t work_id) {
     bool found = false;
     for (size_t i = 0; i < h->n && !found; i++) {
         struct agent_session *s = h->s[i];
         pthread_mutex_lock(&s->lock);
         for (size_t k = 0; k < s->njobs && !s->closed; k++)
-            if (s->jobs[k]->work_id == work_id ||
-                (create_of && !s->jobs[k]->cleanup && str_eq(s->jobs[k]->group_uuid, create_of)))
-                found = true;
+            found |= s->jobs[k]->work_id == work_id;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return found;
+}
+
+/* Of one group: its create before any retry, both before its cleanup. */
+static bool goes_first(const struct job *other, const struct job *j) {
+    bool precedes = other->kind == JOB_CREATE ? j->kind == JOB_RESCHEDULE || j->kind == JOB_CLEANUP
+                                              : other->kind == JOB_RESCHEDULE && j->kind == JOB_CLEANUP;
+    return precedes && str_eq(other->group_uuid, j->group_uuid);
+}
+
+/* Is something with some worker that must be answered before the job is sent? */
+static bool must_wait(const struct held *h, const struct job *j) {
+    bool found = false;
+    for (size_t i = 0; i < h->n && !found; i++) {
+        struct agent_session *s = h->s[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t k = 0; k < s->njobs && !s->closed; k++)
+            found |= goes_first(s->jobs[k], j);
         pthread_mutex_unlock(&s->lock);
     }
     return found;
@@ -159,7 +177,8 @@ static int64_t send_heartbeats(const struct held *h) {
 /* ---- leases ---- */
 
 static int renew_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_work_renew(db, ((struct agent_session *)ctx)->owner, clock_now_us() + LEASE_US, err);
+    struct agent_session *s = ctx;
+    return repo_work_renew(db, s->owner, engine_now(s->e) + LEASE_US, err);
 }
 
 /* Returns the time of the next renewal, at most `next`. */
@@ -195,7 +214,7 @@ static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
     work_rows_free(c->rows, c->n);
     c->rows = NULL;
     c->n = 0;
-    return repo_work_claim(db, c->s->backend, c->s->owner, clock_now_us(), LEASE_US, c->limit, &c->rows, &c->n, err);
+    return repo_work_claim(db, c->s->backend, c->s->owner, engine_now(c->s->e), LEASE_US, c->limit, &c->rows, &c->n, err);
 }
 
 static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
@@ -233,12 +252,18 @@ static struct job *job_new(const struct work_row *row) {
         return NULL;
     j->work_id = row->id;
     j->attempts = row->attempts;
-    j->cleanup = str_eq(row->kind, WORK_CLEANUP);
+    j->kind = job_kind_of(row->kind);
     j->force = row->payload_json && strstr(row->payload_json, "\"force\":true");
     const char *next = row->payload_json ? strstr(row->payload_json, "\"" WORK_NEXT "\":") : NULL;
     j->next_after = next ? strtoll(next + strlen("\"" WORK_NEXT "\":"), NULL, 10) : -1;
     memcpy(j->workflow_uuid, row->workflow_uuid, sizeof j->workflow_uuid);
-    snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
+    if (j->kind != JOB_LABEL)
+        snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
+    j->payload = str_dup(row->payload_json);
+    if (row->payload_json && !j->payload) {
+        free(j);
+        return NULL;
+    }
     return j;
 }
 
@@ -250,7 +275,8 @@ static void hand_out(engine_t *e, struct parcel *parcels, size_t n) {
         struct parcel *p = &parcels[i];
         p->counter = &c;
         p->h.work_id = p->job->work_id;
-        p->h.cleanup = p->job->cleanup;
+        p->h.kind = p->job->kind;
+        p->h.payload = p->job->payload;
         p->h.next_after = p->job->next_after;
         memcpy(p->h.group_uuid, p->job->group_uuid, sizeof p->h.group_uuid);
         int rc = reactor_post(e, p->job->workflow_uuid, handout_decide, &p->h, NULL, parcel_done, p);
@@ -291,20 +317,20 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         job_free(j);
         return false;
     }
-    if (!p->h.wf.id || in_flight(all, j->work_id,
-                                 NULL)) { /* the workflow is gone; or our own lease ran out while the worker works */
+    if (!p->h.wf.id || in_flight(all, j->work_id)) { /* the workflow is gone; or our own lease ran out while the worker
+                                                      * works */
         job_free(j);
         return false;
     }
     int rc = job_frame(s->e, s->backend, &p->h, s->parts_extension ? JOB_TOTAL_MAX : JOB_FRAME_MAX, j, &err);
     if (rc < 0) {
-        log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s", p->h.group.name, p->h.wf.id,
-                  err.text);
+        log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s",
+                  p->h.group.name ? p->h.group.name : "-", p->h.wf.id, err.text);
         job_finish(s->e, j, rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL ? JOB_RETRY : JOB_FAILED, err.text);
         return false;
     }
-    /* sent when the create is answered, or others have left room */
-    if ((j->cleanup && in_flight(all, -1, j->group_uuid)) || !has_room(s, j->size)) {
+    /* sent when what goes first is answered, or others have left room */
+    if (must_wait(all, j) || !has_room(s, j->size)) {
         if (attach(s, j, false))
             return false;
         job_free(j);
@@ -355,10 +381,9 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
     return claimed;
 }
 
-/* Cleanups that waited for the create of their group, and jobs that waited for room. */
+/* Jobs that waited for others of their group, or for room. */
 static void send_waiting(const struct held *all, struct agent_session *s) {
     for (;;) {
-        char group[33] = "";
         struct job *next = NULL;
         buf_t frame = { 0 };
         pthread_mutex_lock(&s->lock);
@@ -368,12 +393,10 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
             if (!s->jobs[i]->sent)
                 waiting[n++] = s->jobs[i];
         pthread_mutex_unlock(&s->lock);
-        for (size_t i = 0; i < n && !next;
-             i++) { /* unsent jobs are removed by this thread or at the end of the session only */
-            memcpy(group, waiting[i]->group_uuid, sizeof group);
-            if ((!waiting[i]->cleanup || !in_flight(all, -1, group)) && has_room(s, waiting[i]->size))
+        /* unsent jobs are removed by this thread or at the end of the session only */
+        for (size_t i = 0; i < n && !next; i++)
+            if (!must_wait(all, waiting[i]) && has_room(s, waiting[i]->size))
                 next = waiting[i];
-        }
         if (!next)
             return;
         pthread_mutex_lock(&s->lock);
@@ -390,7 +413,7 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
 
 /* next: heartbeat or renewal, whichever comes first */
 static int64_t until_next(struct agents *a, int64_t next) {
-    int64_t wait = next - clock_mono_us(), now = clock_now_us(), due = 0;
+    int64_t wait = next - clock_mono_us(), now = engine_now(a->e), due = 0;
     db_t *db;
     if (store_reader(a->e->store, &db, NULL) >= 0 && repo_work_next_due(db, now, &due, NULL) >= 0 && due) {
         int64_t left = due - now;

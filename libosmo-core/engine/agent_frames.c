@@ -2,40 +2,62 @@
  * never leaves. Called by agent_dispatch.c on the dispatcher thread. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "engine/agent_internal.h"
 #include "model/pods.h"
 
 static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
-/* job_id and job_uuid of the wire. */
+/* job_id and job_uuid of the wire. A retry's two parts have ids too; its answer names the whole. */
+static char *job_id(enum job_kind kind, const struct job *j, const struct handout *h, const char *random) {
+    const char *workflow = h->wf.uuid, *group = h->group.name;
+    switch (kind) {
+    case JOB_CREATE: return str_printf("%s-%s-submit", workflow, group);
+    case JOB_CLEANUP:
+        return str_printf("%s-%s-%.6s-%sbackend-cleanup", workflow, group, random, j->force ? "force-" : "");
+    case JOB_RESCHEDULE:
+        return str_printf("%s-%s-%lld-reschedule", workflow, h->retry->name, (long long)h->retry->sm.retry_id);
+    case JOB_LABEL: return str_dup(random);
+    }
+    return NULL;
+}
+
 static int job_name(struct job *j, const struct handout *h, osmo_error_t *err) {
-    char hex[33], six[33];
-    if (crypto_random_hex32(hex) < 0 || crypto_random_hex32(six) < 0)
+    char hex[33], other[33];
+    if (crypto_random_hex32(hex) < 0 || crypto_random_hex32(other) < 0)
         return osmo_error_set(err, OSMO_EIO, "no randomness for ids");
     snprintf(j->uuid, sizeof j->uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
-    j->id = j->cleanup
-                ? str_printf("%s-%s-%.6s-%sbackend-cleanup", h->wf.uuid, h->group.name, six, j->force ? "force-" : "")
-                : str_printf("%s-%s-submit", h->wf.uuid, h->group.name);
+    j->id = job_id(j->kind, j, h, other);
     return j->id ? 0 : no_memory(err);
 }
 
-static json_t *job_envelope(const char *backend, const struct handout *h, const struct job *j) {
+static json_t *job_envelope(enum job_kind kind, const char *id, const char *backend, const struct handout *h,
+                            const struct job *j) {
+    static const struct {
+        const char *super, *type;
+    } names[] = {
+        [JOB_CREATE] = { "frontend", "CreateGroup" },
+        [JOB_CLEANUP] = { "frontend", "CleanupGroup" },
+        [JOB_RESCHEDULE] = { "frontend", "RescheduleTask" },
+        [JOB_LABEL] = { "backend", "LabelNode" },
+    };
     json_t *o = json_object();
-    int rc = o ? 0 : OSMO_ENOMEM;
+    int rc = o && id ? 0 : OSMO_ENOMEM;
     const char *const fields[][2] = {
-        { "super_type", "frontend" },
-        { "job_type", j->cleanup ? "CleanupGroup" : "CreateGroup" },
-        { "job_id", j->id },
+        { "super_type", names[kind].super },
+        { "job_type", names[kind].type },
+        { "job_id", id },
         { "job_uuid", j->uuid },
         { "backend", backend },
         { "workflow_id", h->wf.id },
         { "workflow_uuid", h->wf.uuid },
         { "user", h->wf.user },
-        { "group_name", h->group.name },
+        { "group_name", kind == JOB_LABEL ? NULL : h->group.name },
     };
     for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(fields); i++)
-        rc = json_set_str(o, fields[i][0], fields[i][1]);
+        if (fields[i][1])
+            rc = json_set_str(o, fields[i][0], fields[i][1]);
     if (rc >= 0)
         return o;
     json_free(o);
@@ -74,12 +96,16 @@ static int secrets_make(engine_t *e, const struct handout *h, struct secrets *s,
         return no_memory(err);
     for (size_t i = 0; i < s->n; i++) {
         const struct task_row *t = &h->tasks[i];
+        s->ids[i] = (struct pod_task_ids){ t->name, t->uuid, t->sm.retry_id, NULL, NULL };
+        if (h->retry && h->retry != t) /* its pod is not made again */
+            continue;
         int rc = auth_task_refresh_token(e, t->uuid, t->sm.retry_id, s->refresh[i], err);
         if (rc >= 0)
             rc = auth_task_jwt(e, h->wf.user, h->wf.id, h->group.name, t->name, t->sm.retry_id, &s->jwt[i], err);
         if (rc < 0)
             return rc;
-        s->ids[i] = (struct pod_task_ids){ t->name, t->uuid, t->sm.retry_id, s->refresh[i], s->jwt[i] };
+        s->ids[i].refresh_token = s->refresh[i];
+        s->ids[i].login_jwt = s->jwt[i];
     }
     return 0;
 }
@@ -128,6 +154,7 @@ static int create_objects(engine_t *e, const char *backend, const struct handout
         .service_base_url = base,
         .dev_login = e->auth_mode == OSMO_AUTH_DEV,
         .data_endpoint = data,
+        .only_task = h->retry ? h->retry->name : NULL,
     };
     db_t *db;
     int rc = base && data ? store_reader(e->store, &db, err) : no_memory(err);
@@ -172,36 +199,78 @@ static bool wants_error_logs(const struct handout *h) {
     return false;
 }
 
-static int error_log_spec(const struct handout *h, json_t *o) {
-    if (!wants_error_logs(h))
-        return json_set(o, "error_log_spec", NULL);
-    json_t *spec = json_object(), *labels = json_object();
-    int rc = spec && labels ? 0 : OSMO_ENOMEM;
+/* What selects the objects of the group; of a retry, the pod of the attempt before it. */
+static json_t *cleanup_labels(const struct handout *h) {
+    json_t *labels = json_object();
+    int rc = labels ? 0 : OSMO_ENOMEM;
     if (rc >= 0)
         rc = json_set_str(labels, "osmo.workflow_uuid", h->wf.uuid);
     if (rc >= 0)
         rc = json_set_str(labels, "osmo.group_uuid", h->group.uuid);
+    if (rc >= 0 && h->retry) {
+        char retry[24];
+        snprintf(retry, sizeof retry, "%lld", (long long)h->retry->sm.retry_id - 1);
+        rc = json_set_str(labels, "osmo.task_uuid", h->retry->uuid);
+        if (rc >= 0)
+            rc = json_set_str(labels, "osmo.retry_id", retry);
+    }
     if (rc >= 0)
-        rc = json_set(spec, "labels", STEAL(labels));
+        return labels;
+    json_free(labels);
+    return NULL;
+}
+
+/* {labels, resource_type: "Pod", …} */
+static json_t *pod_spec(const struct handout *h) {
+    json_t *spec = json_object();
+    int rc = spec ? json_set(spec, "labels", cleanup_labels(h)) : OSMO_ENOMEM;
     if (rc >= 0)
         rc = json_set_str(spec, "resource_type", "Pod");
     if (rc >= 0)
         rc = json_set(spec, "custom_api", NULL);
     if (rc >= 0)
         rc = json_set(spec, "generic_api", NULL);
-    if (rc >= 0)
-        return json_set(o, "error_log_spec", spec);
-    json_free(labels);
+    if (rc >= 0 && json_kind(json_get(spec, "labels")) == JSON_OBJECT)
+        return spec;
     json_free(spec);
-    return rc;
+    return NULL;
+}
+
+static int error_log_spec(const struct handout *h, json_t *o) {
+    if (!h->retry && !wants_error_logs(h))
+        return json_set(o, "error_log_spec", NULL);
+    json_t *spec = pod_spec(h);
+    return spec ? json_set(o, "error_log_spec", spec) : OSMO_ENOMEM;
+}
+
+static json_t *cleanup_specs(engine_t *e, const struct handout *h) {
+    if (h->retry) {
+        json_t *list = json_array(), *spec = pod_spec(h);
+        if (list && spec && json_add(list, spec) >= 0)
+            return list;
+        json_free(list);
+        return NULL;
+    }
+    const struct settings *s = engine_settings(e);
+    _cleanup_json_ json_t *kinds = pods_template_kinds(settings_pool(s, h->wf.pool));
+    engine_settings_put(s);
+    return kinds ? pods_cleanup_specs(h->wf.uuid, h->group.uuid, kinds) : NULL;
+}
+
+static int expect_log(struct job *j, const struct task_row *t, int64_t retry_id) {
+    struct job_log *l = &j->logs[j->nlogs++];
+    memcpy(l->uuid, t->uuid, sizeof l->uuid);
+    l->retry_id = retry_id;
+    buf_init(&l->text, ERROR_LOG_MAX + 256);
+    l->task = str_dup(t->name);
+    return l->task ? 0 : OSMO_ENOMEM;
 }
 
 static int cleanup_body(engine_t *e, const struct handout *h, struct job *j, json_t *o, osmo_error_t *err) {
     const struct settings *s = engine_settings(e);
     int64_t lines = s->max_error_log_lines;
-    _cleanup_json_ json_t *kinds = pods_template_kinds(settings_pool(s, h->wf.pool));
     engine_settings_put(s);
-    json_t *specs = kinds ? pods_cleanup_specs(h->wf.uuid, h->group.uuid, kinds) : NULL;
+    json_t *specs = cleanup_specs(e, h);
     int rc = specs ? json_set(o, "cleanup_specs", specs) : OSMO_ENOMEM;
     if (rc >= 0)
         rc = error_log_spec(h, o);
@@ -209,33 +278,94 @@ static int cleanup_body(engine_t *e, const struct handout *h, struct job *j, jso
         rc = json_set_bool(o, "force_delete", j->force);
     if (rc >= 0)
         rc = json_set_int(o, "max_log_lines", lines);
-    j->logs = calloc(h->ntasks + 1, sizeof *j->logs);
+    j->logs = calloc(h->retry ? 1 : h->ntasks + 1, sizeof *j->logs);
     if (rc < 0 || !j->logs)
         return no_memory(err);
-    for (size_t i = 0; i < h->ntasks; i++) {
-        struct job_log *l = &j->logs[j->nlogs++];
-        memcpy(l->uuid, h->tasks[i].uuid, sizeof l->uuid);
-        l->retry_id = h->tasks[i].sm.retry_id;
-        buf_init(&l->text, ERROR_LOG_MAX + 256);
-        l->task = str_dup(h->tasks[i].name);
-        if (!l->task)
-            return no_memory(err);
+    if (h->retry)
+        rc = expect_log(j, h->retry, h->retry->sm.retry_id - 1);
+    for (size_t i = 0; rc >= 0 && !h->retry && i < h->ntasks; i++)
+        rc = expect_log(j, &h->tasks[i], h->tasks[i].sm.retry_id);
+    return rc < 0 ? no_memory(err) : 0;
+}
+
+/* ---- retry and node ---- */
+
+static int reschedule_part(engine_t *e, const char *backend, const struct handout *h, enum job_kind kind, struct job *j,
+                           const char *name, json_t *o, osmo_error_t *err) {
+    char random[33];
+    if (crypto_random_hex32(random) < 0)
+        return osmo_error_set(err, OSMO_EIO, "no randomness for ids");
+    _cleanup_free_ char *id = job_id(kind, j, h, random);
+    json_t *part = job_envelope(kind, id, backend, h, j);
+    if (!part || json_set(o, name, part) < 0)
+        return no_memory(err);
+    return kind == JOB_CREATE ? create_body(e, backend, h, part, err) : cleanup_body(e, h, j, part, err);
+}
+
+static int reschedule_body(engine_t *e, const char *backend, const struct handout *h, struct job *j, json_t *o,
+                           osmo_error_t *err) {
+    int rc = json_set_int(o, "retry_id", h->retry->sm.retry_id);
+    if (rc >= 0)
+        rc = json_set_str(o, "task_name", h->retry->name);
+    if (rc >= 0)
+        rc = json_set_bool(o, "lead_task", h->retry->sm.lead);
+    if (rc < 0)
+        return no_memory(err);
+    rc = reschedule_part(e, backend, h, JOB_CLEANUP, j, "cleanup_job", o, err);
+    return rc < 0 ? rc : reschedule_part(e, backend, h, JOB_CREATE, j, "create_job", o, err);
+}
+
+/* A node that failed a preflight test is not verified any more. */
+static int label_body(const struct handout *h, json_t *o, osmo_error_t *err) {
+    _cleanup_json_ json_t *payload = NULL;
+    const char *text = h->payload ? h->payload : "{}";
+    char day[TIME_TEXT_MAX];
+    time_iso(clock_now_us(), day);
+    day[strlen("2000-01-01")] = '\0';
+    const char *const labels[][2] = {
+        { "osmo.verified", "False" },
+        { "osmo.reason", "PreflightTestFailed" },
+        { "osmo.reserved", "preflight" },
+        { "osmo.last-labeled", day },
+    };
+    int rc = json_parse(text, strlen(text), &payload, err);
+    const char *node = json_get_str(payload, "node");
+    if (rc < 0 || !node)
+        return osmo_error_set(err, OSMO_EINTERNAL, "a %s item names no node", WORK_LABEL);
+    json_t *list = json_object();
+    rc = list ? json_set(o, "labels", list) : OSMO_ENOMEM;
+    for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(labels); i++)
+        rc = json_set_str(list, labels[i][0], labels[i][1]);
+    if (rc >= 0)
+        rc = json_set_str(o, "node_name", node);
+    return rc < 0 ? no_memory(err) : 0;
+}
+
+static int job_body(engine_t *e, const char *backend, const struct handout *h, struct job *j, json_t *o,
+                    osmo_error_t *err) {
+    switch (j->kind) {
+    case JOB_CREATE: return create_body(e, backend, h, o, err);
+    case JOB_CLEANUP: return cleanup_body(e, h, j, o, err);
+    case JOB_RESCHEDULE: return reschedule_body(e, backend, h, j, o, err);
+    case JOB_LABEL: return label_body(h, o, err);
     }
-    return 0;
+    return OSMO_EINTERNAL;
 }
 
 int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t max, struct job *j, osmo_error_t *err) {
     int rc = job_name(j, h, err);
     if (rc < 0)
         return rc;
-    _cleanup_json_ json_t *o = job_envelope(backend, h, j);
+    _cleanup_json_ json_t *o = job_envelope(j->kind, j->id, backend, h, j);
     if (!o)
         return no_memory(err);
-    rc = j->cleanup ? cleanup_body(e, h, j, o, err) : create_body(e, backend, h, o, err);
+    rc = job_body(e, backend, h, j, o, err);
     if (rc < 0)
         return rc;
     buf_init(&j->frame, SIZE_MAX / 2); /* what compression may need at worst; the result is bounded */
     rc = job_pack(o, max, &j->frame, err);
     j->size = j->frame.len;
-    return rc < 0 ? osmo_error_prefix(err, "the objects of the %zu tasks of group %s", h->ntasks, h->group.name) : 0;
+    return rc >= 0 ? 0
+                   : osmo_error_prefix(err, "the objects of the %zu tasks of group %s", h->ntasks,
+                                       h->group.name ? h->group.name : "-");
 }

@@ -10,7 +10,7 @@
 
 #define ACKS_MAX                                                                                                     \
     1024 /* messages of one socket being worked on; clients keep at most 1024 unacknowledged, 100 by default */
-#define JOBS_MAX 16 /* jobs in flight of one worker that speaks the "jobs" extension */
+#define JOBS_MAX 64 /* jobs in flight of one worker that speaks the "jobs" extension */
 /* Bytes of jobs on their way to one worker: less than its connection may hold back, more than any single job. */
 #define JOB_BYTES_MAX ((size_t)JOB_TOTAL_MAX)
 #define JOB_HEARTBEAT_US (60LL * 1000 * 1000)
@@ -31,8 +31,10 @@ struct job_log {
 struct job {
     int64_t work_id, attempts;
     int64_t next_after; /* see struct handout */
-    bool cleanup, force, sent; /* not sent: waits until the create of the same group is answered */
-    char workflow_uuid[33], group_uuid[33];
+    enum job_kind kind;
+    bool force, sent; /* not sent: waits until the create of the same group is answered */
+    char workflow_uuid[33], group_uuid[33]; /* group_uuid "" of a node */
+    char *payload;      /* of the item; may be NULL */
     char *id, uuid[40]; /* job_id and job_uuid on the wire */
     buf_t frame;        /* until sent */
     size_t size;        /* of the frame */

@@ -12,6 +12,7 @@ void job_free(struct job *j) {
         buf_free(&j->logs[i].text);
     }
     free(j->logs);
+    free(j->payload);
     free(j->id);
     buf_free(&j->frame);
     free(j);
@@ -45,7 +46,7 @@ static int final_outcome(engine_t *e, const struct job *j, int outcome) {
     const struct settings *s = engine_settings(e);
     int64_t limit = s->max_retry_per_job > 0 ? s->max_retry_per_job : 1;
     engine_settings_put(s);
-    if (!j->cleanup && outcome == JOB_FAILED)
+    if (j->kind != JOB_CLEANUP && outcome == JOB_FAILED)
         return JOB_FAILED;
     return j->attempts + 1 >= limit ? JOB_FAILED : JOB_RETRY;
 }
@@ -56,7 +57,8 @@ void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
     if (r) {
         r->work_id = j->work_id;
         r->attempts = j->attempts;
-        r->cleanup = j->cleanup;
+        r->kind = j->kind;
+        r->payload = STEAL(j->payload);
         memcpy(r->workflow_uuid, j->workflow_uuid, sizeof r->workflow_uuid);
         memcpy(r->group_uuid, j->group_uuid, sizeof r->group_uuid);
         r->outcome = final_outcome(e, j, outcome);

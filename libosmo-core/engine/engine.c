@@ -142,6 +142,7 @@ int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *e
     e->log = (logger_t){ .fn = o->log, .ctx = o->log_ctx, .level = o->log_level ? o->log_level : LOG_LEVEL_INFO };
     e->transport = o->transport;
     e->auth_mode = o->auth;
+    engine_clock_start(e);
     int rc = open_parts(e, o, err);
     if (rc < 0) {
         engine_close(e);

@@ -4,6 +4,7 @@
  * registry of followers in watch.c. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/json.h"
@@ -41,6 +42,8 @@ typedef struct engine {
     char *data_dir, *storage_dir, *base_url_option;
     unsigned roles;
     osmo_auth_mode_t auth_mode;
+    int64_t clock_first;          /* clock.c: wall minus steady clock at the start */
+    _Atomic int64_t clock_offset; /* … and as the deadlines in the store know it */
     /* each owned by the file of its name */
     struct config *config;     /* config.c */
     struct auth *auth;         /* auth.c */
@@ -54,6 +57,13 @@ typedef struct engine {
 
 int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *err);
 void engine_close(engine_t *e);
+
+/* ---- clock.c ---- */
+/* The time that deadlines are made of and compared with: the wall clock, except that it jumps with it only after the
+ * deadlines in the store have been moved along. */
+int64_t engine_now(engine_t *e);
+/* For tests, before engine_open: other clocks than the system's; NULL for that. */
+void engine_clock_source(int64_t (*wall)(void), int64_t (*steady)(void));
 
 /* ---- config.c ---- */
 /* Reference-counted snapshot; release with engine_settings_put. Never NULL. */
@@ -150,6 +160,12 @@ void logger_action(engine_t *e, const char *workflow_id, const char *task, int64
 /* Re-check the group's barrier: when every unfinished task has joined, release them. After commit of a join or a
  * task's end. */
 void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid);
+/* Tasks that must begin their command again are kept as "RETRY:TASK" beside the barriers of their group: until they join
+ * a barrier again, or, in groups without barriers, until they could be told once. Names no task can join. */
+#define RESTART_UNTIL_JOIN "\x01restart until join"
+#define RESTART_ONCE "\x01restart once"
+/* Tell those of a group that are connected; the others are told when they are. */
+void logger_restart(engine_t *e, const char *workflow_uuid, const char *group_uuid);
 /* Worker item "archive_workflow": failure banner, end of log. OSMO_EBUSY: tasks still send their last lines, soon again. */
 int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *err);
 /* Streams for the API: logs (query may be NULL), events. *out is an osmo_stream_t that reads until the end of the

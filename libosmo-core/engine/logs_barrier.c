@@ -127,7 +127,7 @@ void barrier_check_one(struct logger_session *s) {
 
 /* ---- joining ---- */
 
-struct join { engine_t *engine; char workflow_uuid[33], group_uuid[33]; char *name, *index, *task; };
+struct join { engine_t *engine; char workflow_uuid[33], group_uuid[33]; char *name, *index, *task; int64_t retry_id; };
 
 static void join_free(struct join *j) {
     free(j->name);
@@ -138,7 +138,9 @@ static void join_free(struct join *j) {
 
 static int join_fn(db_t *db, void *ctx, osmo_error_t *err) {
     const struct join *j = ctx;
-    int rc = repo_barrier_join(db, j->group_uuid, BARRIER_INDEX, j->index, err);
+    int rc = restart_answered(db, j->group_uuid, j->task, j->retry_id, err);
+    if (rc >= 0)
+        rc = repo_barrier_join(db, j->group_uuid, BARRIER_INDEX, j->index, err);
     return rc < 0 ? rc : repo_barrier_join(db, j->group_uuid, j->name, j->task, err);
 }
 
@@ -153,8 +155,8 @@ static void join_done(void *ctx, int rc, const osmo_error_t *err) {
 }
 
 void barrier_join(struct logger_session *s, const char *name, int64_t count) {
-    if (!*name || strlen(name) > MAX_BARRIER_NAME) {
-        logs_close_session(s, CLOSE_APPLICATION, "a barrier needs a name of at most 128 bytes");
+    if ((unsigned char)*name <= ' ' || strlen(name) > MAX_BARRIER_NAME) {
+        logs_close_session(s, CLOSE_APPLICATION, "a barrier needs a name of at most 128 bytes that begins with a letter");
         return;
     }
     struct join *j = calloc(1, sizeof *j);
@@ -165,6 +167,7 @@ void barrier_join(struct logger_session *s, const char *name, int64_t count) {
     memcpy(j->group_uuid, s->group_uuid, sizeof j->group_uuid);
     j->name = str_dup(name);
     j->task = str_dup(s->task);
+    j->retry_id = s->retry_id;
     j->index = str_printf(":%lld:%s", (long long)(count > 0 ? count : -1), name);
     logs_write_begin(s->engine);
     int rc = OSMO_ENOMEM;

@@ -40,6 +40,10 @@ void logs_close_session(struct logger_session *s, int code, const char *reason);
 
 /* logs_barrier.c: record the join; the group is checked once the join is committed. */
 void barrier_join(struct logger_session *s, const char *name, int64_t count);
+/* logs_restart.c: tell this ctrl alone if it missed a restart. */
+void restart_check_one(struct logger_session *s);
+/* In a transaction: the attempt has been told, or has joined again. */
+int restart_answered(db_t *db, const char *group_uuid, const char *task, int64_t retry_id, osmo_error_t *err);
 /* Release this ctrl alone if it has joined a barrier that is open already. */
 void barrier_check_one(struct logger_session *s);
 #endif

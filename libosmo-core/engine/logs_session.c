@@ -140,6 +140,7 @@ void logger_opened(logger_session_t *s) {
         }
         send_ack(s, seq);
     }
+    restart_check_one(s);
     barrier_check_one(s);
 }
 

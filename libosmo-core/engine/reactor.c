@@ -74,7 +74,7 @@ static int reaction_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct reaction *r = ctx;
     effects_reset(&r->fx);
     _cleanup_(txn_clear) struct txn x = {
-        .e = r->e, .db = db, .now = clock_now_us(), .resume_after = -1, .fx = &r->fx, .err = err
+        .e = r->e, .db = db, .now = engine_now(r->e), .resume_after = -1, .fx = &r->fx, .err = err
     };
     int rc = repo_workflow_lock(db, r->workflow_uuid, &x.wf, err);
     if (rc == OSMO_ENOTFOUND) {
@@ -99,6 +99,8 @@ static void effects_perform(struct reaction *r) {
         watch_workflow_changed(r->e, r->workflow_uuid, r->fx.workflow_id);
     for (size_t i = 0; i < r->fx.barrier_groups.len; i++)
         logger_barrier_check(r->e, r->workflow_uuid, r->fx.barrier_groups.items[i]);
+    for (size_t i = 0; i < r->fx.restart_groups.len; i++)
+        logger_restart(r->e, r->workflow_uuid, r->fx.restart_groups.items[i]);
     if (r->fx.wake)
         engine_wake(r->e, r->fx.wake);
 }

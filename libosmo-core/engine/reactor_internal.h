@@ -8,6 +8,8 @@
 
 #define WORK_CREATE "create_group"
 #define WORK_CLEANUP "cleanup_group"
+#define WORK_RESCHEDULE "reschedule_task" /* the key is group:task:retry, the payload names the attempt to create */
+#define WORK_LABEL "label_node"           /* the key is backend/node, the payload names the node */
 #define WORK_NEXT "next_after" /* member of the payload of some create jobs, see START_BATCH */
 #define WORK_CANCEL "cancel_groups"       /* the rest of a cancellation; the key is the workflow */
 #define WORK_PROPAGATE "propagate_group"  /* the rest of what an ended group means for those behind it */
@@ -22,6 +24,7 @@ struct effects {
     bool changed; /* a status of the workflow, a group or a task */
     char *workflow_id;
     strlist_t barrier_groups; /* groups whose barrier may be satisfied now */
+    strlist_t restart_groups; /* groups with tasks that must begin their command again */
 };
 
 struct ended_group {
@@ -94,10 +97,26 @@ int txn_group_fail(struct txn *x, struct group_row *g, enum status status, int64
 int txn_group_start(struct txn *x, struct group_row *g);
 int txn_group_cleaned(struct txn *x, struct group_row *g);
 int txn_task_event(struct txn *x, const struct task_event *ev);
+/* kind "workflow" "group" "task"; name may be NULL, retry < 0: none; cause may be NULL. */
+int txn_history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to,
+                const char *cause);
 /* Downstream groups, workflow status, archive item, workflow row. Once, last. */
 int txn_finish(struct txn *x);
 /* Was the group ever handed to its backend? Then objects may exist there and a cleanup job is owed. */
 static inline bool group_was_sent(const struct group_row *g) { return g->exec_generation > 0; }
+
+/* ---- attempts (reactor_retry.c) ---- */
+/* What a report becomes after exitActions; NONE when it does not apply to the attempt any more. */
+struct verdict {
+    enum status to;
+    char *message;
+};
+void verdict_clear(struct verdict *v);
+int txn_verdict(struct txn *x, const struct task_row *t, const struct task_event *ev, struct verdict *v);
+/* The task has just got a finished status: its group follows, and its next attempt begins if it was rescheduled. */
+int txn_task_ended(struct txn *x, struct group_row *g, struct task_row *t);
+/* A failed preflight test marks the node. */
+int txn_label_node(struct txn *x, const struct task_row *t, const struct task_event *ev);
 
 /* ---- the rest of large changes, as work items ---- */
 /* Each deletes nothing: the caller has deleted the item, what is left is queued as a new one. */
@@ -114,14 +133,17 @@ int cause_explain(engine_t *e, const char *workflow_id, const struct task_row *t
                   int64_t exit_code, char **message);
 
 /* ---- outcome of jobs (reactor_jobs.c) ---- */
+enum job_kind { JOB_CREATE, JOB_CLEANUP, JOB_RESCHEDULE, JOB_LABEL };
+enum job_kind job_kind_of(const char *work_kind);
 struct job_file {
     char *path, *content;
     size_t len;
 };
 struct job_result {
     int64_t work_id, attempts;
-    bool cleanup; /* cleanup_group, else create_group */
+    enum job_kind kind;
     char workflow_uuid[33], group_uuid[33];
+    char *payload;          /* owned; of the item, may be NULL */
     enum { JOB_DONE, JOB_RETRY, JOB_FAILED } outcome;
     char *cause;            /* owned */
     struct job_file *files; /* owned; stored with the outcome */
@@ -129,6 +151,8 @@ struct job_result {
 };
 void job_result_free(void *r);
 int reactor_job_result(engine_t *e, struct job_result *r /* taken */, engine_done_fn done, void *ctx);
+/* The next attempt never got its pod. */
+int reschedule_failed(struct txn *x, const struct job_result *r);
 /* Delay before attempt n+1: doubles from 1 s to 5 min, with jitter of a quarter. */
 int64_t retry_delay_us(int64_t attempts);
 
@@ -136,21 +160,26 @@ int64_t retry_delay_us(int64_t attempts);
  * not needed any more (then it is deleted). */
 struct handout {
     int64_t work_id;
-    bool cleanup;
-    char group_uuid[33];
-    int64_t next_after; /* the item brings the groups behind this ordinal; -1: none */
+    enum job_kind kind;
+    char group_uuid[33]; /* "" of a node */
+    const char *payload; /* of the item, borrowed; may be NULL */
+    int64_t next_after;  /* the item brings the groups behind this ordinal; -1: none */
     bool drop;
     struct workflow_row wf;
     struct group_row group;
     struct task_row *tasks;
     size_t ntasks;
+    const struct task_row *retry; /* of tasks: the attempt that is rescheduled */
 };
 void handout_clear(struct handout *h);
 int handout_decide(struct txn *x, void *handout);
+/* Finds h->retry, the attempt the item is about; NULL when it needs no pod any more. */
+int reschedule_find(struct txn *x, struct handout *h);
 
 static inline void effects_reset(struct effects *fx) {
     free(fx->workflow_id);
     strlist_free(&fx->barrier_groups);
+    strlist_free(&fx->restart_groups);
     *fx = (struct effects){ 0 };
 }
 #endif

@@ -21,6 +21,13 @@ int64_t retry_delay_us(int64_t attempts) {
     return delay + (int64_t)(noise % (uint32_t)(delay / 4));
 }
 
+enum job_kind job_kind_of(const char *work_kind) {
+    return str_eq(work_kind, WORK_CLEANUP)      ? JOB_CLEANUP
+           : str_eq(work_kind, WORK_RESCHEDULE) ? JOB_RESCHEDULE
+           : str_eq(work_kind, WORK_LABEL)      ? JOB_LABEL
+                                                : JOB_CREATE;
+}
+
 void job_result_free(void *p) {
     struct job_result *r = p;
     if (!r)
@@ -30,6 +37,7 @@ void job_result_free(void *p) {
         free(r->files[i].content);
     }
     free(r->files);
+    free(r->payload);
     free(r->cause);
     free(r);
 }
@@ -58,6 +66,20 @@ static int create_failed(struct txn *x, const struct job_result *r) {
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
+/* What nobody will do any more: a cleanup is kept as a dead letter, a label is only told, the rest has failed its group
+ * or task. */
+static int job_buried(struct txn *x, const struct job_result *r) {
+    const char *cause = r->cause ? r->cause : "";
+    if (r->kind == JOB_LABEL)
+        log_error(&x->e->log, "a node of backend %s that failed a preflight test could not be labelled: %s",
+                  x->wf.backend, cause);
+    if (r->kind != JOB_CLEANUP)
+        return gone_is_fine(repo_work_done(x->db, r->work_id, x->err));
+    log_error(&x->e->log, "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s",
+              x->wf.id, x->wf.backend, cause);
+    return gone_is_fine(repo_work_kill(x->db, r->work_id, cause, x->err));
+}
+
 static int decide_job(struct txn *x, void *arg) {
     const struct job_result *r = arg;
     int rc = 0;
@@ -70,19 +92,15 @@ static int decide_job(struct txn *x, void *arg) {
         return gone_is_fine(repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts),
                                             r->cause ? r->cause : "", x->err));
     }
-    if (r->cleanup)
+    if (r->kind == JOB_CLEANUP)
         rc = cleanup_settled(x, r);
-    else if (r->outcome == JOB_FAILED)
+    else if (r->outcome == JOB_FAILED && r->kind == JOB_CREATE)
         rc = create_failed(x, r);
+    else if (r->outcome == JOB_FAILED && r->kind == JOB_RESCHEDULE)
+        rc = reschedule_failed(x, r);
     if (rc < 0)
         return rc;
-    if (r->cleanup && r->outcome == JOB_FAILED) {
-        log_error(&x->e->log,
-                  "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s",
-                  x->wf.id, x->wf.backend, r->cause ? r->cause : "");
-        return gone_is_fine(repo_work_kill(x->db, r->work_id, r->cause ? r->cause : "", x->err));
-    }
-    return gone_is_fine(repo_work_done(x->db, r->work_id, x->err));
+    return r->outcome == JOB_FAILED ? job_buried(x, r) : gone_is_fine(repo_work_done(x->db, r->work_id, x->err));
 }
 
 int reactor_job_result(engine_t *e, struct job_result *r, engine_done_fn done, void *ctx) {
@@ -97,7 +115,7 @@ static struct job_result *result_new(int64_t work_id, const char *kind, const ch
     if (!r)
         return NULL;
     r->work_id = work_id;
-    r->cleanup = str_eq(kind, WORK_CLEANUP);
+    r->kind = job_kind_of(kind);
     snprintf(r->workflow_uuid, sizeof r->workflow_uuid, "%s", workflow_uuid);
     snprintf(r->group_uuid, sizeof r->group_uuid, "%s", group_uuid);
     return r;
@@ -148,6 +166,7 @@ void handout_clear(struct handout *h) {
     task_rows_free(h->tasks, h->ntasks);
     h->tasks = NULL;
     h->ntasks = 0;
+    h->retry = NULL;
 }
 
 static int handout_drop(struct txn *x, struct handout *h) {
@@ -164,27 +183,35 @@ static int handout_next(struct txn *x, const struct handout *h) {
     return rc < 0 ? rc : groups_queue_next(x->db, &x->wf, h->next_after, x->now, x->err);
 }
 
-int handout_decide(struct txn *x, void *arg) {
-    struct handout *h = arg;
-    handout_clear(h);
-    h->drop = false;
+/* A cancelled group that was not sent yet is dropped here; it left nothing behind in the cluster. */
+static bool handout_is_void(const struct txn *x, const struct handout *h) {
+    return h->kind != JOB_CLEANUP && (x->wf.cancel_requested || status_is_group_finished(h->group.sm.status));
+}
+
+static int handout_group(struct txn *x, struct handout *h) {
     int rc = handout_next(x, h);
     if (rc >= 0)
         rc = repo_group_get(x->db, h->group_uuid, &h->group, x->err);
-    if (rc == OSMO_ENOTFOUND)
+    if (rc == OSMO_ENOTFOUND || (rc >= 0 && handout_is_void(x, h)))
         return handout_drop(x, h);
-    if (rc < 0)
-        return rc;
-    /* A cancelled group that was not sent yet is dropped here; it left nothing behind in the cluster. */
-    if (!h->cleanup && (x->wf.cancel_requested || status_is_group_finished(h->group.sm.status)))
-        return handout_drop(x, h);
-    if (!h->cleanup && !group_was_sent(&h->group)) {
+    if (rc >= 0 && h->kind == JOB_CREATE && !group_was_sent(&h->group)) {
         h->group.exec_generation = 1;
         rc = repo_group_update(x->db, &h->group, x->err);
     }
     if (rc >= 0)
         rc = repo_tasks_of_group(x->db, h->group_uuid, false, &h->tasks, &h->ntasks, x->err);
-    if (rc >= 0)
-        rc = repo_workflow_get(x->db, x->wf.uuid, &h->wf, x->err);
+    if (rc >= 0 && h->kind == JOB_RESCHEDULE) {
+        rc = reschedule_find(x, h);
+        if (rc >= 0 && !h->retry)
+            return handout_drop(x, h);
+    }
     return rc;
+}
+
+int handout_decide(struct txn *x, void *arg) {
+    struct handout *h = arg;
+    handout_clear(h);
+    h->drop = false;
+    int rc = h->kind == JOB_LABEL ? 0 : handout_group(x, h);
+    return rc < 0 || h->drop ? rc : repo_workflow_get(x->db, x->wf.uuid, &h->wf, x->err);
 }

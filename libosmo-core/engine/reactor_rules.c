@@ -26,8 +26,8 @@ static int set_text(struct txn *x, char **slot, const char *text) {
     return 0;
 }
 
-static int history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to,
-                   const char *cause) {
+int txn_history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to,
+                const char *cause) {
     _cleanup_free_ char *subject = retry >= 0 ? str_printf("%s:%s:%lld", kind, name, (long long)retry)
                                    : name     ? str_printf("%s:%s", kind, name)
                                               : str_dup(kind);
@@ -50,11 +50,11 @@ int txn_task_set(struct txn *x, struct group_row *g, struct task_row *t, enum st
         return 0;
     sm_group_count(&g->sm, t->sm.lead, from, to);
     int rc = 0;
-    if (status_is_failed(to) && message && *message)
+    if ((status_is_failed(to) || to == STATUS_RESCHEDULED) && message && *message)
         rc = set_text(x, &t->failure_message, message);
     if (rc >= 0)
         rc = repo_task_update(x->db, t, x->err);
-    return rc < 0 ? rc : history(x, "task", t->name, t->sm.retry_id, from, to, message);
+    return rc < 0 ? rc : txn_history(x, "task", t->name, t->sm.retry_id, from, to, message);
 }
 
 int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum status to, int64_t exit_code,
@@ -178,7 +178,7 @@ int txn_group_settle(struct txn *x, struct group_row *g, enum status to, bool fo
     }
     if (rc >= 0)
         rc = repo_group_update(x->db, g, x->err);
-    return rc < 0 ? rc : history(x, "group", g->name, -1, from, to, status_is_failed(to) ? message : NULL);
+    return rc < 0 ? rc : txn_history(x, "group", g->name, -1, from, to, status_is_failed(to) ? message : NULL);
 }
 
 int txn_group_fail(struct txn *x, struct group_row *g, enum status status, int64_t exit_code, const char *message) {
@@ -214,109 +214,6 @@ int txn_group_cleaned(struct txn *x, struct group_row *g) {
 }
 
 /* ---- task events ---- */
-
-struct verdict {
-    enum status to;
-    char *message;
-};
-
-static int verdict_note(struct txn *x, struct verdict *v, const char *note) {
-    bool has = v->message && *v->message;
-    char *joined = str_printf("%s%s%s", has ? v->message : "", has ? "; " : "", note);
-    if (!joined)
-        return no_memory(x);
-    free(v->message);
-    v->message = joined;
-    return 0;
-}
-
-/* First match of one exitActions mapping (JSON text); STATUS_NONE when nothing matches. */
-static int match_actions(struct txn *x, const char *actions_json, const struct task_event *ev, enum status *to) {
-    _cleanup_json_ json_t *map = NULL;
-    *to = STATUS_NONE;
-    if (!actions_json || strcmp(actions_json, "{}") == 0)
-        return 0;
-    int rc = json_parse(actions_json, strlen(actions_json), &map, x->err);
-    if (rc < 0)
-        return rc;
-    json_iter_t it = json_iter(map);
-    while (*to == STATUS_NONE && json_iter_next(&it)) {
-        struct sm_exit_action one = { it.key, json_str(it.value) };
-        if (one.codes && sm_codes_contain(one.codes, ev->exit_code))
-            *to = sm_exit_action_status(&one, 1, ev->status, ev->exit_code);
-    }
-    return 0;
-}
-
-/* exitActions of the task, then of the pool. */
-static int apply_exit_actions(struct txn *x, const struct task_row *t, const struct task_event *ev,
-                              struct verdict *v) {
-    v->to = ev->status;
-    v->message = cause_line(ev->message, t->name);
-    if (ev->message && !v->message)
-        return no_memory(x);
-    if (status_is_failed(ev->status) && !status_is_task_finished(t->sm.status) &&
-        cause_explain(x->e, x->wf.id, t, ev->status, ev->exit_code, &v->message) < 0)
-        return no_memory(x);
-    if (ev->exit_code == EXIT_CODE_NONE || !status_is_task_finished(ev->status))
-        return 0;
-    enum status to;
-    int rc = match_actions(x, t->exit_actions_json, ev, &to);
-    const struct settings *s = engine_settings(x->e);
-    const struct pool *pool = settings_pool(s, x->wf.pool);
-    if (rc >= 0 && to == STATUS_NONE && pool)
-        rc = match_actions(x, pool->default_exit_actions_json, ev, &to);
-    int64_t limit = s->max_retry_per_task;
-    engine_settings_put(s);
-    if (rc < 0 || to == STATUS_NONE || to == ev->status)
-        return rc;
-    char note[200];
-    if (to == STATUS_RESCHEDULED) {
-        if (t->sm.retry_id >= limit)
-            snprintf(note, sizeof note, "not rescheduled: the retry limit max_retry_per_task of %lld is reached",
-                     (long long)limit);
-        else
-            snprintf(note, sizeof note, "not rescheduled: this service does not reschedule tasks");
-    } else {
-        v->to = to;
-        snprintf(note, sizeof note, "exit code %lld was turned from %s into %s by exitActions",
-                 (long long)ev->exit_code, status_name(ev->status), status_name(to));
-    }
-    return verdict_note(x, v, note);
-}
-
-/* The end of a task that has not joined may open a barrier for those that wait; the end of one that has joined changes
- * nothing for them. */
-static int barrier_left(struct txn *x, const struct group_row *g, const struct task_row *t) {
-    int64_t left = 0, barriers = 0;
-    int rc = repo_barrier_leave(x->db, g->uuid, t->name, &left, x->err);
-    if (rc >= 0)
-        rc = repo_barrier_count(x->db, g->uuid, BARRIER_INDEX, &barriers, x->err);
-    if (rc >= 0 && barriers > left && strlist_add(&x->fx->barrier_groups, g->uuid) < 0)
-        rc = no_memory(x);
-    return rc;
-}
-
-/* What the end of a task means for the rest of its group. */
-static int task_ended(struct txn *x, struct group_row *g, struct task_row *t) {
-    char *text = NULL;
-    int rc;
-    if (t->sm.lead) {
-        rc = repo_barrier_clear(x->db, g->uuid, x->err);
-        text = str_printf("the lead task %s ended with %s", t->name, status_name(t->sm.status));
-        if (rc >= 0)
-            rc = text ? txn_tasks_close(x, g, t->key, sm_sibling_status(t->sm.status), EXIT_CODE_NONE, text)
-                      : no_memory(x);
-    } else {
-        rc = barrier_left(x, g, t);
-        if (rc >= 0 && status_is_failed(t->sm.status) && !g->sm.ignore_nonlead_status) {
-            text = str_printf("task %s of the group failed with %s", t->name, status_name(t->sm.status));
-            rc = text ? txn_tasks_close(x, g, t->key, STATUS_FAILED, EXIT_CODE_NONE, text) : no_memory(x);
-        }
-    }
-    free(text);
-    return rc;
-}
 
 /* The task whose failure explains a failed group: the one that ended last if it failed, else the first one with that
  * status. */
@@ -366,16 +263,18 @@ static int task_event_apply(struct txn *x, struct task_row *t, struct group_row 
     struct verdict v = { 0 };
     int rc = note_place(x, t, ev, &dirty);
     if (rc >= 0)
-        rc = apply_exit_actions(x, t, ev, &v);
+        rc = txn_verdict(x, t, ev, &v);
     if (rc >= 0)
         rc = txn_task_set(x, g, t, v.to, ev->exit_code, v.message, &changed);
     if (rc >= 0 && !changed && dirty)
         rc = repo_task_update(x->db, t, x->err);
     if (rc >= 0 && changed && status_is_task_finished(t->sm.status))
-        rc = task_ended(x, g, t);
+        rc = txn_task_ended(x, g, t);
+    if (rc >= 0 && changed)
+        rc = txn_label_node(x, t, ev);
     if (rc >= 0 && changed)
         rc = group_follow(x, g, t);
-    free(v.message);
+    verdict_clear(&v);
     return rc;
 }
 
@@ -472,7 +371,7 @@ int txn_finish(struct txn *x) {
     enum status from = x->wf.sm.status;
     if (x->wf.sm.total > 0 && sm_workflow_apply(&x->wf.sm, sm_workflow_derive(&x->wf.sm), x->now)) {
         enum status to = x->wf.sm.status;
-        rc = history(x, "workflow", NULL, -1, from, to, status_is_failed(to) ? x->wf.failure_message : NULL);
+        rc = txn_history(x, "workflow", NULL, -1, from, to, status_is_failed(to) ? x->wf.failure_message : NULL);
         if (rc >= 0 && status_is_workflow_finished(to))
             rc = repo_timers_of_workflow_delete(x->db, x->wf.uuid, x->err);
     }

@@ -12,15 +12,26 @@ static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM
 
 /* ---- chunks ---- */
 
-int rows_chunk_init(struct rows_chunk *c, osmo_error_t *err) {
+static size_t room(size_t wanted, size_t most) { return wanted < 1 ? 1 : wanted < most ? wanted : most; }
+
+static size_t edge_count(const struct spec *spec) {
+    size_t edges = 0;
+    for (size_t g = 0; g < spec->ngroups; g++)
+        edges += spec->groups[g].nupstream;
+    return edges;
+}
+
+/* Room for what the workflow has, because most have little: clearing whole chunks would take longer than filling them. */
+int rows_chunk_init(struct rows_chunk *c, const struct spec *spec, osmo_error_t *err) {
+    size_t groups = room(spec->ngroups, CHUNK_GROUPS), tasks = room(spec_task_count(spec), CHUNK_TASKS);
     *c = (struct rows_chunk){ 0 };
     buf_init(&c->specs, GROUP_SPEC_MAX + CHUNK_SPEC_BYTES);
-    c->groups = calloc(CHUNK_GROUPS, sizeof *c->groups);
-    c->spec_at = calloc(CHUNK_GROUPS, sizeof *c->spec_at);
-    c->tasks = calloc(CHUNK_TASKS, sizeof *c->tasks);
-    c->pods = calloc(CHUNK_TASKS, sizeof *c->pods);
-    c->actions = calloc(CHUNK_TASKS, sizeof *c->actions);
-    c->edges = calloc(CHUNK_EDGES, sizeof *c->edges);
+    c->groups = calloc(groups, sizeof *c->groups);
+    c->spec_at = calloc(groups, sizeof *c->spec_at);
+    c->tasks = calloc(tasks, sizeof *c->tasks);
+    c->pods = calloc(tasks, sizeof *c->pods);
+    c->actions = calloc(tasks, sizeof *c->actions);
+    c->edges = calloc(room(edge_count(spec), CHUNK_EDGES), sizeof *c->edges);
     return c->groups && c->spec_at && c->tasks && c->pods && c->actions && c->edges ? 0 : no_memory(err);
 }
 
@@ -83,9 +94,7 @@ static int make_id(struct rows_filler *f, size_t number, char out[33], osmo_erro
 /* ---- open ---- */
 
 static int check_size(const struct spec *spec, osmo_error_t *err) {
-    size_t edges = 0, tasks = spec_task_count(spec);
-    for (size_t g = 0; g < spec->ngroups; g++)
-        edges += spec->groups[g].nupstream;
+    size_t edges = edge_count(spec), tasks = spec_task_count(spec);
     if (edges > EDGES_MAX)
         return osmo_error_set(err, OSMO_EUSER,
                               "the workflow has %zu dependencies between its groups, at most %d are possible: let groups "
@@ -103,7 +112,7 @@ int rows_open(struct rows_filler *f, const struct spec *spec, struct workflow_ro
     if (rc < 0)
         return rc;
     f->groups = calloc(spec->ngroups + 1, sizeof *f->groups);
-    f->ready = calloc(max_ready, sizeof *f->ready);
+    f->ready = calloc(room(spec->ngroups, max_ready), sizeof *f->ready);
     if (!f->groups || !f->ready)
         return no_memory(err);
     if (crypto_random(f->base, sizeof f->base) < 0)

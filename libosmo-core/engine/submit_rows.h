@@ -42,7 +42,7 @@ struct rows_filler {
     size_t noise_left;
 };
 
-int rows_chunk_init(struct rows_chunk *c, osmo_error_t *err);
+int rows_chunk_init(struct rows_chunk *c, const struct spec *spec, osmo_error_t *err);
 void rows_chunk_reset(struct rows_chunk *c);
 void rows_chunk_free(struct rows_chunk *c);
 

@@ -5,13 +5,13 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/crypto.h"
 #include "engine/agent_internal.h"
 #include "engine/submit_rows.h"
 
 #define SPEC_FILE_MAX (256u << 20)
 #define REMOVE_ROWS 5000 /* of one kind in one transaction */
+#define LANES 8
 
 /* One chunk, being filled or being written. */
 struct load {
@@ -64,7 +64,7 @@ static int fill_workflow(struct batch *b, const char *name, osmo_error_t *err) {
     w->labels_json = s->spec && s->spec->labels ? json_to_text(s->spec->labels) : str_dup("{}");
     w->parent_name = str_dup(s->parent_name);
     w->parent_job_id = s->parent_job_id;
-    w->submit_us = clock_now_us();
+    w->submit_us = engine_now(s->e);
     w->sm.status = STATUS_PENDING;
     return w->name && w->user && w->pool && w->backend && w->priority && w->labels_json ? 0 : no_memory(err);
 }
@@ -151,7 +151,7 @@ static int load_all(struct batch *b, osmo_error_t *err) {
         struct load *l = &b->loads[i % 2];
         if (i < 2) {
             l->b = b;
-            rc = rows_chunk_init(&l->rows, err);
+            rc = rows_chunk_init(&l->rows, b->s->spec, err);
         } else {
             rc = load_wait(l, err);
             rows_chunk_reset(&l->rows);
@@ -202,7 +202,7 @@ int submissions_recover(store_t *store, const logger_t *log, osmo_error_t *err) 
     if (rc >= 0)
         rc = repo_submission_list(db, &uuids, err);
     for (size_t i = 0; rc >= 0 && i < uuids.len; i++) {
-        log_warning(log, "the submission of workflow %s was cut off by the end of the service: its rows are removed",
+        log_warning(log, "the submission or deletion of workflow %s was cut off by the end of the service: its rows are removed",
                     uuids.items[i]);
         rc = remove_rows(store, uuids.items[i], err);
     }
@@ -269,8 +269,20 @@ static int check_jobs(struct batch *b, osmo_error_t *err) {
 
 /* ---- entry ---- */
 
+/* Workflows of one name get their numbers one after another, so a server would commit each on its own while the others wait
+ * for its name. A name always has the same lane: those that wait share a transaction, and no two transactions of a process
+ * wait for each other's names. */
+static void lane_of(const char *name, char key[16]) {
+    unsigned h = 0;
+    for (; *name; name++)
+        h = h * 31 + (unsigned char)*name;
+    snprintf(key, 16, "submit-%u", h % LANES);
+}
+
 static int store_batch(struct batch *b, osmo_error_t *err) {
     const struct spec *spec = b->s->spec;
+    char lane[16];
+    lane_of(spec->name, lane);
     int rc = fill_workflow(b, spec->name, err);
     b->wf.exec_timeout_us = spec->exec_timeout_us;
     b->wf.queue_timeout_us = spec->queue_timeout_us;
@@ -284,7 +296,7 @@ static int store_batch(struct batch *b, osmo_error_t *err) {
         rc = fill_spec_file(b, err);
     rc = loads_settle(b, rc, err);
     if (rc >= 0)
-        rc = store_write(b->s->e->store, b->wf.uuid, insert_last, b, err);
+        rc = store_write(b->s->e->store, lane, insert_last, b, err);
     if (rc < 0 && b->chunked)
         discard(b);
     return rc;

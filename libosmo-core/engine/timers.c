@@ -1,25 +1,32 @@
 /* The delayed-job monitor: sleeps until the next timer row is due and turns due rows into events. A timer whose
- * generation or status is not current any more is deleted without effect. Called by engine.c; woken through
- * engine_wake. */
+ * generation or status is not current any more is deleted without effect. It also notices that the wall clock was set, and
+ * moves the deadlines along (see clock.c), and has finished workflows deleted at their age. Called by engine.c; woken
+ * through engine_wake. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 
-#include "base/clock.h"
+#include "base/cleanup.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "model/spec.h"
 
 #define BATCH 256
-/* The wall clock may be set while we wait on the monotonic one: look again at least this often. */
+/* Where the kernel does not tell that the clock was set, this is when it is noticed at the latest; new settings too. */
 #define LONGEST_WAIT_US (60LL * 1000 * 1000)
+#define NEVER_S (INT64_C(1) << 40)
 
 struct monitor {
     engine_t *e;
     pthread_t thread;
     bool started;
-    struct waker waker;
+    int wake_fd;    /* an event: look again */
+    int step_fd;    /* a timer that never ends, but by the clock being set; -1 when there is no such thing */
+    atomic_bool stopped;
     pthread_mutex_t lock;
     pthread_cond_t drained;
     size_t pending;
@@ -114,7 +121,7 @@ static void fire(struct monitor *m, struct timer_row *row) {
 static int fire_due(struct monitor *m, db_t *db, osmo_error_t *err) {
     struct timer_row *rows = NULL;
     size_t n = 0;
-    int rc = repo_timer_due(db, clock_now_us(), BATCH, &rows, &n, err);
+    int rc = repo_timer_due(db, engine_now(m->e), BATCH, &rows, &n, err);
     if (rc < 0)
         return rc;
     m->failed = false;
@@ -128,29 +135,103 @@ static int fire_due(struct monitor *m, db_t *db, osmo_error_t *err) {
     return m->failed ? osmo_error_set(err, OSMO_EUNAVAIL, "a due timer was not stored") : (int)n;
 }
 
+/* ---- the clock ---- */
+
+struct step {
+    engine_t *e;
+    int64_t by, offset;
+};
+
+/* The clock goes on with the deadlines: transactions of the same writer behind this one see both. */
+static int step_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct step *s = ctx;
+    int rc = repo_deadlines_move(db, s->by, err);
+    if (rc >= 0)
+        engine_clock_stepped(s->e, s->offset);
+    return rc;
+}
+
+/* Before anything is compared with the time. */
+static int follow_clock(struct monitor *m, osmo_error_t *err) {
+    struct step s = { .e = m->e };
+    s.by = engine_clock_step(m->e, &s.offset);
+    if (!s.by)
+        return 0;
+    int rc = store_write(m->e->store, NULL, step_run, &s, err);
+    if (rc < 0) {
+        engine_clock_stepped(m->e, s.offset - s.by);
+        return rc;
+    }
+    log_warning(&m->e->log, "the clock of this machine was set %s by %lld s: the deadlines of timers were moved along",
+                s.by > 0 ? "forward" : "back", (long long)((s.by > 0 ? s.by : -s.by) / 1000000));
+    engine_wake(m->e, WAKE_WORK);
+    return 0;
+}
+
+/* Tells of the next time the clock is set. */
+static void watch_clock(struct monitor *m) {
+    struct itimerspec never = { .it_value.tv_sec = NEVER_S };
+    if (m->step_fd >= 0 && timerfd_settime(m->step_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) != 0) {
+        close(m->step_fd);
+        m->step_fd = -1;
+    }
+}
+
+static void wait_for_news(struct monitor *m, int64_t wait_us) {
+    struct pollfd fds[] = { { .fd = m->wake_fd, .events = POLLIN }, { .fd = m->step_fd, .events = POLLIN } };
+    uint64_t count;
+    if (atomic_load(&m->stopped) || poll(fds, ARRAY_SIZE(fds), (int)((wait_us + 999) / 1000)) <= 0)
+        return;
+    if (fds[0].revents)
+        (void)!read(m->wake_fd, &count, sizeof count);
+    if (fds[1].revents) {
+        (void)!read(m->step_fd, &count, sizeof count); /* ECANCELED */
+        watch_clock(m);
+    }
+}
+
+/* ---- the thread ---- */
+
+static bool is_stopped(void *ctx) { return atomic_load(&((struct monitor *)ctx)->stopped); }
+
+/* One look at everything; *wait_us is how long nothing will happen. Returns the number of timers fired, or <0. */
+static int monitor_turn(struct monitor *m, int64_t *wait_us, osmo_error_t *err) {
+    db_t *db = NULL;
+    int64_t due = 0;
+    *wait_us = LONGEST_WAIT_US;
+    int rc = follow_clock(m, err);
+    if (rc >= 0)
+        rc = store_reader(m->e->store, &db, err);
+    if (rc >= 0)
+        rc = fire_due(m, db, err);
+    int fired = rc;
+    if (rc >= 0 && rc < BATCH)
+        rc = retention_sweep(m->e, is_stopped, m, wait_us, err);
+    if (rc >= 0)
+        rc = repo_timer_next(db, &due, err);
+    int64_t left = due ? due - engine_now(m->e) : *wait_us;
+    *wait_us = left < 0 ? 0 : left < *wait_us ? left : *wait_us;
+    if (*wait_us > LONGEST_WAIT_US)
+        *wait_us = LONGEST_WAIT_US;
+    return rc < 0 ? rc : fired;
+}
+
 static void *monitor_main(void *arg) {
     struct monitor *m = arg;
     int64_t failures = 0;
-    while (!waker_stopped(&m->waker)) {
+    while (!is_stopped(m)) {
         osmo_error_t err = OSMO_ERROR_INIT;
-        db_t *db = NULL;
-        int64_t due = 0, wait = LONGEST_WAIT_US;
-        int rc = store_reader(m->e->store, &db, &err);
-        if (rc >= 0)
-            rc = fire_due(m, db, &err);
+        int64_t wait;
+        int rc = monitor_turn(m, &wait, &err);
         if (rc == BATCH)
             continue;
-        if (rc >= 0)
-            rc = repo_timer_next(db, &due, &err);
         if (rc < 0) {
             log_error(&m->e->log, "timers are late, trying again: %s", err.text);
             wait = retry_delay_us(failures++);
         } else {
             failures = 0;
-            int64_t left = due ? due - clock_now_us() : wait;
-            wait = left < 0 ? 0 : left < wait ? left : wait;
         }
-        waker_wait(&m->waker, wait);
+        wait_for_news(m, wait);
     }
     return NULL;
 }
@@ -160,15 +241,17 @@ int monitor_open(engine_t *e, osmo_error_t *err) {
     if (!m)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     m->e = e;
-    waker_init(&m->waker);
+    m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->step_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    watch_clock(m);
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->drained, NULL);
-    if (pthread_create(&m->thread, NULL, monitor_main, m) != 0) {
-        free(m);
-        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the timer thread: too many threads");
+    e->monitor = m;
+    if (m->wake_fd < 0 || pthread_create(&m->thread, NULL, monitor_main, m) != 0) {
+        monitor_close(e);
+        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the timer thread: too many threads or open files");
     }
     m->started = true;
-    e->monitor = m;
     return 0;
 }
 
@@ -176,7 +259,8 @@ void monitor_stop(engine_t *e) {
     struct monitor *m = e->monitor;
     if (!m || !m->started)
         return;
-    waker_stop(&m->waker);
+    atomic_store(&m->stopped, true);
+    monitor_wake(e);
     pthread_join(m->thread, NULL);
     m->started = false;
 }
@@ -186,7 +270,10 @@ void monitor_close(engine_t *e) {
     if (!m)
         return;
     monitor_stop(e);
-    waker_destroy(&m->waker);
+    if (m->wake_fd >= 0)
+        close(m->wake_fd);
+    if (m->step_fd >= 0)
+        close(m->step_fd);
     pthread_cond_destroy(&m->drained);
     pthread_mutex_destroy(&m->lock);
     e->monitor = NULL;
@@ -194,6 +281,7 @@ void monitor_close(engine_t *e) {
 }
 
 void monitor_wake(engine_t *e) {
+    uint64_t one = 1;
     if (e->monitor)
-        waker_wake(&e->monitor->waker);
+        (void)!write(e->monitor->wake_fd, &one, sizeof one);
 }

@@ -2,7 +2,6 @@
  * end. A kind of item is one row in the table below. Called by engine.c; woken through engine_wake. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/crypto.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
@@ -36,6 +35,7 @@ static int archive_run(engine_t *e, const struct work_row *item, osmo_error_t *e
 static int archive_settle(struct txn *x, const struct work_row *item) {
     (void)item;
     x->wf.archived = true;
+    x->fx->wake |= WAKE_TIMERS; /* its retention begins */
     x->fx->changed = true;
     x->wf_dirty = true;
     return 0;
@@ -65,7 +65,7 @@ static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
     work_rows_free(c->rows, c->n);
     c->rows = NULL;
     c->n = 0;
-    return repo_work_claim(db, NULL, c->w->owner, clock_now_us(), LEASE_US, BATCH, &c->rows, &c->n, err);
+    return repo_work_claim(db, NULL, c->w->owner, engine_now(c->w->e), LEASE_US, BATCH, &c->rows, &c->n, err);
 }
 
 struct outcome {
@@ -106,10 +106,10 @@ static void run_item(struct worker *w, const struct work_row *item) {
 
 static int64_t next_wait(struct worker *w) {
     db_t *db;
-    int64_t now = clock_now_us(), due = 0;
+    int64_t now = engine_now(w->e), due = 0;
     if (store_reader(w->e->store, &db, NULL) < 0 || repo_work_next_due(db, now, &due, NULL) < 0 || !due)
         return LONGEST_WAIT_US;
-    int64_t left = due - clock_now_us();
+    int64_t left = due - engine_now(w->e);
     return left < 0 ? 0 : left < LONGEST_WAIT_US ? left : LONGEST_WAIT_US;
 }
 

@@ -9,6 +9,7 @@
 
 #define INFLATED_MAX (256u << 20)
 #define ZLIB_CHUNK 65536u
+#define FAST_BELOW (256u << 10) /* smaller jobs are far from every limit: packing them well costs more than it saves */
 
 static const char *const type_names[] = {
     [MSG_INVALID] = "", [MSG_INIT] = "init", [MSG_POD_LOG] = "pod_log", [MSG_UPDATE_POD] = "update_pod",
@@ -130,7 +131,8 @@ int job_pack(const json_t *job, size_t max, buf_t *out, osmo_error_t *err) {
     rc = buf_reserve(out, packed);
     if (rc < 0)
         return osmo_error_set(err, rc, "no room for a compressed job");
-    int z = compress2((Bytef *)out->data + start, &packed, (const Bytef *)text.data, text.len, Z_DEFAULT_COMPRESSION);
+    int z = compress2((Bytef *)out->data + start, &packed, (const Bytef *)text.data, text.len,
+                      text.len <= FAST_BELOW ? Z_BEST_SPEED : Z_DEFAULT_COMPRESSION);
     if (z != Z_OK)
         return osmo_error_set(err, OSMO_ENOMEM, "job could not be compressed");
     if (packed > max)

@@ -143,12 +143,20 @@ static char *shared_secret(struct pod_build *b, const char *text, const char *pa
     return name;
 }
 
+/* Names a secret with a token: the same however often the attempt is sent. Later attempts have their own, because their
+ * tokens speak for them and the secrets of the attempts before are still there. */
+static char *token_secret_key(const struct pod_task *t, const char *what)
+{
+    long long retry = (long long)t->ids->retry_id;
+    return retry ? str_printf("%s-%s-%lld", t->ids->uuid, what, retry) : str_printf("%s-%s", t->ids->uuid, what);
+}
+
 int pods_task_secrets(struct pod_build *b, struct pod_task *t)
 {
     _cleanup_json_ json_t *meta = metadata(b, t);
     _cleanup_json_ json_t *log_in = login(b, t);
-    _cleanup_free_ char *login_key = str_printf("%s-login", t->ids->uuid);
-    _cleanup_free_ char *token_key = str_printf("%s-refresh-token", t->ids->uuid);
+    _cleanup_free_ char *login_key = token_secret_key(t, "login");
+    _cleanup_free_ char *token_key = token_secret_key(t, "refresh-token");
     const char *token = t->ids->refresh_token ? t->ids->refresh_token : "";
 
     for (size_t i = 0; i < t->nfiles && !b->oom; i++) {

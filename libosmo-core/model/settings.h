@@ -54,6 +54,7 @@ struct settings {
     int64_t template_max_us, template_max_bytes;
     char *pod_label_prefix;
     struct label_policy *label_policies; size_t nlabel_policies;
+    int64_t retention_us;              /* finished workflows are deleted this long after their end; 0 = kept */
     int64_t max_user_workflows, max_user_tasks; /* ongoing at a time, per user; 0 = unlimited */
     strlist_t unchecked_registries, unchecked_schemes; /* credential_config: not checked at submission */
     struct pool *pools; size_t npools;

@@ -144,6 +144,14 @@ static void read_template_time(struct reader *r, const yaml_node_t *n, const str
     read_duration(r, n, at, false, &((struct settings *)object)->template_max_us);
 }
 
+/* 0 keeps everything. */
+static void read_retention(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    int64_t *out = &((struct settings *)object)->retention_us;
+    if (read_duration(r, n, at, false, out) && *out < 0)
+        read_report(r, at, n, "must not be negative: 0 keeps finished workflows");
+}
+
 /* A limit that is unset or more than 0. */
 static void read_user_limit(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out)
 {
@@ -206,6 +214,7 @@ static const struct read_field workflow_fields[] = {
     { "default_queue_timeout", READ_DURATION, 0, AT(default_queue_timeout_us), NULL },
     { "max_exec_timeout", READ_DURATION, 0, AT(max_exec_timeout_us), NULL },
     { "max_queue_timeout", READ_DURATION, 0, AT(max_queue_timeout_us), NULL },
+    { "retention", READ_CUSTOM, READ_NULLABLE, 0, read_retention },
     { "force_cleanup_delay", READ_IGNORE, 0, 0, NULL },
     { "max_log_lines", READ_INT, 0, AT(max_log_lines), NULL },
     { "max_task_log_lines", READ_IGNORE, 0, 0, NULL },

@@ -90,8 +90,8 @@ struct osmo_server {
     osmo_transport_t transport;
     osmo_service_t *service;
     size_t max_queue;
-    int worker_count, workers_started;
-    pthread_t *workers, net_thread;
+    int worker_count;              /* at most */
+    pthread_t net_thread;
     bool started, accept_paused, draining;
     struct conn *conns;
     unsigned char *scratch;        /* LWS_PRE + head room + NET_PIECE */
@@ -100,7 +100,9 @@ struct osmo_server {
     pthread_mutex_t lock;          /* everything below */
     pthread_cond_t work;
     struct job *job_head, *job_tail;
-    size_t queued_requests;
+    struct worker *workers;        /* worker_count of them */
+    int workers_running;
+    size_t workers_idle, queued_jobs, queued_requests;
     bool stopping_workers, signalled, stop, net_gone; /* net_gone: the context is being destroyed, wake it no more */
     int64_t stop_deadline_ms;
     uint64_t next_id;

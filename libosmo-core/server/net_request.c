@@ -9,7 +9,7 @@
 #include "base/http.h"
 #include "server/net.h"
 
-#define VALUE_MAX (32u << 10)
+#define VALUE_MAX (32u << 10) /* less than the scratch buffer has */
 
 static const struct { enum lws_token_indexes token; const char *method; } methods[] = {
     { WSI_TOKEN_GET_URI, "GET" }, { WSI_TOKEN_POST_URI, "POST" }, { WSI_TOKEN_PUT_URI, "PUT" },
@@ -94,8 +94,8 @@ static int read_query(struct lws *wsi, struct exchange *ex, char *value) {
 
 int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct exchange **out) {
     struct exchange *ex = calloc(1, sizeof *ex);
-    char *value = malloc(VALUE_MAX);
-    int rc = ex && value ? OSMO_OK : OSMO_ENOMEM;
+    char *value = (char *)s->scratch; /* nothing is being written now */
+    int rc = ex ? OSMO_OK : OSMO_ENOMEM;
     if (rc == OSMO_OK) {
         ex->body_fd = ex->response.body_fd = -1;
         ex->conn = c;
@@ -111,7 +111,6 @@ int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct 
     }
     if (rc == OSMO_OK)
         rc = read_query(wsi, ex, value);
-    free(value);
     if (rc < 0) {
         exchange_free(ex);
         return rc;

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "server/net.h"
 
-#define DEFAULT_WORKERS 8
+#define DEFAULT_WORKERS 64
 #define MAX_WORKERS 256
 #define DEFAULT_QUEUE 4096
 
@@ -73,6 +74,15 @@ static int bind_port(struct osmo_server *s, const char *listen_text, osmo_error_
     return rc;
 }
 
+/* Its waits end by the clock that nobody sets. */
+static void init_cond(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, osmo_error_t *err) {
     if (options->size < sizeof *options || options->workers < 0 || options->workers > MAX_WORKERS)
         return osmo_error_set(err, OSMO_EINVAL, "the number of workers must be between 1 and %d", MAX_WORKERS);
@@ -80,7 +90,7 @@ int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, 
     if (!s)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory for the server");
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->work, NULL);
+    init_cond(&s->work);
     s->listen_fd = -1;
     s->next_id = 1;
     s->log = (logger_t){ options->log, options->log_ctx, options->log_level };

@@ -39,6 +39,8 @@ struct db_driver {
     void (*rollback)(db_t *db);
     int (*savepoint)(db_t *db, osmo_error_t *err);
     int (*release)(db_t *db, osmo_error_t *err);             /* keep what was done since the savepoint */
+    /* Rows changed by this connection so far. NULL: a failed statement spoils the transaction, so there is no use for it. */
+    int64_t (*changes)(db_t *db);
     /* drop what was done since the savepoint, and the savepoint */
     int (*undo)(db_t *db, osmo_error_t *err);
     int (*ping)(db_t *db, osmo_error_t *err);                /* reconnects when needed */

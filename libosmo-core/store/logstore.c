@@ -299,3 +299,28 @@ int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err) {
         s->notify(s->notify_ctx, workflow_id);
     return rc;
 }
+
+/* Under the store's mutex, so that nobody opens the log meanwhile. */
+int logstore_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err) {
+    int rc = logstore_check_id(workflow_id, err);
+    if (rc < 0)
+        return rc;
+    _cleanup_free_ char *path = str_printf("%s/%s", s->dir, workflow_id);
+    if (!path)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    pthread_mutex_lock(&s->mutex);
+    struct wlog *w = map_get(s->logs, workflow_id);
+    if (w && w->users) {
+        rc = osmo_error_set(err, OSMO_EBUSY, "the log of workflow %s is in use", workflow_id);
+    } else {
+        if (w) {
+            s->open_logs -= w->open_counted;
+            unlink_log(s, w);
+            map_remove(s->logs, w->id);
+            wlog_free(w);
+        }
+        rc = dir_remove_tree(path, err);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}

@@ -34,6 +34,9 @@ int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, 
 /* No more lines will come; readers get end of file. Idempotent. */
 int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 
+/* Deletes the log of a workflow; that there is none is fine. OSMO_EBUSY while somebody reads or writes it. */
+int logstore_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err);
+
 typedef struct log_reader log_reader_t;
 struct log_query { const char *task; int64_t retry_id; /* -1 any */ int64_t last_n; /* 0 all */ bool error_only;
                    int64_t scan_max; /* entries looked at to find the last_n; 0 = as many as it takes */ };

@@ -99,11 +99,40 @@ int repo_edges_of(db_t *db, const char *workflow_uuid, strlist_t *names, osmo_er
 struct workflow_filter {
     strlist_t users, statuses, pools, priorities; bool all_users, all_pools;
     const char *name_contains; int64_t submitted_after_us, submitted_before_us; int64_t offset, limit; bool ascending;
-    strlist_t labels;      /* "key=value" exact */
+    strlist_t labels;      /* "key=value", "key=value|other*|…" with '*' for any text, "key=*" for the key alone */
+    strlist_t no_labels;   /* keys that must be absent */
 };
 /* asks limit+1 itself? no: returns up to limit */
 int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n,
                        osmo_error_t *err);
+/* How the database would do it, one step a string: for tests, which look for whole tables being read. */
+int repo_workflow_list_explain(db_t *db, const struct workflow_filter *f, strlist_t *steps, osmo_error_t *err);
+/* Everyone who has ever submitted a workflow, by name. */
+int repo_submitters(db_t *db, strlist_t *users, osmo_error_t *err);
+/* Users and submitters of this name; without one those whose name before the '@' it is, at most three. */
+int repo_user_find(db_t *db, const char *name, strlist_t *found, osmo_error_t *err);
+
+/* -- the list of tasks: repo_task_list.c -- */
+struct task_filter {
+    const struct workflow_filter *workflows;  /* what their workflows are; its page, order and statuses do not count */
+    strlist_t statuses, nodes;
+    int64_t started_after_us;                 /* keeps those that have not started */
+    int64_t started_before_us; bool before_set;
+    int64_t offset, limit;
+};
+struct task_item {
+    char *workflow_id, *user, *pool, *priority, *name, *node_name; char workflow_uuid[33];
+    int64_t retry_id, start_us, end_us; enum status status; double cpu, gpu, memory_gib, storage_gib;
+};
+/* SCHEDULING, INITIALIZING, RUNNING, then the others; the last started first. */
+int repo_task_list(db_t *db, const struct task_filter *f, struct task_item **out, size_t *n, osmo_error_t *err);
+void task_items_free(struct task_item *r, size_t n);
+/* What the tasks ask for together, by user, pool and priority, and by workflow; no pages. */
+struct task_sum { char *user, *pool, *priority, *workflow_id /* or NULL */; double cpu, gpu, memory_gib, storage_gib; };
+int repo_task_sums(db_t *db, const struct task_filter *f, bool by_workflow, struct task_sum **out, size_t *n,
+                   osmo_error_t *err);
+void task_sums_free(struct task_sum *r, size_t n);
+
 /* What a user has going on: workflows that are not finished, and their tasks that are not. */
 int repo_user_ongoing(db_t *db, const char *user, int64_t *workflows, int64_t *tasks, osmo_error_t *err);
 
@@ -157,6 +186,8 @@ int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const 
 int repo_timer_due(db_t *db, int64_t now_us, size_t limit, struct timer_row **out, size_t *n, osmo_error_t *err);
 int repo_timer_next(db_t *db, int64_t *due_us, osmo_error_t *err);                        /* 0 = none */
 int repo_timer_delete(db_t *db, int64_t id, osmo_error_t *err);
+/* Moves every deadline of timers and living work items by step_us. */
+int repo_deadlines_move(db_t *db, int64_t step_us, osmo_error_t *err);
 int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_error_t *err);
 
 /* -- backends and nodes -- */

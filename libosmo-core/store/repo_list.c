@@ -1,108 +1,206 @@
-/* The list of workflows with its filters (filter grammar of the API: different filters and together, values of
- * one filter or together, labels and together). Part of repo.h. */
+/* The list of workflows. Part of repo.h.
+ *
+ * An IN over several values cannot be read in the order of time, so a page comes from one branch for each combination
+ * of values: every branch reads at most a page from its stretch of an index, newest (or oldest) first, and the page is
+ * picked from what they give. Few matches are read as a whole instead. The branches read keys; the rows of the page alone
+ * are read from the table. */
+#include <stdlib.h>
 #include <string.h>
-#include "base/buf.h"
-#include "store/repo.h"
+
+#include "store/list_query.h"
 #include "store/workflow_cols.h"
 
-#define LIST_ARGS_MAX 1024
-#define FILTER_VALUES_MAX 200
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 100000
+#define BRANCHES_MAX 128 /* the databases take 500 */
 
-struct query { buf_t sql; struct db_arg args[LIST_ARGS_MAX]; size_t n; };
+struct page { const struct workflow_filter *f; struct list_path path; int64_t limit, offset; };
 
-static void add(struct query *q, const char *sql, struct db_arg a) {
-    buf_puts(&q->sql, sql);
-    if (q->n < LIST_ARGS_MAX)
-        q->args[q->n++] = a;
+static void order(struct list_query *q, const struct page *p, const char *time, const char *id) {
+    const char *way = p->f->ascending ? "" : " DESC";
+    buf_printf(&q->sql, " ORDER BY %s%s, %s%s", time, way, id, way);
 }
 
-static int too_many(const char *what, osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_ELIMIT, "more than %d values for filter %s: ask for fewer",
-                          FILTER_VALUES_MAX, what);
+/* ---- branches ---- */
+
+static void open_branch(struct list_query *q, size_t n) {
+    list_sql(q, n ? " UNION ALL SELECT * FROM (" : "SELECT * FROM (");
 }
 
-static int any_of(struct query *q, const char *column, const strlist_t *values, osmo_error_t *err) {
-    if (values->len > FILTER_VALUES_MAX)
-        return too_many(column, err);
+static void close_branch(struct list_query *q, const struct page *p, size_t n, const char *time) {
+    order(q, p, time, "t.id");
+    list_add(q, " LIMIT ?", DB_I(p->limit + p->offset));
+    buf_printf(&q->sql, ") AS b%zu", n);
+}
+
+/* One value of the column with one status. */
+static void value_branch(struct list_query *q, const struct page *p, size_t n, const char *value, enum status s) {
+    bool user = p->path.kind == PATH_USER, pool = p->path.kind == PATH_POOL;
+    open_branch(q, n);
+    list_sql(q, "SELECT t.id AS id, t.submit_us AS submit_us");
+    list_from(q, &p->path);
+    list_add(q, " WHERE t.status = ?", DB_I(s));
+    if (user || pool)
+        list_add(q, user ? " AND t.user_name = ?" : " AND t.pool = ?", DB_T(value));
+    list_where(q, p->f, DONE_STATUSES | (user ? DONE_USERS : 0u) | (pool ? DONE_POOLS : 0u), 0);
+    close_branch(q, p, n, "t.submit_us");
+}
+
+static void label_branch(struct list_query *q, const struct page *p, size_t n, struct db_arg key, const char *value) {
+    open_branch(q, n);
+    list_sql(q, "SELECT t.id AS id, t.submit_us AS submit_us");
+    list_from(q, &p->path);
+    list_from_where(q, p->f, &p->path);
+    list_add(q, " AND l.label_key = ?", key);
+    list_add(q, " AND l.label_value = ?", DB_T(value));
+    list_where(q, p->f, DONE_LABEL, p->path.label);
+    close_branch(q, p, n, "l.submit_us");
+}
+
+static void label_branches(struct list_query *q, const struct page *p) {
+    const char *selector = p->f->labels.items[p->path.label], *equals = strchr(selector, '=');
+    struct db_arg key = { .type = DB_TEXT, .p = selector, .len = (size_t)(equals - selector) };
+    size_t from = q->texts.len;
+    if (strlist_split(&q->texts, equals + 1, '|') < 0)
+        q->code = OSMO_ENOMEM;
+    size_t end = q->texts.len;
+    for (size_t i = from; i < end; i++)
+        label_branch(q, p, i - from, key, q->texts.items[i]);
+}
+
+static bool repeated(const strlist_t *l, size_t i) {
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(l->items[k], l->items[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The same on a server, which plans the branch once and runs it for each combination. */
+static void lateral(struct list_query *q, const struct page *p, const strlist_t *values, const enum status *s, size_t n) {
+    bool user = p->path.kind == PATH_USER, pool = p->path.kind == PATH_POOL;
+    for (size_t i = 0; i < n; i++)
+        list_add(q, i ? "), (?" : "SELECT b0.id, b0.submit_us FROM (VALUES (CAST(? AS BIGINT)", DB_I(s[i]));
+    list_sql(q, ")) AS s (v)");
+    for (size_t i = 0; (user || pool) && i < values->len; i++) {
+        if (!repeated(values, i))
+            list_add(q, i ? "), (?" : " CROSS JOIN (VALUES (CAST(? AS TEXT)", DB_T(values->items[i]));
+    }
+    list_sql(q, user || pool ? ")) AS c (v)" : "");
+    list_sql(q, " CROSS JOIN LATERAL (SELECT t.id AS id, t.submit_us AS submit_us FROM workflows t WHERE t.status = s.v");
+    list_sql(q, user ? " AND t.user_name = c.v" : pool ? " AND t.pool = c.v" : "");
+    list_where(q, p->f, DONE_STATUSES | (user ? DONE_USERS : 0u) | (pool ? DONE_POOLS : 0u), 0);
+    close_branch(q, p, 0, "t.submit_us");
+}
+
+static void value_branches(struct list_query *q, const struct page *p) {
+    static char any[] = "";
+    char *one[] = { any };
+    const strlist_t none = { .items = one, .len = 1 };
+    const strlist_t *values = p->path.kind == PATH_USER ? &p->f->users : p->path.kind == PATH_POOL ? &p->f->pools : &none;
+    enum status s[STATUS_COUNT];
+    size_t statuses = list_statuses(p->f, s), n = 0;
+    if (q->pgsql) {
+        lateral(q, p, values, s, statuses);
+        return;
+    }
     for (size_t i = 0; i < values->len; i++) {
-        if (i == 0)
-            buf_printf(&q->sql, " AND t.%s IN (", column);
-        add(q, i ? ", ?" : "?", DB_T(values->items[i]));
+        for (size_t k = 0; k < statuses && !repeated(values, i); k++)
+            value_branch(q, p, n++, values->items[i], s[k]);
     }
-    if (values->len)
-        buf_putc(&q->sql, ')');
-    return 0;
 }
 
-static int of_statuses(struct query *q, const strlist_t *names, osmo_error_t *err) {
-    if (names->len > FILTER_VALUES_MAX)
-        return too_many("statuses", err);
-    if (!names->len)
-        add(q, " AND t.status <> ?", DB_I(STATUS_FAILED_SUBMISSION));
-    for (size_t i = 0; i < names->len; i++) {
-        enum status s = status_parse(names->items[i]);
-        if (s == STATUS_NONE)
-            return osmo_error_set(err, OSMO_EUSER, "unknown workflow status %s", names->items[i]);
-        add(q, i ? ", ?" : " AND t.status IN (?", DB_I(s));
-    }
-    if (names->len)
-        buf_putc(&q->sql, ')');
-    return 0;
+static size_t branches(const struct page *p) {
+    enum status s[STATUS_COUNT];
+    if (p->path.kind == PATH_TIME || p->path.kind == PATH_LABEL)
+        return 1;
+    size_t values = p->path.kind == PATH_USER ? p->f->users.len : p->path.kind == PATH_POOL ? p->f->pools.len : 1;
+    return values * list_statuses(p->f, s);
 }
 
-static int with_labels(struct query *q, const strlist_t *labels, osmo_error_t *err) {
-    if (labels->len > FILTER_VALUES_MAX)
-        return too_many("label", err);
-    for (size_t i = 0; i < labels->len; i++) {
-        const char *equals = strchr(labels->items[i], '=');
-        if (!equals)
-            return osmo_error_set(err, OSMO_EUSER, "label filter %s: write key=value", labels->items[i]);
-        struct db_arg key = { .type = DB_TEXT, .p = labels->items[i], .len = (size_t)(equals - labels->items[i]) };
-        add(q, " AND EXISTS (SELECT 1 FROM workflow_labels l WHERE l.workflow_uuid = t.uuid AND l.label_key = ?", key);
-        add(q, " AND l.label_value = ?)", DB_T(equals + 1));
+/* ---- the whole set at once ---- */
+
+static void flat(struct list_query *q, const struct page *p) {
+    list_sql(q, "SELECT t.id AS id, t.submit_us AS submit_us");
+    list_from(q, &p->path);
+    list_from_where(q, p->f, &p->path);
+    if (p->path.kind == PATH_LABEL) {
+        list_sql(q, " AND ");
+        list_label(q, p->f->labels.items[p->path.label]);
     }
-    return 0;
+    list_where(q, p->f, p->path.kind == PATH_LABEL ? DONE_LABEL : 0, p->path.label);
 }
 
-static int build(db_t *db, struct query *q, const struct workflow_filter *f, osmo_error_t *err) {
-    buf_puts(&q->sql, "SELECT " WORKFLOW_SELECT " FROM workflows t WHERE 1 = 1");
-    int rc = of_statuses(q, &f->statuses, err);
-    if (rc == 0 && !f->all_users)
-        rc = any_of(q, "user_name", &f->users, err);
-    if (rc == 0 && !f->all_pools)
-        rc = any_of(q, "pool", &f->pools, err);
-    if (rc == 0)
-        rc = any_of(q, "priority", &f->priorities, err);
-    if (rc == 0)
-        rc = with_labels(q, &f->labels, err);
+/* Fills the query; the names of the path are borrowed by it. */
+static int build(db_t *db, struct list_query *q, const struct workflow_filter *f, struct list_path *path,
+                 osmo_error_t *err) {
+    struct page p = { .f = f, .offset = f->offset > 0 ? f->offset : 0,
+                      .limit = f->limit <= 0 ? LIMIT_DEFAULT : f->limit > LIMIT_MAX ? LIMIT_MAX : f->limit };
+    bool many = f->users.len > 4 || f->pools.len > 4;
+    int rc = list_choose(db, f, LIST_SMALL_SET, many, path, err);
     if (rc < 0)
         return rc;
-    if (f->name_contains && f->name_contains[0])
-        add(q, db_is_pgsql(db) ? " AND strpos(t.id, ?) > 0" : " AND instr(t.id, ?) > 0", DB_T(f->name_contains));
-    if (f->submitted_after_us)
-        add(q, " AND t.submit_us >= ?", DB_I(f->submitted_after_us));
-    if (f->submitted_before_us)
-        add(q, " AND t.submit_us < ?", DB_I(f->submitted_before_us));
-    buf_puts(&q->sql, f->ascending ? " ORDER BY t.submit_us, t.id" : " ORDER BY t.submit_us DESC, t.id DESC");
-    int64_t limit = f->limit <= 0 ? LIMIT_DEFAULT : f->limit > LIMIT_MAX ? LIMIT_MAX : f->limit;
-    add(q, " LIMIT ?", DB_I(limit));
-    add(q, " OFFSET ?", DB_I(f->offset > 0 ? f->offset : 0));
-    return buf_failed(&q->sql) ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
+    p.path = *path;
+    if (!p.path.small && branches(&p) > BRANCHES_MAX)
+        p.path.kind = PATH_TIME; /* so many values match often */
+    list_sql(q, "SELECT " WORKFLOW_SELECT " FROM (");
+    if (p.path.kind == PATH_TIME || p.path.small) {
+        flat(q, &p);
+        order(q, &p, "t.submit_us", "t.id");
+    } else {
+        list_sql(q, "SELECT id, submit_us FROM (");
+        if (p.path.kind == PATH_LABEL)
+            label_branches(q, &p);
+        else
+            value_branches(q, &p);
+        list_sql(q, ") AS u");
+        order(q, &p, "submit_us", "id");
+    }
+    list_add(q, " LIMIT ?", DB_I(p.limit));
+    list_add(q, " OFFSET ?", DB_I(p.offset));
+    list_sql(q, ") AS k CROSS JOIN workflows t WHERE t.id = k.id");
+    order(q, &p, "k.submit_us", "k.id");
+    return list_query_check(q, err);
+}
+
+static int prepare(db_t *db, struct list_query *q, const struct workflow_filter *f, struct list_path *path,
+                   osmo_error_t *err) {
+    int rc = list_filter_check(f, err);
+    return rc < 0 ? rc : build(db, q, f, path, err);
 }
 
 int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n,
                        osmo_error_t *err) {
-    struct query q = { .sql = BUF_INIT(1u << 16) };
+    struct list_query q;
+    struct list_path path = { .kind = PATH_TIME };
     void *list = NULL;
     *n = 0;
-    int rc = build(db, &q, f, err);
+    list_query_init(&q, db);
+    int rc = prepare(db, &q, f, &path, err);
     if (rc == 0)
         rc = rows_select(db, &workflow_type, buf_cstr(&q.sql), q.args, q.n, &list, n, err);
-    buf_free(&q.sql);
+    list_query_clear(&q);
+    list_path_clear(&path);
     *out = list;
     return rc;
+}
+
+int repo_workflow_list_explain(db_t *db, const struct workflow_filter *f, strlist_t *steps, osmo_error_t *err) {
+    struct list_query q;
+    struct list_path path = { .kind = PATH_TIME };
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    list_query_init(&q, db);
+    list_sql(&q, q.pgsql ? "EXPLAIN " : "EXPLAIN QUERY PLAN ");
+    int rc = prepare(db, &q, f, &path, err);
+    if (rc == 0)
+        rc = db_query(db, buf_cstr(&q.sql), q.args, q.n, &rows, err);
+    while (rc >= 0 && (rc = db_next(rows, err)) == 1)
+        rc = strlist_add(steps, db_text(rows, q.pgsql ? 0 : 3));
+    db_rows_free(rows);
+    rows = NULL;
+    list_query_clear(&q);
+    list_path_clear(&path);
+    return rc < 0 ? rc : 0;
 }
 
 int repo_user_ongoing(db_t *db, const char *user, int64_t *workflows, int64_t *tasks, osmo_error_t *err) {
@@ -115,4 +213,27 @@ int repo_user_ongoing(db_t *db, const char *user, int64_t *workflows, int64_t *t
                             " WHERE w.user_name = ? AND w.status IN (?, ?, ?) AND t.status < ?", args, 5, 0, tasks,
                         err);
     return rc;
+}
+
+/* ---- who has ever submitted ---- */
+
+int repo_submitters(db_t *db, strlist_t *users, osmo_error_t *err) {
+    return strings_select(db, "SELECT user_name FROM submitters ORDER BY user_name", NULL, 0, 1, users, err);
+}
+
+/* Whole names, or what stands before the '@' of one: a range, since 'A' follows '@'. */
+int repo_user_find(db_t *db, const char *name, strlist_t *found, osmo_error_t *err) {
+    _cleanup_buf_ buf_t from = BUF_INIT(1u << 16), to = BUF_INIT(1u << 16);
+    buf_printf(&from, "%s@", name);
+    buf_printf(&to, "%sA", name);
+    if (buf_failed(&from) || buf_failed(&to))
+        return osmo_error_set(err, OSMO_ELIMIT, "a user name is too long");
+    int rc = strings_select(db, "SELECT name FROM users WHERE name = ? UNION SELECT user_name FROM submitters"
+                                " WHERE user_name = ?", DB_ARGS(DB_T(name), DB_T(name)), 1, found, err);
+    if (rc < 0 || found->len)
+        return rc;
+    return strings_select(db, "SELECT name FROM users WHERE name >= ? AND name < ? UNION SELECT user_name FROM submitters"
+                              " WHERE user_name >= ? AND user_name < ? LIMIT 3",
+                          DB_ARGS(DB_T(buf_cstr(&from)), DB_T(buf_cstr(&to)), DB_T(buf_cstr(&from)),
+                                  DB_T(buf_cstr(&to))), 1, found, err);
 }

@@ -19,13 +19,22 @@ int repo_submission_list(db_t *db, strlist_t *workflow_uuids, osmo_error_t *err)
                           workflow_uuids, err);
 }
 
-/* Found by the key of the row alone, so that a piece costs what it removes and not what is left. Specifications go with
- * their groups, which are the same ones in both statements. */
+/* Found by the key of the row alone, so that a piece costs what it removes and not what is left. Specifications and
+ * barriers go with their groups, which are the same ones in these statements. */
 int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, bool *more, osmo_error_t *err) {
     static const char *const pieces[] = {
+        "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM workflow_labels WHERE (workflow_uuid, label_key) IN"
+        " (SELECT workflow_uuid, label_key FROM workflow_labels WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM workflow_files WHERE (workflow_uuid, path) IN"
+        " (SELECT workflow_uuid, path FROM workflow_files WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM tasks WHERE uuid IN (SELECT uuid FROM tasks WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM group_edges WHERE (upstream_uuid, downstream_uuid) IN"
         " (SELECT upstream_uuid, downstream_uuid FROM group_edges WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM barrier_members WHERE group_uuid IN"
+        " (SELECT uuid FROM workflow_groups WHERE workflow_uuid = ? ORDER BY ordinal LIMIT ?)",
         "DELETE FROM group_specs WHERE group_uuid IN"
         " (SELECT uuid FROM workflow_groups WHERE workflow_uuid = ? ORDER BY ordinal LIMIT ?)",
         "DELETE FROM workflow_groups WHERE uuid IN"

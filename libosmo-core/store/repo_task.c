@@ -10,12 +10,12 @@
         N(REAL, memory_gib, memory_gib) \
     N(REAL, storage_gib, storage_gib) N(I64, input_download_start_us, input_download_start_us) \
     N(I64, input_download_end_us, input_download_end_us) N(I64, output_upload_start_us, output_upload_start_us) \
-    N(I64, output_upload_end_us, output_upload_end_us)
+    N(I64, output_upload_end_us, output_upload_end_us) N(TEXT, pod_name, pod_name) N(BOOL, is_lead, sm.lead) \
+    N(TEXT, exit_actions_json, exit_actions_json)
 #define TASK_MUTABLE(F, N) \
     F(ENUM, status, sm.status) N(I64, exit_code, sm.exit_code) N(TEXT, failure_message, failure_message) \
         N(TEXT, node_name, node_name) \
-    N(TEXT, pod_name, pod_name) N(TEXT, pod_ip, pod_ip) N(BOOL, is_lead, sm.lead) \
-        N(TEXT, exit_actions_json, exit_actions_json) \
+    N(TEXT, pod_ip, pod_ip) \
     N(I64, scheduling_us, sm.scheduling_us) N(I64, initializing_us, sm.initializing_us) N(I64, start_us, sm.start_us) \
     N(I64, end_us, sm.end_us) N(I64, heartbeat_us, heartbeat_us)
 #define T_COL(kind, column, field) COL_ENTRY(task_row, kind, column, field)

@@ -91,8 +91,14 @@ int repo_work_postpone(db_t *db, int64_t id, int64_t run_at_us, osmo_error_t *er
                        DB_ARGS(DB_I(run_at_us), DB_I(run_at_us), DB_I(id)), id, err);
 }
 
+/* run_at_us tells from then on when the item was given up. */
+#define KILL(now) \
+    "UPDATE work SET owner = NULL, lease_until_us = 0, dead = 1, attempts = attempts + 1, run_at_us = " now \
+    ", last_error = ? WHERE id = ?"
+
 int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err) {
-    return change_item(db, "UPDATE work SET owner = NULL, lease_until_us = 0, dead = 1, last_error = ? WHERE id = ?",
+    return change_item(db, db_is_pgsql(db) ? KILL("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
+                                           : KILL("CAST(strftime('%s', 'now') AS INTEGER) * 1000000"),
                        DB_ARGS(DB_T(error), DB_I(id)), id, err);
 }
 
@@ -129,15 +135,17 @@ void timer_rows_free(struct timer_row *r, size_t n) { row_list_free(&timer_type,
 /* A replaced timer gets a new id: whoever still holds the old row cannot delete the new timer. */
 int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const char *subject,
                    int64_t generation, int64_t due_us, osmo_error_t *err) {
-    int rc = db_exec(db, "DELETE FROM timers WHERE kind = ? AND subject = ?", DB_ARGS(DB_T(kind),
-        DB_T(subject)), NULL, err);
+    static const char replace[] = "REPLACE INTO timers (kind, workflow_uuid, subject, generation, due_us) VALUES (?, ?, ?, ?, ?)";
+    static const char insert[] = "INSERT INTO timers (kind, workflow_uuid, subject, generation, due_us) VALUES (?, ?, ?, ?, ?)"
+                                 " ON CONFLICT (kind, subject) DO UPDATE SET generation = excluded.generation, due_us = "
+                                 "excluded.due_us";
+    int rc = db_is_pgsql(db) ? db_exec(db, "DELETE FROM timers WHERE kind = ? AND subject = ?",
+                                       DB_ARGS(DB_T(kind), DB_T(subject)), NULL, err) : 0;
     if (rc < 0)
         return rc;
-    return db_exec(db, "INSERT INTO timers (kind, workflow_uuid, subject, generation, due_us) VALUES (?, ?, ?, ?, ?)"
-                       " ON CONFLICT (kind, subject) DO UPDATE SET generation = excluded.generation, due_us = "
-                       "excluded.due_us",
-                   DB_ARGS(DB_T(kind), DB_T(workflow_uuid ? workflow_uuid : ""), DB_T(subject),
-                           DB_I(generation), DB_I(due_us)), NULL, err);
+    return db_exec(db, db_is_pgsql(db) ? insert : replace,
+                   DB_ARGS(DB_T(kind), DB_T(workflow_uuid ? workflow_uuid : ""), DB_T(subject), DB_I(generation),
+                           DB_I(due_us)), NULL, err);
 }
 
 int repo_timer_due(db_t *db, int64_t now_us, size_t limit, struct timer_row **out, size_t *n, osmo_error_t *err) {
@@ -158,4 +166,12 @@ int repo_timer_delete(db_t *db, int64_t id, osmo_error_t *err) {
 
 int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_error_t *err) {
     return db_exec(db, "DELETE FROM timers WHERE workflow_uuid = ?", DB_ARGS(DB_T(workflow_uuid)), NULL, err);
+}
+
+/* The clock was set by step_us: everything that waits goes on waiting as long as before. Dead items wait for nothing. */
+int repo_deadlines_move(db_t *db, int64_t step_us, osmo_error_t *err) {
+    int rc = db_exec(db, "UPDATE timers SET due_us = due_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
+    return rc < 0 ? rc : db_exec(db, "UPDATE work SET run_at_us = run_at_us + ?, due_us = due_us + ?, lease_until_us ="
+                                     " CASE WHEN lease_until_us > 0 THEN lease_until_us + ? ELSE 0 END WHERE dead = 0",
+                                 DB_ARGS(DB_I(step_us), DB_I(step_us), DB_I(step_us)), NULL, err);
 }

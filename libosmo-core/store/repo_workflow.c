@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "store/repo.h"
+#include "store/repo_retention.h"
 #include "store/workflow_cols.h"
 
 static const struct col workflow_cols[] = { WORKFLOW_FIXED(WF_COL, WF_COL) WORKFLOW_MUTABLE(WF_COL, WF_COL) };
@@ -18,14 +19,16 @@ void workflow_rows_free(struct workflow_row *r, size_t n) { row_list_free(&workf
 /* Two submissions of one name must not both read the same maximum. An embedded database has one writer; a
  * server takes a lock that lasts until the transaction ends. */
 static int allocate_number(db_t *db, struct workflow_row *r, osmo_error_t *err) {
+    _cleanup_free_ char *gone = str_printf(KV_WORKFLOW_NUMBER "%s", r->name);
     int64_t highest = 0, unused;
-    int rc = 0;
-    if (db_is_pgsql(db))
+    int rc = gone ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc == 0 && db_is_pgsql(db))
         rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(?, 5716))) AS locked",
                         DB_ARGS(DB_T(r->name)), 0, &unused, err);
     if (rc == 0)
-        rc = int_select(db, "SELECT MAX(job_id) FROM workflows WHERE name = ?", DB_ARGS(DB_T(r->name)), 0,
-                        &highest, err);
+        rc = int_select(db, "SELECT MAX(n) FROM (SELECT MAX(job_id) AS n FROM workflows WHERE name = ?"
+                            " UNION ALL SELECT CAST(content AS BIGINT) FROM kv WHERE name = ?) AS numbers",
+                        DB_ARGS(DB_T(r->name), DB_T(gone)), 0, &highest, err);
     if (rc < 0)
         return rc;
     char *id = str_printf("%s-%lld", r->name, (long long)highest + 1);
@@ -47,8 +50,9 @@ static int labels_insert(db_t *db, const struct workflow_row *r, osmo_error_t *e
     for (json_iter_t it = json_iter(labels); rc == 0 && json_iter_next(&it);) {
         const char *value = json_str(it.value);
         if (value)
-            rc = db_exec(db, "INSERT INTO workflow_labels (workflow_uuid, label_key, label_value) VALUES (?, ?, ?)",
-                         DB_ARGS(DB_T(r->uuid), DB_T(it.key), DB_T(value)), NULL, err);
+            rc = db_exec(db, "INSERT INTO workflow_labels (workflow_uuid, label_key, label_value, submit_us) VALUES "
+                             "(?, ?, ?, ?)", DB_ARGS(DB_T(r->uuid), DB_T(it.key), DB_T(value), DB_I(r->submit_us)),
+                         NULL, err);
     }
     return rc;
 }
@@ -61,6 +65,12 @@ int repo_workflow_insert(db_t *db, struct workflow_row *r, osmo_error_t *err) {
     int rc = allocate_number(db, r, err);
     if (rc == 0)
         rc = rows_insert(db, &workflow_type, r, 1, err);
+    if (rc == 0 && r->job_id == 1)
+        rc = db_exec(db, "INSERT INTO workflow_names (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
+                     DB_ARGS(DB_T(r->name)), NULL, err);
+    if (rc == 0 && r->user)
+        rc = db_exec(db, "INSERT INTO submitters (user_name) VALUES (?) ON CONFLICT (user_name) DO NOTHING",
+                     DB_ARGS(DB_T(r->user)), NULL, err);
     return rc == 0 ? labels_insert(db, r, err) : rc;
 }
 
@@ -78,9 +88,16 @@ int repo_workflow_lock(db_t *db, const char *uuid, struct workflow_row *out, osm
     return row_select(db, &workflow_type, sql, DB_ARGS(DB_T(uuid)), out, err, "workflow %s", uuid);
 }
 
+/* SQLite writes an index again whenever its column is set, to whatever value; counters change far more often than the
+ * status does. A server sees for itself that nothing changed, and each statement is a round trip. */
 int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *err) {
-    return row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                      workflow_cols + WF_FIXED_LEN, WF_LEN - WF_FIXED_LEN, r, r->uuid, "workflow", err);
+    if (db_is_pgsql(db))
+        return row_update(db, "UPDATE workflows SET status = ?, " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
+                          workflow_cols + WF_FIXED_LEN - 1, WF_LEN - WF_FIXED_LEN + 1, r, r->uuid, "workflow", err);
+    int rc = db_exec(db, "UPDATE workflows SET status = ? WHERE uuid = ? AND status <> ?",
+                     DB_ARGS(DB_I(r->sm.status), DB_T(r->uuid), DB_I(r->sm.status)), NULL, err);
+    return rc < 0 ? rc : row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
+                                    workflow_cols + WF_FIXED_LEN, WF_LEN - WF_FIXED_LEN, r, r->uuid, "workflow", err);
 }
 
 int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,

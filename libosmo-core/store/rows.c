@@ -35,7 +35,13 @@ static int fetch_one(const struct col *c, db_rows_t *rows, int i, char *field) {
         memcpy(field, &text, sizeof(text));
         return 0;
     }
-    case COL_UUID: snprintf(field, 33, "%s", db_text(rows, i)); return 0;
+    case COL_UUID: {
+        const char *text = db_text(rows, i);
+        size_t len = strnlen(text, 32);
+        memcpy(field, text, len);
+        field[len] = '\0';
+        return 0;
+    }
     case COL_I64: *(int64_t *)(void *)field = db_int(rows, i); return 0;
     case COL_BOOL: *(bool *)field = db_int(rows, i) != 0; return 0;
     case COL_ENUM: *(unsigned *)(void *)field = (unsigned)db_int(rows, i); return 0;
@@ -131,8 +137,10 @@ int rows_insert(db_t *db, const struct row_type *t, const void *rows, size_t n, 
     struct db_insert into = { .table = t->table, .width = t->n_stored };
     size_t block = n < BLOCK_ROWS ? n : BLOCK_ROWS;
     _cleanup_free_ struct db_arg *args = malloc((block ? block : 1) * into.width * sizeof(*args));
-    for (size_t i = 0; i < into.width; i++)
-        buf_printf(&columns, "%s%s", i ? ", " : "", t->cols[i].name);
+    for (size_t i = 0; i < into.width; i++) {
+        buf_puts(&columns, i ? ", " : "");
+        buf_puts(&columns, t->cols[i].name);
+    }
     if (!args || buf_failed(&columns))
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     into.columns = buf_cstr(&columns);

@@ -157,6 +157,35 @@ static const char no_foreign_keys_pgsql_sql[] =
     "ALTER TABLE workflow_files DROP CONSTRAINT IF EXISTS workflow_files_workflow_uuid_fkey;"
     "ALTER TABLE user_roles DROP CONSTRAINT IF EXISTS user_roles_user_name_fkey;";
 
+/* Finished workflows by their age, for their retention, and the items that were given up. */
+static const char by_end_sql[] =
+    "CREATE INDEX IF NOT EXISTS workflows_by_end ON workflows (end_us) WHERE archived = 1;"
+    "CREATE INDEX IF NOT EXISTS work_dead ON work (id) WHERE dead = 1;";
+
+/* The lists. What they filter by stands before the time in an index, so that each combination of values is one stretch in
+ * the order of time; what stands behind it is looked at without reading the row. Labels carry the time of their workflow.
+ * Started and failed tasks have an index each that holds nothing of the tasks still to come. Part of an id is looked for
+ * among the names, of which there are fewer. */
+static const char lists_sql[] =
+    "DROP INDEX workflows_by_time;"
+    "DROP INDEX workflows_by_status;"
+    "DROP INDEX workflows_by_user;"
+    "DROP INDEX workflows_by_pool;"
+    "CREATE INDEX workflows_by_time ON workflows (submit_us, id, status);"
+    "CREATE INDEX workflows_by_status ON workflows (status, submit_us, id, priority);"
+    "CREATE INDEX workflows_by_user ON workflows (user_name, status, submit_us, id, pool, priority);"
+    "CREATE INDEX workflows_by_pool ON workflows (pool, status, submit_us, id, priority);"
+    "ALTER TABLE workflow_labels ADD COLUMN submit_us BIGINT NOT NULL DEFAULT 0;"
+    "UPDATE workflow_labels SET submit_us = COALESCE((SELECT w.submit_us FROM workflows w WHERE w.uuid = workflow_uuid), 0);"
+    "DROP INDEX workflow_labels_by_value;"
+    "CREATE INDEX workflow_labels_by_value ON workflow_labels (label_key, label_value, submit_us, workflow_uuid);"
+    "CREATE INDEX tasks_by_start ON tasks (start_us) WHERE start_us > 0;"
+    "CREATE INDEX tasks_by_failure ON tasks (status, start_us) WHERE status > 7;"
+    "CREATE TABLE submitters (user_name TEXT NOT NULL PRIMARY KEY){end};"
+    "INSERT INTO submitters (user_name) SELECT DISTINCT user_name FROM workflows WHERE user_name IS NOT NULL;"
+    "CREATE TABLE workflow_names (name TEXT NOT NULL PRIMARY KEY){end};"
+    "INSERT INTO workflow_names (name) SELECT DISTINCT name FROM workflows;";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -164,5 +193,7 @@ const struct migration store_migrations[] = {
     { 2, events_by_task_sql, ON_BOTH },
     { 3, submissions_sql, ON_BOTH }, { 3, no_foreign_keys_sqlite_sql, ON_SQLITE },
     { 3, no_foreign_keys_pgsql_sql, ON_PGSQL },
+    { 4, lists_sql, ON_BOTH },
+    { 4, by_end_sql, ON_BOTH },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

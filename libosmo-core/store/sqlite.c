@@ -131,8 +131,10 @@ static int make_private(const char *path, osmo_error_t *err) {
 static const char *const open_pragmas[] = {
     "PRAGMA busy_timeout=10000", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
     "PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF", "PRAGMA journal_size_limit=67108864",
-        "PRAGMA cache_size=-16384",
 };
+/* Pages that are changed again before they are carried over into the database file are carried over once: 32 MiB. */
+static const char writer_pragmas[] = "PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=8192";
+static const char reader_pragmas[] = "PRAGMA cache_size=-4096; PRAGMA query_only=ON";
 
 static int configure(struct sqlite_conn *c, bool writer, osmo_error_t *err) {
     sqlite3_busy_timeout(c->handle, BUSY_TIMEOUT_MS);
@@ -141,7 +143,7 @@ static int configure(struct sqlite_conn *c, bool writer, osmo_error_t *err) {
         if (rc != SQLITE_OK)
             return open_error(c, rc, err);
     }
-    if (!writer && sqlite3_exec(c->handle, "PRAGMA query_only=ON", NULL, NULL, NULL) != SQLITE_OK)
+    if (sqlite3_exec(c->handle, writer ? writer_pragmas : reader_pragmas, NULL, NULL, NULL) != SQLITE_OK)
         return open_error(c, SQLITE_ERROR, err);
     return 0;
 }
@@ -260,7 +262,9 @@ static int sqlite_insert(db_t *db, const struct db_insert *into, const struct db
     sqlite3_stmt *stmt = NULL;
     struct stmt *cached = NULL;
     _cleanup_buf_ buf_t sql = BUF_INIT(1u << 16);
-    buf_printf(&sql, "INSERT INTO %s (%s) VALUES (", into->table, into->columns);
+    const char *const parts[] = { "INSERT INTO ", into->table, " (", into->columns, ") VALUES (" };
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        buf_puts(&sql, parts[i]);
     for (size_t i = 0; i < into->width; i++)
         buf_puts(&sql, i ? ", ?" : "?");
     buf_putc(&sql, ')');
@@ -346,6 +350,8 @@ static int sqlite_undo(db_t *db, osmo_error_t *err) {
     return rc < 0 ? rc : sqlite_release(db, err);
 }
 
+static int64_t sqlite_changes(db_t *db) { return sqlite3_total_changes64(conn_of(db)->handle); }
+
 static void sqlite_rollback(db_t *db) {
     if (!sqlite3_get_autocommit(conn_of(db)->handle)) /* a full disk may have rolled back already */
         sqlite_run(db, "ROLLBACK", NULL, 0, NULL, NULL);
@@ -375,5 +381,6 @@ const struct db_driver db_sqlite = {
         .get_blob = sqlite_blob,
     .begin = sqlite_begin, .commit = sqlite_commit, .rollback = sqlite_rollback,
     .savepoint = sqlite_savepoint, .release = sqlite_release, .undo = sqlite_undo,
+        .changes = sqlite_changes,
     .ping = sqlite_ping, .outcome = sqlite_outcome, .script = sqlite_script,
 };

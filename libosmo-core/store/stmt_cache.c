@@ -1,4 +1,5 @@
-/* A small table of prepared statements: a few dozen texts per connection, so a scan over their hashes is enough. */
+/* A small table of prepared statements: most texts are constants and found by their address; for the others a scan over the
+ * hashes of a few dozen is enough. */
 #include "store/stmt_cache.h"
 #include <stdlib.h>
 #include <string.h>
@@ -16,20 +17,38 @@ void stmt_cache_init(struct stmt_cache *c, void (*drop)(void *ctx, void *handle)
     c->ctx = ctx;
 }
 
-struct stmt *stmt_cache_find(struct stmt_cache *c, const char *text) {
+static struct stmt **place_of(struct stmt_cache *c, const char *text) {
+    uint64_t address = (uintptr_t)text;
+    return &c->by_address[(address * 0x9e3779b97f4a7c15u >> 32) % STMT_CACHE_ADDRESSES];
+}
+
+static struct stmt *find_text(struct stmt_cache *c, const char *text) {
     uint64_t h = text_hash(text);
     for (size_t i = 0; i < c->n; i++) {
         struct stmt *s = c->slots[i];
-        if (s->hash == h && strcmp(s->text, text) == 0) {
-            s->used = ++c->tick;
+        if (s->hash == h && strcmp(s->text, text) == 0)
             return s;
-        }
     }
     return NULL;
 }
 
+struct stmt *stmt_cache_find(struct stmt_cache *c, const char *text) {
+    struct stmt **place = place_of(c, text);
+    if (!*place || strcmp((*place)->text, text) != 0) {
+        struct stmt *s = find_text(c, text);
+        if (!s)
+            return NULL;
+        *place = s;
+    }
+    (*place)->used = ++c->tick;
+    return *place;
+}
+
 static void free_at(struct stmt_cache *c, size_t i) {
     struct stmt *s = c->slots[i];
+    for (size_t k = 0; k < STMT_CACHE_ADDRESSES; k++)
+        if (c->by_address[k] == s)
+            c->by_address[k] = NULL;
     c->drop(c->ctx, s->handle);
     free(s->text);
     free(s);

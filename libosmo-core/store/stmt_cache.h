@@ -1,6 +1,6 @@
 /* Prepared statements of one connection, found again by the text of their SQL, least recently used leaving
- * first. Used by the two drivers only. The text is compared, not its address alone: built texts may share an
- * address over time. */
+ * first. Used by the two drivers only. The address of the text is where to look first; the text is compared all
+ * the same: built texts may share an address over time. */
 #ifndef STORE_STMT_CACHE_H
 #define STORE_STMT_CACHE_H
 #include <stdbool.h>
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define STMT_CACHE_MAX 192
+#define STMT_CACHE_ADDRESSES 512
 
 struct stmt {
     uint64_t hash, used;
@@ -15,8 +16,14 @@ struct stmt {
     void *handle;    /* the driver's */
     unsigned busy;   /* rows are being read: neither reusable nor evictable */
 };
-struct stmt_cache { struct stmt *slots[STMT_CACHE_MAX]; size_t n; uint64_t tick; void (*drop)(void *ctx,
-    void *handle); void *ctx; };
+struct stmt_cache {
+    struct stmt *slots[STMT_CACHE_MAX];
+    struct stmt *by_address[STMT_CACHE_ADDRESSES]; /* where a text at this address was found last */
+    size_t n;
+    uint64_t tick;
+    void (*drop)(void *ctx, void *handle);
+    void *ctx;
+};
 
 void stmt_cache_init(struct stmt_cache *c, void (*drop)(void *ctx, void *handle), void *ctx);
 /* The cached statement for a text, or NULL. A busy one is returned too: the caller looks at `busy`. */

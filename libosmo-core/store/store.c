@@ -1,6 +1,8 @@
 /* Opening and closing a store, and the read connection each thread gets. The rest of store/ is reached through
  * what this opens. */
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -8,7 +10,7 @@
 #include "store/driver.h"
 #include "store/writer.h"
 
-#define PGSQL_WRITERS 4
+#define PGSQL_WRITERS 8
 #define WRITERS_MAX 64
 #define READERS_MAX 1024
 
@@ -202,23 +204,20 @@ int store_post(store_t *s, const char *key, store_fn fn, store_done_fn done, voi
     return writers_post(s->writers, key, fn, ctx, done, ctx);
 }
 
+/* A semaphore and not a condition: the writer wakes many, one after another, and none of them should find it still holding
+ * a lock. */
 struct waiter {
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool finished;
+    sem_t finished;
     int rc;
     osmo_error_t *err;
 };
 
 static void waiter_done(void *ctx, int rc, const osmo_error_t *err) {
     struct waiter *w = ctx;
-    pthread_mutex_lock(&w->mutex);
     w->rc = rc;
     if (rc < 0 && w->err)
         *w->err = *err;
-    w->finished = true;
-    pthread_cond_signal(&w->cond); /* inside the lock: the waiter's stack frame ends right after it */
-    pthread_mutex_unlock(&w->mutex);
+    sem_post(&w->finished); /* the waiter's stack frame may end right after it */
 }
 
 static int post_error(int rc, osmo_error_t *err) {
@@ -230,22 +229,18 @@ static int post_error(int rc, osmo_error_t *err) {
 }
 
 int store_write(store_t *s, const char *key, store_fn fn, void *ctx, osmo_error_t *err) {
-    struct waiter w = { .finished = false, .err = err };
+    struct waiter w = { .err = err };
     if (writers_is_writer())
         return osmo_error_set(err, OSMO_EINTERNAL, "a writer thread cannot wait for a write");
-    pthread_mutex_init(&w.mutex, NULL);
-    pthread_cond_init(&w.cond, NULL);
+    sem_init(&w.finished, 0, 0);
     int rc = writers_post(s->writers, key, fn, ctx, waiter_done, &w);
     if (rc < 0) {
         rc = post_error(rc, err);
     } else {
-        pthread_mutex_lock(&w.mutex);
-        while (!w.finished)
-            pthread_cond_wait(&w.cond, &w.mutex);
-        pthread_mutex_unlock(&w.mutex);
+        while (sem_wait(&w.finished) < 0 && errno == EINTR)
+            ;
         rc = w.rc;
     }
-    pthread_cond_destroy(&w.cond);
-    pthread_mutex_destroy(&w.mutex);
+    sem_destroy(&w.finished);
     return rc;
 }

@@ -3,11 +3,11 @@
  *
  * Reads: store_reader() gives the calling thread its own read connection (opened on first use, closed with the store).
  * Writes: store_post()/store_write() run a function inside a transaction on a writer thread. SQLite has one writer
- * thread that runs many functions, each under its own savepoint, in one transaction and commits them together;
+ * thread that runs many functions in one transaction and commits them together, a failing one alone leaving no trace;
  * PostgreSQL has several writer threads, functions with the same key go to the same thread in order. A function may run
- * more than once (retry after a lost connection or a serialisation failure): it must change nothing but the database
- * and what its ctx documents, and start from scratch each time. `done` runs on the writer thread after the commit (rc
- * 0) or after the final failure; only then may anything be acknowledged. */
+ * more than once (retry after a lost connection or a serialisation failure, or because another one of its transaction
+ * failed): it must change nothing but the database and what its ctx documents, and start from scratch each time. `done`
+ * runs on the writer thread after the commit (rc 0) or after the final failure; only then may anything be acknowledged. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 #include <stdbool.h>

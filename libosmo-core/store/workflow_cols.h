@@ -4,15 +4,15 @@
 #include "store/repo.h"
 #include "store/rows.h"
 
-/* set at submission */
+/* Set at submission; and the status, last, see repo_workflow_update(). */
 #define WORKFLOW_FIXED(F, N) \
     F(UUID, uuid, uuid) N(TEXT, id, id) N(TEXT, name, name) N(I64, job_id, job_id) N(TEXT, user_name, user) \
     N(TEXT, labels_json, labels_json) N(TEXT, parent_name, parent_name) N(I64, parent_job_id, parent_job_id) \
-        N(I64, submit_us, submit_us)
+        N(I64, submit_us, submit_us) \
+    N(TEXT, pool, pool) N(TEXT, backend, backend) N(TEXT, priority, priority) \
+    N(I64, exec_timeout_us, exec_timeout_us) N(I64, queue_timeout_us, queue_timeout_us) N(ENUM, status, sm.status)
 #define WORKFLOW_MUTABLE(F, N) \
-    F(ENUM, status, sm.status) N(TEXT, cancelled_by, cancelled_by) N(TEXT, pool, pool) N(TEXT, backend, backend) \
-    N(TEXT, priority, priority) N(TEXT, outputs, outputs) N(TEXT, failure_message, failure_message) \
-    N(I64, exec_timeout_us, exec_timeout_us) N(I64, queue_timeout_us, queue_timeout_us) \
+    F(TEXT, cancelled_by, cancelled_by) N(TEXT, outputs, outputs) N(TEXT, failure_message, failure_message) \
     N(I64, groups_total, sm.total) N(I64, groups_unfinished, sm.unfinished) N(I64, groups_running, sm.running) \
     N(I64, groups_canceled, sm.canceled) N(I64, groups_server_error, sm.server_error) \
         N(I64, groups_exec_timeout, sm.exec_timeout) \

@@ -1,5 +1,7 @@
-/* The group-commit writer. A thread drains what is queued, runs it in one transaction (each function under its
- * own savepoint), commits once and then reports in order. An embedded database has one thread; a server has
+/* The group-commit writer. A thread drains what is queued, runs it in one transaction, commits once and then reports in
+ * order. A function that fails leaves no trace: each has a savepoint of its own. Savepoints are dear in an embedded database,
+ * which keeps a copy of every page changed since, so there the batch runs without any first, and again with them when a
+ * function fails that has written something. An embedded database has one thread; a server has
  * several, and there only functions of the same key share a transaction, because a lock held for another
  * workflow's sake could deadlock. */
 #include "store/writer.h"
@@ -13,7 +15,7 @@
 #include "base/queue.h"
 
 #define QUEUE_MAX 65536
-#define BATCH_MAX 256
+#define BATCH_MAX 512
 #define RACE_ATTEMPTS 10             /* lost serialisation races of one transaction */
 #define LOSS_PATIENCE_US 30000000    /* how long a batch waits for a lost server */
 #define BACKOFF_FIRST_US 20000
@@ -79,15 +81,23 @@ static void report(struct item *it) {
 
 /* ---- one transaction ---- */
 
-/* The function under a savepoint of its own; a failing one leaves no trace. <0: the transaction itself is broken. */
-static int run_item(struct writer *w, struct item *it, bool alone, osmo_error_t *err) {
+/* How much a function that fails can take back. */
+enum care { CARE_NONE /* the transaction is its own */, CARE_CHANGES /* nothing, if it changed something */,
+            CARE_SAVEPOINT };
+
+/* A failing function leaves no trace. <0: the transaction itself is broken; 1: it has to run again with savepoints. */
+static int run_item(struct writer *w, struct item *it, enum care care, osmo_error_t *err) {
     const struct db_driver *drv = w->db->drv;
     osmo_error_t mine = OSMO_ERROR_INIT;
-    int rc = alone ? 0 : drv->savepoint(w->db, err);
+    int rc = care == CARE_SAVEPOINT ? drv->savepoint(w->db, err) : 0;
     if (rc < 0)
         return rc;
+    int64_t before = care == CARE_CHANGES ? drv->changes(w->db) : 0;
     db_forget_failure(w->db);
     int item_rc = it->fn(w->db, it->fn_ctx, &mine);
+    /* A failed statement may have ended the whole transaction, so what follows must not go on as if it had not. */
+    if (care == CARE_CHANGES && (w->db->failed || (item_rc < 0 && drv->changes(w->db) != before)))
+        return 1;
     if (item_rc >= 0 && w->db->failed) /* it went on after a failed statement: half of it would be kept */
         item_rc = osmo_error_set(&mine, OSMO_EDATABASE, "a statement of a write failed");
     if (w->db->trouble != DB_FINE) {
@@ -97,12 +107,12 @@ static int run_item(struct writer *w, struct item *it, bool alone, osmo_error_t 
     }
     db_forget_failure(w->db);
     item_result(it, item_rc < 0 ? item_rc : 0, &mine);
-    if (alone)
+    if (care != CARE_SAVEPOINT)
         return 0;
     return item_rc < 0 ? drv->undo(w->db, err) : drv->release(w->db, err);
 }
 
-enum outcome { TX_FINISHED, TX_RACE, TX_LOST, TX_LOST_AT_COMMIT };
+enum outcome { TX_FINISHED, TX_CAREFUL, TX_RACE, TX_LOST, TX_LOST_AT_COMMIT };
 
 static void fail_all(struct item **items, size_t n, int rc, const osmo_error_t *err) {
     for (size_t i = 0; i < n; i++)
@@ -113,15 +123,20 @@ static enum outcome trouble_of(const db_t *db) {
     return db->trouble == DB_LOST ? TX_LOST : db->trouble == DB_RETRY ? TX_RACE : TX_FINISHED;
 }
 
-/* Every item has its result when this returns TX_FINISHED. */
-static enum outcome transact(struct writer *w, struct item **items, size_t n, osmo_error_t *err) {
+/* Every item has its result when this returns TX_FINISHED. TX_CAREFUL: nothing happened, savepoints are needed. */
+static enum outcome transact(struct writer *w, struct item **items, size_t n, bool careful, osmo_error_t *err) {
     const struct db_driver *drv = w->db->drv;
+    enum care care = n == 1 ? CARE_NONE : careful ? CARE_SAVEPOINT : CARE_CHANGES;
     size_t good = 0;
     db_forget_failure(w->db);
     int rc = drv->begin(w->db, err);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        rc = run_item(w, items[i], n == 1, err);
+        rc = run_item(w, items[i], care, err);
         good += items[i]->rc >= 0;
+    }
+    if (rc > 0) {
+        drv->rollback(w->db);
+        return TX_CAREFUL;
     }
     if (rc == 0 && good) {
         rc = drv->commit(w->db, err);
@@ -181,16 +196,26 @@ static void log_loss(struct writer *w, bool *logged, const osmo_error_t *err) {
     *logged = true;
 }
 
+static void forget_results(struct item **items, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        item_result(items[i], 0, NULL);
+}
+
 /* Runs the items in a transaction until it is settled. */
 static void run_transaction(struct writer *w, struct item **items, size_t n) {
     int64_t pause_us = BACKOFF_FIRST_US, give_up_us = clock_mono_us() + LOSS_PATIENCE_US;
-    bool logged = false;
+    bool logged = false, careful = !w->db->drv->changes;
     for (unsigned races = 0;;) {
         osmo_error_t err = OSMO_ERROR_INIT;
-        enum outcome o = transact(w, items, n, &err);
+        enum outcome o = transact(w, items, n, careful, &err);
         bool committed = false;
         if (o == TX_FINISHED)
             return;
+        if (o == TX_CAREFUL) {
+            careful = true;
+            forget_results(items, n);
+            continue;
+        }
         if (o != TX_RACE)
             log_loss(w, &logged, &err);
         if (o == TX_LOST_AT_COMMIT) {
@@ -207,8 +232,7 @@ static void run_transaction(struct writer *w, struct item **items, size_t n) {
             fail_all(items, n, OSMO_EUNAVAIL, &err);
             return;
         }
-        for (size_t i = 0; i < n; i++)
-            item_result(items[i], 0, NULL);
+        forget_results(items, n);
     }
 }
 

@@ -95,3 +95,48 @@ check_has "the file is named" "$(< "$work/o")" "wide.yaml"
 "$osmo" logout > /dev/null
 "$osmo" workflow list > "$work/o" 2>&1; check_eq "logged out" "$?" 2
 check_has "and told what to do" "$(< "$work/o")" "osmo login"
+login
+cat > "$work/listed.yaml" <<'Y'
+workflow:
+  name: listed
+  labels: {team: robots, rig: arm-7}
+  resources: {default: {cpu: 2, memory: 1Gi}}
+  tasks:
+  - name: one
+    image: debian
+    command: [sleep, "300"]
+  - name: two
+    image: debian
+    command: [sleep, "300"]
+Y
+listed=$(submit "$work/listed.yaml"); check_has "submitted with labels" "$listed" "listed-"
+running() { [[ $("$osmo" task list -s RUNNING -w listed | grep -c " RUNNING ") == 2 ]]; }
+check "two tasks are listed as running" eventually 60 running
+out=$("$osmo" task list -w listed)
+check_has "task list head" "$(head -n 1 <<< "$out")" "User"
+check_has "task list node column" "$(head -n 1 <<< "$out")" "Node"
+check_has "task list verbose" "$("$osmo" task list -v -w listed | tail -n 1)" "Total"
+check_eq "task list as JSON" "$("$osmo" task list -w listed -t json | grep -c '"task_name"')" 2
+check_eq "first of two" "$("$osmo" task list -w listed -c 1 -o desc | wc -l)" 3
+check_eq "sums by user, pool and priority" "$("$osmo" task list -S -w listed | wc -l)" 5
+check_has "sum of cpu" "$("$osmo" task list -S -w listed -t json)" '"cpu": 4'
+check_has "sums by workflow" "$("$osmo" task list -W -w listed)" "$listed"
+check_eq "no finished task" "$("$osmo" task list -s FAILED -w listed)" "There are no tasks to view."
+"$osmo" task list -s SLEEPING > "$work/o" 2>&1; check_eq "a status there is not" "$?" 2
+"$osmo" task list -p default -n here > "$work/o" 2>&1; check_eq "pool or node" "$?" 2
+listed() { "$osmo" workflow list -t json "$@" | grep -c '"overview"'; }
+check_eq "label" "$(listed --label team=robots)" 1
+check_eq "label with alternatives and a wildcard" "$(listed --label 'team=(humans|robots)' --label 'rig=arm-*')" 1
+check_eq "another value" "$(listed --label 'team=humans')" 0
+check_eq "without the label" "$(listed -n listed --no-label team)" 0
+check_eq "name, pool, priority, status" "$(listed -n list -p default --priority NORMAL -s RUNNING)" 1
+check_eq "before it was there" "$(listed -n listed --submitted-before 2020-01-01)" 0
+check_eq "after it was there" "$(listed -n listed --submitted-after 2020-01-01)" 1
+check_eq "with a tag" "$(listed --tags robots)" 0
+"$osmo" workflow list --label 'team=(a|' > "$work/o" 2>&1; check_eq "a bad selector" "$?" 1
+check_has "and what is wrong with it" "$(< "$work/o")" "no ')'"
+"$osmo" workflow list -u ghost > "$work/o" 2>&1; check_eq "a user there is not" "$?" 2
+check_has "named too" "$(< "$work/o")" "ghost"
+"$osmo" workflow list -a -u me > "$work/o" 2>&1; check_eq "all users or some" "$?" 2
+"$osmo" workflow cancel "$listed" > /dev/null
+"$osmo" workflow wait "$listed" --quiet > "$work/o"; check_has "and it is over" "$(< "$work/o")" "FAILED_CANCELED"

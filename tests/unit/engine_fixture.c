@@ -276,18 +276,25 @@ enum status group_status(const char *name) {
     return s;
 }
 
-/* Report a pod status of a task and wait for the acknowledgement. */
-void pod(const char *task, const char *status, int code) {
+/* Report a pod status of a task attempt and wait for the acknowledgement. */
+void pod_of(const char *task, int64_t retry_id, const char *status, int code) {
     char uuid[33], body[600], exit_code[16] = "null";
     task_status(task, uuid);
     if (code >= 0)
         snprintf(exit_code, sizeof exit_code, "%d", code);
     snprintf(body, sizeof body,
-             "{\"workflow_uuid\":\"%s\",\"task_uuid\":\"%s\",\"retry_id\":0,\"container\":\"c\",\"node\":\"n1\","
+             "{\"workflow_uuid\":\"%s\",\"task_uuid\":\"%s\",\"retry_id\":%lld,\"container\":\"c\",\"node\":\"n1\","
              "\"pod_ip\":null,"
              "\"message\":\"%s\",\"status\":\"%s\",\"exit_code\":%s,\"backend\":\"default\",\"conditions\":[]}",
-             wf_uuid, uuid, code > 0 ? "it broke" : "", status, exit_code);
+             wf_uuid, uuid, (long long)retry_id, code > 0 ? "it broke" : "", status, exit_code);
     report("update_pod", body);
+}
+
+void pod(const char *task, const char *status, int code) {
+    struct task_row t = { 0 };
+    repo_task_by_name(reader(), wf_uuid, task, -1, &t, NULL);
+    pod_of(task, t.sm.retry_id, status, code);
+    task_row_clear(&t);
 }
 
 void run_pod(const char *task, const char *end, int code) {

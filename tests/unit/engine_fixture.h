@@ -1,6 +1,6 @@
 /* A running engine on a temporary SQLite store, a transport that records, and a scripted backend made of an
  * operator's listener and worker sessions, driven by calling agent_*. One engine and one workflow at a time. Used by
- * test_engine.c and test_submit.c. */
+ * test_engine.c, test_retry.c and test_submit.c. */
 #ifndef TESTS_ENGINE_FIXTURE_H
 #define TESTS_ENGINE_FIXTURE_H
 #include <pthread.h>
@@ -53,7 +53,9 @@ size_t jobs_sent(void);
 /* Take the next job, check type and group, answer with status. */
 void job(const char *type, const char *group, const char *status);
 void answer(const json_t *job, const char *status);
-/* Report a status of a task's pod; run_pod() goes through all of them. code < 0 = none. */
+/* Report a status of a task's pod, of its latest attempt or a named one; run_pod() goes through all of them. code < 0 =
+ * none. */
+void pod_of(const char *task, int64_t retry_id, const char *status, int code);
 void pod(const char *task, const char *status, int code);
 void run_pod(const char *task, const char *end, int code);
 

@@ -582,6 +582,28 @@ static void results_of_old_connections_are_dropped(void) {
     bench_close(&b);
 }
 
+/* The attempt before the wanted one never had a pod: an older one is removed. */
+static void reschedule_removes_older_attempts(void) {
+    struct bench b;
+    REQUIRE(bench_open(&b, "tasks:\n  slow: {duration_ms: 1000000}\n", true));
+    CHECK(await("worker", "init", 1) != NULL);
+    say_create("j1", "p1", "slow", 1);
+    CHECK(await("listener/pod", "RUNNING", 1) != NULL);
+    buf_t job = BUF_INIT(65536);
+    buf_puts(&job, "{\"job_type\":\"RescheduleTask\",\"job_id\":\"j2\",\"job_uuid\":\"r\",\"workflow_uuid\":\"w1\","
+                   "\"group_name\":\"g-p1\",\"retry_id\":2,\"cleanup_job\":{\"cleanup_specs\":[{\"resource_type\":\"Pod\","
+                   "\"labels\":{\"osmo.task_uuid\":\"u-p1\",\"osmo.retry_id\":\"1\"}}]},"
+                   "\"create_job\":{\"group_name\":\"g-p1\",\"k8s_resources\":[");
+    add_pod(&job, "p1", "slow", 2);
+    buf_puts(&job, "]}}");
+    say_job(buf_cstr(&job));
+    buf_free(&job);
+    CHECK_CONTAINS(await("worker", "\"job_id\":\"j2\"", 1), "SUCCESS");
+    CHECK(await("listener/pod", "\"retry_id\":2", 1) != NULL);
+    CHECK_INT(count_of("listener/pod", "pod was deleted"), 0);
+    bench_close(&b);
+}
+
 static void state_directory_has_one_owner(void) {
     struct bench b;
     REQUIRE(bench_open(&b, "tasks: {}\n", true));
@@ -750,6 +772,7 @@ static const struct check_test tests[] = {
     {"a job in parts", job_in_parts},
     {"cleanup sends last words", cleanup_sends_last_words}, {"a deleted pod is told", deleted_pod_is_told},
     {"results of old connections are dropped", results_of_old_connections_are_dropped},
+    {"reschedule removes older attempts", reschedule_removes_older_attempts},
     {"one owner of a state directory", state_directory_has_one_owner}, {"quantities", quantities},
     {"outbox replaces in place", outbox_replaces_in_place},
 };

@@ -104,7 +104,7 @@ static void isolation_body(store_t *s, const char *url) {
     CHECK_OK(store_write(s, "key", nothing, NULL, &err), &err);
     for (int i = 0; i < 50; i++) {
         CHECK_INT(jobs[i].seen_at, i + 1);
-        CHECK_INT(jobs[i].runs, 1);
+        CHECK_INT(jobs[i].runs, !store_is_pgsql(s) && i < 5 ? 2 : 1); /* the first failure had written something */
         CHECK_INT(jobs[i].rc, i == 7 ? OSMO_EDATABASE : jobs[i].fail);
         if (jobs[i].fail)
             CHECK_CONTAINS(jobs[i].text, "told to fail");

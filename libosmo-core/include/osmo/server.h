@@ -14,7 +14,7 @@ typedef struct osmo_server osmo_server_t;
 typedef struct osmo_server_options {
     size_t size;                 /**< sizeof(osmo_server_options_t) */
     const char *listen;          /**< ADDR:PORT, port 0 = any free one; NULL = 127.0.0.1:8000 */
-    int workers;                 /**< request threads; 0 = 8 */
+    int workers;                 /**< request threads, at most; 0 = 64 */
     size_t max_queue;            /**< requests waiting for a worker before 503 + Retry-After; 0 = 4096 */
     const char *spool_dir;       /**< where large bodies go; on the same file system as the service's storage */
     osmo_log_fn log;             /**< where log lines go; NULL = nowhere */
