@@ -76,17 +76,6 @@ int txn_tasks_close(struct txn *x, struct group_row *g, const char *except, enum
 /* ---- groups ---- */
 
 /* Which failure names the workflow's own: the same precedence as its status. */
-static int failure_rank(enum status s) {
-    switch (s) {
-    case STATUS_FAILED_CANCELED: return 5;
-    case STATUS_FAILED_SERVER_ERROR: return 4;
-    case STATUS_FAILED_EXEC_TIMEOUT: return 3;
-    case STATUS_FAILED_QUEUE_TIMEOUT: return 2;
-    case STATUS_FAILED_UPSTREAM: return 0;
-    default: return 1;
-    }
-}
-
 static int highest_rank(const struct sm_workflow *w) {
     return w->canceled                      ? 5
            : w->server_error                ? 4
@@ -154,7 +143,7 @@ static int group_failure_text(struct txn *x, struct group_row *g, const char *me
     enum status to = g->sm.status;
     if (message && set_text(x, &g->failure_message, message) < 0)
         return OSMO_ENOMEM;
-    if (to != STATUS_FAILED_UPSTREAM && (!x->wf.failure_message || failure_rank(to) > highest_rank(&x->wf.sm))) {
+    if (to != STATUS_FAILED_UPSTREAM && (!x->wf.failure_message || sm_failure_rank(to) > highest_rank(&x->wf.sm))) {
         x->wf_dirty = true;
         return set_text(x, &x->wf.failure_message, g->failure_message ? g->failure_message : message);
     }
@@ -215,11 +204,10 @@ int txn_group_cleaned(struct txn *x, struct group_row *g) {
 
 /* ---- task events ---- */
 
-/* The task whose failure explains a failed group: the one that ended last if it failed, else the first one with that
- * status. */
+/* The task whose failure gave the group its status: the one that ended last, else the first one that explains it. */
 static int group_cause(struct txn *x, const struct group_row *g, const struct task_row *t, enum status to,
                        char **out) {
-    if (status_is_failed(t->sm.status)) {
+    if (sm_explains(to, t->sm.lead || !g->sm.ignore_nonlead_status, t->sm.status)) {
         *out = task_failure_text(t);
         return *out ? 0 : no_memory(x);
     }
@@ -228,7 +216,7 @@ static int group_cause(struct txn *x, const struct group_row *g, const struct ta
     int rc = repo_tasks_of_group(x->db, g->uuid, false, &tasks, &n, x->err);
     const struct task_row *found = NULL;
     for (size_t i = 0; rc >= 0 && i < n; i++)
-        if (status_is_failed(tasks[i].sm.status) && (!found || (found->sm.status != to && tasks[i].sm.status == to)))
+        if (!found && sm_explains(to, tasks[i].sm.lead || !g->sm.ignore_nonlead_status, tasks[i].sm.status))
             found = &tasks[i];
     if (found)
         *out = task_failure_text(found);
@@ -261,6 +249,11 @@ static int note_place(struct txn *x, struct task_row *t, const struct task_event
 static int task_event_apply(struct txn *x, struct task_row *t, struct group_row *g, const struct task_event *ev) {
     bool dirty = false, changed = false;
     struct verdict v = { 0 };
+    if (!sm_is_pod_status(ev->status) || !group_was_sent(g)) {
+        log_warning(&x->e->log, "%s reported for task %s of workflow %s, which no pod of it can have now: ignored",
+                    status_name(ev->status), t->name, x->wf.id);
+        return 0;
+    }
     int rc = note_place(x, t, ev, &dirty);
     if (rc >= 0)
         rc = txn_verdict(x, t, ev, &v);

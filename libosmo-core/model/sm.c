@@ -17,7 +17,7 @@
 
 static bool in(enum status s, unsigned mask) { return (unsigned)s < 32 && (mask & BIT(s)); }
 
-/* What each status may be reached from. A status without a row is never entered from another one: SUBMITTING and WAITING
+/* What each status may be reached from. A status without a row is never entered from another one: SUBMITTING, WAITING
  * of a task, and what belongs to workflows. */
 static const struct {
     unsigned task, group;

@@ -35,8 +35,8 @@ void sm_group_count(struct sm_group *g, bool lead, enum status from, enum status
 enum status sm_group_derive(const struct sm_group *g);
 /* Guarded group transition; `forced` lifts the PROCESSING guard of the cancel family. */
 bool sm_group_apply(struct sm_group *g, enum status to, bool forced, int64_t now_us);
-/* Status the group should have after one of its tasks got task_status and the counters moved: what waits in the queue is
- * handed on as it is, everything else is derived. */
+/* Status the group should have after one of its tasks got task_status and the counters moved: what waits in the queue
+ * is handed on as it is, everything else is derived. */
 enum status sm_group_follow(const struct sm_group *g, enum status task_status);
 void sm_workflow_count(struct sm_workflow *w, enum status from, enum status to);
 enum status sm_workflow_derive(const struct sm_workflow *w);
@@ -51,11 +51,11 @@ struct sm_siblings { enum status close; /* for all that are unfinished; NONE: th
 struct sm_siblings sm_task_ended(bool lead, bool ignore_nonlead_status, enum status ended);
 /* Statuses a backend may report of a pod; the others belong to the service. */
 bool sm_is_pod_status(enum status s);
-/* Precedence of failures in a workflow, the same as that of its status: the message of the highest one is kept, of equals
- * the first. -1 for what is no failure. */
+/* Precedence of failures in a workflow, the same as that of its status: the message of the highest one is kept, of
+ * equals the first. -1 for what is no failure. */
 int sm_failure_rank(enum status s);
-/* Is the failure of a task what gave its group this status? Only tasks that ended by themselves explain anything; a task
- * is considered when it is the lead or ignoreNonleadStatus is off. */
+/* Is the failure of a task what gave its group this status? Only tasks that ended by themselves explain anything; a
+ * task is considered when it is the lead or ignoreNonleadStatus is off. */
 bool sm_explains(enum status group, bool considered, enum status task);
 /* exitActions: the status an exit code is turned into: COMPLETED, FAILED, RESCHEDULED, or `status` itself when nothing matches.
  * `actions` are pairs action/codes in order; the first match wins. */

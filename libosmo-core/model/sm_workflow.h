@@ -38,8 +38,8 @@ enum smw_kind {
     SMW_ACCEPTED,      /* the submission is stored: groups without upstream start */
     SMW_SENT,          /* the create job of a group was handed to its backend, once or again */
     SMW_CREATE_FAILED, /* … and will never succeed */
-    SMW_REPORT,        /* status, exit code, task and attempt: from its pod, the loss of its node, its start timer, or the
-                          failure of its reschedule job (FAILED_BACKEND_ERROR) */
+    SMW_REPORT,        /* status, exit code, task and attempt: from its pod, the loss of its node, its start timer, or
+                          the failure of its reschedule job (FAILED_BACKEND_ERROR) */
     SMW_QUEUE_TIMEOUT, SMW_EXEC_TIMEOUT, /* of a group */
     SMW_CANCEL, SMW_FORCE_CANCEL,
     SMW_BACKEND_LOST,  /* the backend is given up, with everything that is not finished */

@@ -167,7 +167,7 @@ static FILTER(f_tojson) {
     d.indent = buf_cstr(&pad);
     d.indent_len = pad.len;
     if (tpl_buf_check(rt, &pad) < 0 || tpl_charge(rt, d.indent_len / 64) < 0 || json_value(&d, &c->self) < 0 || tpl_buf_check(rt, &b) < 0 ||
-        tpl_str_copy(rt, b.data, b.len, out) < 0)
+        tpl_str_copy(rt, buf_cstr(&b), b.len, out) < 0)
         return -1;
     out->flags = V_FLAG_SAFE;
     return 0;
@@ -293,7 +293,7 @@ static int pretty_dict(struct pretty *p, const struct tpl_dict *d, int64_t inden
         }
         if (flat(p->rt, &pair->key, &key) < 0)
             return -1;
-        buf_append(p->out, key.data, key.len);
+        buf_append(p->out, buf_cstr(&key), key.len);
         buf_puts(p->out, ": ");
         if (pretty_value(p, &pair->value, indent + chars_of(&key) + 2, i + 1 == d->len ? allowance : 1, level) < 0)
             return -1;
@@ -385,7 +385,7 @@ static int pretty_value(struct pretty *p, const tpl_value_t *v, int64_t indent, 
     else if (wide && v->kind == V_STR && v->len && !(v->flags & V_FLAG_SAFE))
         rc = pretty_text(p, v, indent, allowance, level + 1);
     else
-        buf_append(p->out, line.data, line.len);
+        buf_append(p->out, buf_cstr(&line), line.len);
     p->rt->depth--;
     return rc < 0 ? -1 : tpl_buf_check(p->rt, p->out);
 }

@@ -190,16 +190,16 @@ static int text_of(struct format *f, char kind, const tpl_value_t *v, buf_t *b) 
     if (kind == 's' ? (f->safe ? tpl_escape(f->rt, v, &t) : tpl_text(f->rt, v, &t)) < 0 : tpl_repr(f->rt, v, &plain) < 0)
         return -1;
     if (kind != 's' && f->safe) {
-        t = tpl_str(plain.data, plain.len);
+        t = tpl_str(buf_cstr(&plain), plain.len);
         if (tpl_escape(f->rt, &t, &t) < 0)
             return -1;
     }
     if (kind == 's' || f->safe)
         buf_append(b, t.u.s, t.len);
     else if (kind == 'a')
-        ascii_only(plain.data, plain.len, b);
+        ascii_only(buf_cstr(&plain), plain.len, b);
     else
-        buf_append(b, plain.data, plain.len);
+        buf_append(b, buf_cstr(&plain), plain.len);
     return 0;
 }
 
@@ -209,8 +209,8 @@ static int put_text(struct format *f, const struct spec *s, const tpl_value_t *v
         return -1;
     size_t len = b.len;
     if (s->precision >= 0 && s->kind != 'c')
-        len = tpl_char_offset(b.data, b.len, (size_t)s->precision);
-    int64_t missing = s->width - (int64_t)tpl_char_count(b.data, len);
+        len = tpl_char_offset(buf_cstr(&b), b.len, (size_t)s->precision);
+    int64_t missing = s->width - (int64_t)tpl_char_count(buf_cstr(&b), len);
     if (!s->left)
         pad(f->out, missing, ' ');
     buf_append(f->out, b.data, len);
@@ -261,7 +261,7 @@ int tpl_percent_format(struct tpl_rt *rt, const tpl_value_t *format, const tpl_v
     }
     if (!f.by_key && f.used < (args->kind == V_TUPLE ? args->u.list->len : 1))
         return tpl_type_error(rt, "not all arguments were converted by the %% conversions of a text");
-    if (tpl_str_copy(rt, b.data, b.len, out) < 0)
+    if (tpl_str_copy(rt, buf_cstr(&b), b.len, out) < 0)
         return -1;
     out->flags = format->flags & V_FLAG_SAFE;
     return 0;

@@ -82,7 +82,7 @@ static FILTER(f_striptags) {
     }
     if (tpl_buf_check(rt, &words) < 0 || tpl_charge(rt, t.len / 16) < 0)
         return -1;
-    tpl_unescape(&plain, words.data, words.len);
+    tpl_unescape(&plain, buf_cstr(&words), words.len);
     return tpl_str_take(rt, &plain, out);
 }
 
@@ -125,7 +125,7 @@ static FILTER(f_xmlattr) {
         return -1;
     if (space && b.len)
         buf_putc(&all, ' ');
-    buf_append(&all, b.data, b.len);
+    buf_append(&all, buf_cstr(&b), b.len);
     if (tpl_str_take(rt, &all, out) < 0)
         return -1;
     out->flags = rt->autoescape ? V_FLAG_SAFE : 0;

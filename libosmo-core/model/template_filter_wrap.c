@@ -58,7 +58,7 @@ static FILTER(f_indent) {
     buf_putc(&text, '\n');
     if (tpl_buf_check(rt, &text) < 0)
         return -1;
-    for (const char *s = text.data, *end = s + text.len, *next; s < end; s = next) {
+    for (const char *s = buf_cstr(&text), *end = s + text.len, *next; s < end; s = next) {
         size_t n = tpl_line_len(s, end, &next);
         bool at_first = s == text.data;
         if (!at_first)
@@ -352,7 +352,7 @@ static FILTER(f_wordwrap) {
         if (wrap_line(&w, s, s + n) < 0)
             return -1;
     }
-    if (tpl_buf_check(rt, &b) < 0 || tpl_str_copy(rt, b.data, b.len, out) < 0)
+    if (tpl_buf_check(rt, &b) < 0 || tpl_str_copy(rt, buf_cstr(&b), b.len, out) < 0)
         return -1;
     out->flags = w.with.flags & V_FLAG_SAFE;
     return 0;

@@ -140,7 +140,7 @@ static void put_number(const struct spec *s, bool negative, const char *prefix, 
     if (buf_failed(&body))
         out->code = out->code ? out->code : body.code;
     else
-        put_aligned(s, s->align ? s->align : '>', head, n, body.data, body.len, body.len, out);
+        put_aligned(s, s->align ? s->align : '>', head, n, buf_cstr(&body), body.len, body.len, out);
     buf_free(&body);
 }
 
@@ -160,7 +160,7 @@ static int format_int(struct tpl_rt *rt, const tpl_value_t *v, const struct spec
         if (s->sign || s->alt || s->group || i < 0 || i >= 0x110000 || (i >= 0xd800 && i < 0xe000))
             return tpl_type_error(rt, "'c' in a format specification needs the number of a character, without sign");
         tpl_char_put(&one, (uint32_t)i);
-        put_aligned(s, s->align ? s->align : '<', "", 0, one.data, one.len, 1, out);
+        put_aligned(s, s->align ? s->align : '<', "", 0, buf_cstr(&one), one.len, 1, out);
         buf_free(&one);
         return 0;
     }
@@ -169,7 +169,7 @@ static int format_int(struct tpl_rt *rt, const tpl_value_t *v, const struct spec
     for (size_t k = 0; s->type == 'X' && k < digits.len; k++)
         digits.data[k] = (char)(digits.data[k] >= 'a' ? digits.data[k] - 32 : digits.data[k]);
     const char *prefix = !s->alt || base == 10 ? "" : base == 2 ? "0b" : base == 8 ? "0o" : s->type == 'X' ? "0X" : "0x";
-    put_number(s, negative, prefix, digits.data, digits.len, "", base == 10 ? 3 : 4, out);
+    put_number(s, negative, prefix, buf_cstr(&digits), digits.len, "", base == 10 ? 3 : 4, out);
     return tpl_charge(rt, 1 + (size_t)s->width / 64);
 }
 
@@ -374,7 +374,7 @@ static int convert(struct format *f, char how, tpl_value_t *v) {
     if (how == 'a') {
         buf_t plain = b;
         b = (buf_t)BUF_INIT(f->rt->limits.max_output);
-        for (const char *s = plain.data, *end = s + plain.len; s < end;) {
+        for (const char *s = buf_cstr(&plain), *end = s + plain.len; s < end;) {
             size_t n;
             uint32_t c = tpl_char_get(s, end, &n);
             if (c < 0x80)
@@ -408,13 +408,13 @@ static int put_field(struct format *f, const char *p, const char *end, int depth
     if (how && convert(f, how, &v) < 0)
         return -1;
     if (!f->safe)
-        return tpl_format_value(f->rt, &v, spec.data, spec.len, out);
+        return tpl_format_value(f->rt, &v, buf_cstr(&spec), spec.len, out);
     if (v.kind == V_STR && (v.flags & V_FLAG_SAFE) && !spec.len) {
         buf_append(out, v.u.s, v.len);
         return 0;
     }
     buf_t plain = BUF_INIT(f->rt->limits.max_output);
-    if (tpl_format_value(f->rt, &v, spec.data, spec.len, &plain) < 0) {
+    if (tpl_format_value(f->rt, &v, buf_cstr(&spec), spec.len, &plain) < 0) {
         buf_free(&plain);
         return -1;
     }

@@ -54,11 +54,11 @@ METHOD(str_casefold) {
         else if (ch == 0x131)
             buf_append(&b, s, n);
         else if ((ch >= 0x13a0 && ch <= 0x13fd) || (ch >= 0xab70 && ch <= 0xabbf)) /* Cherokee folds to capitals */
-            buf_append(&b, up.data, up.len);
+            buf_append(&b, buf_cstr(&up), up.len);
         else if (ch < 0x80 || !up.len)
             tpl_case_append(&b, s, n, CASE_LOWER);
         else
-            tpl_case_append(&b, up.data, up.len, CASE_LOWER);
+            tpl_case_append(&b, buf_cstr(&up), up.len, CASE_LOWER);
         buf_free(&up);
         s += n;
         if (buf_failed(&b))

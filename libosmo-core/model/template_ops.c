@@ -18,6 +18,11 @@ static int int_power(int64_t base, int64_t exponent, int64_t *r) {
     return 0;
 }
 
+/* A double holds it exactly. */
+static bool in_double(int64_t i) {
+    return i >= -(INT64_C(1) << 53) && i <= INT64_C(1) << 53;
+}
+
 static int int_op(struct tpl_rt *rt, int op, int64_t a, int64_t b, tpl_value_t *out) {
     int64_t r = 0;
     bool bad = false;
@@ -28,8 +33,12 @@ static int int_op(struct tpl_rt *rt, int op, int64_t a, int64_t b, tpl_value_t *
     case OP_SUB: bad = __builtin_sub_overflow(a, b, &r); break;
     case OP_MUL: bad = __builtin_mul_overflow(a, b, &r); break;
     case OP_DIV:
-        *out = tpl_float(llabs(a) >> 53 || llabs(b) >> 53 ? (double)((long double)a / (long double)b) : (double)a / (double)b);
-        return 0;
+        if (in_double(a) && in_double(b)) {
+            *out = tpl_float((double)a / (double)b);
+            return 0;
+        }
+        bad = true; /* rounded once, of the exact quotient */
+        break;
     case OP_FLOORDIV:
         if ((bad = a == INT64_MIN && b == -1))
             break;

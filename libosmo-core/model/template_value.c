@@ -309,8 +309,31 @@ int tpl_truth(struct tpl_rt *rt, const tpl_value_t *v, bool *out) {
 }
 
 /* ---- equality and order ---- */
-static long double number(const tpl_value_t *v) {
-    return v->kind == V_FLOAT ? (long double)v->u.f : (long double)v->u.i;
+/* An integer against a float, exactly: -1, 0, 1. The float is not NaN. */
+static int compare_mixed(int64_t i, double f) {
+    if (f >= 0x1p63)
+        return -1;
+    if (f < -0x1p63)
+        return 1;
+    int64_t whole = (int64_t)f;
+    double rest = f - (double)whole;
+    if (i != whole)
+        return i < whole ? -1 : 1;
+    return rest > 0 ? -1 : rest < 0;
+}
+
+/* Two numbers, none of them big: false when one is NaN, else *sign. */
+static bool compare_numbers(const tpl_value_t *a, const tpl_value_t *b, int *sign) {
+    bool x = a->kind == V_FLOAT, y = b->kind == V_FLOAT;
+    if ((x && isnan(a->u.f)) || (y && isnan(b->u.f)))
+        return false;
+    if (x && y)
+        *sign = (a->u.f > b->u.f) - (a->u.f < b->u.f);
+    else if (!x && !y)
+        *sign = (a->u.i > b->u.i) - (a->u.i < b->u.i);
+    else
+        *sign = x ? -compare_mixed(b->u.i, a->u.f) : compare_mixed(a->u.i, b->u.f);
+    return true;
 }
 
 static bool equal_deep(struct tpl_rt *rt, const tpl_value_t *a, const tpl_value_t *b, int depth);
@@ -327,6 +350,7 @@ static bool equal_dicts(struct tpl_rt *rt, const struct tpl_dict *a, const struc
 }
 
 static bool equal_deep(struct tpl_rt *rt, const tpl_value_t *a, const tpl_value_t *b, int depth) {
+    int sign;
     if (depth > TPL_MAX_NESTING || (rt && tpl_charge(rt, 1) < 0))
         return false;
     if (rt && ((a->kind == V_UNDEF && tpl_undefined_use(rt, a) < 0) || (b->kind == V_UNDEF && tpl_undefined_use(rt, b) < 0)))
@@ -335,7 +359,7 @@ static bool equal_deep(struct tpl_rt *rt, const tpl_value_t *a, const tpl_value_
         return (a->kind == V_BIG || tpl_is_number(a)) && (b->kind == V_BIG || tpl_is_number(b)) && tpl_big_compare(a, b) == 0 &&
                !(a->kind == V_FLOAT && isnan(a->u.f)) && !(b->kind == V_FLOAT && isnan(b->u.f));
     if (tpl_is_number(a) && tpl_is_number(b))
-        return tpl_is_int(a) && tpl_is_int(b) ? a->u.i == b->u.i : number(a) == number(b);
+        return compare_numbers(a, b, &sign) && sign == 0;
     if (a->kind != b->kind)
         return false;
     switch (a->kind) {
@@ -387,8 +411,8 @@ static int order(struct tpl_rt *rt, int op, const tpl_value_t *a, const tpl_valu
         return 0;
     }
     if (tpl_is_number(a) && tpl_is_number(b)) {
-        long double x = number(a), y = number(b);
-        *out = op == OP_LT ? x < y : op == OP_LE ? x <= y : op == OP_GT ? x > y : x >= y;
+        int sign;
+        *out = compare_numbers(a, b, &sign) && ordered(op, sign);
         return 0;
     }
     if (a->kind == V_STR && b->kind == V_STR) {

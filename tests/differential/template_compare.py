@@ -79,7 +79,11 @@ def jinja_worker(pipe):
             document = pipe.recv()
         except EOFError:
             return
-        pipe.send(jinja.render(document))
+        try:
+            answer = jinja.render(document)
+        except TooLong:  # rang while the alarm was being switched off
+            answer = {"error": "out of time or memory", "code": "limit"}
+        pipe.send(answer)
 
 
 class JinjaProcess:

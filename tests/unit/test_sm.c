@@ -1,6 +1,6 @@
 /* Guards and derivations of tasks, groups and workflows over all statuses. */
 #include "check.h"
-#include "model/sm.h"
+#include "model/sm_workflow.h"
 
 #define S(x) STATUS_##x
 #define BIT(s) (1u << (s))
@@ -230,6 +230,184 @@ static void siblings(void) {
         CHECK_INT(sm_sibling_status((enum status)s), s == S(COMPLETED) ? S(COMPLETED) : S(FAILED));
 }
 
+/* Reports about an attempt: exitActions of the task before those of the pool, the retry limit, the guard first. */
+static void verdicts(void) {
+    static const struct sm_exit_action mine[] = { { "RESCHEDULE", "7,3005-3006" }, { "FAIL", "8" } };
+    static const struct sm_exit_action pool[] = { { "complete", "7-9" }, { "RESTART", "10" } };
+    static const struct {
+        enum status from;
+        int64_t retry;
+        enum status reported;
+        int64_t code, limit;
+        bool may_retry;
+        enum status want;
+        enum sm_note note;
+    } cases[] = {
+        { S(RUNNING), 0, S(FAILED), 7, 1, true, S(RESCHEDULED), SM_NOTE_RETRY },
+        { S(RUNNING), 1, S(FAILED), 7, 1, true, S(FAILED), SM_NOTE_LIMIT },
+        { S(RUNNING), 1, S(FAILED), 7, 2, true, S(RESCHEDULED), SM_NOTE_RETRY },
+        { S(RUNNING), 0, S(FAILED), 7, 0, true, S(FAILED), SM_NOTE_LIMIT },
+        { S(RUNNING), 0, S(COMPLETED), 7, 0, true, S(COMPLETED), SM_NOTE_LIMIT },
+        { S(RUNNING), 0, S(FAILED), 7, 1, false, S(FAILED), SM_NOTE_CANCELED },
+        { S(RUNNING), 0, S(FAILED), 8, 1, true, S(FAILED), SM_NOTE_NONE }, /* its own match ends the search */
+        { S(RUNNING), 0, S(FAILED), 9, 1, true, S(COMPLETED), SM_NOTE_TURNED },
+        { S(RUNNING), 0, S(COMPLETED), 8, 1, true, S(FAILED), SM_NOTE_TURNED },
+        { S(RUNNING), 0, S(FAILED), 10, 1, true, S(FAILED), SM_NOTE_NONE },
+        { S(RUNNING), 0, S(FAILED_EVICTED), EXIT_EVICTED, 1, true, S(FAILED_EVICTED), SM_NOTE_NONE },
+        { S(SCHEDULING), 0, S(FAILED_PREEMPTED), EXIT_PREEMPTED, 1, true, S(RESCHEDULED), SM_NOTE_RETRY },
+        { S(INITIALIZING), 0, S(FAILED_START_TIMEOUT), EXIT_START_TIMEOUT, 1, true, S(RESCHEDULED), SM_NOTE_RETRY },
+        { S(RUNNING), 0, S(FAILED_START_TIMEOUT), EXIT_START_TIMEOUT, 1, true, S(NONE), SM_NOTE_NONE },
+        { S(RUNNING), 0, S(SCHEDULING), EXIT_CODE_NONE, 1, true, S(NONE), SM_NOTE_NONE },
+        { S(SCHEDULING), 0, S(RUNNING), 7, 1, true, S(RUNNING), SM_NOTE_NONE },
+        { S(COMPLETED), 0, S(FAILED), 7, 1, true, S(NONE), SM_NOTE_NONE },
+        { S(RESCHEDULED), 0, S(FAILED), 7, 1, true, S(NONE), SM_NOTE_NONE },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sm_task t = { .status = cases[i].from, .retry_id = cases[i].retry };
+        struct sm_actions actions = { mine, 2, pool, 2, cases[i].limit };
+        struct sm_verdict v =
+            sm_task_verdict(&t, cases[i].reported, cases[i].code, &actions, cases[i].may_retry);
+        if (v.status != cases[i].want || v.note != cases[i].note)
+            fprintf(stderr, "verdict %zu\n", i);
+        CHECK_STR(status_name(v.status), status_name(cases[i].want));
+        CHECK_INT(v.note, cases[i].note);
+    }
+}
+
+static void retry(void) {
+    struct sm_task t = { .status = S(RUNNING), .lead = true, .retry_id = 2, .exit_code = 7, .start_us = 5 }, next;
+    struct sm_group g = { 0 };
+    sm_group_count(&g, true, S(NONE), S(RUNNING));
+    CHECK(!sm_task_retry(&t, &next));
+    CHECK(sm_task_apply(&t, S(RESCHEDULED), 7, 9));
+    sm_group_count(&g, true, S(RUNNING), S(RESCHEDULED));
+    CHECK(sm_task_retry(&t, &next));
+    sm_group_count(&g, true, S(RESCHEDULED), next.status);
+    CHECK_INT(next.status, S(PROCESSING));
+    CHECK_INT(next.retry_id, 3);
+    CHECK_INT(next.lead, true);
+    CHECK_INT(next.exit_code, EXIT_CODE_NONE);
+    CHECK_INT(next.start_us + next.end_us, 0);
+    CHECK_INT(t.status, S(RESCHEDULED));
+    CHECK_INT(g.total, 1);
+    CHECK_INT(g.unfinished, 1);
+    CHECK_INT(g.finished_or_rescheduled, 0);
+    CHECK_INT(sm_group_follow(&g, S(RESCHEDULED)), S(INITIALIZING));
+}
+
+static void ends_of_tasks(void) {
+    enum { KEEP = SM_BARRIER_KEEP, LEAVE = SM_BARRIER_LEAVE, CLEAR = SM_BARRIER_CLEAR };
+    static const struct {
+        bool lead, ignore;
+        enum status ended, close;
+        bool restart;
+        int barrier;
+    } cases[] = {
+        { true, true, S(COMPLETED), S(COMPLETED), false, CLEAR },
+        { true, false, S(FAILED_EVICTED), S(FAILED), false, CLEAR },
+        { true, true, S(RESCHEDULED), S(NONE), true, CLEAR },
+        { false, true, S(RESCHEDULED), S(NONE), false, LEAVE },
+        { false, false, S(RESCHEDULED), S(NONE), true, CLEAR },
+        { false, true, S(FAILED), S(NONE), false, LEAVE },
+        { false, false, S(FAILED_IMAGE_PULL), S(FAILED), false, CLEAR },
+        { false, false, S(COMPLETED), S(NONE), false, LEAVE },
+        { true, true, S(RUNNING), S(NONE), false, KEEP },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sm_siblings s = sm_task_ended(cases[i].lead, cases[i].ignore, cases[i].ended);
+        CHECK_STR(status_name(s.close), status_name(cases[i].close));
+        CHECK_INT(s.restart, cases[i].restart);
+        CHECK_INT(s.barrier, cases[i].barrier);
+    }
+}
+
+static void failures(void) {
+    static const struct {
+        enum status group, task;
+        bool considered, want;
+    } cases[] = {
+        { S(FAILED), S(FAILED), true, true },
+        { S(FAILED), S(FAILED_IMAGE_PULL), true, true },
+        { S(FAILED), S(FAILED), false, false },
+        { S(FAILED_EVICTED), S(FAILED_EVICTED), true, true },
+        { S(FAILED_EVICTED), S(FAILED_EVICTED), false, false },
+        { S(FAILED_EVICTED), S(FAILED), true, false },
+        { S(FAILED_PREEMPTED), S(FAILED_PREEMPTED), false, true },
+        { S(FAILED_PREEMPTED), S(FAILED), true, false },
+        { S(FAILED), S(COMPLETED), true, false },
+        { S(COMPLETED), S(COMPLETED), true, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_INT(sm_explains(cases[i].group, cases[i].considered, cases[i].task), cases[i].want);
+    static const enum status order[] = { S(FAILED_CANCELED), S(FAILED_SERVER_ERROR), S(FAILED_EXEC_TIMEOUT),
+                                         S(FAILED_QUEUE_TIMEOUT), S(FAILED), S(FAILED_UPSTREAM), S(COMPLETED) };
+    for (size_t i = 1; i < sizeof order / sizeof order[0]; i++)
+        CHECK(sm_failure_rank(order[i - 1]) > sm_failure_rank(order[i]));
+    CHECK_INT(sm_failure_rank(S(FAILED_EVICTED)), sm_failure_rank(S(FAILED)));
+    unsigned pods = 0;
+    for (int s = 0; s < STATUS_COUNT; s++)
+        pods += sm_is_pod_status((enum status)s);
+    CHECK_INT(pods, 11);
+    CHECK(!sm_is_pod_status(S(RESCHEDULED)) && !sm_is_pod_status(S(FAILED_CANCELED)));
+}
+
+/* A workflow takes the statuses it can have, from those it lives in, and nothing else. */
+static void workflow_all_pairs(void) {
+    for (int from = 0; from < STATUS_COUNT; from++)
+        for (int to = 0; to < STATUS_COUNT; to++) {
+            struct sm_workflow w = { .status = (enum status)from };
+            bool alive = from == S(PENDING) || from == S(RUNNING) || from == S(WAITING);
+            bool ends = to == S(COMPLETED) || status_is_failed((enum status)to);
+            bool goes_on = (to == S(RUNNING) || to == S(WAITING)) && from != to;
+            CHECK_INT(sm_workflow_apply(&w, (enum status)to, 9), alive && (ends || goes_on));
+            CHECK_INT(w.end_us, alive && ends ? 9 : 0);
+        }
+}
+
+/* Malformed workflows are refused. */
+static void workflow_init(void) {
+    static struct smw w;
+    CHECK(!smw_init(&w));
+    w.ngroups = 1;
+    CHECK(!smw_init(&w)); /* no tasks */
+    w.groups[0].ntasks = 2;
+    CHECK(!smw_init(&w)); /* no lead */
+    w.groups[0].tasks[1].sm.lead = true;
+    CHECK(smw_init(&w));
+    w.groups[0].tasks[0].sm.lead = true;
+    CHECK(!smw_init(&w)); /* two */
+    w.groups[0].tasks[0].sm.lead = false;
+    w.groups[0].upstream = 1;
+    CHECK(!smw_init(&w)); /* waits for itself */
+    w.groups[0].upstream = 0;
+    w.groups[0].ntasks = SMW_TASKS_MAX + 1;
+    CHECK(!smw_init(&w));
+    w.ngroups = SMW_GROUPS_MAX + 1;
+    CHECK(!smw_init(&w));
+}
+
+/* The largest workflow: no list of effects is cut. */
+static void workflow_effects(void) {
+    static struct smw w;
+    static struct smw_effects fx;
+    w.ngroups = SMW_GROUPS_MAX;
+    for (int g = 0; g < SMW_GROUPS_MAX; g++) {
+        w.groups[g].ntasks = SMW_TASKS_MAX;
+        w.groups[g].tasks[0].sm.lead = true;
+    }
+    REQUIRE(smw_init(&w));
+    CHECK(smw_event(&w, &(struct smw_event){ .kind = SMW_ACCEPTED }, 1, &fx));
+    CHECK_INT(fx.n, SMW_GROUPS_MAX);
+    for (int g = 0; g < SMW_GROUPS_MAX; g++)
+        CHECK(smw_event(&w, &(struct smw_event){ .kind = SMW_SENT, .group = g }, 1, &fx));
+    CHECK(smw_event(&w, &(struct smw_event){ .kind = SMW_FORCE_CANCEL }, 1, &fx));
+    CHECK_INT(fx.n, 3 * SMW_GROUPS_MAX + 1);
+    CHECK_STR(status_name(w.sm.status), "FAILED_CANCELED");
+    for (int g = -1; g <= SMW_GROUPS_MAX; g++)
+        CHECK(smw_event(&w, &(struct smw_event){ .kind = SMW_CLEANED, .group = g }, 1, &fx));
+    CHECK(w.archived);
+}
+
 static const struct check_test tests[] = {
     { "task: all pairs", task_all_pairs },
     { "task: stamps and monotony", task_stamps },
@@ -240,5 +418,12 @@ static const struct check_test tests[] = {
     { "exit codes", codes },
     { "exit actions", exit_actions },
     { "siblings", siblings },
+    { "verdicts", verdicts },
+    { "retry", retry },
+    { "ends of tasks", ends_of_tasks },
+    { "failures: who and in which order", failures },
+    { "workflow: all pairs", workflow_all_pairs },
+    { "a whole workflow: what is refused", workflow_init },
+    { "a whole workflow: all effects", workflow_effects },
 };
 TEST_MAIN("sm", tests)

@@ -33,7 +33,7 @@ enum {
 };
 /** An amount of everything, 0 to 2^46 each. In limits -1 means none. */
 typedef struct osmo_sched_amount {
-    int64_t of[OSMO_SCHED_RESOURCES];
+    int64_t of[OSMO_SCHED_RESOURCES]; /**< by the indexes above */
 } osmo_sched_amount_t;
 /** A label, a taint (kept away unless tolerated), or a selector. */
 typedef struct osmo_sched_pair {
@@ -135,7 +135,11 @@ OSMO_API int osmo_scheduler_end_pod(osmo_scheduler_t *s, const char *gang, size_
 /** A gang has ended, was cancelled or has left after an eviction. @return 0 or ::OSMO_ENOTFOUND */
 OSMO_API int osmo_scheduler_remove(osmo_scheduler_t *s, const char *gang);
 /**
- * Decide. @param max_pods stop after this many pods were placed, 0 = no limit
+ * Decide.
+ * @param s the scheduler
+ * @param max_pods stop after this many pods were placed, 0 = no limit
+ * @param sink where the decisions go
+ * @param err receives the text on failure; may be NULL
  * @return number of pods placed, or ::OSMO_ENOMEM: what was reported until then holds, and the next run goes on
  */
 OSMO_API int64_t osmo_scheduler_run(osmo_scheduler_t *s, size_t max_pods, const osmo_sched_sink_t *sink, osmo_error_t *err);
