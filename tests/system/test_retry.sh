@@ -64,6 +64,7 @@ check_has "the cause tells of the limit" "$(tail -n 1 <<< "$out")" "the retry li
 check_has "four attempts" "$("$osmo" workflow query never-1 -t json)" '"retry_id": 3'
 
 # The lead fails once the other one runs, and ends well when it has seen the other one begin again.
+# each attempt leaves its sibling the time to begin: nothing else tells one of the other
 cat > "$work/group.yaml" <<'Y'
 workflow:
   name: group
@@ -73,7 +74,7 @@ workflow:
     - name: boss
       lead: true
       image: debian
-      command: [sh, -c, 'echo "boss $ATTEMPT"; [ "$ATTEMPT" -ge 1 ] || exit 9; sleep 1']
+      command: [sh, -c, 'echo "boss $ATTEMPT"; sleep 3; [ "$ATTEMPT" -ge 1 ] || exit 9']
     - name: help
       image: debian
       command: [sh, -c, 'n=$(cat {{output}}/n 2>/dev/null || echo 0); n=$((n + 1)); echo $n > {{output}}/n; echo "help begins $n"; exec sleep 600']
