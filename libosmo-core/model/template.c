@@ -39,7 +39,7 @@ void template_free(template_t *t) {
 }
 
 /* ---- failures and budgets ---- */
-static int fail_v(struct tpl_rt *rt, int code, const char *format, va_list args) {
+static int __attribute__((format(printf, 3, 0))) fail_v(struct tpl_rt *rt, int code, const char *format, va_list args) {
     if (rt->code) /* the first failure is the cause */
         return -1;
     rt->code = osmo_error_setv(rt->err, code, format, args);
