@@ -92,8 +92,6 @@ static void report_line(struct container *c, const char *line, size_t len)
     if (inner > 0 && c->inner_pidfd < 0) {
         c->inner_pid = (pid_t)inner;
         c->inner_pidfd = pidfd_open(c->inner_pid, 0);
-        if (c->kill_inner && c->inner_pidfd >= 0)
-            pidfd_send_signal(c->inner_pidfd, SIGKILL, NULL, 0);
     }
     if (json_has(v, "exit-code"))
         c->exec_seen = true;
@@ -195,18 +193,34 @@ static bool still_building(pid_t inner)
     return fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 && !strcmp(name, "bwrap\n");
 }
 
+/* bwrap is not killed alone: its child would wait for ever for the word to go on. Stopped first, it makes no other one meanwhile. */
+static void kill_builder(pid_t bwrap)
+{
+    char path[64];
+    siginfo_t info;
+    pid_t child;
+    kill(bwrap, SIGSTOP);
+    if (waitid(P_PID, (id_t)bwrap, &info, WSTOPPED | WEXITED | WNOWAIT) < 0)
+        return;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)bwrap, (int)bwrap);
+    _cleanup_fclose_ FILE *f = fopen(path, "re");
+    while (f && fscanf(f, "%d", &child) == 1)
+        kill(child, SIGKILL);
+    kill(bwrap, SIGKILL);
+}
+
 void container_signal(const struct supervisor *s, struct container *c, int sig)
 {
     if (c->state != RUN_RUNNING)
         return;
+    if (c->report_fd >= 0)
+        container_report(c);
     if (s->isolation == ISO_PLAIN) {
         kill(-c->pid, sig);
         kill(c->pid, sig); /* before its setsid there is no such group */
     } else if (c->inner_pidfd >= 0) {
         pidfd_send_signal(c->inner_pidfd, still_building(c->inner_pid) ? SIGKILL : sig, NULL, 0);
-    } else if (c->kill_inner && sig == SIGKILL) {
-        kill(c->pid, SIGKILL); /* it did not get as far as that in all its grace */
     } else {
-        c->kill_inner = true; /* not bwrap itself: its child would wait for ever for the word to go on */
+        kill_builder(c->pid); /* still building its walls: nothing to be gentle with */
     }
 }

@@ -50,7 +50,6 @@ struct container {
     pid_t pid;               /* bwrap, or the process itself without a sandbox */
     pid_t inner_pid;         /* pid 1 of the container, 0 until bwrap told it */
     int inner_pidfd;         /* the same, or -1 */
-    bool kill_inner;         /* end it as soon as it is known */
     int out_fd, report_fd;   /* output of the container; bwrap's JSON status */
     buf_t report;
     bool exec_seen;          /* bwrap reported an exit code: the command was really started */

@@ -1,7 +1,6 @@
 # Cancel: a running workflow, a waiting one, a finished one; the processes are gone afterwards.
 . "$(dirname "$0")/lib.sh"
 start_all || exit 1
-{ pgrep -f 'bwrap --args'; echo none; } > "$work/before"
 cat > "$work/long.yaml" <<'Y'
 workflow:
   name: long
@@ -52,6 +51,13 @@ for i in {1..20}; do
     "$osmo" workflow wait "$id" --timeout 60 --quiet > /dev/null
 done
 no_pods() { ! ls "$work"/backend/pods/*/lock > /dev/null 2>&1; }
-no_sandboxes() { ! pgrep -f 'bwrap --args' | grep -vxF -f "$work/before" > /dev/null; }
+# a sandbox that nobody watches any more: neither a supervisor nor the sandbox's own outer half is its parent
+no_sandboxes() {
+    local pid parent
+    for pid in $(pgrep -f 'bwrap --args'); do
+        parent=$(sed -n 's/^PPid:\t//p' "/proc/$pid/status" 2>/dev/null) || continue
+        [[ -z $parent || $(cat "/proc/$parent/comm" 2>/dev/null) =~ ^(osmo-pod-superv|bwrap) ]] || return 1
+    done
+}
 check "their pods are gone" eventually 60 no_pods
 check "their sandboxes are gone" eventually 30 no_sandboxes
