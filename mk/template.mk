@@ -18,7 +18,7 @@ libmodel_la_SOURCES += \
 	libosmo-core/model/submission.h libosmo-core/model/submission.c
 
 unit_tests += tests/unit/test_template tests/unit/test_template_filters tests/unit/test_submission
-tests_unit_test_template_SOURCES = tests/unit/test_template.c tests/unit/check.c
+tests_unit_test_template_SOURCES = tests/unit/test_template.c tests/unit/template_cases.h tests/unit/check.c
 tests_unit_test_template_LDADD = $(UNIT_MODEL_LIBS)
 tests_unit_test_template_filters_SOURCES = tests/unit/test_template_filters.c tests/unit/check.c
 tests_unit_test_template_filters_LDADD = $(UNIT_MODEL_LIBS)

@@ -83,7 +83,6 @@ void nodes_free(nodes_t *n) {
     free(n);
 }
 
-size_t nodes_count(const nodes_t *n) { return map_len(n->nodes); }
 bool nodes_is_dirty(const nodes_t *n) { return n->dirty; }
 
 static void emit(nodes_t *n, enum message_type type, const char *kind, const char *name, json_t *body) {

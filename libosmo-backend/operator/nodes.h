@@ -27,5 +27,4 @@ void nodes_flush_usage(nodes_t *n);
 void nodes_resend(nodes_t *n);
 /* Rules {"type regex": "status regex"} or NULL for the default; a bad set is refused with the reason and the old one stays. */
 int nodes_set_rules(nodes_t *n, const json_t *rules, osmo_error_t *err);
-size_t nodes_count(const nodes_t *n);
 #endif

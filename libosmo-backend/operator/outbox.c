@@ -166,6 +166,4 @@ void outbox_rewind(outbox_t *o) {
 }
 
 size_t outbox_len(const outbox_t *o) { return o->len; }
-size_t outbox_in_flight(const outbox_t *o) { return o->in_flight; }
 uint64_t outbox_dropped(const outbox_t *o) { return o->dropped; }
-bool outbox_is_full(const outbox_t *o) { return o->len >= o->max; }

@@ -337,13 +337,6 @@ void json_del(json_t *object, const char *key) {
         json_object_object_del(object, key);
 }
 
-int json_put_at(json_t *array, size_t i, json_t *v) {
-    if (json_kind(array) == JSON_ARRAY && json_object_array_put_idx(array, i, v) == 0)
-        return 0;
-    json_object_put(v);
-    return OSMO_ENOMEM;
-}
-
 enum json_kind json_kind(const json_t *v) {
     switch (json_object_get_type((json_t *)v)) {
     case json_type_boolean: return JSON_BOOL;

@@ -41,7 +41,6 @@ int json_set_double(json_t *object, const char *key, double v);
 int json_add(json_t *array, json_t *v);
 int json_add_str(json_t *array, const char *s);
 void json_del(json_t *object, const char *key);
-int json_put_at(json_t *array, size_t i, json_t *v);
 
 /* Borrowed look-ups; wrong types behave like absence. */
 enum json_kind json_kind(const json_t *v);

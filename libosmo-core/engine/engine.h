@@ -108,11 +108,6 @@ struct task_event {
 };
 void task_event_clear(struct task_event *ev);
 typedef void (*engine_done_fn)(void *ctx, int rc, const osmo_error_t *err);
-/* Takes the strings of *ev. done (may be NULL) runs after the commit, on a writer thread. */
-int reactor_task_event(engine_t *e, struct task_event *ev, engine_done_fn done, void *ctx);
-/* Whole group to a failed status (server error, timeouts). */
-int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group_uuid, enum status status,
-                       int64_t exit_code, const char *message, engine_done_fn done, void *ctx);
 /* Waits for the commit. OSMO_EUSER when finished and not forced, OSMO_EDATABASE unknown. */
 int engine_cancel(engine_t *e, const char *id_or_uuid, const char *user, const char *message, bool force,
                   osmo_error_t *err);

@@ -203,10 +203,6 @@ int reactor_backend_event(engine_t *e, const char *backend, struct task_event *e
     return reactor_post(e, b->ev.workflow_uuid, decide_task, b, backend_event_free, done, ctx);
 }
 
-int reactor_task_event(engine_t *e, struct task_event *ev, engine_done_fn done, void *ctx) {
-    return reactor_backend_event(e, NULL, ev, done, ctx);
-}
-
 /* Measured from the moment the task began to initialise, so that repeated reports of the same attempt do not push it
  * away. */
 static int decide_start_timer(struct txn *x, void *arg) {
@@ -242,43 +238,6 @@ int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_u
         return OSMO_ENOMEM;
     }
     return reactor_post(e, b->ev.workflow_uuid, decide_start_timer, b, backend_event_free, done, ctx);
-}
-
-/* ---- whole groups ---- */
-
-struct group_event {
-    char group_uuid[33];
-    enum status status;
-    int64_t exit_code;
-    char *message;
-};
-
-static void group_event_free(void *p) {
-    struct group_event *g = p;
-    free(g->message);
-    free(g);
-}
-
-static int decide_group_fail(struct txn *x, void *arg) {
-    const struct group_event *ev = arg;
-    struct group_row g = { 0 };
-    int rc = repo_group_state(x->db, ev->group_uuid, &g, x->err);
-    if (rc == 0 && str_eq(g.workflow_uuid, x->wf.uuid))
-        rc = txn_group_fail(x, &g, ev->status, ev->exit_code, ev->message);
-    group_row_clear(&g);
-    return rc == OSMO_ENOTFOUND ? 0 : rc;
-}
-
-int reactor_group_fail(engine_t *e, const char *workflow_uuid, const char *group_uuid, enum status status,
-                       int64_t exit_code, const char *message, engine_done_fn done, void *ctx) {
-    struct group_event *ev = calloc(1, sizeof *ev);
-    if (!ev)
-        return OSMO_ENOMEM;
-    snprintf(ev->group_uuid, sizeof ev->group_uuid, "%s", group_uuid);
-    ev->status = status;
-    ev->exit_code = exit_code;
-    ev->message = str_dup(message);
-    return reactor_post(e, workflow_uuid, decide_group_fail, ev, group_event_free, done, ctx);
 }
 
 /* ---- cancel ---- */

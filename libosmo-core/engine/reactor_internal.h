@@ -65,7 +65,7 @@ int reactor_post(engine_t *e, const char *workflow_uuid, decide_fn decide, void 
 int reactor_run(engine_t *e, const char *workflow_uuid, decide_fn decide, void *arg, osmo_error_t *err);
 
 /* An event of one task as reported by a backend; only workflows of that backend are changed. backend NULL = trusted
- * source. */
+ * source. Takes the strings of *ev. done (may be NULL) runs after the commit, on a writer thread. */
 int reactor_backend_event(engine_t *e, const char *backend, struct task_event *ev, engine_done_fn done, void *ctx);
 /* Arm the start timeout of a task that a backend reports as stuck before RUNNING. */
 int reactor_start_timer(engine_t *e, const char *backend, const char *workflow_uuid, const char *task_uuid,

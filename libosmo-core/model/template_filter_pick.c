@@ -74,10 +74,6 @@ int tpl_attribute(struct tpl_rt *rt, const tpl_value_t *item, const tpl_value_t 
     return 0;
 }
 
-int tpl_attribute_path(struct tpl_rt *rt, const tpl_value_t *item, const tpl_value_t *path, tpl_value_t *out) {
-    return tpl_attribute(rt, item, path, NULL, out);
-}
-
 /* ---- map, select, reject ---- */
 enum { KEEP = 1, BY_ATTRIBUTE = 2 };
 struct pick {

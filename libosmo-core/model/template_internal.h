@@ -410,8 +410,6 @@ const struct tpl_row *tpl_test_find(const char *name, size_t len);
 const struct tpl_row *tpl_method_find(const tpl_value_t *self, const char *name, size_t len);
 const struct tpl_row *tpl_function_find(const char *name, size_t len);
 extern const struct tpl_row tpl_str_methods[];
-/* Items of the attribute path `path` ("a.b.0" or an index); shared by map, select, sort, sum, unique … */
-int tpl_attribute_path(struct tpl_rt *rt, const tpl_value_t *item, const tpl_value_t *path, tpl_value_t *out);
 static inline bool tpl_given(const tpl_value_t *v) { return v->kind != V_ABSENT; }
 static inline bool tpl_set(const tpl_value_t *v) { return v->kind != V_ABSENT && v->kind != V_NONE; }
 #endif

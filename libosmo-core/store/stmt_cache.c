@@ -82,15 +82,6 @@ struct stmt *stmt_cache_add(struct stmt_cache *c, const char *text, void *handle
     return s;
 }
 
-void stmt_cache_remove(struct stmt_cache *c, struct stmt *s) {
-    for (size_t i = 0; i < c->n; i++) {
-        if (c->slots[i] == s) {
-            free_at(c, i);
-            return;
-        }
-    }
-}
-
 void stmt_cache_clear(struct stmt_cache *c) {
     while (c->n)
         free_at(c, c->n - 1);

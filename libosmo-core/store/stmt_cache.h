@@ -30,6 +30,5 @@ void stmt_cache_init(struct stmt_cache *c, void (*drop)(void *ctx, void *handle)
 struct stmt *stmt_cache_find(struct stmt_cache *c, const char *text);
 /* Takes the handle; evicts when full. NULL on no memory or when every slot is busy: the caller keeps the handle. */
 struct stmt *stmt_cache_add(struct stmt_cache *c, const char *text, void *handle);
-void stmt_cache_remove(struct stmt_cache *c, struct stmt *s); /* drops the handle */
 void stmt_cache_clear(struct stmt_cache *c);
 #endif

@@ -1,5 +1,5 @@
 /* Template engine: tables of templates with the text Jinja gives for them, refusals, budgets, pod templates, tokens. */
-#include "check.h"
+#include "template_cases.h"
 #include "base/cleanup.h"
 #include "model/template.h"
 
@@ -7,8 +7,7 @@ static const char variables[] =
     "{\"n\":3,\"name\":\"bob\",\"f\":24.1,\"t\":true,\"none\":null,\"xs\":[1,2,3],"
     "\"d\":{\"a\":1.0,\"b\":[true,null,\"it's\"]},\"empty\":[]}";
 
-struct render_case { const char *text, *want; };
-static const struct render_case good[] = {
+static const struct template_case good[] = {
     { "plain\n", "plain" },
     { "a\r\nb\r\n\r\n", "a\nb\n" },
     { "{{ n }}-{{ name }}", "3-bob" },
@@ -42,7 +41,7 @@ static const struct render_case good[] = {
     { "{{ loop is defined }}", "False" },
     { "{{ -1|int }} {{ not t }}", "-1 False" },
 };
-static const struct render_case bad[] = {
+static const struct template_case bad[] = {
     { "\n\n{{ nope }}", "line 3: 'nope' is undefined" },
     { "{{ ''.__class__ }}", "refused" },
     { "{{ ''['__class__'] }}", "refused" },
@@ -65,23 +64,9 @@ static const struct render_case bad[] = {
     { "{% set l = [1] %}{% set q = l.append(l) %}{{ l }}", "nested" },
 };
 
-static int render(const char *text, buf_t *out, osmo_error_t *err) {
-    static const struct template_limits limits = {
-        .max_steps = 200000, .max_depth = 60, .max_output = 1 << 20, .max_values = 100000
-    };
-    _cleanup_json_ json_t *vars = NULL;
-    int rc = json_parse(variables, sizeof(variables) - 1, &vars, err);
-    return rc < 0 ? rc : template_render_text(text, strlen(text), vars, &limits, out, err);
-}
+static int render(const char *text, buf_t *out, osmo_error_t *err) { return render_case(variables, text, out, err); }
 
-static void test_good(void) {
-    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
-        osmo_error_t err = OSMO_ERROR_INIT;
-        CHECK_OK(render(good[i].text, &out, &err), &err);
-        CHECK_STR(buf_cstr(&out), good[i].want);
-    }
-}
+static void test_good(void) { check_renders(variables, good, ARRAY_SIZE(good)); }
 
 static void test_bad(void) {
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

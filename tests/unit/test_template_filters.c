@@ -1,6 +1,6 @@
 /* Filters, tests and global functions of templates: tables of templates with the text Jinja2 3.1 gives for them, and of
  * refusals with what their one line says. tests/differential compares many more with Jinja2 itself. */
-#include "check.h"
+#include "template_cases.h"
 #include "base/cleanup.h"
 #include "model/template.h"
 
@@ -10,8 +10,7 @@ static const char variables[] =
     "age\": 30, \"city\": \"NY\", \"on\": true}, {\"name\": \"bob\", \"age\": 25, \"city\": \"ny\", \"on\": false},"
     " {\"name\": \"Cid\", \"age\": 30, \"city\": \"LA\", \"on\": true}], \"some\": [{\"k\": 1}, {}, {\"k\": null}]}";
 
-struct render_case { const char *text, *want; };
-static const struct render_case good[] = {
+static const struct template_case good[] = {
     { "{{ -7|abs }} {{ 1.5|abs }} {{ true|abs }}",
       "7 1.5 1" },
     { "{{ d|attr('b') is defined }} {{ 'x'|attr('upper')() }}",
@@ -155,7 +154,7 @@ static const struct render_case good[] = {
     { "{{ range(100)|map('string')|sort|first }} {{ range(130)|sort(reverse=true)|batch(3)|first }}",
       "0 [129, 128, 127]" },
 };
-static const struct render_case bad[] = {
+static const struct template_case bad[] = {
     { "{{ xs|random }}", "filter 'random' is not supported: a rendering must be repeatable" },
     { "{{ lipsum() }}", "function 'lipsum' is not supported" },
     { "{{ 'a'|abs }}", "filter 'abs' needs a number" },
@@ -209,23 +208,9 @@ static const struct render_case bad[] = {
     { "{{ 'x'|attr('__class__') }}", "refused" },
 };
 
-static int render(const char *text, buf_t *out, osmo_error_t *err) {
-    static const struct template_limits limits = {
-        .max_steps = 200000, .max_depth = 60, .max_output = 1 << 20, .max_values = 100000
-    };
-    _cleanup_json_ json_t *vars = NULL;
-    int rc = json_parse(variables, sizeof(variables) - 1, &vars, err);
-    return rc < 0 ? rc : template_render_text(text, strlen(text), vars, &limits, out, err);
-}
+static int render(const char *text, buf_t *out, osmo_error_t *err) { return render_case(variables, text, out, err); }
 
-static void test_good(void) {
-    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
-        osmo_error_t err = OSMO_ERROR_INIT;
-        CHECK_OK(render(good[i].text, &out, &err), &err);
-        CHECK_STR(buf_cstr(&out), good[i].want);
-    }
-}
+static void test_good(void) { check_renders(variables, good, ARRAY_SIZE(good)); }
 
 static void test_bad(void) {
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

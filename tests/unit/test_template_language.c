@@ -1,5 +1,5 @@
 /* Statements, scopes, macros, blocks, methods and formatting of templates: what Jinja2 renders for each, and what both refuse. */
-#include "check.h"
+#include "template_cases.h"
 #include "base/cleanup.h"
 #include "model/template.h"
 
@@ -8,8 +8,7 @@ static const char variables[] =
     "0, \"b\": [true, null, \"it's\"]}, \"empty\": [], \"tree\": [{\"n\": \"a\", \"c\": [{\"n\": \"b\", \"c\": []},"
     " {\"n\": \"c\", \"c\": [{\"n\": \"d\", \"c\": []}]}]}, {\"n\": \"e\", \"c\": []}], \"words\": [\"b\", \"a\", \"c\"]}";
 
-struct render_case { const char *text, *want; };
-static const struct render_case good[] = {
+static const struct template_case good[] = {
     { "{{ n }}-{{ name }}", "3-bob" },
     { "{% macro m(a,b=2) %}[{{a}},{{b}}]{% endmacro %}{{ m(1) }}{{ m(1,3) }}{{ m(b=5,a=4) }}{{ m.name }}{{ m.arguments"
       " }}{{ m.catch_kwargs }}{{ m.catch_varargs }}{{ m.caller }}",
@@ -379,23 +378,9 @@ static const char *const bad[] = {
     "{{ 10.0 ** 400 }}",
 };
 
-static int render(const char *text, buf_t *out, osmo_error_t *err) {
-    static const struct template_limits limits = {
-        .max_steps = 200000, .max_depth = 60, .max_output = 1 << 20, .max_values = 100000
-    };
-    _cleanup_json_ json_t *vars = NULL;
-    int rc = json_parse(variables, sizeof(variables) - 1, &vars, err);
-    return rc < 0 ? rc : template_render_text(text, strlen(text), vars, &limits, out, err);
-}
+static int render(const char *text, buf_t *out, osmo_error_t *err) { return render_case(variables, text, out, err); }
 
-static void test_good(void) {
-    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
-        osmo_error_t err = OSMO_ERROR_INIT;
-        CHECK_OK(render(good[i].text, &out, &err), &err);
-        CHECK_STR(buf_cstr(&out), good[i].want);
-    }
-}
+static void test_good(void) { check_renders(variables, good, ARRAY_SIZE(good)); }
 
 static void test_bad(void) {
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
