@@ -1,0 +1,66 @@
+/* Several osmo-services on one PostgreSQL: who is alive, and what they tell each other. On SQLite there is one replica and every
+ * function here is cheap and does nothing.
+ *
+ * Who is alive is the table `replicas` (id, internal address, lease), renewed by replicas.c on the database's clock. What a commit
+ * of one replica means for the sessions, followers and threads of the others are hints: they carry no state, only where to look, so
+ * that each may arrive twice. Hints wait, merged, until the other replica has acknowledged them; one that dies takes its hints with
+ * it, one that overflows is told to look at everything (HINT_ALL), and so does everybody when a replica's lease ends, for it may
+ * have committed without telling. Called by engine/ and by the internal route of api/. */
+#ifndef ENGINE_REPLICAS_H
+#define ENGINE_REPLICAS_H
+#include "base/buf.h"
+#include "engine/engine.h"
+
+#define REPLICA_LEASE_US (10LL * 1000 * 1000) /* work of a dead replica is free after this */
+#define REPLICA_RENEW_US (2LL * 1000 * 1000)
+#define REPLICAS_MAX 64
+
+enum hint {
+    HINT_WORKFLOW, /* key: public workflow id. A status changed or the log grew */
+    HINT_WORK,     /* no key: outbox items */
+    HINT_TIMERS,   /* no key */
+    HINT_BARRIER,  /* key: "<workflow uuid>/<group uuid>": release the ctrls that are connected here */
+    HINT_RESTART,  /* the same: tell the ctrls that are connected here to begin again */
+    HINT_ALL,      /* no key: look at everything once */
+    HINT_COUNT
+};
+
+struct replica {
+    char id[33];
+    char *address; /* http://HOST:PORT as the others reach it */
+};
+
+/* ---- replicas.c: membership ---- */
+/* Before everything that claims or recovers work; on PostgreSQL it registers this process and starts the thread that renews. */
+int replicas_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err);
+/* The listener's address is known now: from here on the others send hints. */
+int replicas_set_address(engine_t *e, const char *address, osmo_error_t *err);
+void replicas_stop(engine_t *e);  /* ends the threads, gives the lease back */
+void replicas_close(engine_t *e); /* frees */
+/* Is the store one that several processes share? */
+bool replicas_shared(const engine_t *e);
+/* 32 hex digits; owners of leases begin with it: "<replica id>/…" */
+const char *replicas_id(const engine_t *e);
+/* Live replicas other than this one with an address; at most REPLICAS_MAX. From memory, renewed with the lease. Caller frees with
+ * replica_list_free. */
+int replicas_others(engine_t *e, struct replica **out, size_t *n, osmo_error_t *err);
+void replica_list_free(struct replica *r, size_t n);
+
+/* ---- replica_channel.c: hints and questions between them ---- */
+int channel_open(engine_t *e, osmo_error_t *err);
+void channel_stop(engine_t *e);
+void channel_close(engine_t *e);
+/* After a commit, from any thread, never blocks. key may be NULL. Does nothing when there is no other replica. */
+void replicas_hint(engine_t *e, enum hint h, const char *key);
+/* The membership changed (called by replicas.c): connect to the new, forget the gone. */
+void channel_members_changed(engine_t *e);
+/* Asks every other live replica whether a ctrl of the workflow is connected there; an unreachable one counts as no, unless its
+ * lease lives: then OSMO_EUNAVAIL. */
+int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connected, osmo_error_t *err);
+/* Body of POST /api/internal/replica; `authorization` is that header. OSMO_EUNAUTH. */
+int channel_receive(engine_t *e, const char *authorization, const void *body, size_t len, buf_t *answer, osmo_error_t *err);
+
+/* ---- replica_hints.c ---- */
+/* What a hint from another replica means here. Never sends hints on. */
+void hint_apply(engine_t *e, enum hint h, const char *key);
+#endif
