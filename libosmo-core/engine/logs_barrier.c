@@ -1,8 +1,7 @@
 /* Group barriers: a task joins by name, and when enough members have joined every one of them is released.
  * A barrier stays joined after its release (a rescheduled member re-triggers all; those already running ignore it).
  *
- * Which barriers a group has is kept beside the members, under the empty barrier name,
-     as ":COUNT:NAME" (task names have no
+ * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names have no
  * colon), so a check needs nothing but the group and survives a restart of the service. */
 #include "engine/logs_internal.h"
 
@@ -54,13 +53,15 @@ static bool barrier_is_open(const struct group_view *v, const strlist_t *members
     return v->unfinished > 0 && waiting >= v->unfinished;
 }
 
+/* The lead first: what the others look for in it has a chance to be there. */
 static void release(engine_t *e, const char *workflow_id, const struct group_view *v, const strlist_t *members,
                     const char *only_task) {
-    for (size_t i = 0; i < members->len; i++) {
-        const struct task_row *t = map_get(v->by_name, members->items[i]);
-        if (t && (!only_task || !strcmp(only_task, t->name)))
-            (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION);
-    }
+    for (int lead = 1; lead >= 0; lead--)
+        for (size_t i = 0; i < members->len; i++) {
+            const struct task_row *t = map_get(v->by_name, members->items[i]);
+            if (t && t->sm.lead == lead && (!only_task || !strcmp(only_task, t->name)))
+                (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION);
+        }
 }
 
 static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const char *group_uuid, const char *index,
