@@ -83,6 +83,17 @@ void query_add(buf_t *path, const char *key, const char *value);   /* ?key=value
 void query_add_all(buf_t *path, const char *key, const strlist_t *values);
 /* A date, if there is one (cmd_workflow.c). 0, or an exit code after printing. */
 int query_add_utc(buf_t *path, const char *key, const char *value);
+/* ---- list.c ---- */
+#define LIST_PAGE_MAX 1000 /* what the service gives at once */
+/* path: of one page, malloc'ed in *out; 0, or an exit code after printing. member: the array in the answer. */
+struct list_source {
+    int (*path)(const void *listing, int64_t limit, int64_t offset, char **out);
+    const void *listing;
+    const char *member;
+};
+/* Up to `count` rows behind the first `offset`, appended to the array. 0, or an exit code after printing. */
+int list_fetch(struct api *a, const struct list_source *from, int64_t count, int64_t offset, json_t *rows);
+
 /* The pool to use: `chosen`, the profile's default, the only accessible one. malloc'ed in *pool, or an exit code after
  * printing. */
 int api_pool(struct api *a, const char *chosen, char **pool);
@@ -115,7 +126,7 @@ struct noun {
     size_t ncommands;
     int (*run)(int argc, char **argv);
 };
-#define WORKFLOW_COMMANDS 11
+#define WORKFLOW_COMMANDS 12
 #define WORK_COMMANDS 2
 #define TASK_COMMANDS 1
 #define POOL_COMMANDS 1
@@ -135,4 +146,5 @@ int cmd_submit(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_tag(int argc, char **argv);
 #endif

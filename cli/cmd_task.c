@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "cli.h"
 
-#define PAGE_MAX 1000
 #define STATUS_WORDS                                                                                                   \
     "WAITING PROCESSING SCHEDULING INITIALIZING RUNNING COMPLETED FAILED FAILED_EXEC_TIMEOUT FAILED_START_ERROR "      \
     "FAILED_START_TIMEOUT FAILED_SERVER_ERROR FAILED_BACKEND_ERROR FAILED_QUEUE_TIMEOUT FAILED_IMAGE_PULL "            \
@@ -19,7 +18,8 @@ struct listing {
     bool all_users, verbose, summary, by_workflow;
 };
 
-static int list_path(const struct listing *l, int64_t limit, int64_t offset, char **out) {
+static int list_path(const void *listing, int64_t limit, int64_t offset, char **out) {
+    const struct listing *l = listing;
     buf_t b = BUF_INIT(1u << 20);
     char number[32];
     buf_puts(&b, "/api/task");
@@ -52,27 +52,6 @@ static int list_path(const struct listing *l, int64_t limit, int64_t offset, cha
 }
 
 /* Pages come in the order of their choice; asc turns all of them round, as the service does with one. */
-static int fetch_rows(struct api *a, const struct listing *l, json_t *rows) {
-    int64_t left = l->count, offset = l->offset;
-    for (;;) {
-        int64_t limit = left > PAGE_MAX ? PAGE_MAX : left;
-        _cleanup_free_ char *path = NULL;
-        json_t *page = NULL;
-        int code = list_path(l, limit, offset, &path);
-        if (!code)
-            code = api_call(a, "GET", path, NULL, &page);
-        const json_t *items = json_get(page, "tasks");
-        int64_t n = (int64_t)json_len(items);
-        for (int64_t i = 0; !code && i < n; i++)
-            json_add(rows, json_ref(json_at(items, (size_t)i)));
-        json_free(page);
-        left -= n;
-        offset += n;
-        if (code || n < limit || left <= 0)
-            return code;
-    }
-}
-
 static json_t *turned(const json_t *rows) {
     json_t *out = json_array();
     for (size_t i = json_len(rows); i > 0; i--)
@@ -166,7 +145,7 @@ static void show(const struct listing *l, const json_t *rows, bool sums) {
 static int fetch_sums(struct api *a, const struct listing *l, json_t **rows) {
     _cleanup_free_ char *path = NULL;
     json_t *answer = NULL;
-    int code = list_path(l, l->count > PAGE_MAX ? PAGE_MAX : l->count, l->offset, &path);
+    int code = list_path(l, l->count > LIST_PAGE_MAX ? LIST_PAGE_MAX : l->count, l->offset, &path);
     if (!code)
         code = api_call(a, "GET", path, NULL, &answer);
     *rows = json_ref(json_get(answer, "summaries"));
@@ -183,7 +162,7 @@ static int run_list(const struct listing *l) {
         code = fetch_sums(&a, l, &rows);
     } else if (!code) {
         json_t *pages = json_array();
-        code = fetch_rows(&a, l, pages);
+        code = list_fetch(&a, &(struct list_source){ list_path, l, "tasks" }, l->count, l->offset, pages);
         rows = str_eq(l->order, "desc") ? json_ref(pages) : turned(pages);
         json_free(pages);
     }

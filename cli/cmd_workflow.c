@@ -41,7 +41,8 @@ int query_add_utc(buf_t *path, const char *key, const char *value) {
     return 0;
 }
 
-static int list_path(const struct listing *l, int64_t limit, int64_t offset, char **out) {
+static int list_path(const void *listing, int64_t limit, int64_t offset, char **out) {
+    const struct listing *l = listing;
     buf_t b = BUF_INIT(1u << 20);
     char number[32];
     buf_puts(&b, "/api/workflow");
@@ -74,29 +75,6 @@ static int list_path(const struct listing *l, int64_t limit, int64_t offset, cha
     return code;
 }
 
-static int fetch_list(struct api *a, const struct listing *l, json_t **rows) {
-    *rows = json_array();
-    int64_t left = l->count, offset = l->offset;
-    for (;;) {
-        json_t *page = NULL;
-        int64_t limit = left > 1000 ? 1000 : left;
-        _cleanup_free_ char *path = NULL;
-        int code = list_path(l, limit, offset, &path);
-        if (!code)
-            code = api_call(a, "GET", path, NULL, &page);
-        const json_t *items = json_get(page, "workflows");
-        size_t n = json_len(items);
-        for (size_t i = 0; !code && i < n; i++)
-            json_add(*rows, json_ref(json_at(items, i)));
-        bool more = json_get_bool(page, "more_entries", false);
-        json_free(page);
-        left -= (int64_t)n;
-        offset += (int64_t)n;
-        if (code || !more || left <= 0 || !n)
-            return code;
-    }
-}
-
 static void show_list(const json_t *rows, bool ascending) {
     struct table t = { .columns = 7 };
     static const char *const heads[] = { "User",     "Workflow ID", "Submit Time", "Status",
@@ -126,10 +104,10 @@ static void show_list(const json_t *rows, bool ascending) {
 
 static int run_list(struct listing *l) {
     struct api a;
-    json_t *rows = NULL;
+    json_t *rows = json_array();
     int code = api_open(&a, str_eq(l->format, "json"));
     if (!code)
-        code = fetch_list(&a, l, &rows);
+        code = list_fetch(&a, &(struct list_source){ list_path, l, "workflows" }, l->count, l->offset, rows);
     if (!code && str_eq(l->format, "json")) {
         json_t *o = json_object();
         json_set(o, "workflows", json_ref(rows));
@@ -388,5 +366,5 @@ const struct command workflow_commands[WORKFLOW_COMMANDS] = {
     { "logs", "print the log", cmd_logs },           { "events", "print the events", cmd_events },
     { "spec", "print the specification", cmd_spec }, { "cancel", "cancel workflows", cmd_cancel },
     { "wait", "wait for the end", cmd_wait },         { "restart", "run again what failed", cmd_restart },
-    { "explain", "why it waits or failed", cmd_explain },
+    { "explain", "why it waits or failed", cmd_explain }, { "tag", "show, add and remove tags", cmd_tag },
 };

@@ -4,7 +4,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/api/explain_routes.c libosmo-core/api/log_routes.c libosmo-core/api/node_view.c libosmo-core/api/pool_routes.c libosmo-core/api/profile_routes.c \
 	libosmo-core/api/resource_routes.c libosmo-core/api/route.h libosmo-core/api/router.c libosmo-core/api/router.h \
 	libosmo-core/api/routes.c libosmo-core/api/service.c libosmo-core/api/service_internal.h libosmo-core/api/storage_routes.c \
-	libosmo-core/api/submit_routes.c libosmo-core/api/system_routes.c libosmo-core/api/task_routes.c libosmo-core/api/version_gate.c \
+	libosmo-core/api/submit_routes.c libosmo-core/api/system_routes.c libosmo-core/api/tag_routes.c libosmo-core/api/task_routes.c libosmo-core/api/version_gate.c \
 	libosmo-core/api/workflow_filter.c libosmo-core/api/workflow_routes.c libosmo-core/api/workflow_view.c \
 	libosmo-core/api/workflow_view.h libosmo-core/api/ws.c \
 	libosmo-core/engine/auth.c libosmo-core/engine/auth_identify.c libosmo-core/engine/auth_internal.h libosmo-core/engine/auth_tokens.c \

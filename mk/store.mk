@@ -8,9 +8,9 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/schema.c libosmo-core/store/schema.h libosmo-core/store/migrate.c \
     libosmo-core/store/store.c libosmo-core/store/writer.c libosmo-core/store/writer.h \
     libosmo-core/store/rows.c libosmo-core/store/rows.h libosmo-core/store/workflow_cols.h \
-    libosmo-core/store/repo_workflow.c libosmo-core/store/repo_list.c libosmo-core/store/list_query.c libosmo-core/store/list_query.h libosmo-core/store/repo_task_list.c libosmo-core/store/repo_group.c \
+    libosmo-core/store/repo_workflow.c libosmo-core/store/repo_list.c libosmo-core/store/repo_tags.c libosmo-core/store/repo_tags.h libosmo-core/store/list_query.c libosmo-core/store/list_query.h libosmo-core/store/repo_task_list.c libosmo-core/store/repo_group.c \
     libosmo-core/store/repo_task.c libosmo-core/store/repo_work.c libosmo-core/store/repo_backend.c \
-    libosmo-core/store/repo_event.c libosmo-core/store/repo_explain.c libosmo-core/store/repo_explain.h libosmo-core/store/repo_retention.c libosmo-core/store/repo_retention.h \
+    libosmo-core/store/repo_event.c libosmo-core/store/repo_explain.c libosmo-core/store/repo_explain.h libosmo-core/store/repo_retention.c libosmo-core/store/repo_retention.h libosmo-core/store/repo_reconcile.c libosmo-core/store/repo_reconcile.h \
     libosmo-core/store/repo_submission.c libosmo-core/store/repo_identity.c \
     libosmo-core/store/logstore.c libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \
     libosmo-core/store/logstore_int.h libosmo-core/store/logstore_reader.c

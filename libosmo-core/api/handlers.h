@@ -9,6 +9,7 @@ int get_health(struct call *c, osmo_error_t *err);
 int get_version(struct call *c, osmo_error_t *err);
 int get_client_version(struct call *c, osmo_error_t *err);
 int get_tags(struct call *c, osmo_error_t *err);
+int post_tag(struct call *c, osmo_error_t *err);
 int get_users(struct call *c, osmo_error_t *err);
 int get_plugin_configs(struct call *c, osmo_error_t *err);
 int get_credentials(struct call *c, osmo_error_t *err);
@@ -48,6 +49,8 @@ int watch_workflow(struct call *c, osmo_error_t *err);
 int get_explain(struct call *c, osmo_error_t *err);
 int get_dead_work(struct call *c, osmo_error_t *err);
 int post_dead_retry(struct call *c, osmo_error_t *err);
+/* replica_routes.c */
+int post_replica(struct call *c, osmo_error_t *err);
 /* task_routes.c */
 int list_tasks(struct call *c, osmo_error_t *err);
 /* storage_routes.c */

@@ -35,6 +35,7 @@ const struct route api_routes[] = {
     { "GET", "/api/workflow/{}", ROLE_CORE, 0, get_workflow, "workflow:Read", 0 },
     { "GET", "/api/workflow/{}/task/{}", ROLE_CORE, 0, get_workflow_task, "workflow:Read", 0 },
     { "POST", "/api/workflow/{}/cancel", ROLE_CORE, 0, post_cancel, "workflow:Cancel", 0 },
+    { "POST", "/api/workflow/{}/tag", ROLE_CORE, 0, post_tag, "workflow:Create", 0 },
     { "GET", "/api/workflow/{}/logs", ROLE_CORE, 0, get_logs, "workflow:Read", 0 },
     { "GET", "/api/workflow/{}/events", ROLE_CORE, 0, get_events, "workflow:Read", 0 },
     { "GET", "/api/workflow/{}/error_logs", ROLE_CORE, 0, get_error_logs, "workflow:Read", 0 },

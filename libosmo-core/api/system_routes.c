@@ -1,4 +1,4 @@
-/* Health, versions and the small read-only lists: tags, users, plug-ins, credentials. */
+/* Health, versions and the small read-only lists: users, plug-ins, credentials. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,24 +51,14 @@ int get_client_version(struct call *c, osmo_error_t *err) {
     return answer_version(c, text);
 }
 
-/* {name: []} */
-static int answer_empty_list(struct call *c, const char *name) {
+int get_credentials(struct call *c, osmo_error_t *err) {
+    (void)err;
     json_t *o = json_object();
-    if (!o || json_set(o, name, json_array()) < 0) {
+    if (!o || json_set(o, "credentials", json_array()) < 0) {
         json_free(o);
         return OSMO_ENOMEM;
     }
     return answer_json(c, 200, o);
-}
-
-int get_tags(struct call *c, osmo_error_t *err) {
-    (void)err;
-    return answer_empty_list(c, "tags");
-}
-
-int get_credentials(struct call *c, osmo_error_t *err) {
-    (void)err;
-    return answer_empty_list(c, "credentials");
 }
 
 int get_users(struct call *c, osmo_error_t *err) {

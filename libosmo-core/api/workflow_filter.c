@@ -165,4 +165,5 @@ void filter_clear(struct workflow_filter *f) {
     strlist_free(&f->priorities);
     strlist_free(&f->labels);
     strlist_free(&f->no_labels);
+    strlist_free(&f->tags);
 }

@@ -5,6 +5,7 @@
 #include "api/workflow_view.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "store/repo_tags.h"
 
 #define URL_LINES 1000
 #define LIST_MAX 1000
@@ -73,15 +74,18 @@ static int list_rows(struct call *c, struct workflow_filter *f, osmo_error_t *er
 int list_workflows(struct call *c, osmo_error_t *err) {
     struct workflow_filter f;
     int rc = filter_read(c, &f, err);
+    const strlist_t *tags = query_all(c, "tags");
     f.name_contains = query_get(c, "name");
+    for (size_t i = 0; rc >= 0 && tags && i < tags->len; i++)
+        rc = strlist_add(&f.tags, tags->items[i]);
     if (rc >= 0)
         rc = query_time(c, "submitted_after", &f.submitted_after_us, err);
     if (rc >= 0)
         rc = query_time(c, "submitted_before", &f.submitted_before_us, err);
     if (rc >= 0 && f.limit > LIST_MAX)
         rc = osmo_error_set(err, OSMO_EUSER, "limit must be %d or less; ask for further pages with offset", LIST_MAX);
-    /* No workflow carries a tag or comes from an app here, so such filters match nothing. */
-    if (rc >= 0 && (query_get(c, "tags") || query_get(c, "app")))
+    /* No workflow comes from an app here, so such a filter matches nothing. */
+    if (rc >= 0 && query_get(c, "app"))
         rc = answer_list(c, NULL, 0, false);
     else if (rc >= 0)
         rc = list_rows(c, &f, err);
@@ -92,14 +96,17 @@ int list_workflows(struct call *c, osmo_error_t *err) {
 /* ---- detail ---- */
 
 struct detail { struct workflow_row w; struct group_row *groups; struct task_row *tasks; size_t ngroups,
-    ntasks; strlist_t edges; };
+    ntasks; strlist_t edges, tags; };
 
 static int detail_load(struct call *c, struct detail *d, bool groups, bool verbose, osmo_error_t *err) {
     db_t *db;
     int rc = call_workflow(c, c->params[0], &d->w, err);
+    if (rc >= 0)
+        rc = store_reader(c->engine->store, &db, err);
+    if (rc >= 0)
+        rc = repo_tags_of(db, d->w.uuid, &d->tags, err);
     if (rc < 0 || !groups)
         return rc;
-    rc = store_reader(c->engine->store, &db, err);
     if (rc >= 0)
         rc = repo_groups_of(db, d->w.uuid, false, &d->groups, &d->ngroups, err);
     if (rc >= 0)
@@ -111,6 +118,7 @@ static int detail_load(struct call *c, struct detail *d, bool groups, bool verbo
 
 static void detail_clear(struct detail *d) {
     strlist_free(&d->edges);
+    strlist_free(&d->tags);
     task_rows_free(d->tasks, d->ntasks);
     group_rows_free(d->groups, d->ngroups);
     workflow_row_clear(&d->w);
@@ -141,7 +149,7 @@ int get_workflow(struct call *c, osmo_error_t *err) {
     if (rc >= 0) {
         struct workflow_view v = { .w = &d.w, .groups = d.groups, .ngroups = d.ngroups, .tasks = d.tasks,
             .ntasks = d.ntasks,
-                                   .edges = &d.edges, .base = call_base_url(c), .now_us = clock_now_us(),
+                                   .edges = &d.edges, .tags = &d.tags, .base = call_base_url(c), .now_us = clock_now_us(),
                                        .url_lines = URL_LINES };
         rc = answer_workflow(c, &v, err);
     }

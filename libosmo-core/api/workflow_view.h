@@ -8,6 +8,7 @@ struct workflow_view {
     const struct group_row *groups; size_t ngroups;
     const struct task_row *tasks; size_t ntasks; /* in the order of their groups */
     const strlist_t *edges;              /* group names: upstream, downstream, upstream, … */
+    const strlist_t *tags;
     const char *base;                    /* URL without trailing slash */
     int64_t now_us, url_lines;           /* lines that the log URLs ask for */
 };

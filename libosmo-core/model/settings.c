@@ -67,6 +67,7 @@ void settings_free(struct settings *s)
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
     strlist_free(&s->ctrl_roles);
+    strlist_free(&s->workflow_tags);
     strlist_free(&s->unchecked_registries);
     strlist_free(&s->unchecked_schemes);
     settings_labels_clear(s);

@@ -45,6 +45,7 @@ struct settings {
     /* workflow */
     int64_t max_num_tasks;             /* default 1000000 (upstream: 20) */
     int64_t max_name_length;           /* 64 */
+    strlist_t workflow_tags;           /* what a workflow may be tagged with */
     int64_t max_retry_per_task, max_retry_per_job;
     int64_t default_exec_timeout_us, default_queue_timeout_us, max_exec_timeout_us, max_queue_timeout_us;
     int64_t websocket_timeout_min, data_timeout_min;

@@ -117,7 +117,7 @@ static void read_data(struct reader *r, const yaml_node_t *n, const struct read_
 }
 
 static const struct read_field info_fields[] = {
-    { "tags", READ_IGNORE, 0, 0, NULL },
+    { "tags", READ_TEXTS, READ_NULLABLE, AT(workflow_tags), NULL },
     { "max_name_length", READ_INT, 0, AT(max_name_length), NULL },
 };
 static const struct read_table info_table = READ_TABLE(info_fields, false);

@@ -97,7 +97,7 @@ static int check_count(const char *name, const strlist_t *l, osmo_error_t *err) 
 int list_filter_check(const struct workflow_filter *f, osmo_error_t *err) {
     const struct { const char *name; const strlist_t *values; } lists[] = {
         { "users", &f->users }, { "pools", &f->pools }, { "statuses", &f->statuses }, { "priority", &f->priorities },
-        { "label", &f->labels }, { "no_label", &f->no_labels },
+        { "label", &f->labels }, { "no_label", &f->no_labels }, { "tags", &f->tags },
     };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(lists); i++)
@@ -185,6 +185,11 @@ void list_where(struct list_query *q, const struct workflow_filter *f, unsigned 
     if (!(done & DONE_POOLS) && !f->all_pools)
         list_any_of(q, "t.pool", &f->pools);
     list_any_of(q, "t.priority", &f->priorities);
+    if (!(done & DONE_TAGS) && f->tags.len) {
+        list_sql(q, " AND EXISTS (SELECT 1 FROM workflow_tags g WHERE g.workflow_uuid = t.uuid");
+        list_any_of(q, "g.tag", &f->tags);
+        list_sql(q, ")");
+    }
     if (f->name_contains && f->name_contains[0])
         list_add(q, q->pgsql ? " AND strpos(t.id, ?) > 0" : " AND instr(t.id, ?) > 0", DB_T(f->name_contains));
     times(q, f, " AND t.submit_us >= ?", " AND t.submit_us < ?");
@@ -208,6 +213,8 @@ void list_from(struct list_query *q, const struct list_path *p) {
     };
     if (p->kind == PATH_LABEL)
         list_sql(q, " FROM workflow_labels l CROSS JOIN workflows t");
+    else if (p->kind == PATH_TAG)
+        list_sql(q, " FROM workflow_tags l CROSS JOIN workflows t");
     else if (q->pgsql)
         list_sql(q, " FROM workflows t");
     else
@@ -215,8 +222,9 @@ void list_from(struct list_query *q, const struct list_path *p) {
 }
 
 void list_from_where(struct list_query *q, const struct workflow_filter *f, const struct list_path *p) {
-    list_sql(q, p->kind == PATH_LABEL ? " WHERE t.uuid = l.workflow_uuid" : " WHERE 1 = 1");
-    if (p->kind == PATH_LABEL)
+    bool beside = p->kind == PATH_LABEL || p->kind == PATH_TAG;
+    list_sql(q, beside ? " WHERE t.uuid = l.workflow_uuid" : " WHERE 1 = 1");
+    if (beside)
         times(q, f, " AND l.submit_us >= ?", " AND l.submit_us < ?");
     if (p->kind == PATH_NAME && p->names.len)
         list_any_of(q, "t.name", &p->names);
@@ -234,6 +242,10 @@ static int measure(db_t *db, const struct workflow_filter *f, const struct list_
     if (p->kind == PATH_LABEL) {
         list_sql(&q, " FROM workflow_labels l WHERE ");
         list_label(&q, f->labels.items[p->label]);
+        times(&q, f, " AND l.submit_us >= ?", " AND l.submit_us < ?");
+    } else if (p->kind == PATH_TAG) {
+        list_sql(&q, " FROM workflow_tags l WHERE 1 = 1");
+        list_any_of(&q, "l.tag", &f->tags);
         times(&q, f, " AND l.submit_us >= ?", " AND l.submit_us < ?");
     } else {
         list_from(&q, p);
@@ -303,7 +315,7 @@ static int choose_names(db_t *db, const struct workflow_filter *f, int64_t small
 
 static bool is_exact(const char *selector) { return !strchr(strchr(selector, '='), '*'); }
 
-#define CANDIDATES_MAX 6
+#define CANDIDATES_MAX 7
 
 int list_choose(db_t *db, const struct workflow_filter *f, int64_t small_set, bool always_measure,
                 struct list_path *out, osmo_error_t *err) {
@@ -322,6 +334,8 @@ int list_choose(db_t *db, const struct workflow_filter *f, int64_t small_set, bo
         c[n++] = (struct list_path){ .kind = PATH_USER };
     if (by_pools(f))
         c[n++] = (struct list_path){ .kind = PATH_POOL };
+    if (f->tags.len)
+        c[n++] = (struct list_path){ .kind = PATH_TAG };
     for (size_t i = 0; i < f->labels.len && n < CANDIDATES_MAX; i++) {
         if (is_exact(f->labels.items[i]))
             c[n++] = (struct list_path){ .kind = PATH_LABEL, .label = i };

@@ -33,7 +33,7 @@ int list_query_check(const struct list_query *q, osmo_error_t *err);
 int list_filter_check(const struct workflow_filter *f, osmo_error_t *err);
 
 /* Which conditions the path has already applied. */
-enum list_done { DONE_USERS = 1, DONE_STATUSES = 2, DONE_POOLS = 4, DONE_LABEL = 8 };
+enum list_done { DONE_USERS = 1, DONE_STATUSES = 2, DONE_POOLS = 4, DONE_LABEL = 8, DONE_TAGS = 16 };
 /* All conditions of the filter on `workflows t` but those done; `label` is the one that DONE_LABEL means. */
 void list_where(struct list_query *q, const struct workflow_filter *f, unsigned done, size_t label);
 /* The condition of one label on `workflow_labels l`. */
@@ -41,7 +41,7 @@ void list_label(struct list_query *q, const char *selector);
 
 /* A path to the rows that match: one index, or the whole table in its order. `small`: its own condition was found to leave
  * a small set. */
-enum list_path_kind { PATH_TIME, PATH_STATUS, PATH_USER, PATH_POOL, PATH_LABEL, PATH_NAME };
+enum list_path_kind { PATH_TIME, PATH_STATUS, PATH_USER, PATH_POOL, PATH_LABEL, PATH_TAG, PATH_NAME };
 struct list_path {
     enum list_path_kind kind; size_t label; bool small;
     strlist_t names;  /* PATH_NAME, which is always a small set: the names that it may be; none: there is no row */
@@ -51,8 +51,8 @@ int list_choose(db_t *db, const struct workflow_filter *f, int64_t small_set, bo
                 struct list_path *out, osmo_error_t *err);
 /* The first condition whose index serves, unmeasured. */
 struct list_path list_plain_path(const struct workflow_filter *f);
-/* " FROM workflows t" by the path's index, or by way of the labels; other tables may be joined behind it. Then " WHERE"
- * with what makes the path, which is not done in list_where() but for the label. */
+/* " FROM workflows t" by the path's index, or by way of the labels or tags, as `l`; other tables may be joined behind it. Then " WHERE"
+ * with what makes the path, which is not done in list_where() but for the label or the tags. */
 void list_from(struct list_query *q, const struct list_path *p);
 void list_from_where(struct list_query *q, const struct workflow_filter *f, const struct list_path *p);
 /* The statuses that the filter asks for, as numbers. */

@@ -43,6 +43,15 @@ static int current_version(db_t *db, int64_t *version, osmo_error_t *err) {
     return rc < 0 ? rc : 0;
 }
 
+static int is_applied(db_t *db, int version, bool *applied, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    int rc = db_query(db, "SELECT 1 FROM schema_version WHERE version = ?", DB_ARGS(DB_I(version)), &rows, err);
+    if (rc == 0)
+        rc = db_next(rows, err);
+    *applied = rc == 1;
+    return rc < 0 ? rc : 0;
+}
+
 static int apply(db_t *db, const struct migration *m, osmo_error_t *err) {
     _cleanup_buf_ buf_t sql = BUF_INIT(SCHEMA_SQL_MAX);
     if (translate(db->drv->pgsql, m->sql, &sql) < 0)
@@ -69,9 +78,12 @@ static int migrate_locked(db_t *db, const char *shown_url, osmo_error_t *err) {
                                                    "knows only up to %lld: "
                               "run the newer osmo-service or restore a backup", shown_url, (long long)have,
                                   (long long)known);
+    bool applied = false;
     for (size_t i = 0; rc == 0 && i < store_migrations_len; i++) {
         const struct migration *m = &store_migrations[i];
-        if (m->version <= have)
+        if (i == 0 || store_migrations[i - 1].version != m->version)
+            rc = is_applied(db, m->version, &applied, err);
+        if (rc < 0 || applied)
             continue;
         bool other = m->on == (db->drv->pgsql ? ON_SQLITE : ON_PGSQL);
         rc = other ? 0 : apply(db, m, err);

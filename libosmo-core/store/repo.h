@@ -101,6 +101,7 @@ struct workflow_filter {
     const char *name_contains; int64_t submitted_after_us, submitted_before_us; int64_t offset, limit; bool ascending;
     strlist_t labels;      /* "key=value", "key=value|other*|…" with '*' for any text, "key=*" for the key alone */
     strlist_t no_labels;   /* keys that must be absent */
+    strlist_t tags;        /* any of them */
 };
 /* asks limit+1 itself? no: returns up to limit */
 int repo_workflow_list(db_t *db, const struct workflow_filter *f, struct workflow_row **out, size_t *n,

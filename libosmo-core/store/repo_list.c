@@ -68,12 +68,30 @@ static void label_branches(struct list_query *q, const struct page *p) {
         label_branch(q, p, i - from, key, q->texts.items[i]);
 }
 
+static void tag_branch(struct list_query *q, const struct page *p, size_t n, const char *tag) {
+    open_branch(q, n);
+    list_sql(q, "SELECT t.id AS id, t.submit_us AS submit_us");
+    list_from(q, &p->path);
+    list_from_where(q, p->f, &p->path);
+    list_add(q, " AND l.tag = ?", DB_T(tag));
+    list_where(q, p->f, DONE_TAGS, 0);
+    close_branch(q, p, n, "l.submit_us");
+}
+
 static bool repeated(const strlist_t *l, size_t i) {
     for (size_t k = 0; k < i; k++) {
         if (strcmp(l->items[k], l->items[i]) == 0)
             return true;
     }
     return false;
+}
+
+static void tag_branches(struct list_query *q, const struct page *p) {
+    const strlist_t *tags = &p->f->tags;
+    for (size_t i = 0, n = 0; i < tags->len; i++) {
+        if (!repeated(tags, i))
+            tag_branch(q, p, n++, tags->items[i]);
+    }
 }
 
 /* The same on a server, which plans the branch once and runs it for each combination. */
@@ -114,6 +132,8 @@ static size_t branches(const struct page *p) {
     enum status s[STATUS_COUNT];
     if (p->path.kind == PATH_TIME || p->path.kind == PATH_LABEL)
         return 1;
+    if (p->path.kind == PATH_TAG)
+        return p->f->tags.len;
     size_t values = p->path.kind == PATH_USER ? p->f->users.len : p->path.kind == PATH_POOL ? p->f->pools.len : 1;
     return values * list_statuses(p->f, s);
 }
@@ -121,14 +141,17 @@ static size_t branches(const struct page *p) {
 /* ---- the whole set at once ---- */
 
 static void flat(struct list_query *q, const struct page *p) {
-    list_sql(q, "SELECT t.id AS id, t.submit_us AS submit_us");
+    bool tags = p->path.kind == PATH_TAG;
+    list_sql(q, tags ? "SELECT DISTINCT t.id AS id, t.submit_us AS submit_us" : "SELECT t.id AS id, t.submit_us AS submit_us");
     list_from(q, &p->path);
     list_from_where(q, p->f, &p->path);
     if (p->path.kind == PATH_LABEL) {
         list_sql(q, " AND ");
         list_label(q, p->f->labels.items[p->path.label]);
     }
-    list_where(q, p->f, p->path.kind == PATH_LABEL ? DONE_LABEL : 0, p->path.label);
+    if (tags)
+        list_any_of(q, "l.tag", &p->f->tags);
+    list_where(q, p->f, tags ? DONE_TAGS : p->path.kind == PATH_LABEL ? DONE_LABEL : 0, p->path.label);
 }
 
 /* Fills the query; the names of the path are borrowed by it. */
@@ -148,9 +171,12 @@ static int build(db_t *db, struct list_query *q, const struct workflow_filter *f
         flat(q, &p);
         order(q, &p, "t.submit_us", "t.id");
     } else {
-        list_sql(q, "SELECT id, submit_us FROM (");
+        /* a workflow with two of the tags comes from two branches */
+        list_sql(q, p.path.kind == PATH_TAG ? "SELECT DISTINCT id, submit_us FROM (" : "SELECT id, submit_us FROM (");
         if (p.path.kind == PATH_LABEL)
             label_branches(q, &p);
+        else if (p.path.kind == PATH_TAG)
+            tag_branches(q, &p);
         else
             value_branches(q, &p);
         list_sql(q, ") AS u");

@@ -26,6 +26,8 @@ int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, b
         "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM workflow_tags WHERE (workflow_uuid, tag) IN"
+        " (SELECT workflow_uuid, tag FROM workflow_tags WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM workflow_labels WHERE (workflow_uuid, label_key) IN"
         " (SELECT workflow_uuid, label_key FROM workflow_labels WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM workflow_files WHERE (workflow_uuid, path) IN"

@@ -186,6 +186,31 @@ static const char lists_sql[] =
     "CREATE TABLE workflow_names (name TEXT NOT NULL PRIMARY KEY){end};"
     "INSERT INTO workflow_names (name) SELECT DISTINCT name FROM workflows;";
 
+/* Read by tag in the order of the list, and by workflow. */
+static const char tags_sql[] =
+    "CREATE TABLE workflow_tags ("
+    " workflow_uuid TEXT NOT NULL, tag TEXT NOT NULL, submit_us BIGINT NOT NULL, PRIMARY KEY (workflow_uuid, tag)){end};"
+    "CREATE INDEX workflow_tags_by_tag ON workflow_tags (tag, submit_us, workflow_uuid);";
+
+/* What is believed to be in the clusters. The row of a group comes when it is handed out, with snapshot 0 until its creation is
+ * confirmed; later attempts of its tasks have rows of their own. `snapshot` numbers the snapshots that a backend was asked for. */
+static const char placements_sql[] =
+    "CREATE TABLE placements ("
+    " group_uuid TEXT NOT NULL, task_uuid TEXT NOT NULL, retry_id BIGINT NOT NULL, workflow_uuid TEXT NOT NULL,"
+    " backend TEXT NOT NULL, snapshot BIGINT NOT NULL, confirmed_us BIGINT NOT NULL,"
+    " PRIMARY KEY (group_uuid, task_uuid, retry_id)){end};"
+    "CREATE INDEX placements_by_backend ON placements (backend, workflow_uuid, group_uuid, task_uuid, retry_id);"
+    "ALTER TABLE backends ADD COLUMN snapshot BIGINT NOT NULL DEFAULT 1;"
+    "ALTER TABLE backends ADD COLUMN lost_us BIGINT NOT NULL DEFAULT 0;"
+    "INSERT INTO placements (group_uuid, task_uuid, retry_id, workflow_uuid, backend, snapshot, confirmed_us)"
+    " SELECT g.uuid, '', 0, w.uuid, w.backend, CASE WHEN EXISTS (SELECT 1 FROM work k WHERE k.kind = 'create_group'"
+    " AND k.work_key = g.uuid) THEN 0 ELSE 1 END, 0 FROM workflow_groups g JOIN workflows w ON w.uuid = g.workflow_uuid"
+    " WHERE g.exec_generation > 0 AND g.cleaned_up = 0 AND w.backend IS NOT NULL;"
+    "INSERT INTO placements (group_uuid, task_uuid, retry_id, workflow_uuid, backend, snapshot, confirmed_us)"
+    " SELECT p.group_uuid, t.uuid, t.retry_id, p.workflow_uuid, p.backend, 1, 0 FROM placements p JOIN tasks t"
+    " ON t.group_uuid = p.group_uuid WHERE t.retry_id > 0 AND t.status < 7 AND NOT EXISTS (SELECT 1 FROM work k"
+    " WHERE k.kind = 'reschedule_task' AND k.workflow_uuid = p.workflow_uuid);";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -195,5 +220,7 @@ const struct migration store_migrations[] = {
     { 3, no_foreign_keys_pgsql_sql, ON_PGSQL },
     { 4, lists_sql, ON_BOTH },
     { 4, by_end_sql, ON_BOTH },
+    { 5, tags_sql, ON_BOTH },
+    { 5, placements_sql, ON_BOTH },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

@@ -4,7 +4,9 @@
 #include "service_fixture.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "model/label_selector.h"
+#include "store/repo_tags.h"
 
 static store_t *st;
 static osmo_error_t err;
@@ -112,6 +114,9 @@ static void make_model(void) {
     }
 }
 
+static bool has_tag(int i, const char *tag) { return i % (tag[0] == 'n' ? 1 : 97) == 0; }
+#define LIST(...) { .items = (char *[]){ __VA_ARGS__ }, .len = sizeof((char *[]){ __VA_ARGS__ }) / sizeof(char *) }
+
 static int insert_one(db_t *db, int i, osmo_error_t *e) {
     struct wf *m = &model[i];
     _cleanup_free_ char *labels = i % 5 == 4 ? str_dup("{}") : str_printf("{\"team\":\"%s\"%s}", m->team,
@@ -136,6 +141,9 @@ static int insert_one(db_t *db, int i, osmo_error_t *e) {
         rows[k].gpu = k;
         rows[k].sm = (struct sm_task){ .status = t->status, .start_us = t->start_us };
     }
+    if (rc >= 0 && (has_tag(i, "nightly") || has_tag(i, "rare")))
+        rc = repo_tags_change(db, m->uuid, &(strlist_t)LIST((char *)(has_tag(i, "nightly") ? "nightly" : "rare"),
+                                                            (char *)(has_tag(i, "rare") ? "rare" : "nightly")), &(strlist_t){ 0 }, e);
     return rc < 0 ? rc : repo_tasks_insert(db, rows, TASKS, e);
 }
 
@@ -147,12 +155,11 @@ static int insert_model(db_t *db, void *ctx, osmo_error_t *e) {
     return rc;
 }
 
-#define LIST(...) { .items = (char *[]){ __VA_ARGS__ }, .len = sizeof((char *[]){ __VA_ARGS__ }) / sizeof(char *) }
 static char u0[] = "u0@x", u1[] = "u1@x", u2[] = "u2@x", u3[] = "u3@x", u4[] = "u4@x", u5[] = "u5@x", nobody[] = "nobody",
     p0[] = "p0", p1[] = "p1", p2[] = "p2", high[] = "HIGH", low[] = "LOW", running[] = "RUNNING", pending[] = "PENDING",
     failed[] = "FAILED", pull[] = "FAILED_IMAGE_PULL", submission[] = "FAILED_SUBMISSION", red[] = "team=red-1",
     either[] = "team=red-1|blue.0|blue.2", blue[] = "team=blue.*", any_team[] = "team=*", golden[] = "golden=yes",
-    team_key[] = "team", golden_key[] = "golden", mixed[] = "team=blue.1|re*";
+    nightly[] = "nightly", rare[] = "rare", unknown[] = "unknown", team_key[] = "team", golden_key[] = "golden", mixed[] = "team=blue.1|re*";
 
 static const struct workflow_filter filters[] = {
     { .users = LIST(u0) }, { .users = LIST(u1) }, { .users = LIST(u1, u1, u2) }, { .users = LIST(nobody) },
@@ -170,6 +177,8 @@ static const struct workflow_filter filters[] = {
     { .submitted_after_us = 9000 }, { .submitted_before_us = 9000, .users = LIST(u0) },
     { .submitted_after_us = 9000, .submitted_before_us = 9600, .labels = LIST(red) },
     { .submitted_after_us = 9000, .submitted_before_us = 12000, .pools = LIST(p0, p1), .users = LIST(u0) }, { .all_users = true },
+    { .tags = LIST(nightly) }, { .tags = LIST(rare) }, { .tags = LIST(rare, nightly, rare) }, { .tags = LIST(unknown) },
+    { .tags = LIST(nightly), .users = LIST(u0) }, { .tags = LIST(rare, unknown), .labels = LIST(red), .statuses = LIST(failed) },
 };
 
 static bool one_of(const strlist_t *l, const char *text) { return !l->len || strlist_has(l, text); }
@@ -198,6 +207,10 @@ static bool matches(const struct workflow_filter *f, const struct wf *w) {
     ok = ok && w->submit_us >= f->submitted_after_us && (!f->submitted_before_us || w->submit_us < f->submitted_before_us);
     for (size_t k = 0; ok && k < f->labels.len; k++)
         ok = label_matches(w, f->labels.items[k]);
+    bool tagged = !f->tags.len;
+    for (size_t k = 0; k < f->tags.len; k++)
+        tagged |= f->tags.items[k] != unknown && has_tag(i, f->tags.items[k]);
+    ok = ok && tagged;
     for (size_t k = 0; ok && k < f->no_labels.len; k++)
         ok = strcmp(f->no_labels.items[k], "team") == 0 ? i % 5 == 4 : !(i % 5 != 4 && i % 100 == 3);
     return ok;
@@ -450,6 +463,37 @@ static void check_list(struct fixture *f, const char *path, const char *query, c
     answer_free(&a);
 }
 
+static void tag_routes(struct fixture *f) {
+    static const char config[] = "workflow:\n  workflow_info:\n    tags: [gold, silver]\n";
+    static char path[128]; /* outlives this call in the options */
+    snprintf(path, sizeof path, "%s/osmo.yaml", f->dir);
+    REQUIRE(file_write_atomic(path, config, strlen(config), 0600, false, &err) == 0);
+    f->options.config_file = path;
+    REQUIRE(fixture_reopen(f));
+    static const struct { const char *query; int status; const char *part, *tags; } steps[] = {
+        { "add=gold&add=silver", 200, "null", "[\"gold\",\"silver\"]" }, { "add=gold&remove=silver&remove=never", 200, "null", "[\"gold\"]" },
+        { "add=lead&remove=gold", 400, "Tag lead is not one", "[\"gold\"]" }, { "add=silver", 200, "null", "[\"gold\",\"silver\"]" },
+        { "add=gold&remove=gold&remove=silver", 200, "null", "[\"gold\"]" },
+    };
+    struct answer a = ask(f, "GET", "/api/tag", "", NULL, NULL);
+    CHECK_STR(a.body, "{\"tags\":[\"gold\",\"silver\"]}");
+    answer_free(&a);
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        a = ask(f, "POST", "/api/workflow/two-1/tag", steps[i].query, NULL, NULL);
+        CHECK_INT(a.status, steps[i].status);
+        CHECK_CONTAINS(a.body, steps[i].part);
+        answer_free(&a);
+        a = ask(f, "GET", "/api/workflow/two-1", "skip_groups=true", NULL, NULL);
+        _cleanup_free_ char *tags = json_to_text(json_get(a.json, "tags"));
+        CHECK_STR(tags, steps[i].tags);
+        answer_free(&a);
+    }
+    check_list(f, "/api/workflow", "all_users=1&all_pools=1&tags=gold&tags=silver", "workflows", 1);
+    a = ask(f, "POST", "/api/workflow/nine-9/tag", "add=gold", NULL, NULL);
+    CHECK_INT(a.status, 400);
+    answer_free(&a);
+}
+
 static void routes(void) {
     static const struct { const char *path, *query; int status; const char *part; } refused[] = {
         { "/api/workflow", "limit=1001&all_pools=1", 400, "limit must be 1000 or less" },
@@ -479,6 +523,7 @@ static void routes(void) {
     check_list(&f, "/api/workflow", "all_users=1&all_pools=1&no_label=team", "workflows", 3);
     check_list(&f, "/api/workflow", "all_users=1&all_pools=1&label=team%3D*", "workflows", 0);
     check_list(&f, "/api/workflow", "all_users=1&all_pools=1&tags=x", "workflows", 0);
+    tag_routes(&f);
     check_list(&f, "/api/task", "all_users=1&all_pools=1&limit=5000", "tasks", 6);
     check_list(&f, "/api/task", "all_users=1&all_pools=1&limit=4&offset=3", "tasks", 3);
     check_list(&f, "/api/task", "users=ann%40b&all_pools=1&workflow_id=wo-1", "tasks", 3);
