@@ -1,5 +1,6 @@
 /* The words of a failure: one line that says each thing once, with the reason the task itself gave where there is
  * one. Called by the rules of the reactor. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,11 +53,14 @@ static const char *after_code(const char *text, int64_t code) {
     return text + strspn(text, ":; ");
 }
 
+/* A command that a signal has ended reports 128 and the signal. */
+static const char *signal_of(int64_t code) { return code > 128 && code < 128 + NSIG ? sigabbrev_np((int)code - 128) : NULL; }
+
 char *task_failure_text(const struct task_row *t) {
-    char code[48] = "", kind[48] = "";
-    const char *why = after_code(t->failure_message, t->sm.exit_code);
+    char code[64] = "", kind[48] = "";
+    const char *why = after_code(t->failure_message, t->sm.exit_code), *signal = signal_of(t->sm.exit_code);
     if (t->sm.exit_code != EXIT_CODE_NONE)
-        snprintf(code, sizeof code, " with exit code %lld", (long long)t->sm.exit_code);
+        snprintf(code, sizeof code, signal ? " with exit code %lld (128 + SIG%s)" : " with exit code %lld", (long long)t->sm.exit_code, signal);
     if (t->sm.status != STATUS_FAILED)
         snprintf(kind, sizeof kind, " (%s)", status_name(t->sm.status));
     bool has = why && *why;

@@ -337,6 +337,8 @@ static void causes(void) {
           "task t failed with exit code 1: disk on fire" },
         { "FAILED_EVICTED", "- Task t failed with exit code 137 (OOMKilled)", "other\n", 3004,
           "exit code 137 (OOMKilled)", "task t failed (FAILED_EVICTED) with exit code 3004: exit code 137 (OOMKilled)" },
+        { "FAILED", "- Task t failed with exit code 137", "loading the model\n", 137, "exit code 137: last error output: loading the model",
+          "task t failed with exit code 137 (128 + SIGKILL): last error output: loading the model" },
         { "FAILED", "- Task t failed with exit code 9\\n- OSMO Control failed with exit code 2001", NULL, 2001,
           "exit code 9; OSMO Control failed with exit code 2001",
           "task t failed with exit code 2001: exit code 9; OSMO Control failed with exit code 2001" },
