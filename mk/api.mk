@@ -2,13 +2,14 @@
 libcoreint_la_SOURCES += \
 	libosmo-core/api/answer.c libosmo-core/api/auth_routes.c libosmo-core/api/config_routes.c libosmo-core/api/handlers.h \
 	libosmo-core/api/explain_routes.c libosmo-core/api/log_routes.c libosmo-core/api/node_view.c libosmo-core/api/pool_routes.c libosmo-core/api/profile_routes.c \
-	libosmo-core/api/resource_routes.c libosmo-core/api/route.h libosmo-core/api/router.c libosmo-core/api/router.h \
+	libosmo-core/api/replica_routes.c libosmo-core/api/resource_routes.c libosmo-core/api/route.h libosmo-core/api/router.c libosmo-core/api/router.h \
 	libosmo-core/api/routes.c libosmo-core/api/service.c libosmo-core/api/service_internal.h libosmo-core/api/storage_routes.c \
 	libosmo-core/api/submit_routes.c libosmo-core/api/system_routes.c libosmo-core/api/tag_routes.c libosmo-core/api/task_routes.c libosmo-core/api/version_gate.c \
 	libosmo-core/api/workflow_filter.c libosmo-core/api/workflow_routes.c libosmo-core/api/workflow_view.c \
 	libosmo-core/api/workflow_view.h libosmo-core/api/ws.c \
 	libosmo-core/engine/auth.c libosmo-core/engine/auth_identify.c libosmo-core/engine/auth_internal.h libosmo-core/engine/auth_tokens.c \
 	libosmo-core/engine/logs.c libosmo-core/engine/logs_barrier.c libosmo-core/engine/logs_internal.h libosmo-core/engine/logs_session.c \
+	libosmo-core/engine/archive.c libosmo-core/engine/archive.h libosmo-core/engine/archive_read.c libosmo-core/engine/archive_tasks.c \
 	libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
 	libosmo-core/engine/storage_internal.h libosmo-core/engine/storage_tree.c
 

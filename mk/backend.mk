@@ -18,6 +18,7 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/operator/quantity.c libosmo-backend/operator/quantity.h \
 	libosmo-backend/operator/rules.c libosmo-backend/operator/rules.h \
 	libosmo-backend/operator/session.c \
+	libosmo-backend/operator/snapshot.c \
 	libosmo-backend/operator/worker.c
 
 bin_PROGRAMS += osmo-backend

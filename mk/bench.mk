@@ -14,10 +14,13 @@ tests_bench_engine_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/list
 tests_bench_list_SOURCES = tests/bench/list.c
 tests_bench_list_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+noinst_PROGRAMS += tests/bench/logstore
+tests_bench_logstore_SOURCES = tests/bench/logstore.c
+tests_bench_logstore_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/language
 tests_bench_language_SOURCES = tests/bench/language.c
 tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
-EXTRA_DIST += tests/bench/language.py tests/bench/engine.sh
+EXTRA_DIST += tests/bench/language.py tests/bench/engine.sh tests/bench/logstore.sh
 
 bench: all
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/bench.sh
@@ -34,3 +37,6 @@ bench-language: tests/bench/language
 bench-list: tests/bench/list
 	tests/bench/list 1000000
 .PHONY: bench-list
+bench-logstore: tests/bench/logstore
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/logstore.sh
+.PHONY: bench-logstore

@@ -3,6 +3,7 @@ libmodel_la_SOURCES += \
 	libosmo-core/model/status.c libosmo-core/model/status.h \
 	libosmo-core/model/sm.c libosmo-core/model/sm.h \
 	libosmo-core/model/sm_workflow.c libosmo-core/model/sm_workflow.h \
+	libosmo-core/model/reconcile.c libosmo-core/model/reconcile.h \
 	libosmo-core/model/explain.c libosmo-core/model/explain.h
 libcoreint_la_SOURCES += \
 	libosmo-core/engine/engine.h libosmo-core/engine/engine_internal.h \
@@ -13,11 +14,14 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/submit_again.c libosmo-core/engine/submit_checks.c libosmo-core/engine/submit_dry.c libosmo-core/engine/submit_store.c \
 	libosmo-core/engine/submit_rows.h libosmo-core/engine/submit_rows.c \
 	libosmo-core/engine/submit_resources.c \
+	libosmo-core/engine/replicas.h libosmo-core/engine/replicas.c libosmo-core/engine/replica_internal.h \
+	libosmo-core/engine/replica_channel.c libosmo-core/engine/replica_hints.c \
 	libosmo-core/engine/clock.c libosmo-core/engine/retention.c libosmo-core/engine/explain.c libosmo-core/engine/explain.h \
 	libosmo-core/engine/timers.c libosmo-core/engine/work.c libosmo-core/engine/watch.c \
 	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c \
-	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c \
-	libosmo-core/engine/agent_messages.c libosmo-core/engine/agent_nodes.c
+	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c libosmo-core/engine/agent_kinds.c \
+	libosmo-core/engine/agent_messages.c libosmo-core/engine/agent_nodes.c \
+	libosmo-core/engine/reconcile.c libosmo-core/engine/reconcile.h libosmo-core/engine/offline.c
 
 unit_tests += tests/unit/test_status
 tests_unit_test_status_SOURCES = tests/unit/test_status.c tests/unit/check.c tests/unit/check.h
@@ -42,9 +46,18 @@ tests_unit_test_submit_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_explain
 tests_unit_test_explain_SOURCES = tests/unit/test_explain.c tests/unit/check.c tests/unit/check.h
 tests_unit_test_explain_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_archive
+tests_unit_test_archive_SOURCES = tests/unit/test_archive.c $(engine_fixture)
+tests_unit_test_archive_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_replicas
+tests_unit_test_replicas_SOURCES = tests/unit/test_replicas.c $(engine_fixture)
+tests_unit_test_replicas_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_upkeep
 tests_unit_test_upkeep_SOURCES = tests/unit/test_upkeep.c $(engine_fixture)
 tests_unit_test_upkeep_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_reconcile
+tests_unit_test_reconcile_SOURCES = tests/unit/test_reconcile.c $(engine_fixture)
+tests_unit_test_reconcile_LDADD = $(UNIT_CORE_LIBS)
 invalid_fixture = tests/unit/invalid_fixture.c tests/unit/invalid_fixture.h tests/unit/service_fixture.c tests/unit/service_fixture.h \
 	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c tests/unit/check.h
 unit_tests += tests/unit/test_invalid tests/unit/test_invalid_tasks
@@ -52,3 +65,11 @@ tests_unit_test_invalid_SOURCES = tests/unit/test_invalid.c $(invalid_fixture)
 tests_unit_test_invalid_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_invalid_tasks_SOURCES = tests/unit/test_invalid_tasks.c $(invalid_fixture)
 tests_unit_test_invalid_tasks_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_replica_channel
+tests_unit_test_replica_channel_SOURCES = tests/unit/test_replica_channel.c tests/unit/service_fixture.h tests/unit/service_fixture.c \
+	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h tests/unit/check.c tests/unit/check.h
+tests_unit_test_replica_channel_LDADD = $(UNIT_CORE_LIBS)
+# In front of several services in the system tests.
+noinst_PROGRAMS += tests/system/relay
+tests_system_relay_SOURCES = tests/system/relay.c
+tests_system_relay_LDADD = -lpthread

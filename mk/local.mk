@@ -1,6 +1,7 @@
 # The local cluster: driver, placement, and the supervisor that runs each pod.
 libmodel_la_SOURCES += libosmo-core/model/schedule.c libosmo-core/model/schedule_internal.h libosmo-core/model/schedule_evict.c \
-	libosmo-core/model/schedule_gangs.c libosmo-core/model/schedule_nodes.c libosmo-core/model/schedule_order.c libosmo-core/model/schedule_place.c
+	libosmo-core/model/schedule_gangs.c libosmo-core/model/schedule_memory.c libosmo-core/model/schedule_nodes.c libosmo-core/model/schedule_order.c \
+	libosmo-core/model/schedule_place.c libosmo-core/model/schedule_queue.c libosmo-core/model/schedule_reason.c
 libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backend/cluster/local/local.h \
 	libosmo-backend/cluster/local/local_int.h libosmo-backend/cluster/local/local_env.c libosmo-backend/cluster/local/local_node.c \
 	libosmo-backend/cluster/local/local_place.c libosmo-backend/cluster/local/local_plan.c libosmo-backend/cluster/local/local_pod.c \
@@ -14,9 +15,11 @@ osmo_pod_supervisor_SOURCES = daemons/osmo-pod-supervisor/main.c daemons/osmo-po
 	daemons/osmo-pod-supervisor/status.c daemons/osmo-pod-supervisor/supervisor.h
 osmo_pod_supervisor_LDADD = libbase.la $(BASE_EXTERNAL)
 
-unit_tests += tests/unit/test_schedule tests/unit/test_local tests/unit/test_supervisor
+unit_tests += tests/unit/test_schedule tests/unit/test_schedule_incremental tests/unit/test_local tests/unit/test_supervisor
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c tests/unit/check.c
 tests_unit_test_schedule_LDADD = $(UNIT_MODEL_LIBS)
+tests_unit_test_schedule_incremental_SOURCES = tests/unit/test_schedule_incremental.c tests/unit/check.c
+tests_unit_test_schedule_incremental_LDADD = $(UNIT_MODEL_LIBS)
 tests_unit_test_local_SOURCES = tests/unit/test_local.c tests/unit/check.c
 tests_unit_test_local_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_local_DEPENDENCIES = libbackendint.la libmodel.la libbase.la osmo-pod-supervisor$(EXEEXT)

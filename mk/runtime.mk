@@ -1,5 +1,6 @@
 # In-pod programs, under the names that specs and other implementations know. They link the convenience libraries, never the shared ones.
 libcoreint_la_SOURCES += libosmo-core/data/storage_client.c libosmo-core/data/storage_client.h
+libcoreint_la_SOURCES += libosmo-core/data/object_store.c libosmo-core/data/object_store.h libosmo-core/data/object_file.c
 noinst_HEADERS += daemons/runtime/flags.h daemons/runtime/link.h daemons/osmo-ctrl/ctrl.h daemons/osmo-exec/exec.h
 osmolibexec_PROGRAMS += osmo_ctrl osmo_exec osmo_init
 

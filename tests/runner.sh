@@ -167,6 +167,50 @@ suite_differential() {
     run_test differential/yaml "$python" "$dir/yaml_compare.py" "$build/tests/differential/yaml_load"
 }
 
+# ThreadSanitizer on everything that has threads. The pure tests and the ones of single functions would show nothing.
+suite_tsan() {
+    build=$here/build-tsan logs=$here/build-tsan/test-logs
+    local t options="halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$here/tests/tsan.supp"
+    local units_except="test_base test_crypto test_explain test_golden test_invalid test_invalid_tasks test_json test_logline test_messages
+        test_pod_status test_pods test_pods_specs test_reconcile test_schedule test_settings test_sm test_sm_explore test_spec test_spec_form
+        test_spec_public test_spec_rules test_spec_values test_status test_template test_template_filters test_template_language
+        test_template_public test_validate test_yaml"
+    build_or_die "$build" --enable-werror --enable-tsan
+    run_units "tsan/" "TSAN_OPTIONS=$options" OSMO_TSAN=1
+    for t in kill failing; do
+        run_test "tsan/test_$t" env OSMO_BUILD="$build" OSMO_SANITIZED=1 "TSAN_OPTIONS=$options" bash "$here/tests/system/test_$t.sh"
+    done
+}
+
+chaos_build() {
+    local programs
+    build_or_die "$build" --enable-werror
+    mapfile -t programs < <(make -C "$build" --no-print-directory -s print-chaos-programs | tr -s ' ' '\n' | grep '^tests/')
+    build_more "${programs[@]}"
+}
+chaos() { # mode, arguments
+    local mode=$1
+    shift
+    run_test "chaos/$mode" "${PYTHON:-/usr/bin/python3}" "$here/tests/chaos/chaos.py" --bin "$build" --mode "$mode" "$@"
+    [[ -z $only || chaos/$mode == *"$only"* ]] && grep -aE '^mode |kills in' "$logs/chaos_$mode.log" | sed 's/^/      /'
+}
+
+# Kills by the number: SEED= replays, KILLS= is for each of the modes. What failed is kept in the directory that it names.
+suite_chaos() {
+    chaos_build
+    chaos sqlite --kills "${KILLS:-110}"
+    chaos pgsql --kills "${KILLS:-80}"
+    chaos replicas --kills "${KILLS:-80}"
+    chaos local --kills "${KILLS:-50}"
+}
+
+# An hour, the modes one after another.
+suite_soak() {
+    local mode TEST_SECONDS=2400
+    chaos_build
+    for mode in sqlite pgsql replicas local; do chaos "$mode" --soak "${SOAK_SECONDS:-900}"; done
+}
+
 closing_line() {
     ((${#failures[@]})) && printf 'Failed: %s\n' "${failures[*]}"
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -5,6 +5,7 @@ packages_build=(gcc libc6-dev make autoconf automake libtool pkg-config libcurl4
 packages_run=(bubblewrap ca-certificates)
 packages_fuzz=(clang libclang-rt-14-dev)
 packages_differential=(python3 python3-jinja2 python3-yaml)
+packages_chaos=(python3)
 packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils)
 
 # Names of the given packages that are not installed.

@@ -36,7 +36,7 @@ struct logger_link {
     char *url, *bearer_header;      /* bearer_header: handed from the connector to the loop */
     /* loop thread only */
     uint64_t conn;
-    bool ready, acknowledged, log_done_sent;
+    bool ready, acknowledged, confirms, log_done_sent;
     /* under lock */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -195,6 +195,7 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
     struct logger_link *l = ctx;
     l->conn = conn;
     l->acknowledged = extension_offered(extensions, "logs");
+    l->confirms = extension_offered(extensions, "restarts");
     l->log_done_sent = false;
     l->ready = !l->acknowledged; /* with acknowledgements the logger first says what it has */
     spool_rewind(l->spool);
@@ -243,7 +244,10 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
         l->ready = true;
         pump(l);
     } else if (action && strcmp(action, "restart") == 0) {
+        static const char confirmed[] = "{\"IOType\":\"RESTARTED\"}";
         restart_wanted(l);
+        if (l->confirms) /* where that is lost, it is told again on the next connection */
+            (void)ws_conn_send(l->loop, l->conn, confirmed, sizeof confirmed - 1, false);
     } else if (action && (strcmp(action, "log_done") == 0 || strcmp(action, "barrier") == 0)) {
         pthread_mutex_lock(&l->lock);
         if (action[0] == 'l')
@@ -298,7 +302,7 @@ static void dial(void *ctx) {
     char *header = STEAL(l->bearer_header);
     pthread_mutex_unlock(&l->lock);
     const char *headers[] = { header, NULL };
-    ws_options_t o = { .url = l->url, .headers = header ? headers : NULL, .extensions = "logs" };
+    ws_options_t o = { .url = l->url, .headers = header ? headers : NULL, .extensions = "logs, restarts" };
     osmo_error_t err = OSMO_ERROR_INIT;
     uint64_t conn;
     int rc = ws_connect(l->loop, &o, &handlers, l, &conn, &err);

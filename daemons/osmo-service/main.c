@@ -43,10 +43,26 @@ static void notify(const char *state) {
         log_warning(&logger, "the service manager cannot be told: %m");
 }
 
-/* The data directory and the spool in it; bodies left by a crash are removed. */
+/* Bodies of uploads become task data by being renamed, so they are written beside it. A directory of storage that several services
+ * share has a spool for each, the same after a restart. */
+static void name_spool(const struct options *o, char *spool, size_t size) {
+    char host[256] = "";
+    uint64_t h = 0xcbf29ce484222325u;
+    if (!o->storage[0]) {
+        snprintf(spool, size, "%s/spool", o->data_dir);
+        return;
+    }
+    if (gethostname(host, sizeof host - 1) < 0)
+        host[0] = '\0';
+    for (const char *p = o->data_dir; *p; p++)
+        h = (h ^ (unsigned char)*p) * 0x100000001b3u;
+    snprintf(spool, size, "%s/.spool-%s-%016llx", o->storage, host, (unsigned long long)h);
+}
+
+/* The data directory and the spool; bodies left by a crash are removed. */
 static int prepare_dirs(const struct options *o, char *spool, size_t size) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    snprintf(spool, size, "%s/spool", o->data_dir);
+    name_spool(o, spool, size);
     if (dir_make(o->data_dir, 0700, &err) < 0)
         return fail(&err);
     if (access(o->data_dir, W_OK | X_OK) < 0) {
@@ -145,16 +161,16 @@ static int serve(const struct options *o, osmo_server_t *server, osmo_service_t 
     return rc;
 }
 
-#define PGSQL_WORKERS 24
+#define PGSQL_WORKERS 16
 
-/* Each reads over a connection of its own, and a server takes a hundred as it is delivered: enough for two services. */
+/* Each reads over a connection of its own, and a server takes a hundred as it is delivered: enough for three services. */
 static int worker_count(const struct options *o) {
     return o->workers ? o->workers : o->database && !strncmp(o->database, "postgres", 8) ? PGSQL_WORKERS : 0;
 }
 
 static int run(const struct options *o, const sigset_t *signals) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    char spool[4200], url[512];
+    char spool[4600], url[512];
     osmo_server_t *server = NULL;
     osmo_service_t *service = NULL;
     if (prepare_dirs(o, spool, sizeof spool) < 0)
@@ -163,11 +179,12 @@ static int run(const struct options *o, const sigset_t *signals) {
                                  .log = log_stderr, .log_ctx = program, .log_level = o->log_level };
     if (osmo_server_open(&so, &server, &err) < 0)
         return fail(&err);
-    make_base_url(o, osmo_server_port(server), url, sizeof url);
+    make_base_url(o, osmo_server_port(server), url, sizeof url); /* for other services too, whatever stands before them */
     osmo_service_options_t vo = {
         .size = sizeof vo, .data_dir = o->data_dir, .database = o->database, .config_file = o->config_file, .roles = o->roles,
         .base_url = o->base_url ? o->base_url : url, .auth = o->auth, .admin_token = o->admin_token, .admin_user = o->admin_user,
         .transport = osmo_server_transport(server), .log = log_stderr, .log_ctx = program, .log_level = o->log_level,
+        .storage_dir = o->storage[0] ? o->storage : NULL, .replica_address = o->replica_address ? o->replica_address : url,
     };
     int rc = osmo_service_open(&vo, &service, &err);
     rc = rc < 0 ? fail(&err) : serve(o, server, service, vo.base_url, signals);

@@ -15,11 +15,13 @@ static const char help[] =
     "      --listen ADDR:PORT   where to listen; port 0 takes any free one (127.0.0.1:8000)\n"
     "      --data-dir DIR       database, logs and task data ($XDG_DATA_HOME/osmo or ~/.local/share/osmo)\n"
     "      --database URL       sqlite:PATH or postgresql://... (an SQLite file in the data directory)\n"
+    "      --storage DIR        task data; services that share a PostgreSQL database share it (DATA_DIR/storage)\n"
+    "      --replica-address URL  where the other services of the database reach this one (http://<listen address>)\n"
     "      --roles LIST         parts to run, separated by commas (all)\n"
     "      --config FILE        configuration in ConfigMap form, YAML (built-in defaults)\n"
     "      --auth MODE          required, or dev: loopback only, the x-osmo-user header is trusted (required)\n"
     "      --base-url URL       under which clients and tasks reach this service (http://<listen address>)\n"
-    "      --workers N          request threads, at most (64; 24 on PostgreSQL)\n"
+    "      --workers N          request threads, at most (64; 16 on PostgreSQL)\n"
     "      --port-file FILE     write the bound port here once requests are served\n"
     "      --log-level LEVEL    debug, info, warning or error (info)\n"
     "      --version            print the version and exit\n"
@@ -35,11 +37,12 @@ static const char help[] =
     "Exit status: 0 stopped, 1 cannot run, 2 wrong usage.\n";
 
 enum { OPT_LISTEN = 256, OPT_DATA_DIR, OPT_DATABASE, OPT_ROLES, OPT_CONFIG, OPT_AUTH, OPT_BASE_URL, OPT_WORKERS, OPT_PORT_FILE,
-       OPT_LOG_LEVEL, OPT_VERSION };
+       OPT_STORAGE, OPT_REPLICA_ADDRESS, OPT_LOG_LEVEL, OPT_VERSION };
 
 static const struct option longs[] = {
     { "listen", required_argument, NULL, OPT_LISTEN }, { "data-dir", required_argument, NULL, OPT_DATA_DIR },
     { "database", required_argument, NULL, OPT_DATABASE }, { "roles", required_argument, NULL, OPT_ROLES },
+    { "storage", required_argument, NULL, OPT_STORAGE }, { "replica-address", required_argument, NULL, OPT_REPLICA_ADDRESS },
     { "config", required_argument, NULL, OPT_CONFIG }, { "auth", required_argument, NULL, OPT_AUTH },
     { "base-url", required_argument, NULL, OPT_BASE_URL }, { "workers", required_argument, NULL, OPT_WORKERS },
     { "port-file", required_argument, NULL, OPT_PORT_FILE }, { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
@@ -52,16 +55,24 @@ static int usage(const char *what, const char *value) {
 }
 
 /* Absolute, because the service keeps paths into it. */
-static int set_data_dir(struct options *o, const char *path) {
+static int set_dir(char *dir, size_t size, const char *path) {
     char here[2048];
     int n;
     if (*path == '/')
-        n = snprintf(o->data_dir, sizeof o->data_dir, "%s", path);
+        n = snprintf(dir, size, "%s", path);
     else if (!getcwd(here, sizeof here))
-        return usage("the current directory is gone: give an absolute --data-dir", NULL);
+        return usage("the current directory is gone: give absolute directories, not", path);
     else
-        n = snprintf(o->data_dir, sizeof o->data_dir, "%s/%s", here, path);
-    return n > 0 && n < 3800 ? 0 : usage("--data-dir is too long", NULL);
+        n = snprintf(dir, size, "%s/%s", here, path);
+    return n > 0 && n < 3800 ? 0 : usage("a directory with too long a name", NULL);
+}
+
+static int set_data_dir(struct options *o, const char *path) { return set_dir(o->data_dir, sizeof o->data_dir, path); }
+
+static int set_replica_address(struct options *o, const char *url) {
+    o->replica_address = url;
+    return strncmp(url, "http://", 7) == 0 && url[7] && url[strlen(url) - 1] != '/'
+               ? 0 : usage("--replica-address is http://HOST:PORT without a slash at its end, not", url);
 }
 
 static int default_data_dir(struct options *o) {
@@ -95,6 +106,10 @@ static int set_one(struct options *o, int opt, const char *value) {
     case OPT_DATABASE:
         o->database = value;
         return 0;
+    case OPT_STORAGE:
+        return set_dir(o->storage, sizeof o->storage, value);
+    case OPT_REPLICA_ADDRESS:
+        return set_replica_address(o, value);
     case OPT_ROLES:
         o->roles = value;
         return 0;

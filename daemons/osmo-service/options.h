@@ -5,7 +5,8 @@
 
 struct options {
     const char *listen, *database, *roles, *config_file, *base_url, *port_file, *admin_token, *admin_user;
-    char data_dir[4096];
+    const char *replica_address;
+    char data_dir[4096], storage[4096]; /* storage: "" = in the data directory */
     int workers, log_level;
     osmo_auth_mode_t auth;
     char host[256]; /* of --listen, without brackets */

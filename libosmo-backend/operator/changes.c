@@ -16,7 +16,8 @@ int changes_open(struct osmo_operator *op) {
     q->last = &q->first;
     if (pthread_mutex_init(&q->lock, NULL) != 0)
         return OSMO_ENOMEM;
-    return pthread_cond_init(&q->room, NULL) == 0 ? OSMO_OK : OSMO_ENOMEM;
+    q->opened = pthread_cond_init(&q->room, NULL) == 0;
+    return q->opened ? OSMO_OK : OSMO_ENOMEM;
 }
 
 static void push(struct osmo_operator *op, int what, osmo_change_t change, const char *json, size_t len) {

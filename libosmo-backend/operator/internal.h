@@ -1,7 +1,8 @@
 /* The inside of a running operator, shared by operator.c, session.c, login.c, worker.c and changes.c and nobody else.
  *
  * Threads: the loop thread (the caller of osmo_operator_run) owns sessions, outboxes, nodes, pods and events without locks.
- * The driver's thread only appends to `changes`, the login thread only to `login`, executors only touch `worker`; each of these
+ * The driver's thread only appends to `changes`, the login thread only to `login`, executors only touch `worker`, the one that lists
+ * pods `snapshot`; each of these
  * has its own lock and wakes the loop. */
 #ifndef OPERATOR_INTERNAL_H
 #define OPERATOR_INTERNAL_H
@@ -40,7 +41,7 @@ struct changes {
     pthread_cond_t room;
     struct change *first, **last;
     size_t count, bytes;
-    bool closed;
+    bool opened, closed; /* opened: there is a lock */
 };
 
 struct login {
@@ -71,6 +72,17 @@ struct worker {
     size_t ncleanings;
 };
 
+/* Parts of the answer to the service's last question, on their way from the thread that lists the pods. */
+struct snapshot {
+    pthread_mutex_t lock;
+    pthread_cond_t change;     /* asked, a part taken, stop */
+    pthread_t thread;
+    bool started, stop;
+    int64_t asked;             /* number of the snapshot that is wanted; 0 = none; written by the loop only */
+    struct part *first, **last;
+    size_t waiting;
+};
+
 struct osmo_operator {
     char *url, *backend, *namespace_, *token_file, *user;
     int lock_fd;
@@ -86,6 +98,7 @@ struct osmo_operator {
     struct changes changes;
     struct login login;
     struct worker worker;
+    struct snapshot snapshot;
     uint64_t usage_timer, heartbeat_timer, recheck_timer;
     bool pods_first;           /* node messages wait until the pods of the start were told */
 };
@@ -114,6 +127,12 @@ void worker_writable(struct osmo_operator *op);
 void worker_pods_deleted(struct osmo_operator *op);
 bool worker_is_cleaning(struct osmo_operator *op, const json_t *labels);
 void worker_close(struct osmo_operator *op);
+
+/* snapshot.c */
+int snapshot_open(struct osmo_operator *op);
+void snapshot_ask(struct osmo_operator *op, int64_t number);
+void snapshot_flush(void *op);
+void snapshot_close(struct osmo_operator *op);
 
 /* changes.c */
 int changes_open(struct osmo_operator *op);

@@ -55,7 +55,20 @@ static int create_object(const struct job_env *env, const char *text, osmo_error
     }
 }
 
-static char *object_text(const struct job_env *env, const json_t *object) {
+/* Several installations may share a namespace: what is created for one carries its mark. */
+static int mark_object(json_t *meta, const char *installation) {
+    json_t *labels = json_get(meta, "labels");
+    if (!installation)
+        return 0;
+    if (json_kind(labels) != JSON_OBJECT) {
+        if (json_set(meta, "labels", json_object()) < 0)
+            return OSMO_ENOMEM;
+        labels = json_get(meta, "labels");
+    }
+    return json_set_str(labels, "osmo.installation", installation);
+}
+
+static char *object_text(const struct job_env *env, const json_t *object, const char *installation) {
     _cleanup_json_ json_t *copy = json_copy(object);
     json_t *meta = json_get(copy, "metadata");
     if (json_kind(meta) != JSON_OBJECT) {
@@ -63,12 +76,16 @@ static char *object_text(const struct job_env *env, const json_t *object) {
             return NULL;
         meta = json_get(copy, "metadata");
     }
-    return json_set_str(meta, "namespace", env->namespace_) < 0 ? NULL : json_to_text(copy);
+    int rc = json_set_str(meta, "namespace", env->namespace_);
+    if (rc >= 0)
+        rc = mark_object(meta, installation);
+    return rc < 0 ? NULL : json_to_text(copy);
 }
 
 /* *existed tells the RescheduleTask job that something was in the way. */
 static enum job_outcome create_group(const struct job_env *env, const json_t *job, struct job_result *r, bool *existed) {
     const json_t *objects = json_get(job, "k8s_resources");
+    const char *installation = json_get_str(job, "installation");
     *existed = false;
     if (json_kind(objects) != JSON_ARRAY || json_len(objects) > MAX_OBJECTS)
         return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources must be an array of at most %u objects", MAX_OBJECTS);
@@ -76,7 +93,7 @@ static enum job_outcome create_group(const struct job_env *env, const json_t *jo
         return job_fail(r, JOB_FAILED_NO_RETRY, "the %s cluster cannot create objects", env->driver->name);
     for (size_t i = 0; i < json_len(objects); i++) {
         const json_t *object = json_at(objects, i);
-        _cleanup_free_ char *text = json_kind(object) == JSON_OBJECT ? object_text(env, object) : NULL;
+        _cleanup_free_ char *text = json_kind(object) == JSON_OBJECT ? object_text(env, object, installation) : NULL;
         const char *kind = json_get_str(object, "kind"), *name = json_get_str(json_get(object, "metadata"), "name");
         if (!text)
             return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] is not an object", i);

@@ -91,7 +91,8 @@ static int make_trackers(struct osmo_operator *op, osmo_error_t *err) {
     op->nodes = nodes_new(op->namespace_, emit_node, op, &op->log);
     op->pods = pods_new(op->backend, op->namespace_, &out, &op->log);
     op->events = events_new(op->namespace_);
-    if (!op->nodes || !op->pods || !op->events || session_open_all(op) < 0 || changes_open(op) < 0)
+    if (!op->nodes || !op->pods || !op->events || session_open_all(op) < 0 || changes_open(op) < 0 ||
+        snapshot_open(op) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     return OSMO_OK;
 }
@@ -161,9 +162,10 @@ void osmo_operator_free(osmo_operator_t *op) {
     if (!op)
         return;
     op->stopping = true;
-    if (op->changes.last)
+    if (op->changes.opened)
         changes_close(op); /* a driver that waits for room must be able to close */
     worker_close(op);
+    snapshot_close(op);
     login_close(op);
     if (op->impl)
         op->driver->close(op->impl);
@@ -172,7 +174,7 @@ void osmo_operator_free(osmo_operator_t *op) {
     nodes_free(op->nodes);
     pods_free(op->pods);
     events_free(op->events);
-    if (op->changes.last)
+    if (op->changes.opened)
         changes_free(op);
     if (op->lock_fd >= 0)
         close(op->lock_fd);

@@ -63,20 +63,21 @@ void pods_free(pods_t *p) {
 
 /* ---- who a pod belongs to ---- */
 
-struct pod_ids { const char *name, *task, *workflow; int64_t retry; const json_t *labels; };
+struct pod_ids { const char *name, *task, *workflow, *group; int64_t retry; const json_t *labels; };
 
-static bool read_ids(const pods_t *p, const json_t *pod, struct pod_ids *out) {
+static bool read_ids(const char *namespace_, const json_t *pod, struct pod_ids *out) {
     const json_t *meta = json_get(pod, "metadata");
     const char *ns = json_get_str(meta, "namespace");
     out->labels = json_get(meta, "labels");
     out->name = json_get_str(meta, "name");
     out->task = json_get_str(out->labels, "osmo.task_uuid");
     out->workflow = json_get_str(out->labels, "osmo.workflow_uuid");
+    out->group = json_get_str(out->labels, "osmo.group_uuid");
     const char *retry = json_get_str(out->labels, "osmo.retry_id");
     if (!retry || !str_to_i64(retry, &out->retry))
         out->retry = 0;
     return out->name && out->task && out->workflow && strlen(out->task) < sizeof ((struct pod_record *)0)->task &&
-           (!ns || strcmp(ns, p->namespace_) == 0);
+           (!ns || strcmp(ns, namespace_) == 0);
 }
 
 static struct pod_record *record_of(pods_t *p, const struct pod_ids *ids) {
@@ -168,6 +169,39 @@ static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const jso
     return body;
 }
 
+static int describe_status(json_t *entry, const json_t *pod, int64_t now_us) {
+    osmo_pod_status_t s;
+    int64_t recheck_us;
+    if (pod_decide(pod, now_us, &s, &recheck_us, NULL) < 0 || !s.status)
+        return 0; /* it is there, and that is all there is to say */
+    int rc = json_set_str(entry, "status", s.status);
+    rc |= json_set_str(entry, "message", s.message);
+    if (s.exit_code >= 0)
+        rc |= json_set_int(entry, "exit_code", s.exit_code);
+    osmo_pod_status_clear(&s);
+    return rc;
+}
+
+int pods_describe(const char *namespace_, const json_t *pod, int64_t now_us, json_t **out) {
+    struct pod_ids ids;
+    *out = NULL;
+    if (!read_ids(namespace_, pod, &ids))
+        return 0;
+    json_t *entry = start_body(&ids);
+    int rc = entry ? json_set_str(entry, "group_uuid", ids.group) : OSMO_ENOMEM;
+    rc |= json_set_str(entry, "pod_name", ids.name);
+    rc |= json_set_str(entry, "installation", json_get_str(ids.labels, "osmo.installation"));
+    rc |= json_set_str(entry, "node", or_null(json_get_str(json_get(pod, "spec"), "nodeName")));
+    rc |= json_set_str(entry, "pod_ip", or_null(json_get_str(json_get(pod, "status"), "podIP")));
+    rc |= describe_status(entry, pod, now_us);
+    if (rc) {
+        json_free(entry);
+        return OSMO_ENOMEM;
+    }
+    *out = entry;
+    return 0;
+}
+
 static void send_update(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const json_t *pod,
                         const osmo_pod_status_t *s) {
     enum status status = status_parse(s->status);
@@ -230,7 +264,7 @@ static void keep_for_recheck(pods_t *p, struct pod_record *r, const json_t *pod,
 
 void pods_apply(pods_t *p, const json_t *pod, int64_t now_us) {
     struct pod_ids ids;
-    if (!read_ids(p, pod, &ids))
+    if (!read_ids(p->namespace_, pod, &ids))
         return;
     osmo_pod_status_t s;
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -252,7 +286,7 @@ void pods_apply(pods_t *p, const json_t *pod, int64_t now_us) {
 
 void pods_remove(pods_t *p, const json_t *pod, int64_t now_us) {
     struct pod_ids ids;
-    if (!read_ids(p, pod, &ids))
+    if (!read_ids(p->namespace_, pod, &ids))
         return;
     pods_apply(p, pod, now_us); /* its last state may be the terminal one */
     struct pod_record *r = map_get(p->records, ids.name);
@@ -260,8 +294,8 @@ void pods_remove(pods_t *p, const json_t *pod, int64_t now_us) {
         return; /* the successor is here already */
     if (!(r && r->finished) && !p->out.cleaning(p->out.ctx, ids.labels)) {
         struct pod_record unknown = { .retry = ids.retry };
-        osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND,
-                                   .message = (char[]){"pod was deleted"} };
+        _cleanup_free_ char *cause = str_printf("the pod %s is gone from cluster %s: it was deleted outside of OSMO", ids.name, p->backend);
+        osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND, .message = cause };
         send_update(p, r ? r : &unknown, &ids, pod, &gone);
     }
     if (r) {

@@ -19,6 +19,8 @@ struct pods_out {
 typedef struct pods pods_t;
 pods_t *pods_new(const char *backend, const char *namespace_, const struct pods_out *out, const logger_t *log);
 void pods_free(pods_t *p);
+/* What a snapshot says of a pod; *out stays NULL for one that is none of a workflow. */
+int pods_describe(const char *namespace_, const json_t *pod, int64_t now_us, json_t **out);
 void pods_apply(pods_t *p, const json_t *pod, int64_t now_us);
 void pods_remove(pods_t *p, const json_t *pod, int64_t now_us);
 /* Look again at pods whose grace period is over. Returns the time of the next one, 0 = none. */

@@ -159,6 +159,8 @@ static void on_ack(struct session *s, const char *uuid) {
     pump(s);
     if (s->kind == STREAM_POD)
         open_node_gate(s->op);
+    if (s->kind == STREAM_POD)
+        snapshot_flush(s->op);
     if (s->kind == STREAM_POD || s->kind == STREAM_NODE)
         ws_loop_wake(s->op->loop, changes_process, s->op);
 }
@@ -182,6 +184,8 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
         on_ack(s, json_get_str(m.body, "uuid"));
     else if (m.type == MSG_NODE_CONDITIONS)
         on_rules(s, m.body);
+    else if (m.type == MSG_TASK_LIST && s->kind == STREAM_POD)
+        snapshot_ask(s->op, json_get_int(m.body, "snapshot", 0));
     message_clear(&m);
 }
 
@@ -243,6 +247,12 @@ static void on_writable(void *ctx, uint64_t conn) {
 
 static const ws_handlers_t handlers = { .opened = on_opened, .message = on_message, .closed = on_closed, .writable = on_writable };
 
+static const char *offered(const struct session *s) {
+    return s->kind == STREAM_WORKER                             ? "jobs, job-parts"
+           : s->kind == STREAM_POD && s->op->driver->list != NULL ? "snapshot"
+                                                                  : NULL;
+}
+
 static void connect_with(struct session *s, const char *header) {
     struct osmo_operator *op = s->op;
     buf_t url = BUF_INIT(4096);
@@ -250,7 +260,7 @@ static void connect_with(struct session *s, const char *header) {
     const char *headers[] = {header, NULL};
     buf_printf(&url, "%s/api/agent/%s/backend/", op->url, streams[s->kind].path);
     url_encode(op->backend, &url);
-    ws_options_t o = { .url = buf_cstr(&url), .headers = headers, .extensions = s->kind == STREAM_WORKER ? "jobs, job-parts" : NULL,
+    ws_options_t o = { .url = buf_cstr(&url), .headers = headers, .extensions = offered(s),
                        .max_message = s->kind == STREAM_WORKER ? JOB_FRAME_MAX : LISTENER_MESSAGE_MAX };
     s->state = SESSION_CONNECTING;
     int rc = buf_failed(&url) ? OSMO_ELIMIT : ws_connect(op->loop, &o, &handlers, s, &s->conn, &err);

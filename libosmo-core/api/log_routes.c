@@ -5,7 +5,11 @@
 #include "api/workflow_view.h"
 #include "base/cleanup.h"
 #include "base/re.h"
+#include "engine/archive.h"
+#include "model/redact.h"
+#include "store/repo_archive.h"
 
+#define SHOWN_MAX (256u << 20)
 #define TEXT_TYPE "text/plain; charset=us-ascii"   /* what clients expect; the bytes are UTF-8 */
 
 /* The task the query names: its latest attempt unless retry_id is given. name stays NULL without task_name. */
@@ -77,11 +81,22 @@ int watch_workflow(struct call *c, osmo_error_t *err) {
     return rc < 0 ? rc : answer_stream(c, "application/x-ndjson", stream);
 }
 
+/* What the database does not have any more may be in the archive. */
 static int get_file(struct call *c, const struct workflow_row *w, const char *path, char **text, size_t *len,
                     osmo_error_t *err) {
+    enum archive_state state = ARCHIVE_NONE;
     db_t *db;
     int rc = store_reader(c->engine->store, &db, err);
-    return rc < 0 ? rc : repo_file_get(db, w->uuid, path, text, len, err);
+    if (rc >= 0)
+        rc = repo_file_get(db, w->uuid, path, text, len, err);
+    if (rc != OSMO_ENOTFOUND)
+        return rc;
+    if (repo_archive_get(db, w->uuid, &state, err) < 0 || state != ARCHIVE_ONLY)
+        return rc;
+    _cleanup_buf_ buf_t found = BUF_INIT(SHOWN_MAX);
+    rc = archive_text(c->engine, w->id, path, &found, err);
+    *text = rc < 0 ? NULL : buf_steal(&found, len);
+    return rc < 0 || *text ? rc : OSMO_ENOMEM;
 }
 
 /* ---- error logs ---- */
@@ -187,5 +202,8 @@ int get_spec(struct call *c, osmo_error_t *err) {
         rc = osmo_error_set(err, OSMO_EUSER, "Workflow %s has no stored %s", c->params[0], template ? "template"
                             : "specification");
     workflow_row_clear(&w);
-    return rc < 0 ? rc : answer_text(c, 200, "text/plain; charset=utf-8", text, len);
+    _cleanup_buf_ buf_t shown = BUF_INIT(SHOWN_MAX);
+    if (rc >= 0)
+        rc = redact_text(text, len, &shown);
+    return rc < 0 ? rc : answer_text(c, 200, "text/plain; charset=utf-8", buf_cstr(&shown), shown.len);
 }

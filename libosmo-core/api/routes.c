@@ -1,6 +1,7 @@
 /* The route table: one row a route. Adding a route is one row here and one handler in the file of its noun. */
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "engine/replicas.h"
 
 /* A specification of 64 MiB, perhaps with its template beside it, as JSON: clients that escape all but ASCII need up to
  * three times their size. */
@@ -59,6 +60,8 @@ const struct route api_routes[] = {
     { "PUT", "/api/storage/{}/{}/{}", ROLE_CORE, ROUTE_TASK | ROUTE_REST | ROUTE_BODY_FILE, put_storage_object,
         "storage:Write", MAX_OBJECT },
     { "POST", "/api/storage/{}/{}", ROLE_CORE, ROUTE_TASK, post_storage_commit, "storage:Write", 0 },
+
+    { "POST", REPLICA_PATH, OPEN_EVERYWHERE, ROUTE_OPEN, post_replica, "internal:Replica", REPLICA_BODY_MAX },
 
     { "GET", "/api/router/{}", ROLE_ROUTER, ROUTE_OPEN | ROUTE_REST, any_router, "internal:Router", 0 },
     { "POST", "/api/router/{}", ROLE_ROUTER, ROUTE_OPEN | ROUTE_REST, any_router, "internal:Router", 0 },

@@ -223,7 +223,7 @@ static void set_options(http_client_t *c, struct transfer *t, const url_parts_t 
     lib.easy_setopt(h, CURLOPT_HEADERDATA, t);
     lib.easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
     lib.easy_setopt(h, CURLOPT_WRITEDATA, t);
-    if (is_loopback(u->host))
+    if (rq->direct || is_loopback(u->host))
         lib.easy_setopt(h, CURLOPT_PROXY, "");
     if (c->user_agent)
         lib.easy_setopt(h, CURLOPT_USERAGENT, c->user_agent);

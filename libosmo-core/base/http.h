@@ -17,6 +17,7 @@ typedef struct http_request {
     const void *body; size_t body_len;
     int upload_fd; uint64_t upload_len; /* used when `upload` is true: body is read from the descriptor */
     bool upload;
+    bool direct;                 /* whatever proxy the environment names: it is a neighbour's address */
     long timeout_ms;             /* 0 = none (streams) */
     long connect_timeout_ms;     /* 0 = 10 s */
     size_t max_response;         /* cap of the collected body; 0 = 64 MiB */

@@ -3,9 +3,10 @@
  * from writer threads. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/crypto.h"
-#include "engine/agent_internal.h"
+#include "engine/reconcile.h"
+#include "store/repo_reconcile.h"
+#include "engine/replicas.h"
 
 #define CLOSE_PROTOCOL 1008
 #define CLOSE_AGAIN 1013
@@ -26,6 +27,7 @@ void session_ref(struct agent_session *s) {
 static void session_free(struct agent_session *s) {
     for (size_t i = 0; i < s->njobs; i++)
         job_free(s->jobs[i]);
+    pod_set_clear(&s->found.set);
     pthread_cond_destroy(&s->room);
     pthread_mutex_destroy(&s->lock);
     free(s->backend);
@@ -65,6 +67,8 @@ static int session_send(struct agent_session *s, const void *data, size_t len, b
     return t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
 }
 
+static bool reports_pods(const struct agent_session *s) { return s->kind == AGENT_POD || s->kind == AGENT_MESSAGE; }
+
 int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_t conn,
                const char *offered_extensions, agent_session_t **out, const char **accepted_extensions,
                osmo_error_t *err) {
@@ -85,13 +89,16 @@ int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_
     s->refs = 1;
     s->jobs_extension = kind == AGENT_WORKER && offered_extensions && extension_offered(offered_extensions, "jobs");
     s->parts_extension = s->jobs_extension && extension_offered(offered_extensions, "job-parts");
+    s->snapshot_extension = reports_pods(s) && offered_extensions && extension_offered(offered_extensions, "snapshot");
     if (s->jobs_extension)
         *accepted_extensions = s->parts_extension ? "jobs, job-parts" : "jobs";
+    else if (s->snapshot_extension)
+        *accepted_extensions = "snapshot";
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->room, NULL);
     pthread_mutex_lock(&a->lock);
     s->serial = ++a->serial;
-    snprintf(s->owner, sizeof s->owner, "agent-%.16s-%llu", a->instance, (unsigned long long)s->serial);
+    snprintf(s->owner, sizeof s->owner, "%s/agent-%llu", replicas_id(e), (unsigned long long)s->serial);
     s->next = a->sessions;
     a->sessions = s;
     pthread_mutex_unlock(&a->lock);
@@ -169,10 +176,13 @@ void agent_closed(agent_session_t *s) {
 
 /* ---- acknowledgements ---- */
 
+/* Only names the message: counted, as randomness for each would cost the writer more than the rest of it. */
 static void send_ack(struct agent_session *s, const char *acked) {
     char uuid[33];
     _cleanup_buf_ buf_t out = BUF_INIT(4096);
-    if (*acked && crypto_random_hex32(uuid) >= 0 && message_build_ack(acked, uuid, &out) >= 0)
+    snprintf(uuid, sizeof uuid, "%.12s%06llx%014llx", replicas_id(s->e), (unsigned long long)s->serial & 0xffffff,
+             (unsigned long long)s->first_ack & 0xffffffffffffff);
+    if (*acked && message_build_ack(acked, uuid, &out) >= 0)
         session_send(s, out.data, out.len, false);
 }
 
@@ -236,10 +246,19 @@ void ticket_done(void *ctx, int rc, const osmo_error_t *err) {
 struct init {
     struct ticket *ticket;
     struct backend_row row;
+    int64_t snapshot; /* out: number of the one that begins now */
+    bool returned;    /* out: the backend was lost */
 };
 
 static int init_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_backend_upsert(db, &((struct init *)ctx)->row, err);
+    struct init *i = ctx;
+    i->snapshot = 0;
+    int rc = repo_backend_upsert(db, &i->row, err);
+    if (rc >= 0)
+        rc = repo_backend_returned(db, i->row.name, &i->returned, err);
+    if (rc >= 0 && reports_pods(i->ticket->s))
+        rc = repo_snapshot_begin(db, i->row.name, &i->snapshot, err);
+    return rc;
 }
 
 static void init_done(void *ctx, int rc, const osmo_error_t *err) {
@@ -255,6 +274,10 @@ static void init_done(void *ctx, int rc, const osmo_error_t *err) {
         pthread_mutex_lock(&s->lock);
         s->ready = true;
         pthread_mutex_unlock(&s->lock);
+        if (i->snapshot)
+            reconcile_ask(s, i->snapshot, i->row.heartbeat_us);
+        if (i->returned)
+            offline_returned(s);
         agents_wake(s->e);
     }
     ticket_done(i->ticket, rc, err);
@@ -272,7 +295,7 @@ static int handle_init(struct agent_session *s, const json_t *body, struct ticke
         ticket_done(t, 0, NULL);
         return prefix ? OSMO_ENOMEM : OSMO_EINVAL;
     }
-    int64_t now = clock_now_us();
+    int64_t now = engine_now(s->e);
     i->ticket = t;
     i->row = (struct backend_row){ .name = str_dup(s->backend),
                                    .k8s_uid = str_dup(uid),

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/crypto.h"
-#include "engine/agent_internal.h"
+#include "engine/reconcile.h"
+#include "engine/replicas.h"
+#include "store/repo_replica.h"
 
 /* Short, so that items of a session that is lost come back soon; renewed while the job is with its worker. */
 #define LEASE_US (60LL * 1000 * 1000)
@@ -278,10 +279,14 @@ static void hand_out(engine_t *e, struct parcel *parcels, size_t n) {
         p->h.kind = p->job->kind;
         p->h.payload = p->job->payload;
         p->h.next_after = p->job->next_after;
+        p->h.settings = engine_settings(e);
         memcpy(p->h.group_uuid, p->job->group_uuid, sizeof p->h.group_uuid);
-        int rc = reactor_post(e, p->job->workflow_uuid, handout_decide, &p->h, NULL, parcel_done, p);
-        if (rc < 0)
-            parcel_done(p, rc, NULL);
+        /* what nobody knows has no workflow to ask */
+        int rc = p->job->kind == JOB_ORPHAN
+                     ? 1
+                     : reactor_post(e, p->job->workflow_uuid, handout_decide, &p->h, NULL, parcel_done, p);
+        if (rc)
+            parcel_done(p, rc < 0 ? rc : 0, NULL);
     }
     pthread_mutex_lock(&c.lock);
     while (c.open)
@@ -297,6 +302,7 @@ static bool attach(struct agent_session *s, struct job *j, bool sent) {
     bool open = !s->closed && !s->failed && s->njobs < JOBS_MAX;
     if (open) {
         j->sent = sent;
+        j->sent_us = clock_mono_us();
         if (s->njobs == 0)
             s->next_renewal = clock_mono_us() + RENEW_US;
         s->jobs[s->njobs++] = j;
@@ -317,7 +323,7 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         job_free(j);
         return false;
     }
-    if (!p->h.wf.id || in_flight(all, j->work_id)) { /* the workflow is gone; or our own lease ran out while the worker
+    if ((!p->h.wf.id && j->kind != JOB_ORPHAN) || in_flight(all, j->work_id)) { /* the workflow is gone; or our own lease ran out while the worker
                                                       * works */
         job_free(j);
         return false;
@@ -347,10 +353,21 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
     return !attached;
 }
 
+/* Where others may bring work without a word, this thread looks every second, mostly for nothing: no reason to write. */
+static bool is_due(struct agent_session *s) {
+    db_t *db = NULL;
+    bool due = true;
+    if (replicas_shared(s->e) && store_reader(s->e->store, &db, NULL) >= 0)
+        repo_work_is_due(db, s->backend, engine_now(s->e), &due, NULL);
+    return due;
+}
+
 /* Returns the number of items claimed. */
 static size_t serve(const struct held *all, struct agent_session *s, size_t limit) {
     osmo_error_t err = OSMO_ERROR_INIT;
     struct claim c = { .s = s, .limit = limit };
+    if (!is_due(s))
+        return 0;
     if (store_write(s->e->store, NULL, claim_run, &c, &err) < 0) {
         log_error(&s->e->log, "work for backend %s cannot be claimed: %s", s->backend, err.text);
         return 0;
@@ -369,6 +386,7 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
     for (size_t i = 0; i < n; i++) {
         release |= deliver(all, s, &parcels[i]);
         handout_clear(&parcels[i].h);
+        engine_settings_put(parcels[i].h.settings);
     }
     if (release) {
         pthread_mutex_lock(&s->lock);
@@ -401,6 +419,7 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
             return;
         pthread_mutex_lock(&s->lock);
         next->sent = true;
+        next->sent_us = clock_mono_us();
         frame = next->frame;
         next->frame = (buf_t){ 0 };
         pthread_mutex_unlock(&s->lock);
@@ -409,11 +428,20 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
     }
 }
 
+void agents_disconnect(engine_t *e) {
+    if (!e->agents)
+        return;
+    struct held all = hold_workers(e->agents);
+    for (size_t i = 0; i < all.n; i++)
+        session_close(all.s[i], 1013, "the service was cut off from its database, connect again");
+    held_drop(&all);
+}
+
 /* ---- the thread ---- */
 
 /* next: heartbeat or renewal, whichever comes first */
 static int64_t until_next(struct agents *a, int64_t next) {
-    int64_t wait = next - clock_mono_us(), now = engine_now(a->e), due = 0;
+    int64_t wait = replicas_longest_wait(a->e, next - clock_mono_us()), now = engine_now(a->e), due = 0;
     db_t *db;
     if (store_reader(a->e->store, &db, NULL) >= 0 && repo_work_next_due(db, now, &due, NULL) >= 0 && due) {
         int64_t left = due - now;
@@ -429,6 +457,7 @@ static void *dispatch_main(void *arg) {
         int64_t next = renew_leases(&all, send_heartbeats(&all));
         size_t claimed = 0;
         for (size_t i = 0; i < all.n && !waker_stopped(&a->waker); i++) {
+            next = jobs_overdue(all.s[i], next);
             send_waiting(&all, all.s[i]);
             size_t room = capacity(&all, all.s[i]);
             if (room)
@@ -451,9 +480,11 @@ int agents_open(engine_t *e, osmo_error_t *err) {
     waker_init(&a->waker);
     e->agents = a;
     a->heartbeats = map_new(free);
-    int rc = a->heartbeats ? crypto_random_hex32(a->instance) : OSMO_ENOMEM;
+    if (!a->heartbeats)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = reconcile_open(e, err);
     if (rc < 0)
-        return osmo_error_set(err, rc, "the agent cannot start: no memory or no randomness");
+        return rc;
     a->started = pthread_create(&a->thread, NULL, dispatch_main, a) == 0;
     return a->started ? 0
                       : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the dispatcher thread: too many threads");

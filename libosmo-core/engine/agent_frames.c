@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "engine/agent_internal.h"
+#include "engine/reconcile.h"
 #include "model/pods.h"
 
 static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
@@ -18,7 +18,8 @@ static char *job_id(enum job_kind kind, const struct job *j, const struct handou
         return str_printf("%s-%s-%.6s-%sbackend-cleanup", workflow, group, random, j->force ? "force-" : "");
     case JOB_RESCHEDULE:
         return str_printf("%s-%s-%lld-reschedule", workflow, h->retry->name, (long long)h->retry->sm.retry_id);
-    case JOB_LABEL: return str_dup(random);
+    case JOB_LABEL:
+    case JOB_ORPHAN: return str_dup(random);
     }
     return NULL;
 }
@@ -41,6 +42,7 @@ static json_t *job_envelope(enum job_kind kind, const char *id, const char *back
         [JOB_CLEANUP] = { "frontend", "CleanupGroup" },
         [JOB_RESCHEDULE] = { "frontend", "RescheduleTask" },
         [JOB_LABEL] = { "backend", "LabelNode" },
+        [JOB_ORPHAN] = { "frontend", "CleanupGroup" },
     };
     json_t *o = json_object();
     int rc = o && id ? 0 : OSMO_ENOMEM;
@@ -183,6 +185,8 @@ static int create_body(engine_t *e, const char *backend, const struct handout *h
     }
     rc = json_set(o, "k8s_resources", objects);
     if (rc >= 0)
+        rc = json_set_str(o, "installation", e->agents->installation);
+    if (rc >= 0)
         rc = json_set_int(o, "backend_k8s_timeout", 60);
     if (rc >= 0)
         rc = json_set(o, "scheduler_settings", json_object());
@@ -243,7 +247,7 @@ static int error_log_spec(const struct handout *h, json_t *o) {
     return spec ? json_set(o, "error_log_spec", spec) : OSMO_ENOMEM;
 }
 
-static json_t *cleanup_specs(engine_t *e, const struct handout *h) {
+static json_t *cleanup_specs(const struct handout *h) {
     if (h->retry) {
         json_t *list = json_array(), *spec = pod_spec(h);
         if (list && spec && json_add(list, spec) >= 0)
@@ -251,9 +255,7 @@ static json_t *cleanup_specs(engine_t *e, const struct handout *h) {
         json_free(list);
         return NULL;
     }
-    const struct settings *s = engine_settings(e);
-    _cleanup_json_ json_t *kinds = pods_template_kinds(settings_pool(s, h->wf.pool));
-    engine_settings_put(s);
+    _cleanup_json_ json_t *kinds = kinds_to_clean(h);
     return kinds ? pods_cleanup_specs(h->wf.uuid, h->group.uuid, kinds) : NULL;
 }
 
@@ -270,7 +272,7 @@ static int cleanup_body(engine_t *e, const struct handout *h, struct job *j, jso
     const struct settings *s = engine_settings(e);
     int64_t lines = s->max_error_log_lines;
     engine_settings_put(s);
-    json_t *specs = cleanup_specs(e, h);
+    json_t *specs = cleanup_specs(h);
     int rc = specs ? json_set(o, "cleanup_specs", specs) : OSMO_ENOMEM;
     if (rc >= 0)
         rc = error_log_spec(h, o);
@@ -348,6 +350,7 @@ static int job_body(engine_t *e, const char *backend, const struct handout *h, s
     case JOB_CLEANUP: return cleanup_body(e, h, j, o, err);
     case JOB_RESCHEDULE: return reschedule_body(e, backend, h, j, o, err);
     case JOB_LABEL: return label_body(h, o, err);
+    case JOB_ORPHAN: break; /* orphan_body() makes the whole of it */
     }
     return OSMO_EINTERNAL;
 }
@@ -356,10 +359,13 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     int rc = job_name(j, h, err);
     if (rc < 0)
         return rc;
-    _cleanup_json_ json_t *o = job_envelope(j->kind, j->id, backend, h, j);
-    if (!o)
-        return no_memory(err);
-    rc = job_body(e, backend, h, j, o, err);
+    _cleanup_json_ json_t *o = NULL;
+    if (j->kind == JOB_ORPHAN) {
+        rc = orphan_body(e, backend, j, &o, err);
+    } else {
+        o = job_envelope(j->kind, j->id, backend, h, j);
+        rc = o ? job_body(e, backend, h, j, o, err) : no_memory(err);
+    }
     if (rc < 0)
         return rc;
     buf_init(&j->frame, SIZE_MAX / 2); /* what compression may need at worst; the result is bounded */

@@ -7,6 +7,7 @@
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "model/messages.h"
+#include "model/reconcile.h"
 
 #define ACKS_MAX                                                                                                     \
     1024 /* messages of one socket being worked on; clients keep at most 1024 unacknowledged, 100 by default */
@@ -37,9 +38,18 @@ struct job {
     char *payload;      /* of the item; may be NULL */
     char *id, uuid[40]; /* job_id and job_uuid on the wire */
     buf_t frame;        /* until sent */
+    int64_t sent_us;    /* monotonic */
     size_t size;        /* of the frame */
     struct job_log *logs;
     size_t nlogs;
+};
+
+/* What the snapshot that comes in has brought so far; only the session's own strand looks at it. */
+struct snapshot_found {
+    struct pod_set set;
+    size_t pods, reported, orphans, foreign, missing;
+    char cleaned[33]; /* group that was told of last */
+    bool broken;
 };
 
 struct agent_session {
@@ -47,7 +57,7 @@ struct agent_session {
     enum agent_socket kind;
     char *backend;
     uint64_t conn;
-    bool jobs_extension, parts_extension;
+    bool jobs_extension, parts_extension, snapshot_extension;
     struct agent_session *next; /* list of agents->lock */
 
     pthread_mutex_t lock; /* everything below; order: agents->lock before it */
@@ -56,6 +66,11 @@ struct agent_session {
     bool opened, closed, failed, inited; /* failed: a commit failed, the rest is neither handled nor acknowledged */
     struct ack acks[ACKS_MAX];           /* ring, in order of arrival */
     uint64_t first_ack, next_ack;
+
+    /* sockets for pods */
+    int64_t snapshot, introduced_us; /* number of the one that is asked for, 0 until INIT is committed; when that was */
+    bool snapshot_done;              /* this and `found`: of the strand of its messages */
+    struct snapshot_found found;
 
     /* worker socket */
     bool ready;      /* its INIT is committed: jobs may go out */
@@ -77,7 +92,7 @@ struct agents {
     struct waker waker;
     pthread_t thread;
     bool started;
-    char instance[33];
+    char installation[33]; /* reconcile.c: on all objects created for this database */
 };
 
 /* One message being worked on. ticket_done is an engine_done_fn and a store_done_fn: acknowledges after the commit,
@@ -92,6 +107,8 @@ void ticket_done(void *ticket, int rc, const osmo_error_t *err);
 void session_ref(struct agent_session *s);
 void session_unref(struct agent_session *s);
 void session_close(struct agent_session *s, int code, const char *reason);
+/* What the workers have in hand is not ours any more: they connect again. */
+void agents_disconnect(engine_t *e);
 
 /* Handlers take the ticket in any case. <0: err says what is wrong with the message; it is acknowledged all the same.
  */
@@ -108,6 +125,9 @@ const char *body_text(const json_t *body, const char *key, osmo_error_t *err);
 int body_uuid(const json_t *body, const char *key, char out[33], osmo_error_t *err);
 
 /* ---- worker socket ---- */
+/* Closes the session when its operator has not answered a job for too long. Returns when the next one will be too late, at most
+ * `next` (monotonic). */
+int64_t jobs_overdue(struct agent_session *s, int64_t next);
 void agent_job_status(struct agent_session *s, const json_t *body);
 void agent_pod_log(struct agent_session *s, const json_t *body);
 void job_free(struct job *j);

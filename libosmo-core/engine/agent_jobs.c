@@ -2,7 +2,9 @@
  * way. Called by agent.c (messages) and agent_dispatch.c (jobs that could not be built). */
 #include <string.h>
 
-#include "engine/agent_internal.h"
+#include "base/clock.h"
+#include "engine/reconcile.h"
+#include "model/spec.h"
 
 void job_free(struct job *j) {
     if (!j)
@@ -52,6 +54,10 @@ static int final_outcome(engine_t *e, const struct job *j, int outcome) {
 }
 
 void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
+    if (j->kind == JOB_ORPHAN) {
+        orphan_finish(e, j, final_outcome(e, j, outcome), cause);
+        return;
+    }
     struct job_result *r = calloc(1, sizeof *r);
     int rc = r ? 0 : OSMO_ENOMEM;
     if (r) {
@@ -91,6 +97,46 @@ static struct job *take_job(struct agent_session *s, const json_t *body) {
     pthread_mutex_unlock(&s->lock);
     return found;
 }
+
+/* ---- jobs that are not answered ---- */
+
+static struct job *take_overdue(struct agent_session *s, int64_t limit_us, int64_t now, int64_t *next) {
+    struct job *found = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->njobs && !found && !s->closed; i++) {
+        struct job *j = s->jobs[i];
+        if (!j->sent)
+            continue;
+        if (j->sent_us + limit_us <= now) {
+            found = j;
+            s->jobs[i] = s->jobs[--s->njobs];
+        } else if (j->sent_us + limit_us < *next) {
+            *next = j->sent_us + limit_us;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+/* Such an operator may be stuck: it has to begin again. Late answers find nobody, and jobs may be done twice. */
+int64_t jobs_overdue(struct agent_session *s, int64_t next) {
+    const struct settings *settings = engine_settings(s->e);
+    int64_t limit = settings_job_timeout(settings, s->backend), now = clock_mono_us();
+    engine_settings_put(settings);
+    char text[32], cause[300];
+    bool late = false;
+    for (struct job *j; (j = take_overdue(s, limit, now, &next)); late = true) {
+        duration_text(limit, text);
+        snprintf(cause, sizeof cause, "the operator of backend %.200s did not answer within its job_timeout of %s", s->backend, text);
+        log_warning(&s->e->log, "job %s: %s", j->id, cause);
+        job_finish(s->e, j, JOB_RETRY, cause);
+    }
+    if (late)
+        session_close(s, 1013, "a job was not answered in time, connect again");
+    return next;
+}
+
+/* ---- answers ---- */
 
 void agent_job_status(struct agent_session *s, const json_t *body) {
     const char *status = json_get_str(body, "status"), *message = json_get_str(body, "message");

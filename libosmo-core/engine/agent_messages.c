@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/agent_internal.h"
+#include "engine/reconcile.h"
+#include "store/repo_reconcile.h"
 
 #define HEARTBEAT_WRITE_US (5LL * 1000 * 1000)
 #define EVENTS_MAX 200 /* lines kept of one task attempt */
@@ -263,15 +264,22 @@ static int handle_pod_event(struct agent_session *s, const json_t *body, struct 
 struct beat {
     struct ticket *ticket;
     char *backend;
+    bool returned; /* out: the backend was lost */
 };
 
 static int beat_run(db_t *db, void *ctx, osmo_error_t *err) {
-    int rc = repo_backend_heartbeat(db, ((struct beat *)ctx)->backend, clock_now_us(), err);
+    struct beat *b = ctx;
+    b->returned = false;
+    int rc = repo_backend_heartbeat(db, b->backend, engine_now(b->ticket->s->e), err);
+    if (rc >= 0)
+        rc = repo_backend_returned(db, b->backend, &b->returned, err);
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
 static void beat_done(void *ctx, int rc, const osmo_error_t *err) {
     struct beat *b = ctx;
+    if (rc >= 0 && b->returned)
+        offline_returned(b->ticket->s);
     ticket_done(b->ticket, rc, err);
     free(b->backend);
     free(b);
@@ -334,9 +342,10 @@ message_fn agent_handler(enum message_type type) {
         { MSG_RESOURCE_USAGE, agent_resource_usage },
         { MSG_DELETE_RESOURCE, agent_delete_resource },
         { MSG_NODE_HASH, agent_node_hash },
+        { MSG_TASK_LIST, agent_task_list },
     };
     for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
         if (handlers[i].type == type)
             return handlers[i].fn;
-    return NULL; /* container_node, metrics, task_list: acknowledged without effect */
+    return NULL; /* container_node, metrics: acknowledged without effect */
 }

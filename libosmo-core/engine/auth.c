@@ -221,7 +221,10 @@ static int admin_token_known(db_t *db, const struct admin_change *ch, bool *know
 
 static int admin_token_put(db_t *db, struct admin_change *ch, osmo_error_t *err) {
     bool known = false;
-    int rc = ch->only_if_absent ? admin_token_known(db, ch, &known, err) : 0;
+    /* Another replica may be making one at the same time: whoever writes this row first goes first. */
+    int rc = repo_kv_touch(db, ch->kv_key, err);
+    if (rc >= 0 && ch->only_if_absent)
+        rc = admin_token_known(db, ch, &known, err);
     ch->kept = known;
     if (rc < 0 || known)
         return rc;

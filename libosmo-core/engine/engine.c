@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
+#include "engine/replicas.h"
 #include "engine/submit_internal.h"
 
 static const struct {
@@ -42,7 +42,7 @@ int roles_parse(const char *text, unsigned *roles, osmo_error_t *err) {
     return rc;
 }
 
-void engine_wake(engine_t *e, unsigned what) {
+void engine_wake_here(engine_t *e, unsigned what) {
     if (what & WAKE_WORK) {
         agents_wake(e);
         worker_wake(e);
@@ -51,56 +51,33 @@ void engine_wake(engine_t *e, unsigned what) {
         monitor_wake(e);
 }
 
-/* Only one process can own the database, so every lease found in it belongs to a process that is gone. There is no
- * call that returns foreign leases; claiming as if all had run out and releasing that claim has the same effect. */
-#define STALE_OWNER "startup"
-#define STALE_BATCH 1000
-#define FAR_US (100LL * 365 * 86400 * 1000 * 1000)
-
-static int claim_all(db_t *db, const char *backend, int64_t now, osmo_error_t *err) {
-    for (size_t n = STALE_BATCH; n == STALE_BATCH;) {
-        struct work_row *rows = NULL;
-        int rc = repo_work_claim(db, backend, STALE_OWNER, now, FAR_US, STALE_BATCH, &rows, &n, err);
-        if (rc < 0)
-            return rc;
-        work_rows_free(rows, n);
-    }
-    return 0;
+void engine_wake(engine_t *e, unsigned what) {
+    engine_wake_here(e, what);
+    if (what & WAKE_WORK)
+        replicas_hint(e, HINT_WORK, NULL);
+    if (what & WAKE_TIMERS)
+        replicas_hint(e, HINT_TIMERS, NULL);
 }
 
-static int recover_leases(db_t *db, void *ctx, osmo_error_t *err) {
-    (void)ctx;
-    struct backend_row *backends = NULL;
-    size_t n = 0;
-    int64_t now = clock_now_us() + FAR_US;
-    int rc = repo_backend_list(db, &backends, &n, err);
-    if (rc >= 0)
-        rc = claim_all(db, NULL, now, err);
-    for (size_t i = 0; rc >= 0 && i < n; i++)
-        rc = claim_all(db, backends[i].name, now, err);
-    backend_rows_free(backends, n);
-    return rc < 0 ? rc : repo_work_release(db, STALE_OWNER, err);
-}
-
+/* What others left that are gone is free before anything is claimed. */
 static int open_store(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
     _cleanup_free_ char *url = o->database ? str_dup(o->database) : str_printf("sqlite:%s/osmo.db", e->data_dir);
     if (!url)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    /* Logs and task data are in this process's directory, so a second one would serve half of them. */
-    struct store_options so = { .url = url, .log = &e->log, .exclusive = true };
+    struct store_options so = { .url = url, .log = &e->log };
     int rc = store_open(&so, &e->store, err);
     if (rc >= 0)
-        rc = store_write(e->store, NULL, recover_leases, NULL, err);
-    if (rc >= 0)
-        rc = submissions_recover(e->store, &e->log, err);
-    return rc;
+        rc = replicas_open(e, o, err);
+    return rc < 0 ? rc : submissions_recover(e, err);
 }
 
 static int open_dirs(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
     if (!o->data_dir || o->data_dir[0] != '/')
         return osmo_error_set(err, OSMO_EINVAL, "the data directory must be an absolute path");
+    if (o->storage_dir && o->storage_dir[0] != '/')
+        return osmo_error_set(err, OSMO_EINVAL, "the storage directory must be an absolute path");
     e->data_dir = str_dup(o->data_dir);
-    e->storage_dir = str_printf("%s/storage", o->data_dir);
+    e->storage_dir = o->storage_dir ? str_dup(o->storage_dir) : str_printf("%s/storage", o->data_dir);
     e->base_url_option = str_dup(o->base_url);
     if (!e->data_dir || !e->storage_dir || (o->base_url && !e->base_url_option))
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -125,6 +102,8 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
     if (rc >= 0)
         rc = logs_open(e, err);
     if (rc >= 0)
+        rc = channel_open(e, err);
+    if (rc >= 0)
         rc = reactor_open(e, err);
     if (rc >= 0 && (e->roles & ROLE_AGENT))
         rc = agents_open(e, err);
@@ -132,6 +111,8 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
         rc = worker_open(e, err);
     if (rc >= 0 && (e->roles & ROLE_MONITOR))
         rc = monitor_open(e, err);
+    if (rc >= 0)
+        replicas_start(e);
     return rc;
 }
 
@@ -152,7 +133,7 @@ int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *e
     return 0;
 }
 
-/* Producers of events first, then what their commits still use, the store last. */
+/* Producers of events first, then what others learn of them, then what their commits still use, the store last. */
 void engine_close(engine_t *e) {
     if (!e)
         return;
@@ -160,11 +141,14 @@ void engine_close(engine_t *e) {
     worker_stop(e);
     agents_stop(e);
     reactor_close(e);
+    channel_stop(e);
+    replicas_stop(e);
     monitor_close(e);
     worker_close(e);
     agents_close(e);
     if (e->logs || e->loggers)
         logs_close(e);
+    channel_close(e);
     if (e->watchers)
         watch_close(e);
     if (e->auth)
@@ -172,6 +156,7 @@ void engine_close(engine_t *e) {
     if (e->config)
         config_close(e);
     store_close(e->store);
+    replicas_close(e);
     free(e->data_dir);
     free(e->storage_dir);
     free(e->base_url_option);

@@ -34,6 +34,8 @@ struct watchers;
 struct worker;
 struct monitor;
 struct config;
+struct channel;
+struct replicas;
 typedef struct engine {
     store_t *store;
     logstore_t *logs;
@@ -42,8 +44,9 @@ typedef struct engine {
     char *data_dir, *storage_dir, *base_url_option;
     unsigned roles;
     osmo_auth_mode_t auth_mode;
-    int64_t clock_first;          /* clock.c: wall minus steady clock at the start */
+    _Atomic int64_t clock_first;  /* clock.c: wall minus steady clock at the start */
     _Atomic int64_t clock_offset; /* … and as the deadlines in the store know it */
+    _Atomic int64_t clock_steps;  /* by how much the deadlines of a shared store were moved, as far as this process knows */
     /* each owned by the file of its name */
     struct config *config;     /* config.c */
     struct auth *auth;         /* auth.c */
@@ -53,6 +56,8 @@ typedef struct engine {
     struct watchers *watchers; /* watch.c */
     struct worker *worker;     /* work.c */
     struct monitor *monitor;   /* timers.c */
+    struct replicas *replicas; /* replicas.c */
+    struct channel *channel;   /* replica_channel.c; NULL where there can be no other replica */
 } engine_t;
 
 int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *err);
@@ -120,12 +125,16 @@ int reactor_work_done(engine_t *e, int64_t work_id, const char *kind, const char
 int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const char *workflow_uuid,
                         const char *group_uuid, const char *cause, bool retry, engine_done_fn done, void *ctx);
 
-/* ---- work.c / timers.c / watch.c: wake-ups, safe from any thread ---- */
+/* ---- work.c / timers.c / watch.c: wake-ups, safe from any thread. After a commit: here, and as a hint in every other
+ * replica. What ends in _here is for this process alone, and for what a hint means. ---- */
 #define WAKE_WORK 1u /* outbox items for backends or the worker role */
 #define WAKE_TIMERS 2u
 void engine_wake(engine_t *e, unsigned what);
+void engine_wake_here(engine_t *e, unsigned what);
 /* State of a workflow changed (status of it, a group or a task): followers of /watch and of logs look again. */
 void watch_workflow_changed(engine_t *e, const char *workflow_uuid, const char *workflow_id);
+void watch_workflow_here(engine_t *e, const char *workflow_id);
+int watch_all_here(engine_t *e); /* 0 or OSMO_ENOMEM */
 /* Register a stream (request id) to be woken by transport->stream_wake when the workflow (by public id) changes or
  * its log grows. */
 int watch_add(engine_t *e, const char *workflow_id, uint64_t request_id);

@@ -26,17 +26,25 @@ void agents_stop(engine_t *e);
 void worker_stop(engine_t *e);
 void monitor_stop(engine_t *e);
 
-/* ---- clock.c, for timers.c and retention.c ---- */
+/* ---- clock.c, for timers.c, replicas.c and retention.c ---- */
 void engine_clock_start(engine_t *e);
-/* By how much the wall clock was set since the deadlines were moved last; 0 when it only drifted, which is taken over. *offset is
- * what engine_clock_stepped takes once they have been moved. */
-int64_t engine_clock_step(engine_t *e, int64_t *offset);
-void engine_clock_stepped(engine_t *e, int64_t offset);
+/* Takes over the clock of a shared database as it is, whatever was set before. */
+int engine_clock_join(engine_t *e, db_t *db, osmo_error_t *err);
+/* Notices that the clock was set, and moves the deadlines in the store or finds that another service has; a clock that only drifts is
+ * followed. *stepped: what waits for a time should look again. */
+int engine_clock_follow(engine_t *e, store_t *store, bool *stepped, osmo_error_t *err);
 /* For ages: a clock that was set forward makes nothing old. */
 int64_t engine_age_now(engine_t *e);
 
 /* retention.c: deletes what is older than the settings keep. *wait_us is lowered to the time until the next is. */
 int retention_sweep(engine_t *e, bool (*stopped)(void *ctx), void *ctx, int64_t *wait_us, osmo_error_t *err);
+
+/* ---- offline.c ---- */
+/* Looks after backends that may be lost; *next_us (0 at first) is when there is something to look at again, *wait_us is lowered to it. */
+int offline_turn(engine_t *e, int64_t *next_us, bool (*stopped)(void *ctx), void *ctx, int64_t *wait_us, osmo_error_t *err);
+/* The policy of a backend that was last heard of at heartbeat_us, and when it counts as lost if nothing is heard of it; 0: never. */
+int offline_since(engine_t *e, db_t *db, const char *backend, int64_t heartbeat_us, struct offline_policy *policy, int64_t *deadline_us,
+                  osmo_error_t *err);
 
 /* "core,worker" → bits; NULL or "" = all. OSMO_EINVAL names the unknown role. */
 int roles_parse(const char *text, unsigned *roles, osmo_error_t *err);

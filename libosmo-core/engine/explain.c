@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/agent_internal.h"
+#include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "store/repo_explain.h"
 
@@ -86,6 +87,9 @@ static int load_backend(struct explained *x, osmo_error_t *err) {
     x->s.backend_known = rc >= 0;
     x->s.heartbeat_us = rc >= 0 ? x->backend.heartbeat_us : 0;
     x->s.link = backend_link(x->e, name);
+    if (rc >= 0)
+        rc = offline_since(x->e, x->db, name, x->s.heartbeat_us, &x->s.offline, &x->s.lost_at_us, err);
+    x->s.lost = x->s.lost_at_us && x->s.lost_at_us <= x->s.now_us;
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 

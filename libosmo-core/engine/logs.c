@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "engine/replicas.h"
 #include "engine/storage.h"
 
 #define BANNER_SOURCE "osmo:banner" /* no task can have this name */
@@ -18,20 +19,24 @@ static void log_grew(void *ctx, const char *workflow_id) {
     watch_workflow_changed(ctx, NULL, workflow_id);
 }
 
-int logs_open(engine_t *e, osmo_error_t *err) {
+/* Where the database is shared, so are the logs. */
+static int open_log_store(engine_t *e, osmo_error_t *err) {
+    if (store_is_pgsql(e->store))
+        return logstore_open_pgsql(e->store, log_grew, e, &e->logs, err);
     _cleanup_free_ char *dir = str_printf("%s/logs", e->data_dir);
+    int rc = dir ? dir_make(dir, 0700, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    return rc < 0 ? rc : logstore_open(dir, log_grew, e, &e->logs, err);
+}
+
+int logs_open(engine_t *e, osmo_error_t *err) {
     struct loggers *l = calloc(1, sizeof *l);
-    if (!dir || !l) {
-        free(l);
+    if (!l)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    }
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->idle, NULL);
     e->loggers = l;
     l->by_attempt = map_new(NULL);
-    int rc = l->by_attempt ? dir_make(dir, 0700, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (rc >= 0)
-        rc = logstore_open(dir, log_grew, e, &e->logs, err);
+    int rc = l->by_attempt ? open_log_store(e, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (rc < 0)
         logs_close(e);
     return rc;
@@ -74,7 +79,8 @@ char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_
     return str_printf("%s\n%s\n%lld", workflow_id, task, (long long)retry_id);
 }
 
-bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json) {
+bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json,
+                      bool *answers) {
     _cleanup_free_ char *key = logs_attempt_key(workflow_id, task, retry_id);
     uint64_t conn = 0;
     if (!key || !e->transport)
@@ -84,6 +90,8 @@ bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, in
     bool found = s != NULL;
     if (found)
         conn = s->conn;
+    if (found && answers)
+        *answers = s->answers;
     pthread_mutex_unlock(&e->loggers->lock);
     if (!found)
         return false;
@@ -94,7 +102,7 @@ bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, in
 }
 
 void logger_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *action_json) {
-    (void)logs_send_action(e, workflow_id, task, retry_id, action_json);
+    (void)logs_send_action(e, workflow_id, task, retry_id, action_json, NULL);
 }
 
 /* ---- end of a workflow's log ---- */
@@ -115,8 +123,7 @@ static int append_banner(engine_t *e, const struct workflow_row *w, osmo_error_t
     return rc == OSMO_EGONE ? 0 : rc;
 }
 
-/* A cancelled task's ctrl may still be sending what it has: its lines would come after the end. */
-static bool ctrl_is_connected(engine_t *e, const char *workflow_id) {
+bool logs_ctrl_is_here(engine_t *e, const char *workflow_id) {
     size_t it = 0, len = strlen(workflow_id);
     const char *key;
     void *session;
@@ -126,6 +133,13 @@ static bool ctrl_is_connected(engine_t *e, const char *workflow_id) {
         found = !strncmp(key, workflow_id, len) && key[len] == '\n';
     pthread_mutex_unlock(&e->loggers->lock);
     return found;
+}
+
+/* A cancelled task's ctrl may still be sending what it has: its lines would come after the end. Of a replica that cannot be asked
+ * the same is assumed; its lease ends soon. */
+static bool ctrl_is_connected(engine_t *e, const char *workflow_id) {
+    bool elsewhere = false;
+    return logs_ctrl_is_here(e, workflow_id) || replicas_ctrl_connected(e, workflow_id, &elsewhere, NULL) < 0 || elsewhere;
 }
 
 int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *err) {

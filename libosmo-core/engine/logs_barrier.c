@@ -2,13 +2,19 @@
  * A barrier stays joined after its release (a rescheduled member re-triggers all; those already running ignore it).
  *
  * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names have no
- * colon), so a check needs nothing but the group and survives a restart of the service. */
+ * colon), so a check needs nothing but the group and survives a restart of the service.
+ *
+ * These rows are the mailbox of the ctrls. That a barrier is open is a state, not a message: whoever finds it open releases the
+ * members that are connected to it, as often as it looks, and who was released already ignores it. It is looked at where a join or an
+ * end was committed, in the other replicas because of a hint (which names the group only), where a ctrl connects, and everywhere when
+ * a replica is gone. So nothing is lost with a connection or a process, and nothing has to be handed from one to another. */
 #include "engine/logs_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "engine/replicas.h"
 
 #define BARRIER_ACTION "{\"action\":\"barrier\"}"
 #define MAX_BARRIER_NAME 128
@@ -19,6 +25,7 @@ struct group_view {
     size_t n;
     map_t *by_name; /* NULL: not loaded */
     int64_t unfinished;
+    bool released;
 };
 
 static void view_clear(struct group_view *v) {
@@ -54,13 +61,14 @@ static bool barrier_is_open(const struct group_view *v, const strlist_t *members
 }
 
 /* The lead first: what the others look for in it has a chance to be there. */
-static void release(engine_t *e, const char *workflow_id, const struct group_view *v, const strlist_t *members,
+static void release(engine_t *e, const char *workflow_id, struct group_view *v, const strlist_t *members,
                     const char *only_task) {
+    v->released = true;
     for (int lead = 1; lead >= 0; lead--)
         for (size_t i = 0; i < members->len; i++) {
             const struct task_row *t = map_get(v->by_name, members->items[i]);
             if (t && t->sm.lead == lead && (!only_task || !strcmp(only_task, t->name)))
-                (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION);
+                (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION, NULL);
         }
 }
 
@@ -86,8 +94,9 @@ static int check_barrier(engine_t *e, db_t *db, const char *workflow_id, const c
     return rc;
 }
 
+/* *released tells whether any of its barriers is open. */
 static int check_group(engine_t *e, const char *workflow_id, const char *group_uuid, const char *only_task,
-                       osmo_error_t *err) {
+                       bool *released, osmo_error_t *err) {
     strlist_t index = { 0 };
     struct group_view v = { 0 };
     struct group_row g = { 0 };
@@ -100,29 +109,39 @@ static int check_group(engine_t *e, const char *workflow_id, const char *group_u
     v.unfinished = g.sm.unfinished;
     for (size_t i = 0; rc >= 0 && i < index.len; i++)
         rc = check_barrier(e, db, workflow_id, group_uuid, index.items[i], &v, only_task, err);
+    *released = v.released;
     group_row_clear(&g);
     view_clear(&v);
     strlist_free(&index);
     return rc;
 }
 
-void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid) {
+bool barrier_check_here(engine_t *e, const char *workflow_uuid, const char *group_uuid) {
     osmo_error_t err = OSMO_ERROR_INIT;
     struct workflow_row w = { 0 };
+    bool released = false;
     db_t *db;
     int rc = store_reader(e->store, &db, &err);
     if (rc >= 0)
         rc = repo_workflow_get(db, workflow_uuid, &w, &err);
     if (rc >= 0)
-        rc = check_group(e, w.id, group_uuid, NULL, &err);
+        rc = check_group(e, w.id, group_uuid, NULL, &released, &err);
     if (rc < 0)
         log_warning(&e->log, "barrier of group %s: %s", group_uuid, err.text);
     workflow_row_clear(&w);
+    return rc < 0 || released;
+}
+
+/* The others are told also when every member seems to be connected here: a connection may be dead, and its ctrl with another. */
+void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid) {
+    if (barrier_check_here(e, workflow_uuid, group_uuid))
+        replicas_hint_group(e, HINT_BARRIER, workflow_uuid, group_uuid);
 }
 
 void barrier_check_one(struct logger_session *s) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    if (check_group(s->engine, s->workflow_id, s->group_uuid, s->task, &err) < 0)
+    bool released;
+    if (check_group(s->engine, s->workflow_id, s->group_uuid, s->task, &released, &err) < 0)
         log_warning(&s->engine->log, "barrier of task %s of %s: %s", s->task, s->workflow_id, err.text);
 }
 
@@ -137,9 +156,27 @@ static void join_free(struct join *j) {
     free(j);
 }
 
+/* Is this attempt the one that goes on? A ctrl may ask late, when its group has ended or its task began again. The lock keeps
+ * the end from passing between the look and the join. */
+static int may_join(db_t *db, const struct join *j, bool *may, osmo_error_t *err) {
+    struct workflow_row w = { 0 };
+    struct task_row t = { 0 };
+    int rc = repo_workflow_lock(db, j->workflow_uuid, &w, err);
+    if (rc >= 0)
+        rc = repo_task_by_name(db, j->workflow_uuid, j->task, -1, &t, err);
+    *may = rc >= 0 && t.sm.retry_id == j->retry_id && !status_is_task_finished(t.sm.status);
+    workflow_row_clear(&w);
+    task_row_clear(&t);
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
 static int join_fn(db_t *db, void *ctx, osmo_error_t *err) {
     const struct join *j = ctx;
-    int rc = restart_answered(db, j->group_uuid, j->task, j->retry_id, err);
+    bool may = false;
+    int rc = may_join(db, j, &may, err);
+    if (rc < 0 || !may)
+        return rc;
+    rc = restart_answered(db, j->group_uuid, j->task, j->retry_id, err);
     if (rc >= 0)
         rc = repo_barrier_join(db, j->group_uuid, BARRIER_INDEX, j->index, err);
     return rc < 0 ? rc : repo_barrier_join(db, j->group_uuid, j->name, j->task, err);

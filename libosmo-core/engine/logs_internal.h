@@ -16,6 +16,7 @@ struct loggers {
     pthread_mutex_t lock;
     struct map *by_attempt;      /* attempt key → struct logger_session, the newest connection of each attempt */
     pthread_cond_t idle;
+    _Atomic uint64_t dropped;    /* copies of archived logs: followers see that theirs may be gone */
     size_t writes;               /* posted and not yet done: closing waits for them */
 };
 struct logger_session {
@@ -26,22 +27,31 @@ struct logger_session {
     char workflow_uuid[33], group_uuid[33], task_uuid[33];
     int64_t retry_id;
     bool batches;                /* extension "logs" in use */
+    bool answers;                /* extension "restarts" in use: it says when it has begun again */
     char refusal[121];           /* why the session is closed as soon as it is open; "" = it is not */
 };
 /* "workflow \n task \n retry", malloc'ed. */
 char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id);
-/* Send to the attempt's ctrl; false when none is connected. */
-bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json);
+/* Send to the attempt's ctrl; false when none is connected. *answers (may be NULL) tells whether it will confirm a restart. */
+bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json,
+                      bool *answers);
 /* Around every store_post of this area, from posting to the end of its done function. */
 void logs_write_begin(engine_t *e);
 void logs_write_end(engine_t *e);
 void logs_send_text(struct logger_session *s, const char *text);
 void logs_close_session(struct logger_session *s, int code, const char *reason);
 
+/* Does a task of the workflow have its ctrl connected to this process? */
+bool logs_ctrl_is_here(engine_t *e, const char *workflow_id);
+/* logs_barrier.c, logs_restart.c: for the ctrls that are connected here. Whether others may have to look for theirs. */
+bool barrier_check_here(engine_t *e, const char *workflow_uuid, const char *group_uuid);
+bool restart_check_here(engine_t *e, const char *workflow_uuid, const char *group_uuid);
 /* logs_barrier.c: record the join; the group is checked once the join is committed. */
 void barrier_join(struct logger_session *s, const char *name, int64_t count);
 /* logs_restart.c: tell this ctrl alone if it missed a restart. */
 void restart_check_one(struct logger_session *s);
+/* The ctrl confirms that it has begun again. */
+void restart_confirmed(struct logger_session *s);
 /* In a transaction: the attempt has been told, or has joined again. */
 int restart_answered(db_t *db, const char *group_uuid, const char *task, int64_t retry_id, osmo_error_t *err);
 /* Release this ctrl alone if it has joined a barrier that is open already. */

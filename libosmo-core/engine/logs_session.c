@@ -12,6 +12,7 @@
 #include "model/messages.h"
 
 #define EXTENSION_LOGS "logs"
+#define EXTENSION_RESTARTS "restarts"
 
 /* ---- opening and closing ---- */
 
@@ -97,8 +98,11 @@ int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t 
         session_free(s);
         return osmo_error_set(err, rc, "%s", reason.text);
     }
+    static const char *const accepted[2][2] = { { NULL, EXTENSION_RESTARTS },
+                                                { EXTENSION_LOGS, EXTENSION_LOGS ", " EXTENSION_RESTARTS } };
     s->batches = extension_offered(offered_extensions, EXTENSION_LOGS);
-    *accepted_extensions = s->batches ? EXTENSION_LOGS : NULL;
+    s->answers = extension_offered(offered_extensions, EXTENSION_RESTARTS);
+    *accepted_extensions = accepted[s->batches][s->answers];
     *out = s;
     return 0;
 }
@@ -294,6 +298,8 @@ static void on_frame(struct logger_session *s, const json_t *o) {
     enum io_type type = type_name ? io_type_parse(type_name) : IO_INVALID;
     if (type_name && !strcmp(type_name, "LOG_BATCH")) {
         on_batch(s, o);
+    } else if (type_name && s->answers && !strcmp(type_name, "RESTARTED")) {
+        restart_confirmed(s);
     } else if (is_line(type)) {
         struct log_entry entry;
         entry_read(o, type, &entry);

@@ -7,10 +7,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/re.h"
+#include "engine/archive.h"
+#include "store/repo_archive.h"
 
 #define READ_CHUNK (64u << 10)
 #define PENDING_MAX (64u << 20)
+#define LOOK_AGAIN_US (5LL * 1000 * 1000)
 
 struct follow {
     osmo_stream_t base;
@@ -24,6 +28,9 @@ struct follow {
     int (*produce)(struct follow *f, osmo_error_t *err); /* appends to pending; sets ended at the end */
     /* logs; events use the reader to learn of the end */
     log_reader_t *reader; re_t *re; buf_t raw;
+    struct log_query query;              /* its task is the one below */
+    archive_reader_t *kept;              /* instead of the reader, when the log store's copy is gone */
+    uint64_t given, dropped; int64_t looked_at;
     /* events */
     char *task; int64_t retry_id, last_event;
     /* status */
@@ -35,6 +42,7 @@ static void follow_close(osmo_stream_t *base) {
     if (f->watching)
         watch_remove(f->engine, f->workflow_id, f->request_id);
     log_reader_free(f->reader);
+    archive_reader_free(f->kept);
     re_free(f->re);
     buf_free(&f->pending);
     buf_free(&f->raw);
@@ -83,10 +91,49 @@ static int append_matching(struct follow *f) {
     return 1;
 }
 
+/* 1 when the log is in the archive and the log store may have lost it. Asked when nothing came, which is often: the database is
+ * asked only if a copy was dropped by this process, or now and then. */
+static int is_archive_only(struct follow *f, osmo_error_t *err) {
+    enum archive_state state = ARCHIVE_NONE;
+    uint64_t dropped = atomic_load(&f->engine->loggers->dropped);
+    int64_t now = clock_mono_us();
+    db_t *db;
+    if (dropped == f->dropped && now - f->looked_at < LOOK_AGAIN_US)
+        return 0;
+    int rc = store_reader(f->engine->store, &db, err);
+    if (rc >= 0)
+        rc = repo_archive_get(db, f->workflow_uuid, &state, err);
+    f->dropped = dropped;
+    f->looked_at = now;
+    return rc < 0 ? rc : state == ARCHIVE_DROPPING || state == ARCHIVE_ONLY;
+}
+
+/* Goes on in the archive behind what was given. The last n lines of a log are counted from what was its end then, so only those
+ * that have given nothing can go on. */
+static int read_archive(struct follow *f, osmo_error_t *err) {
+    if (f->query.last_n > 0 && f->given)
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the log was archived before its last lines were read: read it again");
+    return archive_reader(f->engine, f->workflow_id, &f->query, f->given, &f->kept, err);
+}
+
+static int read_log(struct follow *f, buf_t *out, osmo_error_t *err) {
+    size_t before = out->len;
+    int rc = f->kept ? 0 : log_reader_read(f->reader, out, READ_CHUNK, err);
+    if (!f->kept && rc == 0 && out->len == before) {
+        rc = is_archive_only(f, err);
+        if (rc > 0)
+            rc = read_archive(f, err);
+    }
+    if (f->kept && rc >= 0)
+        rc = archive_reader_read(f->kept, out, READ_CHUNK, err);
+    f->given += out->len - before;
+    return rc;
+}
+
 static int produce_logs(struct follow *f, osmo_error_t *err) {
     buf_t *out = f->re ? &f->raw : &f->pending;
     buf_reset(&f->raw);
-    int rc = log_reader_read(f->reader, out, READ_CHUNK, err);
+    int rc = read_log(f, out, err);
     if (rc == OSMO_EGONE) {
         f->ended = true;
         rc = 0;
@@ -106,6 +153,8 @@ static int log_has_ended(struct follow *f, osmo_error_t *err) {
         buf_reset(&f->raw);
         rc = log_reader_read(f->reader, &f->raw, READ_CHUNK, err);
     } while (rc > 0);
+    if (!rc && !f->archived)
+        rc = is_archive_only(f, err);
     return rc == OSMO_EGONE || (!rc && f->archived) ? 1 : rc;
 }
 
@@ -207,6 +256,14 @@ static int finish(struct follow *f, int rc, osmo_stream_t **out) {
     return rc < 0 ? rc : 0;
 }
 
+/* An archive that cannot be read is told of now, while there is an answer to tell it with. */
+static int open_log(struct follow *f, osmo_error_t *err) {
+    int rc = is_archive_only(f, err);
+    if (rc > 0)
+        return read_archive(f, err);
+    return rc < 0 ? rc : logstore_reader(f->engine->logs, f->workflow_id, &f->query, &f->reader, err);
+}
+
 int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q, const char *regex, uint64_t request_id,
                 osmo_stream_t **out, osmo_error_t *err) {
     static const struct log_query all = { .retry_id = -1 };
@@ -215,10 +272,15 @@ int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q,
     if (rc < 0)
         return rc;
     f->produce = produce_logs;
-    if (regex)
+    f->query = q ? *q : all;
+    f->task = str_dup(f->query.task);
+    if (f->query.task && !f->task)
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    f->query.task = f->task;
+    if (rc >= 0 && regex)
         rc = re_compile(regex, &f->re, err);
     if (rc >= 0)
-        rc = logstore_reader(e->logs, f->workflow_id, q ? q : &all, &f->reader, err);
+        rc = open_log(f, err);
     return finish(f, rc, out);
 }
 

@@ -63,6 +63,7 @@ static void pending_drop(engine_t *e) {
 }
 
 static void txn_clear(struct txn *x) {
+    txn_history_clear(x);
     workflow_row_clear(&x->wf);
     for (size_t i = 0; i < x->nended; i++)
         free(x->ended[i].name);

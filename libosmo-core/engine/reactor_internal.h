@@ -9,6 +9,7 @@
 #define WORK_CREATE "create_group"
 #define WORK_CLEANUP "cleanup_group"
 #define WORK_RESCHEDULE "reschedule_task" /* the key is group:task:retry, the payload names the attempt to create */
+#define WORK_ORPHAN "remove_orphan"       /* the key is group, or group:task:retry; the payload names them and the workflow */
 #define WORK_LABEL "label_node"           /* the key is backend/node, the payload names the node */
 #define WORK_NEXT "next_after" /* member of the payload of some create jobs, see START_BATCH */
 #define WORK_CANCEL "cancel_groups"       /* the rest of a cancellation; the key is the workflow */
@@ -43,6 +44,8 @@ struct txn {
     bool cascade;              /* ended groups promote or fail what is downstream of them */
     struct ended_group *ended; /* groups that ended in this transaction, in order */
     size_t nended, cap_ended;
+    struct history_entry history[HISTORY_ROWS_MAX]; /* to be written with the others of the transaction */
+    size_t nhistory;
     int64_t resume_after;      /* groups behind the first ended one up to this ordinal have been told already; else -1 */
     struct effects *fx;
     osmo_error_t *err;
@@ -100,6 +103,7 @@ int txn_task_event(struct txn *x, const struct task_event *ev);
 /* kind "workflow" "group" "task"; name may be NULL, retry < 0: none; cause may be NULL. */
 int txn_history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to,
                 const char *cause);
+void txn_history_clear(struct txn *x);
 /* Downstream groups, workflow status, archive item, workflow row. Once, last. */
 int txn_finish(struct txn *x);
 /* Was the group ever handed to its backend? Then objects may exist there and a cleanup job is owed. */
@@ -133,7 +137,7 @@ int cause_explain(engine_t *e, const char *workflow_id, const struct task_row *t
                   int64_t exit_code, char **message);
 
 /* ---- outcome of jobs (reactor_jobs.c) ---- */
-enum job_kind { JOB_CREATE, JOB_CLEANUP, JOB_RESCHEDULE, JOB_LABEL };
+enum job_kind { JOB_CREATE, JOB_CLEANUP, JOB_RESCHEDULE, JOB_LABEL, JOB_ORPHAN };
 enum job_kind job_kind_of(const char *work_kind);
 struct job_file {
     char *path, *content;
@@ -151,6 +155,8 @@ struct job_result {
 };
 void job_result_free(void *r);
 int reactor_job_result(engine_t *e, struct job_result *r /* taken */, engine_done_fn done, void *ctx);
+/* The next attempt has got its pod. */
+int reschedule_done(struct txn *x, const struct job_result *r);
 /* The next attempt never got its pod. */
 int reschedule_failed(struct txn *x, const struct job_result *r);
 /* Delay before attempt n+1: doubles from 1 s to 5 min, with jitter of a quarter. */
@@ -170,9 +176,14 @@ struct handout {
     struct task_row *tasks;
     size_t ntasks;
     const struct task_row *retry; /* of tasks: the attempt that is rescheduled */
+    const struct settings *settings; /* what its objects are made from; held by the dispatcher */
+    char *kinds_json;                /* of a cleanup: what was kept with the group; may be NULL */
 };
 void handout_clear(struct handout *h);
 int handout_decide(struct txn *x, void *handout);
+/* agent_kinds.c: keeps the kinds of objects that are made now; those a cleanup must look for, NULL when memory is short. */
+int kinds_remember(struct txn *x, struct handout *h);
+json_t *kinds_to_clean(const struct handout *h);
 /* Finds h->retry, the attempt the item is about; NULL when it needs no pod any more. */
 int reschedule_find(struct txn *x, struct handout *h);
 

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "engine/reactor_internal.h"
+#include "store/repo_archive.h"
+#include "store/repo_reconcile.h"
 
 #define RETRY_FIRST_US (1000 * 1000)
 #define RETRY_LAST_US (300LL * 1000 * 1000)
@@ -25,6 +27,7 @@ enum job_kind job_kind_of(const char *work_kind) {
     return str_eq(work_kind, WORK_CLEANUP)      ? JOB_CLEANUP
            : str_eq(work_kind, WORK_RESCHEDULE) ? JOB_RESCHEDULE
            : str_eq(work_kind, WORK_LABEL)      ? JOB_LABEL
+           : str_eq(work_kind, WORK_ORPHAN)     ? JOB_ORPHAN
                                                 : JOB_CREATE;
 }
 
@@ -80,11 +83,23 @@ static int job_buried(struct txn *x, const struct job_result *r) {
     return gone_is_fine(repo_work_kill(x->db, r->work_id, cause, x->err));
 }
 
+/* A cleanup that was given up and tried again brings files when the workflow is archived, or is being archived right now. */
+static int archive_late_files(struct txn *x) {
+    if (!status_is_workflow_finished(x->wf.sm.status) || x->wf.groups_uncleaned > 0)
+        return 0;
+    _cleanup_free_ char *key = str_printf("%s/late", x->wf.uuid);
+    x->fx->wake |= WAKE_WORK;
+    return key ? repo_work_hurry(x->db, WORK_ARCHIVE, key, x->wf.uuid, 5, x->now, x->err)
+               : osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
+}
+
 static int decide_job(struct txn *x, void *arg) {
     const struct job_result *r = arg;
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < r->nfiles; i++)
         rc = repo_file_put(x->db, x->wf.uuid, r->files[i].path, r->files[i].content, r->files[i].len, x->err);
+    if (rc >= 0 && r->nfiles)
+        rc = archive_late_files(x);
     if (rc < 0)
         return rc;
     if (r->outcome == JOB_RETRY) {
@@ -94,6 +109,10 @@ static int decide_job(struct txn *x, void *arg) {
     }
     if (r->kind == JOB_CLEANUP)
         rc = cleanup_settled(x, r);
+    else if (r->outcome == JOB_DONE && r->kind == JOB_CREATE)
+        rc = repo_placement_confirm(x->db, r->group_uuid, "", 0, x->wf.uuid, x->wf.backend, x->now, x->err);
+    else if (r->outcome == JOB_DONE && r->kind == JOB_RESCHEDULE)
+        rc = reschedule_done(x, r);
     else if (r->outcome == JOB_FAILED && r->kind == JOB_CREATE)
         rc = create_failed(x, r);
     else if (r->outcome == JOB_FAILED && r->kind == JOB_RESCHEDULE)
@@ -164,6 +183,8 @@ void handout_clear(struct handout *h) {
     workflow_row_clear(&h->wf);
     group_row_clear(&h->group);
     task_rows_free(h->tasks, h->ntasks);
+    free(h->kinds_json);
+    h->kinds_json = NULL;
     h->tasks = NULL;
     h->ntasks = 0;
     h->retry = NULL;
@@ -197,7 +218,11 @@ static int handout_group(struct txn *x, struct handout *h) {
     if (rc >= 0 && h->kind == JOB_CREATE && !group_was_sent(&h->group)) {
         h->group.exec_generation = 1;
         rc = repo_group_update(x->db, &h->group, x->err);
+        if (rc >= 0)
+            rc = repo_placement_add(x->db, h->group.uuid, x->wf.uuid, x->wf.backend, x->err);
     }
+    if (rc >= 0)
+        rc = h->kind == JOB_CLEANUP ? repo_group_kinds_get(x->db, h->group_uuid, &h->kinds_json, x->err) : kinds_remember(x, h);
     if (rc >= 0)
         rc = repo_tasks_of_group(x->db, h->group_uuid, false, &h->tasks, &h->ntasks, x->err);
     if (rc >= 0 && h->kind == JOB_RESCHEDULE) {

@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/json.h"
 #include "engine/reactor_internal.h"
+#include "store/repo_reconcile.h"
 
 #define ACTIONS_MAX 16 /* of one mapping; the language knows three */
 
@@ -225,6 +226,14 @@ int reschedule_find(struct txn *x, struct handout *h) {
             h->retry = t;
     }
     return rc;
+}
+
+int reschedule_done(struct txn *x, const struct job_result *r) {
+    _cleanup_(retry_ref_clear) struct retry_ref ref = { 0 };
+    int rc = retry_ref_read(x, r->payload, &ref);
+    return rc < 0 ? rc
+                  : repo_placement_confirm(x->db, r->group_uuid, ref.task_uuid, ref.retry_id, x->wf.uuid, x->wf.backend, x->now,
+                                           x->err);
 }
 
 int reschedule_failed(struct txn *x, const struct job_result *r) {

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "engine/archive.h"
 #include "engine/reactor_internal.h"
+#include "store/repo_reconcile.h"
 
 #define FAILURE_TEXT_MAX 4000
 
@@ -26,6 +28,20 @@ static int set_text(struct txn *x, char **slot, const char *text) {
     return 0;
 }
 
+void txn_history_clear(struct txn *x) {
+    for (size_t i = 0; i < x->nhistory; i++) {
+        free(x->history[i].subject);
+        free(x->history[i].cause);
+    }
+    x->nhistory = 0;
+}
+
+static int history_write(struct txn *x) {
+    int rc = repo_history_insert(x->db, x->wf.uuid, x->history, x->nhistory, x->now, x->err);
+    txn_history_clear(x);
+    return rc;
+}
+
 int txn_history(struct txn *x, const char *kind, const char *name, int64_t retry, enum status from, enum status to,
                 const char *cause) {
     _cleanup_free_ char *subject = retry >= 0 ? str_printf("%s:%s:%lld", kind, name, (long long)retry)
@@ -33,11 +49,12 @@ int txn_history(struct txn *x, const char *kind, const char *name, int64_t retry
                                               : str_dup(kind);
     if (!subject)
         return no_memory(x);
-    _cleanup_free_ char *text = NULL;
+    char *text = NULL;
     if (cause && set_text(x, &text, cause) < 0)
         return OSMO_ENOMEM;
     x->fx->changed = true;
-    return repo_history_add(x->db, x->wf.uuid, subject, from, to, text ? text : "", x->now, x->err);
+    x->history[x->nhistory++] = (struct history_entry){ STEAL(subject), text, from, to };
+    return x->nhistory < HISTORY_ROWS_MAX ? 0 : history_write(x);
 }
 
 /* ---- tasks ---- */
@@ -199,7 +216,8 @@ int txn_group_cleaned(struct txn *x, struct group_row *g) {
     if (x->wf.groups_uncleaned > 0)
         x->wf.groups_uncleaned--;
     x->wf_dirty = true;
-    return repo_group_update(x->db, g, x->err);
+    int rc = repo_placement_remove(x->db, g->uuid, x->err);
+    return rc < 0 ? rc : repo_group_update(x->db, g, x->err);
 }
 
 /* ---- task events ---- */
@@ -357,21 +375,35 @@ int propagate_resume(struct txn *x, const struct work_row *item) {
     return gone_is_fine(rc);
 }
 
-int txn_finish(struct txn *x) {
-    int rc = propagate(x);
-    if (rc < 0 || !x->wf_dirty)
-        return rc;
+/* The log ends when nothing is owed any more, and a while after the end of the workflow whatever is owed: followers must not
+ * wait for a backend that never comes back. The archive waits for it. */
+static int archive_queue(struct txn *x, bool ended) {
+    bool owes = x->wf.groups_uncleaned > 0;
+    if (x->wf.archived || x->wf.sm.total == 0 || !status_is_workflow_finished(x->wf.sm.status) || (owes && !ended))
+        return 0;
+    x->fx->wake |= WAKE_WORK;
+    return repo_work_hurry(x->db, WORK_ARCHIVE, x->wf.uuid, x->wf.uuid, 5, owes ? x->now + LOG_GRACE_US : x->now, x->err);
+}
+
+static int workflow_follow(struct txn *x) {
+    int rc = 0;
     enum status from = x->wf.sm.status;
+    bool ended = false;
     if (x->wf.sm.total > 0 && sm_workflow_apply(&x->wf.sm, sm_workflow_derive(&x->wf.sm), x->now)) {
         enum status to = x->wf.sm.status;
         rc = txn_history(x, "workflow", NULL, -1, from, to, status_is_failed(to) ? x->wf.failure_message : NULL);
-        if (rc >= 0 && status_is_workflow_finished(to))
+        ended = status_is_workflow_finished(to);
+        if (rc >= 0 && ended)
             rc = repo_timers_of_workflow_delete(x->db, x->wf.uuid, x->err);
     }
-    if (rc >= 0 && x->wf.sm.total > 0 && status_is_workflow_finished(x->wf.sm.status) &&
-        x->wf.groups_uncleaned == 0 && !x->wf.archived) {
-        x->fx->wake |= WAKE_WORK;
-        rc = repo_work_add(x->db, WORK_ARCHIVE, x->wf.uuid, x->wf.uuid, NULL, 5, "{}", x->now, x->err);
-    }
+    if (rc >= 0)
+        rc = archive_queue(x, ended);
     return rc < 0 ? rc : repo_workflow_update(x->db, &x->wf, x->err);
+}
+
+int txn_finish(struct txn *x) {
+    int rc = propagate(x);
+    if (rc >= 0 && x->wf_dirty)
+        rc = workflow_follow(x);
+    return rc < 0 ? rc : history_write(x);
 }

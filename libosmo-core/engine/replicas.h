@@ -33,6 +33,8 @@ struct replica {
 /* ---- replicas.c: membership ---- */
 /* Before everything that claims or recovers work; on PostgreSQL it registers this process and starts the thread that renews. */
 int replicas_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err);
+/* Everything else is open now: from here on it learns of changes, and the channel of the others. */
+void replicas_start(engine_t *e);
 /* The listener's address is known now: from here on the others send hints. */
 int replicas_set_address(engine_t *e, const char *address, osmo_error_t *err);
 void replicas_stop(engine_t *e);  /* ends the threads, gives the lease back */
@@ -45,14 +47,27 @@ const char *replicas_id(const engine_t *e);
  * replica_list_free. */
 int replicas_others(engine_t *e, struct replica **out, size_t *n, osmo_error_t *err);
 void replica_list_free(struct replica *r, size_t n);
+/* How long a thread may sleep that another replica has to wake: a hint that was lost is made good after a second. `alone_us` when
+ * there can be no other replica. */
+int64_t replicas_longest_wait(const engine_t *e, int64_t alone_us);
+/* For tests, before engine_open: other times than REPLICA_LEASE_US and REPLICA_RENEW_US; 0 for those. */
+void replicas_times(int64_t lease_us, int64_t renew_us);
 
 /* ---- replica_channel.c: hints and questions between them ---- */
+#define REPLICA_PATH "/api/internal/replica"
+#define REPLICA_BODY_MAX (2u << 20)
+/* After replicas_open, auth_open, watch_open and logs_open; before what commits. Nothing unless the store is shared. */
 int channel_open(engine_t *e, osmo_error_t *err);
+/* After the reactor has drained: tells once more what waits, then ends the threads. Before replicas_stop. */
 void channel_stop(engine_t *e);
+/* After logs_close, whose last writes may still call replicas_hint. */
 void channel_close(engine_t *e);
 /* After a commit, from any thread, never blocks. key may be NULL. Does nothing when there is no other replica. */
 void replicas_hint(engine_t *e, enum hint h, const char *key);
-/* The membership changed (called by replicas.c): connect to the new, forget the gone. */
+/* HINT_BARRIER, HINT_RESTART */
+void replicas_hint_group(engine_t *e, enum hint h, const char *workflow_uuid, const char *group_uuid);
+/* The membership changed (called by replicas.c, without its own lock): connect to the new, forget the gone. Any number of
+ * calls does no harm; nothing before channel_open and after channel_stop. A new member is told HINT_ALL first. */
 void channel_members_changed(engine_t *e);
 /* Asks every other live replica whether a ctrl of the workflow is connected there; an unreachable one counts as no, unless its
  * lease lives: then OSMO_EUNAVAIL. */
@@ -61,6 +76,7 @@ int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connecte
 int channel_receive(engine_t *e, const char *authorization, const void *body, size_t len, buf_t *answer, osmo_error_t *err);
 
 /* ---- replica_hints.c ---- */
-/* What a hint from another replica means here. Never sends hints on. */
+/* What a hint from another replica means here. Never sends hints on. HINT_ALL is carried out by a thread of its own, so this
+ * returns soon; nothing before channel_open. */
 void hint_apply(engine_t *e, enum hint h, const char *key);
 #endif

@@ -55,8 +55,9 @@ int submission_load_restart(struct submission *s, osmo_error_t *err);
 int submission_show(const struct submission *s, char **out, osmo_error_t *err);
 /* Writes everything, in chunks when it is large, and waits for the last commit; fills s->workflow_id. */
 int submission_store(struct submission *s, osmo_error_t *err);
-/* Removes what submissions that were cut off have left. At start, before anything is served. */
-int submissions_recover(store_t *store, const logger_t *log, osmo_error_t *err);
+/* Removes what submissions and deletions that were cut off have left. At start, before anything is served, and again and again
+ * where another service may have ended. */
+int submissions_recover(engine_t *e, osmo_error_t *err);
 /* A FAILED_SUBMISSION row for the record. Its own failure is logged only. */
 void submission_record_failure(struct submission *s, const char *name, const char *message);
 #endif

@@ -1,17 +1,17 @@
 /* The transactions of a submission. A small one is a single transaction: workflow, groups, tasks, edges, files and the
  * create jobs of the groups that can start. A large one comes in chunks of groups and tasks, written while the next chunk
- * is made, and becomes a workflow with the last transaction; what a crash leaves of it is removed at the next start.
- * Called by submit.c, and by engine.c at start. */
+ * is made, and becomes a workflow with the last transaction; what a crash leaves of it is removed at the next start, or by
+ * another service of the same database. Called by submit.c, and by engine.c and timers.c for that. */
 #include <pthread.h>
 #include <string.h>
 
 #include "base/crypto.h"
 #include "engine/agent_internal.h"
+#include "engine/replicas.h"
 #include "engine/submit_rows.h"
 
 #define SPEC_FILE_MAX (256u << 20)
 #define REMOVE_ROWS 5000 /* of one kind in one transaction */
-#define LANES 8
 
 /* One chunk, being filled or being written. */
 struct load {
@@ -93,10 +93,21 @@ static int insert_workflow(db_t *db, struct batch *b, osmo_error_t *err) {
     return rc;
 }
 
+/* Others remove the submission of a service that seems to be gone. If it is not, it must neither add to what is removed nor make
+ * a workflow of the rest. */
+static int still_mine(db_t *db, const struct batch *b, osmo_error_t *err) {
+    bool mine = false;
+    int rc = repo_submission_is_mine(db, b->wf.uuid, replicas_id(b->s->e), &mine, err);
+    return rc < 0 || mine ? rc : osmo_error_set(err, OSMO_EUNAVAIL, "the service was cut off from its database in the middle of "
+                                                                    "the submission: submit again");
+}
+
 /* The transaction that makes the workflow: with it, everything of it is visible at once. */
 static int insert_last(db_t *db, void *ctx, osmo_error_t *err) {
     struct batch *b = ctx;
-    int rc = insert_workflow(db, b, err);
+    int rc = b->chunked ? still_mine(db, b, err) : 0;
+    if (rc >= 0)
+        rc = insert_workflow(db, b, err);
     if (rc >= 0)
         rc = rows_insert_chunk(db, &b->last->rows, b->wf.uuid, err);
     if (rc >= 0)
@@ -106,7 +117,8 @@ static int insert_last(db_t *db, void *ctx, osmo_error_t *err) {
 
 static int insert_chunk(db_t *db, void *ctx, osmo_error_t *err) {
     struct load *l = ctx;
-    int rc = l->first ? repo_submission_begin(db, l->b->wf.uuid, l->b->wf.submit_us, err) : 0;
+    int rc = l->first ? repo_submission_begin(db, l->b->wf.uuid, replicas_id(l->b->s->e), l->b->wf.submit_us, err)
+                      : still_mine(db, l->b, err);
     return rc < 0 ? rc : rows_insert_chunk(db, &l->rows, l->b->wf.uuid, err);
 }
 
@@ -195,16 +207,31 @@ static int remove_rows(store_t *store, const char *workflow_uuid, osmo_error_t *
     return rc;
 }
 
-int submissions_recover(store_t *store, const logger_t *log, osmo_error_t *err) {
+struct taking {
+    const char *workflow_uuid, *owner;
+    bool taken;
+};
+
+static int take_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct taking *t = ctx;
+    return repo_submission_take(db, t->workflow_uuid, t->owner, &t->taken, err);
+}
+
+/* Of several services one does it. */
+int submissions_recover(engine_t *e, osmo_error_t *err) {
     strlist_t uuids = { 0 };
     db_t *db;
-    int rc = store_reader(store, &db, err);
+    int rc = store_reader(e->store, &db, err);
     if (rc >= 0)
         rc = repo_submission_list(db, &uuids, err);
     for (size_t i = 0; rc >= 0 && i < uuids.len; i++) {
-        log_warning(log, "the submission or deletion of workflow %s was cut off by the end of the service: its rows are removed",
+        struct taking t = { .workflow_uuid = uuids.items[i], .owner = replicas_id(e) };
+        rc = store_write(e->store, t.workflow_uuid, take_run, &t, err);
+        if (rc < 0 || !t.taken)
+            continue;
+        log_warning(&e->log, "the submission or deletion of workflow %s was cut off by the end of the service: its rows are removed",
                     uuids.items[i]);
-        rc = remove_rows(store, uuids.items[i], err);
+        rc = remove_rows(e->store, uuids.items[i], err);
     }
     strlist_free(&uuids);
     return rc;
@@ -272,12 +299,7 @@ static int check_jobs(struct batch *b, osmo_error_t *err) {
 /* Workflows of one name get their numbers one after another, so a server would commit each on its own while the others wait
  * for its name. A name always has the same lane: those that wait share a transaction, and no two transactions of a process
  * wait for each other's names. */
-static void lane_of(const char *name, char key[16]) {
-    unsigned h = 0;
-    for (; *name; name++)
-        h = h * 31 + (unsigned char)*name;
-    snprintf(key, 16, "submit-%u", h % LANES);
-}
+static void lane_of(const char *name, char key[16]) { snprintf(key, 16, "submit-%u", repo_name_lane(name)); }
 
 static int store_batch(struct batch *b, osmo_error_t *err) {
     const struct spec *spec = b->s->spec;

@@ -1,7 +1,8 @@
 /* The delayed-job monitor: sleeps until the next timer row is due and turns due rows into events. A timer whose
  * generation or status is not current any more is deleted without effect. It also notices that the wall clock was set, and
- * moves the deadlines along (see clock.c), and has finished workflows deleted at their age. Called by engine.c; woken
- * through engine_wake. */
+ * moves the deadlines along (see clock.c), has finished workflows deleted at their age, and removes the halves of submissions that
+ * another service has left. Several monitors on one database do no harm to each other: whoever deletes the timer fires it. Called by
+ * engine.c; woken through engine_wake. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,6 +14,8 @@
 #include "base/cleanup.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
+#include "engine/replicas.h"
+#include "engine/submit_internal.h"
 #include "model/spec.h"
 
 #define BATCH 256
@@ -31,6 +34,7 @@ struct monitor {
     pthread_cond_t drained;
     size_t pending;
     bool failed; /* some firing of the last batch was not stored */
+    int64_t offline_next; /* offline.c looks again then */
 };
 
 struct firing {
@@ -78,8 +82,9 @@ static int fire_start(struct txn *x, const struct timer_row *row) {
 
 static int decide_timer(struct txn *x, void *arg) {
     const struct timer_row *row = &((struct firing *)arg)->row;
-    int rc = gone_is_fine(repo_timer_delete(x->db, row->id, x->err));
-    if (rc < 0)
+    bool taken = false;
+    int rc = repo_timer_take(x->db, row->id, &taken, x->err);
+    if (rc < 0 || !taken) /* set anew, or fired by the monitor of another service */
         return rc;
     return str_eq(row->kind, TIMER_START) ? fire_start(x, row) : fire_group(x, row);
 }
@@ -137,35 +142,13 @@ static int fire_due(struct monitor *m, db_t *db, osmo_error_t *err) {
 
 /* ---- the clock ---- */
 
-struct step {
-    engine_t *e;
-    int64_t by, offset;
-};
-
-/* The clock goes on with the deadlines: transactions of the same writer behind this one see both. */
-static int step_run(db_t *db, void *ctx, osmo_error_t *err) {
-    struct step *s = ctx;
-    int rc = repo_deadlines_move(db, s->by, err);
-    if (rc >= 0)
-        engine_clock_stepped(s->e, s->offset);
-    return rc;
-}
-
 /* Before anything is compared with the time. */
 static int follow_clock(struct monitor *m, osmo_error_t *err) {
-    struct step s = { .e = m->e };
-    s.by = engine_clock_step(m->e, &s.offset);
-    if (!s.by)
-        return 0;
-    int rc = store_write(m->e->store, NULL, step_run, &s, err);
-    if (rc < 0) {
-        engine_clock_stepped(m->e, s.offset - s.by);
-        return rc;
-    }
-    log_warning(&m->e->log, "the clock of this machine was set %s by %lld s: the deadlines of timers were moved along",
-                s.by > 0 ? "forward" : "back", (long long)((s.by > 0 ? s.by : -s.by) / 1000000));
-    engine_wake(m->e, WAKE_WORK);
-    return 0;
+    bool stepped = false;
+    int rc = engine_clock_follow(m->e, m->e->store, &stepped, err);
+    if (rc >= 0 && stepped)
+        engine_wake(m->e, WAKE_WORK | WAKE_TIMERS);
+    return rc;
 }
 
 /* Tells of the next time the clock is set. */
@@ -198,8 +181,10 @@ static bool is_stopped(void *ctx) { return atomic_load(&((struct monitor *)ctx)-
 static int monitor_turn(struct monitor *m, int64_t *wait_us, osmo_error_t *err) {
     db_t *db = NULL;
     int64_t due = 0;
-    *wait_us = LONGEST_WAIT_US;
+    int64_t longest = *wait_us = replicas_longest_wait(m->e, LONGEST_WAIT_US);
     int rc = follow_clock(m, err);
+    if (rc >= 0 && replicas_shared(m->e))
+        rc = submissions_recover(m->e, err);
     if (rc >= 0)
         rc = store_reader(m->e->store, &db, err);
     if (rc >= 0)
@@ -208,11 +193,13 @@ static int monitor_turn(struct monitor *m, int64_t *wait_us, osmo_error_t *err) 
     if (rc >= 0 && rc < BATCH)
         rc = retention_sweep(m->e, is_stopped, m, wait_us, err);
     if (rc >= 0)
+        rc = offline_turn(m->e, &m->offline_next, is_stopped, m, wait_us, err);
+    if (rc >= 0)
         rc = repo_timer_next(db, &due, err);
     int64_t left = due ? due - engine_now(m->e) : *wait_us;
     *wait_us = left < 0 ? 0 : left < *wait_us ? left : *wait_us;
-    if (*wait_us > LONGEST_WAIT_US)
-        *wait_us = LONGEST_WAIT_US;
+    if (*wait_us > longest)
+        *wait_us = longest;
     return rc < 0 ? rc : fired;
 }
 

@@ -1,12 +1,12 @@
 /* Followers: streaming answers that wait for news of one workflow, by its public id. Status changes and log growth
- * wake them through the transport; a wake is only a hint, so waking one too many is harmless. Safe from any thread.
- */
+ * wake them through the transport, and those of other replicas by a hint; a wake is only a hint, so waking one too many is
+ * harmless. Safe from any thread. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
-#include "engine/engine.h"
+#include "engine/replicas.h"
 
 #define FOLLOWERS_MAX 65536
 #define WAKE_CHUNK 64
@@ -107,6 +107,13 @@ void watch_remove(engine_t *e, const char *workflow_id, uint64_t request_id) {
 
 void watch_workflow_changed(engine_t *e, const char *workflow_uuid, const char *workflow_id) {
     (void)workflow_uuid;
+    if (!workflow_id)
+        return;
+    watch_workflow_here(e, workflow_id);
+    replicas_hint(e, HINT_WORKFLOW, workflow_id);
+}
+
+void watch_workflow_here(engine_t *e, const char *workflow_id) {
     struct watchers *w = e->watchers;
     if (!w || !workflow_id || !e->transport || !e->transport->stream_wake)
         return;
@@ -127,4 +134,25 @@ void watch_workflow_changed(engine_t *e, const char *workflow_uuid, const char *
             e->transport->stream_wake(e->transport->impl, chunk[i]);
         top = end - n;
     }
+}
+
+int watch_all_here(engine_t *e) {
+    struct watchers *w = e->watchers;
+    if (!w || !e->transport || !e->transport->stream_wake)
+        return 0;
+    size_t n = 0, it = 0;
+    void *value;
+    pthread_mutex_lock(&w->lock);
+    uint64_t *all = w->total ? malloc(w->total * sizeof *all) : NULL;
+    bool no_memory = w->total && !all;
+    while (all && map_next(w->by_workflow, &it, NULL, &value)) {
+        const struct followers *f = value;
+        memcpy(all + n, f->requests, f->len * sizeof *all);
+        n += f->len;
+    }
+    pthread_mutex_unlock(&w->lock);
+    for (size_t i = 0; i < n; i++)
+        e->transport->stream_wake(e->transport->impl, all[i]);
+    free(all);
+    return no_memory ? OSMO_ENOMEM : 0;
 }

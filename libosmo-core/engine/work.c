@@ -2,14 +2,19 @@
  * end. A kind of item is one row in the table below. Called by engine.c; woken through engine_wake. */
 #include <string.h>
 
-#include "base/crypto.h"
+#include "base/clock.h"
+#include "engine/archive.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
+#include "engine/replicas.h"
+#include "store/repo_replica.h"
 
 #define BATCH 32
 #define ATTEMPTS_MAX 8
 #define LEASE_US (60LL * 1000 * 1000) /* an item takes far less; run twice, it does no harm */
 #define POSTPONE_US (100LL * 1000)
+#define TURN_US (1000LL * 1000)
+#define CLEANUP_WAIT_US (3600LL * 1000 * 1000) /* the last cleanup brings the item forward */
 #define LONGEST_WAIT_US (60LL * 1000 * 1000)
 
 struct worker {
@@ -17,7 +22,7 @@ struct worker {
     pthread_t thread;
     bool started;
     struct waker waker;
-    char owner[48];
+    char owner[48]; /* "<replica>/worker" */
 };
 
 struct kind {
@@ -26,11 +31,8 @@ struct kind {
     int (*run)(engine_t *e, const struct work_row *item, osmo_error_t *err);
     /* Writes what the success means, in the transaction that has deleted the item. */
     int (*settle)(struct txn *x, const struct work_row *item);
+    int64_t (*attempts)(const struct settings *s); /* until it is a dead letter; NULL: ATTEMPTS_MAX */
 };
-
-static int archive_run(engine_t *e, const struct work_row *item, osmo_error_t *err) {
-    return logs_finish_workflow(e, item->workflow_uuid, err);
-}
 
 static int archive_settle(struct txn *x, const struct work_row *item) {
     (void)item;
@@ -41,10 +43,12 @@ static int archive_settle(struct txn *x, const struct work_row *item) {
     return 0;
 }
 
+static int64_t archive_attempts(const struct settings *s) { return s->archive_attempts; }
+
 static const struct kind kinds[] = {
-    { WORK_ARCHIVE, archive_run, archive_settle },
-    { WORK_CANCEL, NULL, cancel_resume },
-    { WORK_PROPAGATE, NULL, propagate_resume },
+    { WORK_ARCHIVE, archive_workflow, archive_settle, archive_attempts },
+    { WORK_CANCEL, NULL, cancel_resume, NULL },
+    { WORK_PROPAGATE, NULL, propagate_resume, NULL },
 };
 
 static const struct kind *find_kind(const char *name) {
@@ -75,15 +79,35 @@ struct outcome {
     const char *cause;
 };
 
+static bool is_last_attempt(engine_t *e, const struct outcome *o) {
+    if (!o->kind)
+        return true;
+    const struct settings *s = engine_settings(e);
+    int64_t most = o->kind->attempts ? o->kind->attempts(s) : ATTEMPTS_MAX;
+    engine_settings_put(s);
+    return o->item->attempts + 1 >= most;
+}
+
+/* Not yet, and no failure: something ends soon, or the backend has still to remove objects. */
+static int64_t postponed(const struct txn *x, const struct outcome *o) {
+    bool cleanup = str_eq(o->item->kind, WORK_ARCHIVE) && x->wf.groups_uncleaned > 0;
+    return x->now + (cleanup ? CLEANUP_WAIT_US : POSTPONE_US);
+}
+
+/* An item that another service has taken, because this one seemed to be dead, is that one's to settle. */
 static int decide_outcome(struct txn *x, void *arg) {
     const struct outcome *o = arg;
+    bool mine = false;
+    int held = repo_work_is_mine(x->db, o->item->id, o->item->owner, &mine, x->err);
+    if (held < 0 || !mine)
+        return held;
     if (o->rc >= 0) {
         int rc = gone_is_fine(repo_work_done(x->db, o->item->id, x->err));
         return rc < 0 ? rc : o->kind->settle(x, o->item);
     }
-    if (o->rc == OSMO_EBUSY) /* not yet: no failure */
-        return gone_is_fine(repo_work_postpone(x->db, o->item->id, x->now + POSTPONE_US, x->err));
-    if (!o->kind || o->item->attempts + 1 >= ATTEMPTS_MAX) {
+    if (o->rc == OSMO_EBUSY)
+        return gone_is_fine(repo_work_postpone(x->db, o->item->id, postponed(x, o), x->err));
+    if (is_last_attempt(x->e, o)) {
         log_error(&x->e->log, "%s of workflow %s was given up after %lld attempts: %s", o->item->kind, x->wf.id,
                   (long long)o->item->attempts + 1, o->cause);
         return gone_is_fine(repo_work_kill(x->db, o->item->id, o->cause, x->err));
@@ -107,10 +131,36 @@ static void run_item(struct worker *w, const struct work_row *item) {
 static int64_t next_wait(struct worker *w) {
     db_t *db;
     int64_t now = engine_now(w->e), due = 0;
+    int64_t longest = replicas_longest_wait(w->e, LONGEST_WAIT_US);
     if (store_reader(w->e->store, &db, NULL) < 0 || repo_work_next_due(db, now, &due, NULL) < 0 || !due)
-        return LONGEST_WAIT_US;
+        return longest;
     int64_t left = due - engine_now(w->e);
-    return left < 0 ? 0 : left < LONGEST_WAIT_US ? left : LONGEST_WAIT_US;
+    return left < 0 ? 0 : left < longest ? left : longest;
+}
+
+/* Where others may bring work without a word, this thread looks every second, mostly for nothing: no reason to write. */
+static bool is_due(struct worker *w) {
+    db_t *db = NULL;
+    bool due = true;
+    if (replicas_shared(w->e) && store_reader(w->e->store, &db, NULL) >= 0)
+        repo_work_is_due(db, NULL, engine_now(w->e), &due, NULL);
+    return due;
+}
+
+static int release_run(db_t *db, void *ctx, osmo_error_t *err) { return repo_work_release(db, ctx, err); }
+
+/* Behind an item that took long, a large archive, what is more urgent gets its turn: the rest is given back. */
+static void run_items(struct worker *w, const struct work_row *rows, size_t n) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int64_t began = clock_mono_us();
+    for (size_t i = 0; i < n && !waker_stopped(&w->waker); i++) {
+        run_item(w, &rows[i]);
+        if (i + 1 < n && clock_mono_us() - began > TURN_US) {
+            if (store_write(w->e->store, NULL, release_run, w->owner, &err) < 0)
+                log_warning(&w->e->log, "work items were not given back, their leases end by themselves: %s", err.text);
+            return;
+        }
+    }
 }
 
 static void *worker_main(void *arg) {
@@ -119,10 +169,9 @@ static void *worker_main(void *arg) {
     while (!waker_stopped(&w->waker)) {
         osmo_error_t err = OSMO_ERROR_INIT;
         struct claim c = { .w = w };
-        int rc = store_write(w->e->store, NULL, claim_run, &c, &err);
+        int rc = is_due(w) ? store_write(w->e->store, NULL, claim_run, &c, &err) : 0;
         size_t n = rc < 0 ? 0 : c.n;
-        for (size_t i = 0; i < n && !waker_stopped(&w->waker); i++)
-            run_item(w, &c.rows[i]);
+        run_items(w, c.rows, n);
         work_rows_free(c.rows, c.n);
         if (n)
             continue;
@@ -134,17 +183,12 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-static int release_run(db_t *db, void *ctx, osmo_error_t *err) { return repo_work_release(db, ctx, err); }
-
 int worker_open(engine_t *e, osmo_error_t *err) {
     struct worker *w = calloc(1, sizeof *w);
-    char id[33];
-    if (!w || crypto_random_hex32(id) < 0) {
-        free(w);
+    if (!w)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    }
     w->e = e;
-    snprintf(w->owner, sizeof w->owner, "worker-%s", id);
+    snprintf(w->owner, sizeof w->owner, "%s/worker", replicas_id(e));
     waker_init(&w->waker);
     if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
         free(w);

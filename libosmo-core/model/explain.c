@@ -8,7 +8,9 @@
 
 #include "base/cleanup.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/str.h"
+#include "model/spec.h"
 
 /* An operator says every 20 s that it lives; one that was silent for longer than this counts as offline. */
 #define ONLINE_US (120LL * 1000 * 1000)
@@ -125,6 +127,19 @@ static bool backend_offline(const struct explain_snapshot *s) {
     return s->link == LINK_DOWN || (s->link == LINK_UNKNOWN && s->now_us - s->heartbeat_us > ONLINE_US);
 }
 
+/* What was handed out may fail by then; what was not waits in any case. */
+static char *offline_text(const struct explain_snapshot *s, const struct explain_group *g) {
+    char limit[32], when[TIME_TEXT_MAX];
+    const char *base = "is offline: its operator is not connected; the group goes on when it is back";
+    if (s->offline.action != OFFLINE_FAIL)
+        return str_printf("backend %s %s (offline policy: wait)", s->backend, base);
+    duration_text(s->offline.after_us, limit);
+    if (!g->sent)
+        return str_printf("backend %s %s (offline policy: fail after %s, of what was handed to it)", s->backend, base, limit);
+    return str_printf("backend %s %s, and fails if it is not by %s UTC (offline policy: fail after %s)", s->backend, base,
+                      time_log(s->lost_at_us, when), limit);
+}
+
 /* Does the group depend on a backend that is not there? */
 static bool why_backend(struct explain *x, struct explain_verdict *v, const struct explain_snapshot *s) {
     if (!s->backend_known)
@@ -133,8 +148,7 @@ static bool why_backend(struct explain *x, struct explain_verdict *v, const stru
                               s->backend));
     else if (backend_offline(s))
         add_reason(x, v, WHY_BACKEND_OFFLINE, NULL, s->heartbeat_us,
-                   str_printf("backend %s is offline: its operator is not connected; the group goes on when it is back",
-                              s->backend));
+                   offline_text(s, v->group));
     return !s->backend_known || backend_offline(s);
 }
 
@@ -294,15 +308,31 @@ static int by_time(const void *a, const void *b) {
     return p->at_us < q->at_us ? -1 : p->at_us > q->at_us;
 }
 
+/* The archive's item is there from the end of the workflow on, to end the log; what it waits for then is said below. */
+static bool waits_for_cleanup(const struct explain_snapshot *s, const struct explain_duty *d) {
+    return s->groups_uncleaned > 0 && !d->job.dead && strcmp(d->kind, "archive") == 0;
+}
+
+static bool any_sent(const struct explain_snapshot *s) {
+    bool any = false;
+    for (size_t i = 0; i < s->ngroups && !any; i++)
+        any = s->groups[i].sent;
+    return any;
+}
+
 static void explain_steps(struct explain *x, const struct explain_snapshot *s) {
     for (size_t i = 0; i < s->nduties; i++)
-        step_job(x, s->duties[i].kind, s->duties[i].subject, &s->duties[i].job, s->now_us);
+        if (!waits_for_cleanup(s, &s->duties[i]))
+            step_job(x, s->duties[i].kind, s->duties[i].subject, &s->duties[i].job, s->now_us);
     for (size_t i = 0; i < s->ngroups; i++)
         group_steps(x, &s->groups[i], s->now_us);
-    bool finished = status_is_workflow_finished(s->status);
+    bool finished = status_is_workflow_finished(s->status), owes = finished ? s->groups_uncleaned > 0 : any_sent(s);
+    if (owes && s->backend_known && backend_offline(s) && s->lost_at_us && !s->lost)
+        add_step(x, "backend_lost", s->backend, s->lost_at_us,
+                 str_printf("unless backend %s is back by then, what is there fails or is given up", s->backend));
     if (finished && !s->archived && s->groups_uncleaned)
         add_step(x, "archive", NULL, 0,
-                 str_printf("the log is closed when the objects of %lld groups are removed from backend %s",
+                 str_printf("the log is archived when the objects of %lld groups are removed from backend %s",
                             (long long)s->groups_uncleaned, s->backend));
     if (finished && s->archived && s->retention_us && !s->nduties)
         add_step(x, "retention", NULL, s->end_us + s->retention_us, str_dup("the workflow and its log are deleted"));

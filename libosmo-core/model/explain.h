@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "model/settings.h"
 #include "model/status.h"
 #include "osmo/error.h"
 
@@ -76,6 +77,8 @@ struct explain_snapshot {
     int64_t end_us, retention_us;                                    /* 0 = kept */
     int64_t groups_total, groups_unfinished, groups_uncleaned;
     const char *backend; bool backend_known; int64_t heartbeat_us; enum explain_link link;
+    struct offline_policy offline; int64_t lost_at_us;               /* when the backend counts as lost, or did; 0 = never */
+    bool lost;
     const struct explain_group *groups; size_t ngroups;              /* unfinished ones, at most EXPLAIN_GROUPS_MAX */
     const struct explain_duty *duties; size_t nduties;
     struct explain_failure failure;

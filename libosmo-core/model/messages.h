@@ -26,7 +26,8 @@ int message_build_ack(const char *acked_uuid, const char *uuid, buf_t *out);
 #define OSMO_EXTENSIONS_HEADER "X-Osmo-Extensions"
 /* Extension tokens, comma separated in the header; each is used only when offered by the client and accepted by the server.
  * "job-parts": see job_part_write().
- * "jobs": job_status carries job_id and job_uuid, several jobs may be in flight. "logs": acknowledged batches of log entries. */
+ * "jobs": job_status carries job_id and job_uuid, several jobs may be in flight. "logs": acknowledged batches of log entries.
+ * "restarts": a ctrl confirms the action restart by {"IOType":"RESTARTED"}; until then it is told again whenever it connects. */
 bool extension_offered(const char *header, const char *token);
 
 #define JOB_FRAME_MAX (16u << 20)

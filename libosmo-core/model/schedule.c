@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "model/schedule_internal.h"
 
+#define LEAVING "waits for the gangs that leave for it"
+
 /* ---- making and freeing ---- */
 
 static int add_levels(osmo_scheduler_t *s, const char *const *levels, osmo_error_t *err) {
@@ -30,8 +32,9 @@ int osmo_scheduler_new(const osmo_scheduler_options_t *options, osmo_scheduler_t
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     s->strict_order = options->strict_order != 0;
     s->no_preemption = options->no_preemption != 0;
+    s->full_runs = options->full_runs != 0;
     s->order_dirty = true;
-    s->epoch = 1;
+    s->version = 1;
     map_t **maps[] = { &s->node_by_name, &s->queue_by_name, &s->gang_by_name, &s->shape_by_key, &s->kind_by_key, &s->class_by_key };
     int rc = 0;
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
@@ -58,6 +61,8 @@ void osmo_scheduler_free(osmo_scheduler_t *s) {
     for (size_t i = 0; i < s->nqueues; i++)
         sched_queue_free(s->queues[i]);
     free(s->queues);
+    free(s->busy);
+    free(s->turns);
     sched_nodes_free(s);
     free(s->nominated);
     map_t *maps[] = { s->node_by_name, s->queue_by_name, s->gang_by_name, s->shape_by_key, s->kind_by_key, s->class_by_key };
@@ -92,7 +97,8 @@ int osmo_scheduler_adopt(osmo_scheduler_t *s, const osmo_sched_gang_t *gang, con
     for (size_t i = 0; i < g->npods; i++)
         g->pods[i].node = nodes[i] ? map_get(s->node_by_name, nodes[i]) : NULL;
     sched_take(s, g, 1);
-    sched_queue_charge(g, 1);
+    sched_commit(s, g);
+    sched_queue_charge(s, g, 1);
     return 0;
 }
 
@@ -104,18 +110,15 @@ static void withdraw(osmo_scheduler_t *s, struct gang *g) {
             break;
         }
     for (size_t i = 0; i < g->npods; i++)
-        if (g->pods[i].node) {
+        if (g->pods[i].node)
             amount_add(&g->pods[i].node->reserved, &g->pods[i].shape->request, -1);
-            sched_node_changed(s, g->pods[i].node);
-        }
-    size_t it = 0;
-    const char *name;
-    void *v;
-    while (g->victims_left && map_next(s->gang_by_name, &it, &name, &v))
-        if (((struct gang *)v)->evicted_for == g) {
-            ((struct gang *)v)->evicted_for = NULL;
-            g->victims_left--;
-        }
+    sched_commit(s, g);
+    for (size_t q = 0; g->victims_left && q < s->nqueues; q++)
+        for (size_t i = 0; i < s->queues[q]->nrunning; i++)
+            if (s->queues[q]->running[i]->evicted_for == g) {
+                s->queues[q]->running[i]->evicted_for = NULL;
+                g->victims_left--;
+            }
 }
 
 static void leave_nodes(osmo_scheduler_t *s, struct gang *g) {
@@ -125,8 +128,8 @@ static void leave_nodes(osmo_scheduler_t *s, struct gang *g) {
             amount_add(&g->pods[i].node->used, &g->pods[i].shape->request, -1);
             if (evicted)
                 amount_add(&g->pods[i].node->releasing, &g->pods[i].shape->request, -1);
-            sched_node_changed(s, g->pods[i].node);
         }
+    sched_commit(s, g);
     if (g->evicted_for)
         g->evicted_for->victims_left--;
 }
@@ -136,17 +139,16 @@ int osmo_scheduler_remove(osmo_scheduler_t *s, const char *gang) {
     if (!g)
         return OSMO_ENOTFOUND;
     if (g->state == GANG_WAITING) {
-        sched_queue_leave(g);
+        sched_queue_leave(s, g);
     } else {
+        if (g->state != GANG_EVICTED)
+            sched_queue_charge(s, g, -1);
         if (g->state == GANG_NOMINATED) {
             withdraw(s, g);
         } else {
             leave_nodes(s, g);
             sched_running_remove(g);
         }
-        if (g->state != GANG_EVICTED)
-            sched_queue_charge(g, -1);
-        s->epoch++;
     }
     sched_gang_free(s, g);
     return 0;
@@ -157,26 +159,34 @@ int osmo_scheduler_end_pod(osmo_scheduler_t *s, const char *gang, size_t index) 
     if (!g || index >= g->npods || (g->state != GANG_RUNNING && g->state != GANG_EVICTED))
         return OSMO_ENOTFOUND;
     struct pod *p = &g->pods[index];
+    struct node *n = p->node;
     if (p->ended)
         return 0;
     p->ended = true;
-    if (p->node) {
-        amount_add(&p->node->used, &p->shape->request, -1);
+    p->node = NULL;
+    if (n) {
+        amount_add(&n->used, &p->shape->request, -1);
         if (g->state == GANG_EVICTED)
-            amount_add(&p->node->releasing, &p->shape->request, -1);
-        sched_node_changed(s, p->node);
-        p->node = NULL;
+            amount_add(&n->releasing, &p->shape->request, -1);
+        sched_node_commit(s, n);
     }
     if (g->state == GANG_RUNNING)
-        sched_queue_charge_amount(g, &p->shape->request, -1);
+        sched_queue_charge_amount(s, g, &p->shape->request, -1);
     amount_add(&g->total, &p->shape->request, -1);
-    s->epoch++;
+    s->version++;
     return 0;
 }
 
-const char *osmo_scheduler_get_reason(const osmo_scheduler_t *s, const char *gang) {
-    const struct gang *g = map_get(s->gang_by_name, gang);
-    return g ? (g->reason ? g->reason : "") : NULL;
+const char *osmo_scheduler_get_reason(osmo_scheduler_t *s, const char *gang) {
+    struct gang *g = map_get(s->gang_by_name, gang);
+    if (!g)
+        return NULL;
+    if (g->state == GANG_NOMINATED)
+        return LEAVING;
+    if (g->state != GANG_WAITING || sched_nodes_order(s) < 0)
+        return "";
+    int cause = sched_cause_quota(g);
+    return sched_reason_text(s, g, cause ? cause : sched_cause_fit(s, g), s->reason) ? s->reason : "";
 }
 
 /* ---- a run ---- */
@@ -186,7 +196,8 @@ struct run {
     const osmo_sched_sink_t *sink;
     size_t max_pods;
     int64_t placed;
-    size_t preemptors;
+    size_t searches;
+    bool again; /* gangs were made to leave: everybody's turn begins anew */
     const char **nodes;
     size_t cap_nodes;
 };
@@ -205,20 +216,56 @@ static bool run_reserve(struct run *run, size_t npods) {
 }
 
 static void waits(struct run *run, struct gang *g, const char *reason) {
-    if (g->reason && !strcmp(g->reason, reason))
-        return;
-    free(g->reason);
-    g->reason = str_dup(reason);
-    run->s->out_of_memory |= !g->reason;
     if (run->sink->wait)
         run->sink->wait(run->sink->ctx, g->name, reason);
+}
+
+static void tell(struct run *run, struct gang *g) {
+    const struct class *c = g->lane->class;
+    if (g->told == c->reason_number)
+        return;
+    g->told = c->reason_number;
+    waits(run, g, c->reason);
+}
+
+/* The class of g waits for this cause; who waits in it hears of it when it is another than before. */
+static void class_waits(struct run *run, struct gang *g, int cause) {
+    osmo_scheduler_t *s = run->s;
+    struct class *c = g->lane->class;
+    char reason[REASON_MAX];
+    char *copy = NULL;
+    if (c->cause != cause && sched_reason_text(s, g, cause, reason)) {
+        if (!(copy = str_dup(reason))) {
+            s->out_of_memory = true;
+            sched_class_open(c);
+            return;
+        }
+        free(c->reason);
+        c->reason = copy;
+        c->cause = cause;
+        c->reason_number = ++s->reason_number;
+    }
+    tell(run, g);
+    for (size_t l = 0; copy && l < c->nlanes; l++)
+        for (size_t i = c->lanes[l]->first; i < c->lanes[l]->len; i++)
+            if (c->lanes[l]->items[i])
+                tell(run, c->lanes[l]->items[i]);
+}
+
+/* Who came since the last run and joined a class that was not looked at. */
+static void tell_fresh(struct run *run) {
+    osmo_scheduler_t *s = run->s;
+    while (s->fresh) {
+        struct gang *g = s->fresh;
+        sched_fresh_remove(s, g);
+        if (g->lane->class->reason)
+            tell(run, g);
+    }
 }
 
 static void placed(struct run *run, struct gang *g) {
     for (size_t i = 0; i < g->npods; i++)
         run->nodes[i] = g->pods[i].node->name;
-    free(g->reason);
-    g->reason = NULL;
     run->placed += (int64_t)g->npods;
     if (run->sink->place)
         run->sink->place(run->sink->ctx, g->name, run->nodes, g->npods);
@@ -252,7 +299,7 @@ static enum claim try_claim(osmo_scheduler_t *s, struct gang *g) {
 static void wait_again(osmo_scheduler_t *s, struct gang *g) {
     for (size_t p = 0; p < g->npods; p++)
         g->pods[p].node = NULL;
-    sched_queue_charge(g, -1);
+    sched_queue_charge(s, g, -1);
     s->out_of_memory |= sched_queue_enter(s, g) < 0;
 }
 
@@ -271,8 +318,10 @@ static void settle(struct run *run) {
         } else if (sched_running_add(s, g) < 0) {
             s->out_of_memory = true;
             sched_take(s, g, -1);
+            sched_commit(s, g);
             wait_again(s, g);
         } else {
+            sched_commit(s, g);
             placed(run, g);
         }
     }
@@ -281,115 +330,109 @@ static void settle(struct run *run) {
 /* It has to wait, unless running gangs can be made to leave. */
 static bool make_room(struct run *run, struct gang *g) {
     osmo_scheduler_t *s = run->s;
+    struct class *c = g->lane->class;
     struct gang **victims;
     size_t n;
-    if (s->no_preemption || run->preemptors >= MAX_PREEMPTORS)
+    if (s->no_preemption || (!sched_has_victims(g->queue, g->priority) && !sched_may_reclaim(s, g)))
         return false;
-    run->preemptors++;
-    if (!sched_make_room(s, g, &victims, &n))
+    if (run->searches >= MAX_PREEMPTORS || (c->searched_version == s->version && !s->full_runs))
         return false;
-    sched_queue_leave(g);
-    sched_queue_charge(g, 1);
+    run->searches++;
+    if (!sched_make_room(s, g, &victims, &n)) {
+        c->searched_version = s->version;
+        return false;
+    }
+    sched_queue_leave(s, g);
+    sched_queue_charge(s, g, 1);
     for (size_t i = 0; i < n; i++)
         if (run->sink->evict)
             run->sink->evict(run->sink->ctx, victims[i]->name, g->name,
                              victims[i]->queue == g->queue ? "a gang of higher priority needs its place"
                                                            : "the queue of another gang takes back what is guaranteed to it");
     free(victims);
-    waits(run, g, "waits for the gangs that leave for it");
+    waits(run, g, LEAVING);
+    run->again = true;
     return true;
 }
 
+static void starts(struct run *run, struct gang *g) {
+    osmo_scheduler_t *s = run->s;
+    if (sched_running_add(s, g) < 0) {
+        sched_unplace(s, g);
+        s->out_of_memory = true;
+        return;
+    }
+    sched_commit(s, g);
+    sched_queue_leave(s, g);
+    sched_queue_charge(s, g, 1);
+    placed(run, g);
+}
+
+/* In each pass a class is tried until one of its gangs fails. */
 static void try_gang(struct run *run, struct gang *g) {
     osmo_scheduler_t *s = run->s;
-    char reason[REASON_MAX];
-    if (!sched_quota_allows(g, reason)) {
-        sched_turn_keep(g);
-        waits(run, g, reason);
+    struct class *c = g->lane->class;
+    int cause = sched_cause_quota(g);
+    if (cause) {
+        c->pass = s->pass;
+        sched_class_shut(c, CLASS_QUOTA);
+        class_waits(run, g, cause);
         return;
     }
-    bool known = g->kind->failed_epoch == s->epoch;
-    if (!run_reserve(run, g->npods)) {
-        sched_turn_keep(g);
+    if (!run_reserve(run, g->npods))
         return;
-    }
-    if (!known && sched_place(s, g)) {
-        if (sched_running_add(s, g) < 0) {
-            sched_take(s, g, -1);
-            sched_turn_keep(g);
-            s->out_of_memory = true;
+    if (!sched_kind_known(s, g->kind)) {
+        if (sched_place(s, g)) {
+            starts(run, g);
             return;
         }
-        sched_queue_leave(g);
-        sched_queue_charge(g, 1);
-        placed(run, g);
-        return;
+        if (s->out_of_memory)
+            return; /* it may be wrong that there is no room */
+        sched_kind_failed(s, g);
     }
-    if (!known) {
-        g->kind->failed_epoch = s->out_of_memory ? 0 : s->epoch;
-        sched_reason_fit(s, g, g->kind->reason);
-    }
-    if (make_room(run, g))
+    if (make_room(run, g) || s->out_of_memory)
         return;
-    sched_turn_keep(g);
-    if (s->out_of_memory)
-        return; /* it may be wrong that there is no room */
-    g->queue->blocked = s->strict_order;
-    waits(run, g, g->kind->reason);
+    c->pass = s->pass;
+    if (g->kind->shut_by)
+        sched_class_shut(c, CLASS_FIT);
+    else
+        sched_class_open(c);
+    cause = sched_cause_fit(s, g);
+    g->queue->blocked = s->strict_order && (cause < CAUSE_TOO_LARGE || cause >= CAUSE_TOTAL);
+    class_waits(run, g, cause);
 }
 
-/* The queue that has least of what it deserves; NULL when no queue has a gang left to try. */
-static struct queue *next_queue(const osmo_scheduler_t *s, const bool *done) {
-    struct queue *best = NULL;
-    double least = 0;
-    for (size_t i = 0; i < s->nqueues; i++) {
-        if (done[i])
-            continue;
-        double share = sched_queue_share(s, s->queues[i]);
-        if (!best || share < least) {
-            best = s->queues[i];
-            least = share;
-        }
-    }
-    return best;
-}
+static bool is_full(const struct run *run) { return run->max_pods && run->placed >= (int64_t)run->max_pods; }
 
-static int run_queues(struct run *run) {
+/* A pass ends when gangs were made to leave, and with the last gang that it had to look at. */
+static int run_passes(struct run *run) {
     osmo_scheduler_t *s = run->s;
-    bool *done = calloc(s->nqueues + 1, sizeof *done);
-    if (!done)
-        return OSMO_ENOMEM;
-    for (size_t i = 0; i < s->nqueues; i++) {
-        done[i] = s->queues[i]->waiting == 0;
-        if (!done[i] && sched_turn_begin(s, s->queues[i]) < 0)
-            s->out_of_memory = done[i] = true;
-    }
-    while (!s->out_of_memory && (!run->max_pods || run->placed < (int64_t)run->max_pods)) {
-        struct queue *q = next_queue(s, done);
-        if (!q)
-            break;
-        struct gang *g = sched_turn_next(s, q);
-        if (g) {
+    do {
+        struct gang *g;
+        run->again = false;
+        if (sched_pass_begin(s) < 0)
+            return OSMO_ENOMEM;
+        while (!run->again && !is_full(run) && !s->out_of_memory && (g = sched_pass_next(s)))
             try_gang(run, g);
-            continue;
-        }
-        for (size_t i = 0; i < s->nqueues; i++)
-            done[i] |= s->queues[i] == q;
-    }
-    for (size_t i = 0; i < s->nqueues; i++)
-        sched_turn_end(s->queues[i]);
-    free(done);
+    } while (run->again && !is_full(run) && !s->out_of_memory);
     return s->out_of_memory ? OSMO_ENOMEM : 0;
 }
 
 int64_t osmo_scheduler_run(osmo_scheduler_t *s, size_t max_pods, const osmo_sched_sink_t *sink, osmo_error_t *err) {
     struct run run = { .s = s, .sink = sink, .max_pods = max_pods };
     s->out_of_memory = false;
+    s->version += s->began_soft; /* what began in the last run may leave now */
+    s->began_soft = false;
+    s->run_mark = s->started;
+    s->in_run = true;
     int rc = sched_nodes_order(s);
     if (rc == 0) {
         settle(&run);
-        rc = run_queues(&run);
+        rc = run_passes(&run);
+        tell_fresh(&run);
     }
+    sched_lanes_sweep(s);
+    s->in_run = false;
     free(run.nodes);
     return rc < 0 ? osmo_error_set(err, rc, "out of memory") : run.placed;
 }

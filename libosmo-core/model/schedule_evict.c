@@ -7,9 +7,15 @@
 struct candidate { struct gang *gang; double over; };
 struct search { struct candidate *items; size_t len, cap; struct gang *for_gang; };
 
+bool sched_has_victims(const struct queue *q, int priority) {
+    return q->nsoft && q->soft[0].priority < priority;
+}
+
 /* With this gang the queue stays within what it is guaranteed, so that room lent to others is its own. */
-static bool may_reclaim(const struct gang *g) {
+bool sched_may_reclaim(const osmo_scheduler_t *s, const struct gang *g) {
     bool limited = false;
+    if (s->nover <= (size_t)g->queue->over)
+        return false;
     for (int r = 0; r < R; r++) {
         int64_t guarantee = g->queue->guarantee.of[r];
         if (guarantee < 0 || !g->total.of[r])
@@ -48,10 +54,11 @@ static bool helps(osmo_scheduler_t *s, const struct gang *victim, struct gang *g
     return false;
 }
 
+/* Nobody leaves in the run in which it came. */
 static bool collect_queue(osmo_scheduler_t *s, struct search *x, const struct queue *q, bool same, double over) {
     for (size_t i = 0; i < q->nrunning && x->len < MAX_VICTIMS; i++) {
         struct gang *v = q->running[i];
-        if (v->state != GANG_RUNNING || !v->preemptible || (same && v->priority >= x->for_gang->priority) || !helps(s, v, x->for_gang))
+        if (v->state != GANG_RUNNING || !v->preemptible || v->started > s->run_mark || (same && v->priority >= x->for_gang->priority) || !helps(s, v, x->for_gang))
             continue;
         if (x->len == x->cap) {
             size_t cap = x->cap ? 2 * x->cap : 32;
@@ -80,23 +87,17 @@ static int compare_candidates(const void *a, const void *b) {
 
 static bool collect(osmo_scheduler_t *s, struct search *x) {
     struct gang *g = x->for_gang;
-    if (!collect_queue(s, x, g->queue, true, 0))
+    if (sched_has_victims(g->queue, g->priority) && !collect_queue(s, x, g->queue, true, 0))
         return false;
-    bool reclaim = may_reclaim(g);
+    bool reclaim = sched_may_reclaim(s, g);
     for (size_t i = 0; reclaim && i < s->nqueues; i++) {
-        double over = s->queues[i] == g->queue ? 0 : overdraft(s, s->queues[i], g);
+        double over = s->queues[i] == g->queue || !s->queues[i]->over ? 0 : overdraft(s, s->queues[i], g);
         if (over > 0 && !collect_queue(s, x, s->queues[i], false, over))
             return false;
     }
     if (x->len)
         qsort(x->items, x->len, sizeof *x->items, compare_candidates);
     return true;
-}
-
-static void unplace_all(osmo_scheduler_t *s, struct gang *g) {
-    sched_take(s, g, -1);
-    for (size_t i = 0; i < g->npods; i++)
-        g->pods[i].node = NULL;
 }
 
 /* Does the gang fit with these out of the way? They are put back; the gang keeps its nodes on success but takes no room. */
@@ -106,7 +107,7 @@ static bool fits_without(osmo_scheduler_t *s, struct gang *g, struct candidate *
             sched_take(s, out[i].gang, -1);
     bool fits = sched_place(s, g);
     if (fits)
-        unplace_all(s, g);
+        sched_unplace(s, g);
     for (size_t i = 0; i < n; i++)
         if (out[i].gang)
             sched_take(s, out[i].gang, 1);
@@ -156,20 +157,16 @@ static void nominate(osmo_scheduler_t *s, struct gang *g, struct gang **victims,
     for (size_t i = 0; i < n; i++) {
         struct gang *v = victims[i];
         sched_take(s, v, 1);
-        v->state = GANG_EVICTED;
+        sched_running_evict(v);
         v->evicted_for = g;
-        sched_queue_charge(v, -1);
+        sched_queue_charge(s, v, -1);
         for (size_t p = 0; p < v->npods; p++)
             if (v->pods[p].node)
                 amount_add(&v->pods[p].node->releasing, &v->pods[p].shape->request, 1);
     }
-    for (size_t i = 0; i < g->npods; i++)
-        if (g->pods[i].node)
-            sched_node_changed(s, g->pods[i].node);
+    sched_commit(s, g);
     for (size_t i = 0; i < n; i++)
-        for (size_t p = 0; p < victims[i]->npods; p++)
-            if (victims[i]->pods[p].node)
-                sched_node_changed(s, victims[i]->pods[p].node);
+        sched_commit(s, victims[i]);
     g->victims_left = n;
     g->state = GANG_NOMINATED;
 }

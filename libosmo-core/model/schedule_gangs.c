@@ -1,4 +1,4 @@
-/* The scheduler's gangs: what they ask for, and the queues in which they wait and to which they count. */
+/* The scheduler's gangs and what they ask for. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,11 +89,13 @@ static struct kind *kind_get(osmo_scheduler_t *s, const struct gang *g) {
         }
     }
     k->refs++;
+    k->simple = g->nscopes == 1 && !strchr(k->key, ' ')[1];
     return k;
 }
 
 static void kind_put(osmo_scheduler_t *s, struct kind *k) {
     if (k && --k->refs == 0) {
+        sched_kind_open(s, k);
         map_remove(s->kind_by_key, k->key);
         free(k->key);
         free(k);
@@ -111,8 +113,8 @@ void sched_gang_free(osmo_scheduler_t *s, struct gang *g) {
     free(g->pods);
     free(g->scopes);
     free(g->name);
-    free(g->user);
-    free(g->reason);
+    if (g->share)
+        sched_share_put(g->queue, g->share);
     free(g);
 }
 
@@ -137,6 +139,8 @@ static int gang_check(const osmo_scheduler_t *s, const osmo_sched_gang_t *g, osm
     }
     if (map_has(s->gang_by_name, g->name))
         return osmo_error_set(err, OSMO_EEXISTS, "gang %s is known already", g->name);
+    if (!map_has(s->queue_by_name, g->queue ? g->queue : "") && s->nqueues >= MAX_QUEUES)
+        return osmo_error_set(err, OSMO_ELIMIT, "the queue of gang %s is one more than %d", g->name, MAX_QUEUES);
     if (map_len(s->gang_by_name) >= MAX_GANGS)
         return osmo_error_set(err, OSMO_ELIMIT, "gang %s is one more than %d", g->name, MAX_GANGS);
     return 0;
@@ -194,12 +198,12 @@ int sched_gang_new(osmo_scheduler_t *s, const osmo_sched_gang_t *from, struct ga
     if (!g)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     g->name = str_dup(from->name);
-    g->user = str_dup(from->user ? from->user : "");
     g->queue = sched_queue_get(s, from->queue ? from->queue : "");
+    g->share = g->queue ? sched_share_get(g->queue, from->user ? from->user : "") : NULL;
     g->priority = from->priority;
     g->preemptible = from->preemptible != 0;
     g->arrival = from->arrival;
-    rc = g->name && g->user && g->queue ? scopes_fill(s, g, from, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    rc = g->name && g->share ? scopes_fill(s, g, from, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (rc == 0)
         rc = pods_fill(s, g, from, err);
     if (rc == 0 && (!(g->kind = kind_get(s, g)) || map_set(s->gang_by_name, g->name, g) < 0))
@@ -209,219 +213,5 @@ int sched_gang_new(osmo_scheduler_t *s, const osmo_sched_gang_t *from, struct ga
         return rc;
     }
     *out = g;
-    return 0;
-}
-
-/* ---- queues ---- */
-
-static void lane_free(struct lane *l) {
-    free(l->items);
-    free(l->user);
-    free(l);
-}
-
-static void band_free(struct band *b) {
-    for (size_t i = 0; i < b->nlanes; i++)
-        lane_free(b->lanes[i]);
-    free(b->lanes);
-    map_free(b->by_user);
-    free(b);
-}
-
-void sched_queue_free(struct queue *q) {
-    for (size_t i = 0; i < q->nbands; i++)
-        band_free(q->bands[i]);
-    free(q->bands);
-    map_free(q->shares);
-    free(q->running);
-    free(q->heap);
-    free(q->name);
-    free(q);
-}
-
-static void no_limits(amount_t *a) {
-    for (int r = 0; r < R; r++)
-        a->of[r] = -1;
-}
-
-struct queue *sched_queue_get(osmo_scheduler_t *s, const char *name) {
-    struct queue *q = map_get(s->queue_by_name, name);
-    if (q)
-        return q;
-    struct queue **grown = s->nqueues < MAX_QUEUES ? reallocarray(s->queues, s->nqueues + 1, sizeof *grown) : NULL;
-    if (!grown)
-        return NULL;
-    s->queues = grown;
-    q = calloc(1, sizeof *q);
-    if (!q || !(q->name = str_dup(name)) || !(q->shares = map_new(free)) || map_set(s->queue_by_name, name, q) < 0) {
-        if (q)
-            sched_queue_free(q);
-        return NULL;
-    }
-    q->weight = 1;
-    no_limits(&q->guarantee);
-    no_limits(&q->maximum);
-    return s->queues[s->nqueues++] = q;
-}
-
-static struct share *share_get(struct queue *q, const char *user) {
-    struct share *x = map_get(q->shares, user);
-    if (!x && (x = calloc(1, sizeof *x)) && map_set(q->shares, user, x) < 0)
-        x = NULL;
-    return x;
-}
-
-void sched_queue_charge_amount(struct gang *g, const amount_t *amount, int sign) {
-    struct share *x = map_get(g->queue->shares, g->user);
-    amount_add(&g->queue->used, amount, sign);
-    if (!g->preemptible)
-        amount_add(&g->queue->firm, amount, sign);
-    if (x)
-        amount_add(&x->used, amount, sign);
-}
-
-void sched_queue_charge(struct gang *g, int sign) { sched_queue_charge_amount(g, &g->total, sign); }
-
-static struct band *band_get(struct queue *q, int priority) {
-    size_t at = 0;
-    while (at < q->nbands && q->bands[at]->priority > priority)
-        at++;
-    if (at < q->nbands && q->bands[at]->priority == priority)
-        return q->bands[at];
-    struct band **grown = reallocarray(q->bands, q->nbands + 1, sizeof *grown), *b = NULL;
-    if (!grown)
-        return NULL;
-    q->bands = grown;
-    if (!(b = calloc(1, sizeof *b)) || !(b->by_user = map_new(NULL))) {
-        free(b);
-        return NULL;
-    }
-    b->priority = priority;
-    memmove(grown + at + 1, grown + at, (q->nbands - at) * sizeof *grown);
-    q->nbands++;
-    return grown[at] = b;
-}
-
-static struct lane *lane_get(struct queue *q, struct band *b, const char *user) {
-    struct lane *l = map_get(b->by_user, user), **grown;
-    if (l)
-        return l;
-    if (!(grown = reallocarray(b->lanes, b->nlanes + 1, sizeof *grown)))
-        return NULL;
-    b->lanes = grown;
-    if (!(l = calloc(1, sizeof *l)) || !(l->user = str_dup(user)) || !(l->share = share_get(q, user)) ||
-        map_set(b->by_user, user, l) < 0) {
-        if (l)
-            lane_free(l);
-        return NULL;
-    }
-    return b->lanes[b->nlanes++] = l;
-}
-
-/* Holes left by gangs that no longer wait go when a lane is full of them. */
-static void lane_squeeze(struct lane *l) {
-    size_t n = 0;
-    for (size_t i = 0; i < l->len; i++)
-        if (l->items[i]) {
-            l->items[n] = l->items[i];
-            l->items[n]->lane_pos = n;
-            n++;
-        }
-    l->len = n;
-}
-
-/* Room for one more: squeezed first, and grown when that gave less than half back, so that neither happens often. */
-static int lane_reserve(struct lane *l) {
-    if (l->len < l->cap)
-        return 0;
-    lane_squeeze(l);
-    if (l->cap && l->len <= l->cap / 2)
-        return 0;
-    size_t cap = l->cap ? 2 * l->cap : 8;
-    struct gang **grown = reallocarray(l->items, cap, sizeof *grown);
-    if (!grown)
-        return OSMO_ENOMEM;
-    l->items = grown;
-    l->cap = cap;
-    return 0;
-}
-
-static int lane_insert(struct lane *l, struct gang *g) {
-    if (lane_reserve(l) < 0)
-        return OSMO_ENOMEM;
-    size_t at = l->len;
-    while (at > 0 && (!l->items[at - 1] || l->items[at - 1]->arrival > g->arrival))
-        at--;
-    for (size_t i = l->len; i > at; i--) {
-        l->items[i] = l->items[i - 1];
-        if (l->items[i])
-            l->items[i]->lane_pos = i;
-    }
-    l->items[at] = g;
-    l->len++;
-    g->lane = l;
-    g->lane_pos = at;
-    return 0;
-}
-
-int sched_queue_enter(osmo_scheduler_t *s, struct gang *g) {
-    (void)s;
-    struct band *b = band_get(g->queue, g->priority);
-    struct lane *l = b ? lane_get(g->queue, b, g->user) : NULL;
-    if (!l || lane_insert(l, g) < 0)
-        return OSMO_ENOMEM;
-    g->state = GANG_WAITING;
-    g->queue->waiting++;
-    return 0;
-}
-
-void sched_queue_leave(struct gang *g) {
-    if (!g->lane)
-        return;
-    g->lane->items[g->lane_pos] = NULL;
-    while (g->lane->len && !g->lane->items[g->lane->len - 1])
-        g->lane->len--;
-    g->lane = NULL;
-    g->queue->waiting--;
-}
-
-int sched_running_add(osmo_scheduler_t *s, struct gang *g) {
-    struct queue *q = g->queue;
-    if (!share_get(q, g->user))
-        return OSMO_ENOMEM;
-    if (q->nrunning == q->cap_running) {
-        size_t cap = q->cap_running ? 2 * q->cap_running : 16;
-        struct gang **grown = reallocarray(q->running, cap, sizeof *grown);
-        if (!grown)
-            return OSMO_ENOMEM;
-        q->running = grown;
-        q->cap_running = cap;
-    }
-    g->running_pos = q->nrunning;
-    q->running[q->nrunning++] = g;
-    g->state = GANG_RUNNING;
-    g->started = ++s->started;
-    return 0;
-}
-
-void sched_running_remove(struct gang *g) {
-    struct queue *q = g->queue;
-    struct gang *last = q->running[--q->nrunning];
-    q->running[g->running_pos] = last;
-    last->running_pos = g->running_pos;
-}
-
-int osmo_scheduler_set_queue(osmo_scheduler_t *s, const osmo_sched_queue_t *queue, osmo_error_t *err) {
-    if (queue->size < sizeof *queue || !queue->name)
-        return osmo_error_set(err, OSMO_EINVAL, "a queue needs its size and a name");
-    if (!map_has(s->queue_by_name, queue->name) && s->nqueues >= MAX_QUEUES)
-        return osmo_error_set(err, OSMO_ELIMIT, "queue %s is one more than %d", queue->name, MAX_QUEUES);
-    struct queue *q = sched_queue_get(s, queue->name);
-    if (!q)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    q->guarantee = queue->guarantee;
-    q->maximum = queue->maximum;
-    q->weight = queue->weight > 0 ? queue->weight : 1;
-    s->epoch++;
     return 0;
 }

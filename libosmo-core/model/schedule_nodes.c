@@ -234,6 +234,25 @@ void sched_node_changed(osmo_scheduler_t *s, struct node *n) {
         inner_set(&s->tree, i);
 }
 
+static void mark_dirty(osmo_scheduler_t *s, struct node *n) {
+    if (n->dirty)
+        return;
+    n->dirty = true;
+    s->dirty[s->ndirty++] = n;
+}
+
+/* Where a node gets room, gangs that failed may fit now. */
+void sched_node_commit(osmo_scheduler_t *s, struct node *n) {
+    amount_t idle = sched_node_idle(n);
+    for (int r = 0; r < R; r++) {
+        s->version += idle.of[r] != n->seen.of[r];
+        if (idle.of[r] > n->seen.of[r])
+            mark_dirty(s, n);
+    }
+    n->seen = idle;
+    sched_node_changed(s, n);
+}
+
 static int tree_build(osmo_scheduler_t *s) {
     size_t leaves = 1;
     while (leaves < s->nnodes)
@@ -416,12 +435,18 @@ static int node_add(osmo_scheduler_t *s, const osmo_sched_node_t *from, osmo_err
         if (!grown)
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
         s->order = grown;
+        struct node **dirty = reallocarray(s->dirty, cap, sizeof *dirty);
+        if (!dirty)
+            return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+        s->dirty = dirty;
         s->cap_nodes = cap;
     }
     struct node *n = calloc(1, sizeof *n);
     if (n && (n->name = str_dup(from->name)) && node_fill(s, n, from) == 0 && map_set(s->node_by_name, n->name, n) == 0) {
         s->order[s->nnodes++] = n;
         s->order_dirty = true;
+        n->seen = sched_node_idle(n);
+        mark_dirty(s, n);
         return 0;
     }
     if (n) {
@@ -438,7 +463,7 @@ int osmo_scheduler_set_node(osmo_scheduler_t *s, const osmo_sched_node_t *node, 
     if (rc < 0)
         return rc;
     struct node *n = map_get(s->node_by_name, node->name);
-    s->epoch++;
+    s->version++;
     if (!n)
         return node_add(s, node, err);
     amount_add(&s->capacity, &n->capacity, -1);
@@ -448,7 +473,8 @@ int osmo_scheduler_set_node(osmo_scheduler_t *s, const osmo_sched_node_t *node, 
     amount_add(&s->capacity, &n->capacity, 1);
     if (memcmp(before, n->domain, sizeof before))
         s->order_dirty = true;
-    sched_node_changed(s, n);
+    sched_node_commit(s, n);
+    mark_dirty(s, n); /* its labels may be what somebody waits for */
     return rc < 0 ? osmo_error_set(err, rc, "out of memory") : 0;
 }
 
@@ -459,17 +485,24 @@ static void node_free(struct node *n) {
     free(n);
 }
 
+static void leave_node(struct gang *g, const struct node *n) {
+    for (size_t i = 0; i < g->npods; i++)
+        if (g->pods[i].node == n)
+            g->pods[i].node = NULL;
+}
+
 /* Gangs that run there stay charged to their queues; their pods have no node any more. */
 static void forget_node(osmo_scheduler_t *s, const struct node *n) {
-    size_t it = 0;
-    const char *name;
-    void *v;
-    while (map_next(s->gang_by_name, &it, &name, &v)) {
-        struct gang *g = v;
-        for (size_t i = 0; i < g->npods; i++)
-            if (g->pods[i].node == n)
-                g->pods[i].node = NULL;
-    }
+    for (size_t q = 0; q < s->nqueues; q++)
+        for (size_t i = 0; i < s->queues[q]->nrunning; i++)
+            leave_node(s->queues[q]->running[i], n);
+    for (size_t i = 0; i < s->nnominated; i++)
+        leave_node(s->nominated[i], n);
+    for (size_t i = 0; i < s->ndirty; i++)
+        if (s->dirty[i] == n) {
+            s->dirty[i] = s->dirty[--s->ndirty];
+            break;
+        }
 }
 
 int osmo_scheduler_remove_node(osmo_scheduler_t *s, const char *name) {
@@ -484,7 +517,7 @@ int osmo_scheduler_remove_node(osmo_scheduler_t *s, const char *name) {
         }
     node_free(n);
     s->order_dirty = true;
-    s->epoch++;
+    s->version++;
     return 0;
 }
 
@@ -492,6 +525,7 @@ void sched_nodes_free(osmo_scheduler_t *s) {
     for (size_t i = 0; i < s->nnodes; i++)
         node_free(s->order[i]);
     free(s->order);
+    free(s->dirty);
     free(s->tree.nodes);
     for (size_t i = 0; i < s->nclasses; i++)
         class_free(s->classes[i]);

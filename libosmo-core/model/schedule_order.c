@@ -1,4 +1,5 @@
-/* Whose turn it is in a queue: the highest priority, then the user who has least, then the gang that came first. */
+/* Whose turn it is: the queue that has least of what it deserves; in it the highest priority, then the user who has least, then the gang
+ * that came first. Within a pass what somebody has only grows, so a heap whose keys are brought up to date at its top is enough. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,111 +30,245 @@ double sched_queue_share(const osmo_scheduler_t *s, const struct queue *q) {
     return 1 + dominant(&q->used, &s->capacity) / q->weight;
 }
 
-/* ---- a heap of lanes, least share first ---- */
+/* ---- users of one priority, and the lanes of each ---- */
 
-static bool before(const osmo_scheduler_t *s, const struct lane *a, const struct lane *b) {
-    double x = dominant(&a->share->used, &s->capacity), y = dominant(&b->share->used, &s->capacity);
-    if (x < y || x > y)
-        return x < y;
-    const struct gang *g = a->items[a->read], *h = b->items[b->read];
-    return g->arrival != h->arrival ? g->arrival < h->arrival : strcmp(g->name, h->name) < 0;
+static bool turn_before(const struct turn *a, const struct turn *b) {
+    if (a->share < b->share || a->share > b->share)
+        return a->share < b->share;
+    if (a->arrival != b->arrival)
+        return a->arrival < b->arrival;
+    return a->name != b->name && strcmp(a->name, b->name) < 0;
 }
 
-static void sift_down(const osmo_scheduler_t *s, struct queue *q, size_t at) {
+static struct turn lane_turn(struct lane *l) {
+    const struct gang *head = sched_lane_head(l);
+    return head ? (struct turn){ 0, head->arrival, head->name } : (struct turn){ 0, INT64_MAX, "" };
+}
+
+static void lanes_sift(struct share *x, size_t at) {
+    for (;;) {
+        size_t least = at;
+        struct turn best = x->nheap ? lane_turn(x->heap[at]) : (struct turn){ 0 };
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < x->nheap; child++) {
+            struct turn turn = lane_turn(x->heap[child]);
+            if (turn_before(&turn, &best)) {
+                least = child;
+                best = turn;
+            }
+        }
+        if (least == at)
+            return;
+        struct lane *swap = x->heap[at];
+        x->heap[at] = x->heap[least];
+        x->heap[least] = swap;
+        at = least;
+    }
+}
+
+static void users_sift(struct queue *q, size_t at) {
     for (;;) {
         size_t least = at;
         for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < q->nheap; child++)
-            if (before(s, q->heap[child], q->heap[least]))
+            if (turn_before(&q->heap[child]->turn, &q->heap[least]->turn))
                 least = child;
         if (least == at)
             return;
-        struct lane *swap = q->heap[at];
+        struct share *swap = q->heap[at];
         q->heap[at] = q->heap[least];
         q->heap[least] = swap;
         at = least;
     }
 }
 
-static bool lane_ready(struct lane *l) {
-    while (l->read < l->len && !l->items[l->read])
-        l->read++;
-    return l->read < l->len;
+/* The first gang of the user in a class that has not failed in this pass. */
+static struct gang *user_head(const osmo_scheduler_t *s, struct share *x) {
+    while (x->nheap) {
+        lanes_sift(x, 0); /* its first gang may have gone */
+        struct gang *head = x->heap[0]->class->pass == s->pass ? NULL : sched_lane_head(x->heap[0]);
+        if (head)
+            return head;
+        x->heap[0] = x->heap[--x->nheap];
+    }
+    return NULL;
 }
 
-static int fill_heap(osmo_scheduler_t *s, struct queue *q) {
-    struct band *b = q->bands[q->band_at];
-    if (b->nlanes > q->cap_heap) {
-        struct lane **grown = reallocarray(q->heap, b->nlanes, sizeof *grown);
+/* Could running gangs leave for one of this class? */
+static bool may_displace(const osmo_scheduler_t *s, const struct class *c) {
+    if (s->no_preemption)
+        return false;
+    if (sched_has_victims(c->queue, c->band->priority))
+        return true;
+    const struct gang *g = sched_lane_head(c->lanes[0]);
+    return g && sched_may_reclaim(s, g);
+}
+
+static bool takes_part(const osmo_scheduler_t *s, const struct class *c) {
+    return c->state == CLASS_OPEN || s->full_runs || (c->state == CLASS_FIT && (s->strict_order || may_displace(s, c)));
+}
+
+static int add_lane(osmo_scheduler_t *s, struct queue *q, struct lane *l) {
+    struct share *x = l->share;
+    if (!sched_lane_head(l))
+        return 0;
+    if (x->filled != s->filled) {
+        x->filled = s->filled;
+        x->nheap = 0;
+        q->heap[q->nheap++] = x;
+    }
+    if (x->nheap == x->cap_heap) {
+        size_t cap = x->cap_heap ? 2 * x->cap_heap : 4;
+        struct lane **grown = reallocarray(x->heap, cap, sizeof *grown);
         if (!grown)
             return OSMO_ENOMEM;
-        q->heap = grown;
-        q->cap_heap = b->nlanes;
+        x->heap = grown;
+        x->cap_heap = cap;
     }
-    q->nheap = 0;
-    for (size_t i = 0; i < b->nlanes; i++) {
-        struct lane *l = b->lanes[i];
-        l->read = l->write = 0;
-        if (lane_ready(l))
-            q->heap[q->nheap++] = l;
-    }
-    for (size_t i = q->nheap; i--;)
-        sift_down(s, q, i);
+    x->heap[x->nheap++] = l;
     return 0;
 }
 
-int sched_turn_begin(osmo_scheduler_t *s, struct queue *q) {
-    q->band_at = q->nheap = 0;
-    q->blocked = false;
-    return q->nbands ? fill_heap(s, q) : 0;
+static int users_reserve(struct queue *q) {
+    size_t users = map_len(q->shares);
+    if (users <= q->cap_heap)
+        return 0;
+    struct share **grown = reallocarray(q->heap, 2 * users, sizeof *grown);
+    if (!grown)
+        return OSMO_ENOMEM;
+    q->heap = grown;
+    q->cap_heap = 2 * users;
+    return 0;
 }
 
-struct gang *sched_turn_next(osmo_scheduler_t *s, struct queue *q) {
-    if (q->blocked)
-        return NULL;
-    for (;;) {
-        while (q->nheap && !lane_ready(q->heap[0])) {
-            q->heap[0] = q->heap[--q->nheap];
-            sift_down(s, q, 0);
-        }
-        if (q->nheap) {
-            sift_down(s, q, 0); /* its share or its first gang may be others since the last turn */
-            if (lane_ready(q->heap[0]))
+/* Classes that are certain to fail take no part, except where they hold up others or could displace some. */
+static int fill_band(osmo_scheduler_t *s, struct queue *q, const struct band *b) {
+    bool look = s->full_runs || s->strict_order ||
+                (!s->no_preemption && (sched_has_victims(q, b->priority) || s->nover > (size_t)q->over));
+    q->nheap = 0;
+    s->filled++;
+    if (users_reserve(q) < 0)
+        return OSMO_ENOMEM;
+    for (size_t i = 0; i < (look ? b->nclasses : b->nopen); i++) {
+        const struct class *c = b->classes[i];
+        size_t nlanes = takes_part(s, c) ? c->nlanes : 0;
+        for (size_t k = 0; k < nlanes; k++)
+            if (add_lane(s, q, c->lanes[k]) < 0)
+                return OSMO_ENOMEM;
+    }
+    for (size_t i = 0; i < q->nheap; i++) {
+        struct share *x = q->heap[i];
+        for (size_t k = x->nheap / 2 + 1; k--;)
+            lanes_sift(x, k < x->nheap ? k : 0);
+        x->turn = lane_turn(x->heap[0]);
+        x->turn.share = dominant(&x->used, &s->capacity);
+    }
+    for (size_t i = q->nheap / 2 + 1; i--;)
+        users_sift(q, i);
+    return 0;
+}
+
+static struct gang *queue_next(osmo_scheduler_t *s, struct queue *q) {
+    while (!q->blocked) {
+        if (!q->nheap) {
+            if (q->band_at >= q->nbands)
                 break;
+            if (fill_band(s, q, q->bands[q->band_at++]) < 0) {
+                s->out_of_memory = true;
+                break;
+            }
             continue;
         }
-        if (q->band_at + 1 >= q->nbands)
-            return NULL;
-        q->band_at++;
-        if (fill_heap(s, q) < 0) {
-            s->out_of_memory = true;
-            return NULL;
+        struct share *x = q->heap[0];
+        struct gang *head = user_head(s, x);
+        if (!head) {
+            q->heap[0] = q->heap[--q->nheap];
+            users_sift(q, 0);
+            continue;
         }
+        struct turn now = { dominant(&x->used, &s->capacity), head->arrival, head->name };
+        if (!turn_before(&x->turn, &now))
+            return head;
+        x->turn = now; /* its share or its first gang is another since it was put there */
+        users_sift(q, 0);
     }
-    struct lane *l = q->heap[0];
-    return l->items[l->read++];
+    return NULL;
 }
 
-void sched_turn_keep(struct gang *g) {
-    struct lane *l = g->lane;
-    l->items[l->read - 1] = NULL;
-    l->items[l->write] = g;
-    g->lane_pos = l->write++;
+/* ---- queues ---- */
+
+static bool queue_before(const struct queue_turn *a, const struct queue_turn *b) {
+    if (a->share < b->share || a->share > b->share)
+        return a->share < b->share;
+    return a->queue->index < b->queue->index;
 }
 
-/* Close the holes that the run left behind. */
-void sched_turn_end(struct queue *q) {
-    for (size_t b = 0; b < q->nbands; b++)
-        for (size_t i = 0; i < q->bands[b]->nlanes; i++) {
-            struct lane *l = q->bands[b]->lanes[i];
-            size_t n = l->write;
-            for (size_t at = l->read; at < l->len; at++)
-                if (l->items[at]) {
-                    struct gang *g = l->items[at];
-                    l->items[at] = NULL;
-                    l->items[n] = g;
-                    g->lane_pos = n++;
-                }
-            l->len = n;
-            l->read = l->write = 0;
+static void queues_sift(osmo_scheduler_t *s, size_t at) {
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < s->nturns; child++)
+            if (queue_before(&s->turns[child], &s->turns[least]))
+                least = child;
+        if (least == at)
+            return;
+        struct queue_turn swap = s->turns[at];
+        s->turns[at] = s->turns[least];
+        s->turns[least] = swap;
+        at = least;
+    }
+}
+
+static bool queue_takes_part(const osmo_scheduler_t *s, const struct queue *q) {
+    if (s->full_runs || s->strict_order || (!s->no_preemption && s->nover > (size_t)q->over))
+        return true;
+    for (size_t i = 0; i < q->nbands; i++)
+        if (q->bands[i]->nopen || (!s->no_preemption && sched_has_victims(q, q->bands[i]->priority)))
+            return true;
+    return false;
+}
+
+/* Who has borrowed is settled for the whole pass. */
+static void find_borrowers(osmo_scheduler_t *s) {
+    s->nover = 0;
+    for (size_t i = 0; s->nguaranteed && i < s->nqueues; i++) {
+        struct queue *q = s->queues[i];
+        q->over = false;
+        for (int r = 0; r < R && q->nsoft; r++)
+            q->over |= q->guarantee.of[r] >= 0 && q->used.of[r] > q->guarantee.of[r];
+        s->nover += q->over;
+    }
+}
+
+int sched_pass_begin(osmo_scheduler_t *s) {
+    s->pass++;
+    s->nturns = 0;
+    sched_reopen(s);
+    find_borrowers(s);
+    for (size_t i = 0; i < s->nbusy; i++) {
+        struct queue *q = s->busy[i];
+        if (!queue_takes_part(s, q))
+            continue;
+        q->band_at = q->nheap = 0;
+        q->blocked = false;
+        s->turns[s->nturns++] = (struct queue_turn){ sched_queue_share(s, q), q };
+    }
+    for (size_t i = s->nturns / 2 + 1; i--;)
+        if (i < s->nturns)
+            queues_sift(s, i);
+    return s->out_of_memory ? OSMO_ENOMEM : 0;
+}
+
+struct gang *sched_pass_next(osmo_scheduler_t *s) {
+    while (s->nturns && !s->out_of_memory) {
+        struct queue_turn *top = &s->turns[0], now = { sched_queue_share(s, top->queue), top->queue };
+        if (queue_before(top, &now)) {
+            *top = now;
+            queues_sift(s, 0);
+            continue;
         }
+        struct gang *g = queue_next(s, top->queue);
+        if (g)
+            return g;
+        *top = s->turns[--s->nturns];
+        queues_sift(s, 0);
+    }
+    return NULL;
 }

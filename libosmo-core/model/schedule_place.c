@@ -1,9 +1,4 @@
 /* Placing one gang: every pod of it or none, inside the domains that its scopes ask for. */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "model/schedule_internal.h"
 
 struct range { size_t from, to; };
@@ -14,6 +9,18 @@ void sched_take(osmo_scheduler_t *s, struct gang *g, int sign) {
             amount_add(&g->pods[i].node->used, &g->pods[i].shape->request, sign);
             sched_node_changed(s, g->pods[i].node);
         }
+}
+
+void sched_unplace(osmo_scheduler_t *s, struct gang *g) {
+    sched_take(s, g, -1);
+    for (size_t i = 0; i < g->npods; i++)
+        g->pods[i].node = NULL;
+}
+
+void sched_commit(osmo_scheduler_t *s, const struct gang *g) {
+    for (size_t i = 0; i < g->npods; i++)
+        if (g->pods[i].node)
+            sched_node_commit(s, g->pods[i].node);
 }
 
 /* ---- one attempt ---- */
@@ -104,118 +111,4 @@ bool sched_place(osmo_scheduler_t *s, struct gang *g) {
     if (!amount_fits(&g->total, &room))
         return false;
     return place_scope(s, g, 0, &all, 0);
-}
-
-/* ---- why not ---- */
-
-const char *const sched_resource_names[R] = { "cpu", "memory", "storage", "gpu", "pods" };
-
-static const char *amount_text(int r, int64_t amount, char out[32]) {
-    if (r == OSMO_SCHED_CPU)
-        snprintf(out, 32, "%g", (double)amount / 1000);
-    else if (r == OSMO_SCHED_MEMORY || r == OSMO_SCHED_STORAGE)
-        snprintf(out, 32, "%.4gGi", (double)amount / (1024.0 * 1024 * 1024));
-    else
-        snprintf(out, 32, "%" PRId64, amount);
-    return out;
-}
-
-struct survey { size_t nodes, cordoned, taint, selector, lack[R]; int64_t most[R]; };
-
-/* Each node counts once for each thing that it lacks. */
-static void survey(osmo_scheduler_t *s, struct shape *shape, struct survey *out) {
-    *out = (struct survey){ .nodes = s->nnodes };
-    for (size_t i = 0; i < s->nnodes; i++) {
-        const struct node *n = s->order[i];
-        if (n->cordoned) {
-            out->cordoned++;
-        } else if (!sched_tolerated(&n->taints, &shape->tolerations)) {
-            out->taint++;
-        } else if (!sched_node_matches(s, shape, n)) {
-            out->selector++;
-        } else {
-            amount_t idle = sched_node_idle(n);
-            for (int r = 0; r < R; r++) {
-                out->lack[r] += shape->request.of[r] > idle.of[r];
-                if (idle.of[r] > out->most[r])
-                    out->most[r] = idle.of[r];
-            }
-        }
-    }
-}
-
-static void say(char out[REASON_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(char out[REASON_MAX], const char *format, ...) {
-    va_list args;
-    size_t n = strlen(out);
-    va_start(args, format);
-    vsnprintf(out + n, REASON_MAX - n, format, args);
-    va_end(args);
-}
-
-static void say_survey(const struct survey *v, const struct shape *shape, char out[REASON_MAX]) {
-    char asked[32], most[32];
-    const char *comma = ": ";
-    if (v->cordoned)
-        say(out, "%s%zu cordoned", comma, v->cordoned), comma = ", ";
-    if (v->taint)
-        say(out, "%s%zu with a taint that is not tolerated", comma, v->taint), comma = ", ";
-    if (v->selector)
-        say(out, "%s%zu without the labels asked for", comma, v->selector), comma = ", ";
-    for (int r = 0; r < R; r++)
-        if (v->lack[r]) {
-            say(out, "%s%zu with too little %s (%s asked, at most %s free on one)", comma, v->lack[r], sched_resource_names[r],
-                amount_text(r, shape->request.of[r], asked), amount_text(r, v->most[r], most));
-            comma = ", ";
-        }
-}
-
-void sched_reason_fit(osmo_scheduler_t *s, const struct gang *g, char out[REASON_MAX]) {
-    struct survey v;
-    struct shape *shape = s->failed ? (struct shape *)s->failed : g->pods[0].shape;
-    char asked[32], most[32];
-    out[0] = '\0';
-    if (!s->nnodes) {
-        say(out, "the cluster has no nodes");
-        return;
-    }
-    const amount_t *room = &s->tree.nodes[1].sum;
-    for (int r = 0; r < R; r++)
-        if (g->total.of[r] > room->of[r]) {
-            say(out, "needs %s %s in all, %s are free in the cluster", amount_text(r, g->total.of[r], asked), sched_resource_names[r],
-                amount_text(r, room->of[r], most));
-            return;
-        }
-    survey(s, shape, &v);
-    if (g->npods > 1)
-        say(out, "room for %zu of its %zu pods; for the next none", s->failed_placed, g->npods);
-    else
-        say(out, "none");
-    say(out, " of %zu nodes fits", v.nodes);
-    bool constrained = false;
-    for (size_t i = 0; i < g->nscopes; i++)
-        constrained |= g->scopes[i].level >= 0 && !g->scopes[i].preferred;
-    if (constrained)
-        say(out, " inside one %s", s->levels[g->scopes[0].level >= 0 ? g->scopes[0].level : g->scopes[g->nscopes - 1].level]);
-    say_survey(&v, shape, out);
-}
-
-bool sched_quota_allows(const struct gang *g, char out[REASON_MAX]) {
-    const struct queue *q = g->queue;
-    char need[32], used[32], limit[32];
-    for (int r = 0; r < R; r++) {
-        if (q->maximum.of[r] >= 0 && g->total.of[r] && q->used.of[r] + g->total.of[r] > q->maximum.of[r]) {
-            snprintf(out, REASON_MAX, "queue %s has a maximum of %s %s, of which %s are used and %s asked", q->name,
-                     amount_text(r, q->maximum.of[r], limit), sched_resource_names[r], amount_text(r, q->used.of[r], used),
-                     amount_text(r, g->total.of[r], need));
-            return false;
-        }
-        if (!g->preemptible && q->guarantee.of[r] >= 0 && g->total.of[r] && q->firm.of[r] + g->total.of[r] > q->guarantee.of[r]) {
-            snprintf(out, REASON_MAX, "queue %s is guaranteed %s %s, of which %s are used and %s asked; a lower priority may borrow",
-                     q->name, amount_text(r, q->guarantee.of[r], limit), sched_resource_names[r], amount_text(r, q->firm.of[r], used),
-                     amount_text(r, g->total.of[r], need));
-            return false;
-        }
-    }
-    return true;
 }

@@ -63,7 +63,7 @@ void settings_free(struct settings *s)
     if (!s)
         return;
     char *texts[] = { s->service_base_url, s->latest_client_version, s->min_client_version, s->issuer, s->audience,
-                      s->init_image, s->client_image, s->data_endpoint, s->pod_label_prefix };
+                      s->init_image, s->client_image, s->data_endpoint, s->pod_label_prefix, s->archive_endpoint };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
     strlist_free(&s->ctrl_roles);
@@ -106,6 +106,23 @@ const struct backend_settings *settings_backend(const struct settings *s, const 
         if (str_eq(s->backends[i].name, name))
             return &s->backends[i];
     return NULL;
+}
+
+struct offline_policy settings_offline(const struct settings *s, const char *backend)
+{
+    const struct backend_settings *b = settings_backend(s, backend);
+    struct offline_policy p = s->offline;
+    if (b && b->offline.action != OFFLINE_INHERIT)
+        p.action = b->offline.action;
+    if (b && b->offline.after_us)
+        p.after_us = b->offline.after_us;
+    return p;
+}
+
+int64_t settings_job_timeout(const struct settings *s, const char *backend)
+{
+    const struct backend_settings *b = settings_backend(s, backend);
+    return b && b->job_timeout_us ? b->job_timeout_us : s->job_timeout_us;
 }
 
 /* ---- building ---- */

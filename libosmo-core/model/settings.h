@@ -29,7 +29,14 @@ struct pool {
     int64_t gpu_guarantee, gpu_maximum; /* -1 = unlimited */
     struct platform *platforms; size_t nplatforms;
 };
-struct backend_settings { char *name, *description, *scheduler_name, *router_address, *node_rules_json; };
+/* What becomes of the work at a backend that is not heard of any more. */
+enum offline_action { OFFLINE_INHERIT, OFFLINE_WAIT, OFFLINE_FAIL };
+struct offline_policy { enum offline_action action; int64_t after_us; /* 0 = inherited */ };
+struct backend_settings {
+    char *name, *description, *scheduler_name, *router_address, *node_rules_json;
+    struct offline_policy offline;     /* as far as it has one of its own */
+    int64_t job_timeout_us;            /* 0 = that of the service */
+};
 /* What a workflow must say about itself: a label that must be there, with one of these values (none listed: any). */
 enum label_enforcement { LABEL_OFF, LABEL_WARN, LABEL_ENFORCE };
 struct label_policy { char *key, *message; strlist_t allowed; enum label_enforcement enforcement; };
@@ -38,6 +45,8 @@ struct settings {
     char *service_base_url;            /* "" until the listener knows its address */
     int64_t max_pod_restart_us;        /* start timeout, 30m */
     int64_t agent_queue_size;
+    struct offline_policy offline;     /* of backends without one: wait, 5m */
+    int64_t job_timeout_us;            /* a job that no operator answers for so long is asked for again, 30m */
     char *latest_client_version, *min_client_version; /* NULL = no gate */
     strlist_t ctrl_roles;              /* osmo-user, osmo-ctrl */
     char *issuer, *audience;           /* "osmo" */
@@ -52,6 +61,11 @@ struct settings {
     int64_t max_error_log_lines, max_log_lines;
     char *init_image, *client_image;
     char *data_endpoint;               /* "" = the service's own storage */
+    /* where finished workflows are archived, "" = nowhere; how long the log store keeps its copy then; attempts until a dead
+     * letter; one more file a task; the archive goes when retention deletes the workflow */
+    char *archive_endpoint;
+    int64_t archive_keep_local_us, archive_attempts;
+    bool archive_task_logs, archive_delete;
     int64_t template_max_us, template_max_bytes;
     char *pod_label_prefix;
     struct label_policy *label_policies; size_t nlabel_policies;
@@ -70,4 +84,7 @@ void settings_free(struct settings *s);
 const struct pool *settings_pool(const struct settings *s, const char *name);          /* NULL if absent */
 const struct platform *pool_platform(const struct pool *p, const char *name);
 const struct backend_settings *settings_backend(const struct settings *s, const char *name);
+/* Whole; also of a backend that the settings do not know. */
+struct offline_policy settings_offline(const struct settings *s, const char *backend);
+int64_t settings_job_timeout(const struct settings *s, const char *backend);
 #endif

@@ -20,6 +20,8 @@ struct settings *settings_new(void)
         .default_exec_timeout_us = 60 * DAY_US, .default_queue_timeout_us = 60 * DAY_US,
         .max_exec_timeout_us = 60 * DAY_US, .max_queue_timeout_us = 60 * DAY_US,
         .websocket_timeout_min = 1440, .data_timeout_min = 10, .max_error_log_lines = 100, .max_log_lines = 10000,
+        .offline = { OFFLINE_WAIT, 5 * MINUTE_US }, .job_timeout_us = 30 * MINUTE_US,
+        .archive_keep_local_us = 10 * MINUTE_US, .archive_attempts = 10, .archive_task_logs = true,
         /* upstream allows 0.5 s and 100 MiB */
         .template_max_us = 500000, .template_max_bytes = INT64_C(104857600),
     };
@@ -30,8 +32,9 @@ struct settings *settings_new(void)
     s->client_image = str_dup("osmo/runtime");
     s->data_endpoint = str_dup("");
     s->pod_label_prefix = str_dup("");
+    s->archive_endpoint = str_dup("");
     bool good = s->service_base_url && s->issuer && s->audience && s->init_image && s->client_image &&
-        s->data_endpoint &&
+        s->data_endpoint && s->archive_endpoint &&
                 s->pod_label_prefix && strlist_add(&s->ctrl_roles, "osmo-user") == 0 &&
                 strlist_add(&s->ctrl_roles, "osmo-ctrl") == 0;
     if (good)
@@ -68,12 +71,68 @@ static void read_auth(struct reader *r, const yaml_node_t *n, const struct read_
     read_mapping(r, n, at, &auth_table, object);
 }
 
+/* ---- backends that are silent ---- */
+
+#define OFFLINE_LEAST_US (MINUTE_US / 2)
+
+static void read_offline_action(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    _cleanup_free_ char *text = NULL;
+    struct offline_policy *p = object;
+    if (!read_text(r, n, at, false, &text))
+        return;
+    p->action = str_eq(text, "wait") ? OFFLINE_WAIT : str_eq(text, "fail") ? OFFLINE_FAIL : OFFLINE_INHERIT;
+    if (p->action == OFFLINE_INHERIT)
+        read_report(r, at, n, "must be wait or fail, not %s", text);
+}
+
+static void read_offline_after(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    struct offline_policy *p = object;
+    if (read_duration(r, n, at, false, &p->after_us) && p->after_us < OFFLINE_LEAST_US)
+        read_report(r, at, n, "must be at least 30s: a backend that is well is heard of every 20 seconds");
+}
+
+static const struct read_field offline_fields[] = {
+    { "after", READ_CUSTOM, 0, 0, read_offline_after },
+    { "action", READ_CUSTOM, 0, 0, read_offline_action },
+};
+static const struct read_table offline_table = READ_TABLE(offline_fields, false);
+
+static void read_job_timeout_to(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out)
+{
+    if (read_duration(r, n, at, false, out) && *out < MINUTE_US / 60)
+        read_report(r, at, n, "must be at least 1s, and more than large groups take to be created");
+}
+
+static void read_default_offline(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &offline_table, &((struct settings *)object)->offline);
+}
+
+static void read_default_job_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_job_timeout_to(r, n, at, &((struct settings *)object)->job_timeout_us);
+}
+
+static void read_backend_offline(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &offline_table, &((struct backend_settings *)object)->offline);
+}
+
+static void read_backend_job_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_job_timeout_to(r, n, at, &((struct backend_settings *)object)->job_timeout_us);
+}
+
 static const struct read_field service_fields[] = {
     { "service_base_url", READ_TEXT, 0, AT(service_base_url), NULL },
     { "service_auth", READ_CUSTOM, READ_NULLABLE, 0, read_auth },
     { "cli_config", READ_CUSTOM, READ_NULLABLE, 0, read_cli },
     { "max_pod_restart_limit", READ_DURATION, 0, AT(max_pod_restart_us), NULL },
     { "agent_queue_size", READ_INT, 0, AT(agent_queue_size), NULL },
+    { "backend_offline", READ_CUSTOM, READ_NULLABLE, 0, read_default_offline },
+    { "backend_job_timeout", READ_CUSTOM, READ_NULLABLE, 0, read_default_job_timeout },
 };
 static const struct read_table service_table = READ_TABLE(service_fields, false);
 
@@ -84,16 +143,16 @@ void settings_read_service(struct reader *r, const yaml_node_t *n, const struct 
 
 /* ---- workflow ---- */
 
+/* What a credential says beside its endpoint. */
+#define CREDENTIAL_REST \
+    { "region", READ_IGNORE, 0, 0, NULL }, { "override_url", READ_IGNORE, 0, 0, NULL }, \
+    { "addressing_style", READ_IGNORE, 0, 0, NULL }, { "access_key_id", READ_IGNORE, 0, 0, NULL }, \
+    { "access_key", READ_IGNORE, 0, 0, NULL }, { "secret_file", READ_IGNORE, 0, 0, NULL }, \
+    { "secretName", READ_IGNORE, 0, 0, NULL }, { "secretKey", READ_IGNORE, 0, 0, NULL }
+
 static const struct read_field credential_fields[] = {
     { "endpoint", READ_TEXT, READ_REQUIRED, AT(data_endpoint), NULL },
-    { "region", READ_IGNORE, 0, 0, NULL },
-    { "override_url", READ_IGNORE, 0, 0, NULL },
-    { "addressing_style", READ_IGNORE, 0, 0, NULL },
-    { "access_key_id", READ_IGNORE, 0, 0, NULL },
-    { "access_key", READ_IGNORE, 0, 0, NULL },
-    { "secret_file", READ_IGNORE, 0, 0, NULL },
-    { "secretName", READ_IGNORE, 0, 0, NULL },
-    { "secretKey", READ_IGNORE, 0, 0, NULL },
+    CREDENTIAL_REST,
 };
 static const struct read_table credential_table = READ_TABLE(credential_fields, false);
 
@@ -114,6 +173,63 @@ static const struct read_table data_table = READ_TABLE(data_fields, false);
 static void read_data(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
     read_mapping(r, n, at, &data_table, object);
+}
+
+/* ---- the archive ---- */
+
+/* The driver's own demands come when it is opened; what can be told from the text is told here, with its line. */
+static void read_archive_endpoint(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    struct settings *s = object;
+    char *url = NULL;
+    if (!read_text(r, n, at, false, &url))
+        return;
+    if (!str_starts(url, "file:///"))
+        read_report(r, at, n, "is '%.200s'; finished workflows can be archived to file:///ABSOLUTE/DIRECTORY only in this "
+                              "version", url);
+    else if (strstr(url, "/../") || str_ends(url, "/..") || strlen(url) > 4000)
+        read_report(r, at, n, "must name a directory without '..'");
+    free(s->archive_endpoint);
+    s->archive_endpoint = url;
+}
+
+static const struct read_field archive_credential_fields[] = {
+    { "endpoint", READ_CUSTOM, READ_REQUIRED, 0, read_archive_endpoint },
+    CREDENTIAL_REST,
+};
+static const struct read_table archive_credential_table = READ_TABLE(archive_credential_fields, false);
+
+static void read_archive_credential(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &archive_credential_table, object);
+}
+
+static void read_keep_local(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    int64_t *out = &((struct settings *)object)->archive_keep_local_us;
+    if (read_duration(r, n, at, false, out) && *out < 0)
+        read_report(r, at, n, "must not be negative: 0 lets the log store drop a log as soon as it is archived");
+}
+
+static void read_attempts(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    int64_t *out = &((struct settings *)object)->archive_attempts;
+    if (read_int(r, n, at, out) && (*out < 1 || *out > 1000))
+        read_report(r, at, n, "must be 1 to 1000, it is %lld", (long long)*out);
+}
+
+static const struct read_field archive_fields[] = {
+    { "credential", READ_CUSTOM, READ_NULLABLE, 0, read_archive_credential },
+    { "keep_local", READ_CUSTOM, READ_NULLABLE, 0, read_keep_local },
+    { "task_logs", READ_BOOL, 0, AT(archive_task_logs), NULL },
+    { "attempts", READ_CUSTOM, READ_NULLABLE, 0, read_attempts },
+    { "delete_with_workflow", READ_BOOL, 0, AT(archive_delete), NULL },
+};
+static const struct read_table archive_table = READ_TABLE(archive_fields, false);
+
+static void read_archive(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &archive_table, object);
 }
 
 static const struct read_field info_fields[] = {
@@ -196,7 +312,7 @@ static void read_unchecked(struct reader *r, const yaml_node_t *n, const struct 
 
 static const struct read_field workflow_fields[] = {
     { "workflow_data", READ_CUSTOM, 0, 0, read_data },
-    { "workflow_log", READ_IGNORE, 0, 0, NULL },
+    { "workflow_log", READ_CUSTOM, READ_NULLABLE, 0, read_archive },
     { "workflow_app", READ_IGNORE, 0, 0, NULL },
     { "workflow_info", READ_CUSTOM, 0, 0, read_info },
     { "backend_images", READ_CUSTOM, 0, 0, read_images },
@@ -266,6 +382,8 @@ static const struct read_field backend_fields[] = {
     { "scheduler_settings", READ_CUSTOM, READ_NULLABLE, 0, read_scheduler },
     { "node_conditions", READ_CUSTOM, READ_NULLABLE, 0, read_conditions },
     { "router_address", READ_TEXT, READ_NULLABLE, offsetof(struct backend_settings, router_address), NULL },
+    { "offline", READ_CUSTOM, READ_NULLABLE, 0, read_backend_offline },
+    { "job_timeout", READ_CUSTOM, READ_NULLABLE, 0, read_backend_job_timeout },
 };
 static const struct read_table backend_table = READ_TABLE(backend_fields, true);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/str.h"
+#include "store/row_cache.h"
 
 struct db_arg db_text_arg(const char *s) {
     if (!s)
@@ -97,3 +98,4 @@ const char *db_text(db_rows_t *r, int col) { return r->db->drv->get_text(r, col)
 bool db_is_null(db_rows_t *r, int col) { return r->db->drv->get_null(r, col); }
 const void *db_blob(db_rows_t *r, int col, size_t *len) { return r->db->drv->get_blob(r, col, len); }
 bool db_is_pgsql(const db_t *db) { return db->drv->pgsql; }
+row_cache_t *db_row_cache(db_t *db) { return db->rows; }

@@ -9,7 +9,6 @@
 struct db_target {
     const char *url;
     const logger_t *log;
-    bool owner; /* the connection to open holds the exclusive ownership of a server database */
 };
 
 /* Why the last failing statement failed, as far as trying again is concerned. */
@@ -54,7 +53,7 @@ struct db {
     const struct db_driver *drv;
     const logger_t *log;
     struct stmt_cache cache;
-    int64_t keep_alive_ms;       /* a writer asks the server this often when idle; 0 = never */
+    struct row_cache *rows;      /* of the writer of an embedded database; else NULL */
     bool failed;                 /* a statement failed since db_forget_failure() */
     enum db_trouble trouble;
 };

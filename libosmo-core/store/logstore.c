@@ -1,176 +1,19 @@
-/* The log store: which logs are in memory, which have open files, and appending to them. Reading is
- * logstore_reader.c. The store's mutex guards the table and the order of use; a log's own mutex its files.
- * They are taken one after the other, never the store's inside of a log's. */
+/* The log store as the engine sees it: names are looked at here, everything else is the driver's, segment files
+ * (logstore_files.c) or chunks in PostgreSQL (logstore_pgsql.c). Reading is logstore_reader.c. */
 #include "store/logstore_int.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include "base/cleanup.h"
-#include "base/file.h"
 
-#define OPEN_MAX_LOGS 128           /* logs with open files */
-#define KNOWN_MAX_LOGS 4096         /* logs whose sequences are remembered */
-#define APPEND_TEXT_MAX (64u << 20) /* of one call */
 #define ID_MAX 200
 #define TASK_NAME_MAX 255
 
-struct logstore {
-    char *dir;
-    int dir_fd, lock_fd;
-    log_notify_fn notify;
-    void *notify_ctx;
-    pthread_mutex_t mutex;
-    map_t *logs;                    /* id → struct wlog */
-    struct wlog *newest, *oldest;   /* by last use */
-    size_t open_logs;
-};
-
-/* ---- opening ---- */
-
-static int lock_dir(logstore_t *s, osmo_error_t *err) {
-    s->lock_fd = openat(s->dir_fd, ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0)
-        return osmo_error_set(err, errno == EACCES ? OSMO_EDENIED : OSMO_EIO,
-                              "cannot lock log directory %s: %s", s->dir, strerror(errno));
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return osmo_error_set(err, OSMO_EBUSY, "log directory %s is in use by another osmo-service: stop it or "
-                                               "choose another --data-dir", s->dir);
-    return 0;
-}
-
-static int open_dir(logstore_t *s, osmo_error_t *err) {
-    int rc = dir_make(s->dir, 0700, err);
-    if (rc < 0)
-        return rc;
-    s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->dir_fd < 0)
-        return osmo_error_set(err, OSMO_EIO, "cannot open log directory %s: %s", s->dir, strerror(errno));
-    return lock_dir(s, err);
-}
-
-int logstore_open(const char *dir, log_notify_fn notify, void *notify_ctx, logstore_t **out, osmo_error_t *err) {
-    *out = NULL;
-    logstore_t *s = calloc(1, sizeof(*s));
-    if (!s)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    s->dir_fd = s->lock_fd = -1;
-    s->notify = notify;
-    s->notify_ctx = notify_ctx;
-    pthread_mutex_init(&s->mutex, NULL);
-    s->dir = str_dup(dir);
-    s->logs = map_new(NULL);
-    int rc = s->dir && s->logs ? open_dir(s, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (rc < 0) {
-        logstore_close(s);
-        return rc;
-    }
-    *out = s;
-    return 0;
-}
-
 void logstore_close(logstore_t *s) {
-    if (!s)
-        return;
-    while (s->newest) {
-        struct wlog *w = s->newest;
-        s->newest = w->older;
-        wlog_free(w);
-    }
-    map_free(s->logs);
-    if (s->lock_fd >= 0)
-        close(s->lock_fd);
-    if (s->dir_fd >= 0)
-        close(s->dir_fd);
-    pthread_mutex_destroy(&s->mutex);
-    free(s->dir);
-    free(s);
+    if (s)
+        s->drv->close(s);
 }
 
-/* ---- the table of logs ---- */
-
-static void unlink_log(logstore_t *s, struct wlog *w) {
-    *(w->newer ? &w->newer->older : &s->newest) = w->older;
-    *(w->older ? &w->older->newer : &s->oldest) = w->newer;
-    w->newer = w->older = NULL;
-}
-
-static void link_newest(logstore_t *s, struct wlog *w) {
-    w->older = s->newest;
-    w->newer = NULL;
-    *(s->newest ? &s->newest->newer : &s->oldest) = w;
-    s->newest = w;
-}
-
-/* Nobody uses a log without users, so its files may be touched under the store's mutex alone. */
-static void shrink(logstore_t *s) {
-    for (struct wlog *w = s->oldest, *next; w; w = next) {
-        if (s->open_logs <= OPEN_MAX_LOGS && map_len(s->logs) <= KNOWN_MAX_LOGS)
-            return;
-        next = w->newer;
-        if (w->users)
-            continue;
-        if (w->open_counted) {
-            wlog_close_files(w);
-            w->open_counted = false;
-            s->open_logs--;
-        }
-        if (map_len(s->logs) > KNOWN_MAX_LOGS) {
-            unlink_log(s, w);
-            map_remove(s->logs, w->id);
-            wlog_free(w);
-        }
-    }
-}
-
-static struct wlog *find_or_add(logstore_t *s, const char *id) {
-    struct wlog *w = map_get(s->logs, id);
-    if (w) {
-        unlink_log(s, w);
-    } else {
-        w = wlog_new(id);
-        if (!w || map_set(s->logs, id, w) < 0) {
-            wlog_free(w);
-            return NULL;
-        }
-    }
-    link_newest(s, w);
-    w->users++;
-    if (!w->open_counted) {
-        w->open_counted = true;
-        s->open_logs++;
-    }
-    shrink(s);
-    return w;
-}
-
-int logstore_hold(logstore_t *s, const char *workflow_id, bool create, struct wlog **out, osmo_error_t *err) {
-    *out = NULL;
-    int rc = logstore_check_id(workflow_id, err);
-    if (rc < 0)
-        return rc;
-    pthread_mutex_lock(&s->mutex);
-    struct wlog *w = find_or_add(s, workflow_id);
-    pthread_mutex_unlock(&s->mutex);
-    if (!w)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    pthread_mutex_lock(&w->mutex);
-    rc = wlog_load(w, s->dir_fd, create, err);
-    if (rc < 0) {
-        logstore_let_go(s, w);
-        return rc;
-    }
-    *out = w;
-    return 0;
-}
-
-void logstore_let_go(logstore_t *s, struct wlog *w) {
-    pthread_mutex_unlock(&w->mutex);
-    pthread_mutex_lock(&s->mutex);
-    w->users--;
-    shrink(s);
-    pthread_mutex_unlock(&s->mutex);
+void logstore_notify(const logstore_t *s, const char *workflow_id) {
+    if (s->notify)
+        s->notify(s->notify_ctx, workflow_id);
 }
 
 /* ---- names ---- */
@@ -187,140 +30,60 @@ int logstore_check_id(const char *id, osmo_error_t *err) {
                                      (int)(len < 80 ? len : 80), id ? id : "");
 }
 
-static int check_task(const char *task, int64_t retry_id, osmo_error_t *err) {
+static int check_attempt(const char *id, const char *task, int64_t retry_id, osmo_error_t *err) {
     size_t len = task ? strlen(task) : 0;
     bool good = len > 0 && len <= TASK_NAME_MAX && retry_id >= 0 && retry_id <= UINT32_MAX;
     for (size_t i = 0; good && i < len; i++)
         good = (unsigned char)task[i] >= ' ';
-    return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "a log entry needs a task name of 1 to %d characters and "
-                                                       "a retry of 0 or more", TASK_NAME_MAX);
+    if (!good)
+        return osmo_error_set(err, OSMO_EINVAL, "a log entry needs a task name of 1 to %d characters and "
+                                                "a retry of 0 or more", TASK_NAME_MAX);
+    return logstore_check_id(id, err);
 }
 
 /* ---- appending ---- */
 
-struct append { const char *task; int64_t retry; uint32_t index; struct log_attempt *attempt; uint64_t seq;
-                buf_t text, records; };
-
-static int render(struct wlog *w, struct append *a, const struct log_entry *e, osmo_error_t *err) {
-    uint8_t raw[LOG_RECORD_SIZE];
-    size_t before = a->text.len;
+int logstore_render(const char *workflow_id, const char *task, int64_t retry_id, const struct log_entry *e, buf_t *text,
+                    struct log_record *out, osmo_error_t *err) {
+    size_t before = text->len;
     bool control = e->type >= IO_METRICS; /* no text, but its sequence counts */
     if (e->type <= IO_INVALID || e->type > IO_LOG_DONE)
-        return osmo_error_set(err, OSMO_EINVAL, "log of workflow %s: unknown kind of entry", w->id);
-    int rc = control ? 0 : logline_render(e->time_us, a->task, a->retry, e->type, e->text, e->len, &a->text);
+        return osmo_error_set(err, OSMO_EINVAL, "log of workflow %s: unknown kind of entry", workflow_id);
+    int rc = control ? 0 : logline_render(e->time_us, task, retry_id, e->type, e->text, e->len, text);
     if (rc < 0)
-        return osmo_error_set(err, rc, "log of workflow %s: entries of one append exceed %u bytes", w->id,
-                              APPEND_TEXT_MAX);
-    if (a->text.len == before && !e->seq)
+        return osmo_error_set(err, rc, "log of workflow %s: entries of one append exceed %u bytes", workflow_id,
+                              LOG_APPEND_TEXT_MAX);
+    if (text->len == before && !e->seq)
         return 0;
-    struct log_record r = { .offset = w->text_size + before, .length = (uint32_t)(a->text.len - before),
-                            .task = a->index, .retry = (uint32_t)a->retry, .type = (uint8_t)e->type, .time_us =
-                                e->time_us, .seq = e->seq };
-    log_record_pack(&r, raw);
-    if (e->seq)
-        a->seq = e->seq;
-    if (buf_append(&a->records, raw, sizeof(raw)) < 0)
-        return osmo_error_set(err, OSMO_ELIMIT, "log of workflow %s: too many entries in one append", w->id);
-    return 0;
-}
-
-static int append_entries(logstore_t *s, struct wlog *w, struct append *a, const struct log_entry *e, size_t n,
-                          osmo_error_t *err) {
-    int64_t known = wlog_task_index(w, a->task);
-    int rc = 0;
-    if (w->ended)
-        return osmo_error_set(err, OSMO_EGONE, "log of workflow %s has ended", w->id);
-    if (known >= 0)
-        a->index = (uint32_t)known;
-    else
-        rc = wlog_task_add(w, s->dir_fd, a->task, &a->index, err);
-    if (rc < 0)
-        return rc;
-    a->attempt = wlog_attempt(w, a->task, a->index, a->retry, true);
-    if (!a->attempt)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    a->seq = a->attempt->seq;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (!e[i].seq || e[i].seq > a->seq)
-            rc = render(w, a, &e[i], err);
-    }
-    if (rc == 0 && a->records.len)
-        rc = wlog_write(w, &a->text, &a->records, err);
-    if (rc == 0)
-        a->attempt->seq = a->seq;
-    return rc;
+    *out = (struct log_record){ .length = (uint32_t)(text->len - before), .retry = (uint32_t)retry_id,
+                                .type = (uint8_t)e->type, .time_us = e->time_us, .seq = e->seq };
+    return 1;
 }
 
 int logstore_append(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id,
                     const struct log_entry *e, size_t n, osmo_error_t *err) {
-    struct append a = { .task = task, .retry = retry_id, .text = BUF_INIT(APPEND_TEXT_MAX),
-                        .records = BUF_INIT(APPEND_TEXT_MAX) };
-    struct wlog *w = NULL;
-    int rc = check_task(task, retry_id, err);
+    bool grew = false;
+    int rc = check_attempt(workflow_id, task, retry_id, err);
     if (rc == 0)
-        rc = logstore_hold(s, workflow_id, true, &w, err);
-    if (rc < 0)
-        return rc;
-    rc = append_entries(s, w, &a, e, n, err);
-    bool grew = rc == 0 && a.records.len > 0;
-    logstore_let_go(s, w);
-    buf_free(&a.text);
-    buf_free(&a.records);
-    if (grew && s->notify)
-        s->notify(s->notify_ctx, workflow_id);
+        rc = s->drv->append(s, workflow_id, task, retry_id, e, n, &grew, err);
+    if (rc == 0 && grew)
+        logstore_notify(s, workflow_id);
     return rc;
 }
 
 int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id,
                       uint64_t *seq, osmo_error_t *err) {
-    struct wlog *w = NULL;
     *seq = 0;
-    int rc = check_task(task, retry_id, err);
-    if (rc == 0)
-        rc = logstore_hold(s, workflow_id, false, &w, err);
-    if (rc < 0)
-        return rc;
-    struct log_attempt *a = wlog_attempt(w, task, 0, retry_id, false);
-    *seq = a ? a->seq : 0;
-    logstore_let_go(s, w);
-    return 0;
+    int rc = check_attempt(workflow_id, task, retry_id, err);
+    return rc == 0 ? s->drv->last_seq(s, workflow_id, task, retry_id, seq, err) : rc;
 }
 
 int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err) {
-    struct wlog *w = NULL;
-    int rc = logstore_hold(s, workflow_id, true, &w, err);
-    if (rc < 0)
-        return rc;
-    bool ends = !w->ended;
-    if (ends)
-        rc = wlog_finish(w, err);
-    logstore_let_go(s, w);
-    if (rc == 0 && ends && s->notify)
-        s->notify(s->notify_ctx, workflow_id);
-    return rc;
+    int rc = logstore_check_id(workflow_id, err);
+    return rc == 0 ? s->drv->end(s, workflow_id, err) : rc;
 }
 
-/* Under the store's mutex, so that nobody opens the log meanwhile. */
 int logstore_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err) {
     int rc = logstore_check_id(workflow_id, err);
-    if (rc < 0)
-        return rc;
-    _cleanup_free_ char *path = str_printf("%s/%s", s->dir, workflow_id);
-    if (!path)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    pthread_mutex_lock(&s->mutex);
-    struct wlog *w = map_get(s->logs, workflow_id);
-    if (w && w->users) {
-        rc = osmo_error_set(err, OSMO_EBUSY, "the log of workflow %s is in use", workflow_id);
-    } else {
-        if (w) {
-            s->open_logs -= w->open_counted;
-            unlink_log(s, w);
-            map_remove(s->logs, w->id);
-            wlog_free(w);
-        }
-        rc = dir_remove_tree(path, err);
-    }
-    pthread_mutex_unlock(&s->mutex);
-    return rc;
+    return rc == 0 ? s->drv->remove(s, workflow_id, err) : rc;
 }

@@ -1,7 +1,9 @@
-/* Log store driver: append-only segments of rendered text with an index, one log per workflow, followed without
- * polling. "segments" (files below DIR/<workflow id>/: workflow_logs.txt holds exactly the text that is served,
- * workflow_logs.idx one fixed record an entry: offset, length, time, io type, task, retry, sequence). PostgreSQL chunks
- * come later behind the same functions. Thread-safe. */
+/* The log store: rendered text with an index, append-only, one log per workflow, followed without polling. Two kinds behind
+ * the same functions, handing out the same bytes:
+ *   segments  files below DIR/<workflow id>/ of one service: workflow_logs.txt holds exactly the text that is served,
+ *             workflow_logs.idx one fixed record an entry: offset, length, time, io type, task, retry, sequence
+ *   chunks    rows of a PostgreSQL database; any number of services append to and read the same logs
+ * Thread-safe. Nothing here may be called on one of the store's writer threads, except for reading. */
 #ifndef STORE_LOGSTORE_H
 #define STORE_LOGSTORE_H
 #include <stdbool.h>
@@ -10,6 +12,7 @@
 #include "base/buf.h"
 #include "model/logline.h"
 #include "osmo/error.h"
+#include "store/store.h"
 
 typedef struct logstore logstore_t;
 struct log_entry {
@@ -22,10 +25,13 @@ struct log_entry {
 typedef void (*log_notify_fn)(void *ctx, const char *workflow_id); /* something was appended or the log ended */
 
 int logstore_open(const char *dir, log_notify_fn notify, void *notify_ctx, logstore_t **out, osmo_error_t *err);
+/* The logs of all services on the database, which must be PostgreSQL and stay open longer than the log store. What other
+ * services append is not notified here: their notifications have to be brought over. */
+int logstore_open_pgsql(store_t *store, log_notify_fn notify, void *notify_ctx, logstore_t **out, osmo_error_t *err);
 void logstore_close(logstore_t *s);
 /* Append entries of one task attempt in order; sequenced entries at or below the stored sequence are skipped (replay
- * after reconnect). The text is in the page cache when this returns. After logstore_end appends are refused with
- * OSMO_EGONE. */
+ * after reconnect), also when another service stored them. The text is in the page cache when this returns, or committed;
+ * it blocks until then. All of the entries are appended or none. After logstore_end appends are refused with OSMO_EGONE. */
 int logstore_append(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id,
                     const struct log_entry *e, size_t n, osmo_error_t *err);
 /* Highest sequence stored for an attempt; 0 = none. */
@@ -34,7 +40,8 @@ int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, 
 /* No more lines will come; readers get end of file. Idempotent. */
 int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 
-/* Deletes the log of a workflow; that there is none is fine. OSMO_EBUSY while somebody reads or writes it. */
+/* Deletes the log of a workflow; that there is none is fine. OSMO_EBUSY while somebody writes it, or is in a read of the
+ * segments. A reader that was somewhere in the log finds nothing more, as if nothing had been written. */
 int logstore_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 
 typedef struct log_reader log_reader_t;
@@ -45,5 +52,10 @@ int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_que
 /* Append up to about max bytes of whole lines: >0 bytes, 0 nothing now (log still open), OSMO_EGONE at the end of a
  * finished log. */
 int log_reader_read(log_reader_t *r, buf_t *out, size_t max, osmo_error_t *err);
+/* The same for those who copy a log: also says what each entry is, in the order of the text; at most LOG_ITEMS_MAX of
+ * them. >0 entries, 0, OSMO_EGONE. */
+#define LOG_ITEMS_MAX 128
+struct log_item { char task[256]; int64_t retry_id, time_us; enum io_type type; size_t length; };
+int log_reader_items(log_reader_t *r, buf_t *out, size_t max, struct log_item *items, osmo_error_t *err);
 void log_reader_free(log_reader_t *r);
 #endif

@@ -20,18 +20,6 @@ static int failed(const struct wlog *w, const char *what, osmo_error_t *err) {
 
 /* ---- records ---- */
 
-static void put(uint8_t *p, uint64_t v, int bytes) {
-    for (int i = 0; i < bytes; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get(const uint8_t *p, int bytes) {
-    uint64_t v = 0;
-    for (int i = bytes - 1; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
-
 /* FNV-1a: tells a torn record from a whole one, nothing more. */
 static uint32_t checksum(const uint8_t *p) {
     uint32_t h = 0x811c9dc5u;
@@ -42,21 +30,21 @@ static uint32_t checksum(const uint8_t *p) {
 
 void log_record_pack(const struct log_record *r, uint8_t out[LOG_RECORD_SIZE]) {
     memset(out, 0, LOG_RECORD_SIZE);
-    put(out, r->offset, 8);
-    put(out + 8, r->length, 4);
-    put(out + 12, r->task, 4);
-    put(out + 16, r->retry, 4);
+    log_put(out, r->offset, 8);
+    log_put(out + 8, r->length, 4);
+    log_put(out + 12, r->task, 4);
+    log_put(out + 16, r->retry, 4);
     out[20] = r->type;
-    put(out + 24, (uint64_t)r->time_us, 8);
-    put(out + 32, r->seq, 8);
-    put(out + 44, checksum(out), 4);
+    log_put(out + 24, (uint64_t)r->time_us, 8);
+    log_put(out + 32, r->seq, 8);
+    log_put(out + 44, checksum(out), 4);
 }
 
 bool log_record_unpack(const uint8_t in[LOG_RECORD_SIZE], struct log_record *r) {
-    *r = (struct log_record){ .offset = get(in, 8), .length = (uint32_t)get(in + 8, 4),
-                              .task = (uint32_t)get(in + 12, 4), .retry = (uint32_t)get(in + 16, 4), .type = in[20],
-                              .time_us = (int64_t)get(in + 24, 8), .seq = get(in + 32, 8) };
-    return get(in + 44, 4) == checksum(in);
+    *r = (struct log_record){ .offset = log_get(in, 8), .length = (uint32_t)log_get(in + 8, 4),
+                              .task = (uint32_t)log_get(in + 12, 4), .retry = (uint32_t)log_get(in + 16, 4), .type = in[20],
+                              .time_us = (int64_t)log_get(in + 24, 8), .seq = log_get(in + 32, 8) };
+    return log_get(in + 44, 4) == checksum(in);
 }
 
 /* ---- life ---- */

@@ -12,12 +12,10 @@
 #include <pthread.h>
 #include "base/map.h"
 #include "base/str.h"
-#include "store/logstore.h"
+#include "store/logstore_int.h"
 
 #define LOG_RECORD_SIZE 48
 #define LOG_RECORD_END 255
-
-struct log_record { uint64_t offset; uint32_t length, task, retry; uint8_t type; int64_t time_us; uint64_t seq; };
 
 /* Last sequence of one (task, retry). */
 struct log_attempt { uint32_t task; int64_t retry; uint64_t seq; };
@@ -55,4 +53,11 @@ int wlog_write(struct wlog *w, const buf_t *text, const buf_t *records, osmo_err
 int wlog_finish(struct wlog *w, osmo_error_t *err);
 /* Up to max records from number `first`; *n may be 0. */
 int wlog_records(struct wlog *w, uint64_t first, size_t max, struct log_record *out, size_t *n, osmo_error_t *err);
+
+/* ---- logstore_files.c and logstore_files_read.c to each other ---- */
+struct log_files;
+/* Returns with the log's mutex held and its files loaded (or absent, when not `create`). */
+int log_files_hold(struct log_files *s, const char *workflow_id, bool create, struct wlog **out, osmo_error_t *err);
+void log_files_let_go(struct log_files *s, struct wlog *w);
+int log_files_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err);
 #endif

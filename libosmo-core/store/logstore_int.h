@@ -1,10 +1,83 @@
-/* What logstore.c offers logstore_reader.c: a log held for use. */
+/* What every kind of log store shares: the functions a driver has, a reader's place in a log, the entries of a log as they are
+ * known without their text. Used by logstore*.c only.
+ *
+ * A log is a sequence of entries, numbered from 0 in the order in which they were stored; each is a stretch of the text that is
+ * served, one behind the other. Entries of no length carry a sequence number and nothing else. */
 #ifndef STORE_LOGSTORE_INT_H
 #define STORE_LOGSTORE_INT_H
-#include "store/logstore_file.h"
+#include "base/str.h"
+#include "store/logstore.h"
 
-/* Returns with the log's mutex held and its files loaded (or absent, when not `create`). */
-int logstore_hold(logstore_t *s, const char *workflow_id, bool create, struct wlog **out, osmo_error_t *err);
-void logstore_let_go(logstore_t *s, struct wlog *w);
+#define LOG_APPEND_TEXT_MAX (64u << 20) /* of one call */
+
+struct log_record { uint64_t offset; uint32_t length, task, retry; uint8_t type; int64_t time_us; uint64_t seq; };
+
+struct log_reader {
+    logstore_t *store;
+    char *id, *task;       /* task NULL: all */
+    int64_t retry, scan_max;
+    bool error_only;
+    /* What a read moves, and what a failed one puts back. */
+    struct log_place {
+        int64_t last_n;    /* > 0: the start is still to be found */
+        uint64_t next;     /* entry to look at */
+        uint64_t offset;   /* of its text, for drivers that need it */
+    } place;
+    int64_t log_id;        /* chunks: the log this is a place in; 0 = not known yet */
+    strlist_t tasks;       /* chunks: names by number, as far as they were needed */
+};
+
+/* Where a read puts entries; items NULL: only their text is asked for. */
+struct log_taken { buf_t *out; size_t before, enough; struct log_item *items; size_t n; };
+
+struct logstore_driver {
+    void (*close)(logstore_t *s);
+    /* Names and numbers were looked at. *grew: there is something new to read. */
+    int (*append)(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, const struct log_entry *e,
+                  size_t n, bool *grew, osmo_error_t *err);
+    int (*last_seq)(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, uint64_t *seq,
+                    osmo_error_t *err);
+    int (*end)(logstore_t *s, const char *workflow_id, osmo_error_t *err); /* tells of it by logstore_notify */
+    int (*remove)(logstore_t *s, const char *workflow_id, osmo_error_t *err);
+    /* 0, or OSMO_EGONE when nothing was taken at the end of a finished log. */
+    int (*read)(log_reader_t *r, struct log_taken *t, osmo_error_t *err);
+};
+
+/* First member of every driver's store. */
+struct logstore {
+    const struct logstore_driver *drv;
+    log_notify_fn notify;
+    void *notify_ctx;
+};
+
+static inline void log_put(uint8_t *p, uint64_t v, int bytes) {
+    for (int i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+static inline uint64_t log_get(const uint8_t *p, int bytes) {
+    uint64_t v = 0;
+    for (int i = bytes - 1; i >= 0; i--)
+        v = v << 8 | p[i];
+    return v;
+}
+
+void logstore_notify(const logstore_t *s, const char *workflow_id);
 int logstore_check_id(const char *workflow_id, osmo_error_t *err);
+/* Appends the line of an entry to text and describes it; its offset is the caller's. 1: it has to be stored, 0: it leaves no
+ * trace. */
+int logstore_render(const char *workflow_id, const char *task, int64_t retry_id, const struct log_entry *e, buf_t *text,
+                    struct log_record *out, osmo_error_t *err);
+
+/* Does the reader want the entry? `task` is the number of the reader's task, -1 when it has not written yet. */
+static inline bool log_reader_wants(const log_reader_t *r, const struct log_record *rec, int64_t task) {
+    if (rec->length == 0 || (r->task && rec->task != task) || (r->retry >= 0 && rec->retry != r->retry))
+        return false;
+    return !r->error_only || rec->type == IO_STDERR;
+}
+/* Has enough been taken, `have` bytes being in or on their way into the buffer? The first entry always fits. */
+static inline bool log_taken_is_full(const struct log_taken *t, size_t have, size_t length) {
+    return (have > t->before && have + length > t->enough) || (t->items && t->n == LOG_ITEMS_MAX);
+}
+/* Counts the entry, describes it when that is asked for. */
+void log_taken_add(struct log_taken *t, const struct log_record *rec, const strlist_t *tasks);
 #endif

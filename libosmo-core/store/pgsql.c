@@ -13,9 +13,6 @@
 #include "base/str.h"
 
 #define LIBPQ "libpq.so.5"
-/* The advisory lock of the service that owns the database (its schema in it). */
-#define OWNER_CHECK_MS 2000 /* a lost ownership is taken back this soon */
-#define OWNER_LOCK "hashtextextended(COALESCE(current_schema(), ''), 5717)"
 #define RECONNECT_PAUSE_US 200000 /* a dead server is not asked more often than this by one connection */
 
 #define PQ_FUNCTIONS(X) \
@@ -46,9 +43,8 @@ struct pg_conn {
     struct db base;
     PGconn *conn;
     char *url;
-    bool writer, owner, in_tx;
+    bool writer, in_tx;
     bool broken;          /* found dead, whatever libpq still says of it */
-    char pid[16];         /* of the server process that holds our ownership, "" = none yet */
     unsigned next_name;
     int64_t retry_at_us;  /* monotonic: no new attempt to connect before */
     char xid[24];         /* of the running or last transaction, for pg outcome */
@@ -159,31 +155,6 @@ static int session_setup(struct pg_conn *c, osmo_error_t *err) {
     return 0;
 }
 
-/* The ownership lives as long as the connection. A server that has not noticed the end of our last connection still
- * holds it for us: that process is ended first. A service that was just killed is waited for. */
-static int take_ownership(struct pg_conn *c, osmo_error_t *err) {
-    char sql[512];
-    if (c->pid[0]) {
-        snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND "
-                                   "granted AND pid = %s AND pid <> pg_backend_pid()", c->pid);
-        pq.PQclear_(pq.PQexec_(c->conn, sql));
-    }
-    snprintf(sql, sizeof(sql), "SET lock_timeout = '5s'; SELECT pg_advisory_lock(" OWNER_LOCK "); "
-                               "SET lock_timeout = 0; SELECT pg_backend_pid()");
-    PGresult *res = pq.PQexec_(c->conn, sql);
-    const char *state = pq.PQresultErrorField_(res, PG_DIAG_SQLSTATE);
-    if (state && strcmp(state, "55P03") == 0) {
-        pq.PQclear_(res);
-        return osmo_error_set(err, OSMO_EBUSY, "the database is in use by another osmo-service: stop that one or "
-                                               "choose another database with --database");
-    }
-    if (pq.PQresultStatus_(res) != PGRES_TUPLES_OK || pq.PQntuples_(res) != 1)
-        return result_error(c, res, err);
-    snprintf(c->pid, sizeof(c->pid), "%s", pq.PQgetvalue_(res, 0, 0));
-    pq.PQclear_(res);
-    return 0;
-}
-
 static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     /* ours first: what the URL says comes later and wins */
     const char *keys[] = { "connect_timeout", "application_name", "keepalives_idle", "keepalives_interval",
@@ -198,8 +169,6 @@ static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     if (rc == 0) {
         pq.PQsetNoticeProcessor_(c->conn, quiet, NULL);
         rc = session_setup(c, err);
-        if (rc == 0 && c->owner)
-            rc = take_ownership(c, err);
     }
     if (rc < 0) {
         disconnect(c);
@@ -266,8 +235,6 @@ static int pgsql_connect(const struct db_target *t, bool writer, db_t **out, osm
     c->base.drv = &db_pgsql;
     c->base.log = t->log;
     c->writer = writer;
-    c->owner = t->owner;
-    c->base.keep_alive_ms = t->owner ? OWNER_CHECK_MS : 0;
     stmt_cache_init(&c->base.cache, drop_statement, c);
     rc = connect_now(c, err);
     if (rc < 0) {

@@ -39,6 +39,9 @@ void task_rows_free(struct task_row *r, size_t n);
 void workflow_rows_free(struct workflow_row *r, size_t n);
 
 /* -- submission -- */
+/* Workflows whose names have one lane get their numbers one after another: those of one transaction should be of one lane. */
+#define NAME_LANES 8
+unsigned repo_name_lane(const char *name);
 /* Allocates job_id (1 + max for the name) and id "<name>-<n>" into the row, then inserts. */
 int repo_workflow_insert(db_t *db, struct workflow_row *r, osmo_error_t *err);
 int repo_groups_insert(db_t *db, const struct group_row *rows, size_t n, osmo_error_t *err);
@@ -47,10 +50,14 @@ int repo_edges_insert(db_t *db, const char *workflow_uuid,
                       const char *const (*pairs)[2] /* upstream, downstream group uuid */, size_t n, osmo_error_t *err);
 /* Groups, tasks and edges of a large workflow come in several transactions before its own row, which makes them visible.
  * The first one marks the insertion as begun, the one with the row takes the mark away. */
-int repo_submission_begin(db_t *db, const char *workflow_uuid, int64_t now_us, osmo_error_t *err);
+int repo_submission_begin(db_t *db, const char *workflow_uuid, const char *owner, int64_t now_us, osmo_error_t *err);
+/* For the transactions in between: is it still the owner's? It stays that until the end of the transaction. */
+int repo_submission_is_mine(db_t *db, const char *workflow_uuid, const char *owner, bool *mine, osmo_error_t *err);
 int repo_submission_end(db_t *db, const char *workflow_uuid, osmo_error_t *err);
-/* Those that never ended, oldest first. */
+/* Those that never ended and whose owner lives no more, oldest first; on an embedded database all. */
 int repo_submission_list(db_t *db, strlist_t *workflow_uuids, osmo_error_t *err);
+/* Makes it ours if its owner lives no more. */
+int repo_submission_take(db_t *db, const char *workflow_uuid, const char *owner, bool *taken, osmo_error_t *err);
 /* Removes up to `limit` of their rows; *more says whether there may be others. Ends with the mark. */
 int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, bool *more, osmo_error_t *err);
 struct group_place { char uuid[33]; int64_t ordinal; };
@@ -144,6 +151,11 @@ int repo_task_update(db_t *db, const struct task_row *r, osmo_error_t *err);
 int repo_history_add(db_t *db, const char *workflow_uuid,
                      const char *subject /* "workflow", "group:NAME", "task:NAME:RETRY" */, enum status from,
                      enum status to, const char *cause, int64_t at_us, osmo_error_t *err);
+/* Several, in their order. */
+#define HISTORY_ROWS_MAX 64
+struct history_entry { char *subject, *cause /* or NULL */; enum status from, to; };
+int repo_history_insert(db_t *db, const char *workflow_uuid, const struct history_entry *rows, size_t n /* at most the maximum */,
+                        int64_t at_us, osmo_error_t *err);
 
 /* -- outbox work items; kinds: "create_group" "cleanup_group" "archive_workflow" … -- */
 struct work_row {
@@ -158,10 +170,15 @@ void work_rows_free(struct work_row *r, size_t n);
 /* An equal (kind, key) is left as it is, unless it is dead: it gets new attempts */
 int repo_work_add(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend,
                   int64_t priority, const char *payload_json, int64_t run_at_us, osmo_error_t *err);
+/* A worker's item: queues it, or brings forward the one that is queued; one that was given up gets new attempts. */
+int repo_work_hurry(db_t *db, const char *kind, const char *key, const char *workflow_uuid, int64_t priority,
+                    int64_t run_at_us, osmo_error_t *err);
 /* Claim up to `limit` due, unleased, living items for `backend` (NULL = worker items), lowest priority number first,
- * then oldest. */
+ * then oldest. owner: "<id of the service>/…". On a server database, not those of groups of which another service has an item. */
 int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t now_us, int64_t lease_us, size_t limit,
                     struct work_row **out, size_t *n, osmo_error_t *err);
+/* Has the owner the item still? Until the end of the transaction nobody else gets it then. */
+int repo_work_is_mine(db_t *db, int64_t id, const char *owner, bool *mine, osmo_error_t *err);
 int repo_work_done(db_t *db, int64_t id, osmo_error_t *err);                              /* deletes */
 /* releases, attempts+1 */
 int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error,
@@ -186,7 +203,8 @@ int repo_timer_set(db_t *db, const char *kind, const char *workflow_uuid, const 
                    int64_t due_us, osmo_error_t *err);
 int repo_timer_due(db_t *db, int64_t now_us, size_t limit, struct timer_row **out, size_t *n, osmo_error_t *err);
 int repo_timer_next(db_t *db, int64_t *due_us, osmo_error_t *err);                        /* 0 = none */
-int repo_timer_delete(db_t *db, int64_t id, osmo_error_t *err);
+/* Deletes it. Whoever finds it gone (*taken is false) has no say. */
+int repo_timer_take(db_t *db, int64_t id, bool *taken, osmo_error_t *err);
 /* Moves every deadline of timers and living work items by step_us. */
 int repo_deadlines_move(db_t *db, int64_t step_us, osmo_error_t *err);
 int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_error_t *err);
@@ -243,6 +261,8 @@ int repo_kv_set(db_t *db, const char *key, const char *value, osmo_error_t *err)
 /* keeps an existing value */
 int repo_kv_set_if_absent(db_t *db, const char *key, const char *value,
                           osmo_error_t *err);
+/* The value, or "" for a new one, is nobody else's until the end of the transaction. */
+int repo_kv_touch(db_t *db, const char *key, osmo_error_t *err);
 int repo_user_ensure(db_t *db, const char *user, const char *created_by, int64_t now_us, osmo_error_t *err);
 int repo_user_role_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us, osmo_error_t *err);
 int repo_user_roles(db_t *db, const char *user, strlist_t *roles, osmo_error_t *err);

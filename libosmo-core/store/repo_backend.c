@@ -116,7 +116,7 @@ int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_
     if (rc < 0)
         osmo_error_set(err, rc, "out of memory");
     if (rc == 0)
-        rc = strings_select(db, "SELECT name FROM nodes WHERE backend = ?", DB_ARGS(DB_T(backend)), 1, &have, err);
+        rc = strings_select(db, "SELECT name FROM nodes WHERE backend = ? ORDER BY name", DB_ARGS(DB_T(backend)), 1, &have, err);
     if (rc == 0)
         rc = delete_missing(db, backend, &have, keep, err);
     strlist_free(&have);

@@ -13,6 +13,24 @@ int repo_history_add(db_t *db, const char *workflow_uuid, const char *subject, e
                        NULL, err);
 }
 
+int repo_history_insert(db_t *db, const char *workflow_uuid, const struct history_entry *rows, size_t n, int64_t at_us,
+                        osmo_error_t *err) {
+    enum { WIDTH = 6 };
+    static const struct db_insert into = { "history", "workflow_uuid, subject, from_status, to_status, cause, at_us", WIDTH };
+    struct db_arg args[HISTORY_ROWS_MAX * WIDTH];
+    for (size_t i = 0; i < n && i < HISTORY_ROWS_MAX; i++) {
+        const struct history_entry *r = &rows[i];
+        struct db_arg *a = &args[i * WIDTH];
+        a[0] = DB_T(workflow_uuid);
+        a[1] = DB_T(r->subject);
+        a[2] = DB_I(r->from);
+        a[3] = DB_I(r->to);
+        a[4] = DB_T(r->cause ? r->cause : "");
+        a[5] = DB_I(at_us);
+    }
+    return db_insert(db, &into, args, n, err);
+}
+
 int repo_event_add(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t at_us,
                    const char *text, osmo_error_t *err) {
     return db_exec(db, "INSERT INTO events (workflow_uuid, task, retry_id, at_us, content) VALUES (?, ?, ?, ?, ?)",

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include "base/cleanup.h"
 #include "store/repo.h"
-#include "store/rows.h"
+#include "store/row_cache.h"
 
 #define GROUP_FIXED(F, N) F(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) N(TEXT, name, name) \
     N(I64, ordinal, ordinal)
@@ -31,6 +31,7 @@ static const struct row_type group_type = { "workflow_groups", sizeof(struct gro
 #define WITH_SPEC GROUP_SELECT ", s.spec_json FROM workflow_groups t LEFT JOIN group_specs s ON s.group_uuid = " \
                                "t.uuid WHERE "
 #define WITHOUT_SPEC GROUP_SELECT ", NULL FROM workflow_groups t WHERE "
+#define NUMBERED GROUP_SELECT ", NULL, t.rowid FROM workflow_groups t WHERE "
 
 void group_row_clear(struct group_row *r) { row_clear(&group_type, r); }
 void group_rows_free(struct group_row *r, size_t n) { row_list_free(&group_type, r, n); }
@@ -66,6 +67,9 @@ int repo_group_get(db_t *db, const char *group_uuid, struct group_row *out, osmo
 }
 
 int repo_group_state(db_t *db, const char *group_uuid, struct group_row *out, osmo_error_t *err) {
+    if (db_row_cache(db))
+        return row_select_cached(db, &group_type, (struct row_key){ group_uuid, 0 }, NUMBERED "t.uuid = ?",
+                                 DB_ARGS(DB_T(group_uuid)), out, err, "group %s", group_uuid);
     return row_select(db, &group_type, WITHOUT_SPEC "t.uuid = ?", DB_ARGS(DB_T(group_uuid)), out, err, "group %s",
                       group_uuid);
 }
@@ -89,9 +93,25 @@ int repo_groups_after(db_t *db, const char *workflow_uuid, int64_t after, size_t
     return rc;
 }
 
+#define MUTABLE_COLS (group_cols + GROUP_FIXED_LEN)
+#define MUTABLE_LEN (GROUP_LEN - 1 - GROUP_FIXED_LEN)
+
 int repo_group_update(db_t *db, const struct group_row *r, osmo_error_t *err) {
-    return row_update(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                      group_cols + GROUP_FIXED_LEN, GROUP_LEN - 1 - GROUP_FIXED_LEN, r, r->uuid, "group", err);
+    row_cache_t *cache = db_row_cache(db);
+    int64_t rowid;
+    const struct group_row *known = cache ? row_cache_find(cache, &group_type, r->uuid, 0, &rowid) : NULL;
+    if (!known)
+        return row_update(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
+                          MUTABLE_COLS, MUTABLE_LEN, r, DB_T(r->uuid), r->uuid, "group", err);
+    if (row_same(MUTABLE_COLS, MUTABLE_LEN, known, r))
+        return 0;
+    int rc = row_update(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE rowid = ?",
+                        MUTABLE_COLS, MUTABLE_LEN, r, DB_I(rowid), r->uuid, "group", err);
+    struct group_row state = *r;
+    state.spec_json = NULL;
+    if (rc == 0)
+        row_cache_put(cache, &group_type, r->uuid, 0, rowid, &state);
+    return rc;
 }
 
 int repo_edges_of(db_t *db, const char *workflow_uuid, strlist_t *names, osmo_error_t *err) {

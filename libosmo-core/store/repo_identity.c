@@ -27,6 +27,11 @@ int repo_kv_set_if_absent(db_t *db, const char *key, const char *value, osmo_err
                    DB_ARGS(DB_T(key), DB_T(value)), NULL, err);
 }
 
+int repo_kv_touch(db_t *db, const char *key, osmo_error_t *err) {
+    return db_exec(db, "INSERT INTO kv (name, content) VALUES (?, '') ON CONFLICT (name) DO UPDATE SET content = kv.content",
+                   DB_ARGS(DB_T(key)), NULL, err);
+}
+
 int repo_user_ensure(db_t *db, const char *user, const char *created_by, int64_t now_us, osmo_error_t *err) {
     return db_exec(db, "INSERT INTO users (name, created_by, created_us) VALUES (?, ?, ?) ON CONFLICT (name) DO "
                        "NOTHING",

@@ -1,5 +1,5 @@
 /* Finished workflows at the end of their retention; see repo_retention.h. */
-#include "store/repo_retention.h"
+#include "store/repo_archive.h"
 #include "base/cleanup.h"
 #include "store/rows.h"
 
@@ -43,7 +43,7 @@ static int owes_nothing(db_t *db, const struct workflow_row *w, bool *yes, osmo_
     return rc;
 }
 
-int repo_retention_hide(db_t *db, const char *uuid, int64_t now_us, bool *hidden, osmo_error_t *err) {
+int repo_retention_hide(db_t *db, const char *uuid, const char *owner, int64_t now_us, bool *hidden, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     *hidden = false;
     int rc = repo_workflow_lock(db, uuid, &w, err);
@@ -53,7 +53,9 @@ int repo_retention_hide(db_t *db, const char *uuid, int64_t now_us, bool *hidden
     if (rc >= 0 && *hidden) {
         rc = remember_number(db, &w, err);
         if (rc >= 0)
-            rc = repo_submission_begin(db, uuid, now_us, err);
+            rc = repo_submission_begin(db, uuid, owner, now_us, err);
+        if (rc >= 0)
+            rc = repo_archive_delete(db, uuid, err);
         if (rc >= 0)
             rc = db_exec(db, "DELETE FROM workflows WHERE uuid = ?", DB_ARGS(DB_T(uuid)), NULL, err);
     }

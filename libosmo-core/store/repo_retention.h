@@ -11,6 +11,6 @@ int repo_retention_next(db_t *db, int64_t after_end_us, const char *after_uuid, 
                         osmo_error_t *err);
 /* Takes the workflow's own row away if it still owes nothing; with that nobody sees it any more. Its number is
  * remembered, so that no other gets its id. The rest is marked as left over and goes with repo_submission_remove. */
-int repo_retention_hide(db_t *db, const char *uuid, int64_t now_us, bool *hidden, osmo_error_t *err);
+int repo_retention_hide(db_t *db, const char *uuid, const char *owner, int64_t now_us, bool *hidden, osmo_error_t *err);
 #define KV_WORKFLOW_NUMBER "workflow-number:" /* and the name: the highest number of a deleted workflow */
 #endif

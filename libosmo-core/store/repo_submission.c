@@ -5,18 +5,41 @@
 #include "store/repo.h"
 #include "store/rows.h"
 
-int repo_submission_begin(db_t *db, const char *workflow_uuid, int64_t now_us, osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO submissions (workflow_uuid, started_us) VALUES (?, ?)"
-                       " ON CONFLICT (workflow_uuid) DO NOTHING", DB_ARGS(DB_T(workflow_uuid), DB_I(now_us)), NULL, err);
+int repo_submission_begin(db_t *db, const char *workflow_uuid, const char *owner, int64_t now_us, osmo_error_t *err) {
+    return db_exec(db, "INSERT INTO submissions (workflow_uuid, owner, started_us) VALUES (?, ?, ?)"
+                       " ON CONFLICT (workflow_uuid) DO NOTHING",
+                   DB_ARGS(DB_T(workflow_uuid), DB_T(owner), DB_I(now_us)), NULL, err);
+}
+
+int repo_submission_is_mine(db_t *db, const char *workflow_uuid, const char *owner, bool *mine, osmo_error_t *err) {
+    int64_t n = 0;
+    int rc = int_select(db, db_is_pgsql(db) ? "SELECT 1 FROM submissions WHERE workflow_uuid = ? AND owner = ? FOR SHARE"
+                                            : "SELECT 1 FROM submissions WHERE workflow_uuid = ? AND owner = ?",
+                        DB_ARGS(DB_T(workflow_uuid), DB_T(owner)), 0, &n, err);
+    *mine = n > 0;
+    return rc;
 }
 
 int repo_submission_end(db_t *db, const char *workflow_uuid, osmo_error_t *err) {
     return db_exec(db, "DELETE FROM submissions WHERE workflow_uuid = ?", DB_ARGS(DB_T(workflow_uuid)), NULL, err);
 }
 
+#define OWNER_IS_GONE " NOT EXISTS (SELECT 1 FROM replicas r WHERE r.id = owner AND r.ended = 0)"
+
 int repo_submission_list(db_t *db, strlist_t *workflow_uuids, osmo_error_t *err) {
-    return strings_select(db, "SELECT workflow_uuid FROM submissions ORDER BY started_us, workflow_uuid", NULL, 0, 1,
-                          workflow_uuids, err);
+    return strings_select(db, db_is_pgsql(db)
+                                  ? "SELECT workflow_uuid FROM submissions WHERE" OWNER_IS_GONE " ORDER BY started_us, workflow_uuid"
+                                  : "SELECT workflow_uuid FROM submissions ORDER BY started_us, workflow_uuid",
+                          NULL, 0, 1, workflow_uuids, err);
+}
+
+int repo_submission_take(db_t *db, const char *workflow_uuid, const char *owner, bool *taken, osmo_error_t *err) {
+    int64_t changed = 0;
+    int rc = db_exec(db, db_is_pgsql(db) ? "UPDATE submissions SET owner = ? WHERE workflow_uuid = ? AND" OWNER_IS_GONE
+                                         : "UPDATE submissions SET owner = ? WHERE workflow_uuid = ?",
+                     DB_ARGS(DB_T(owner), DB_T(workflow_uuid)), &changed, err);
+    *taken = changed > 0;
+    return rc;
 }
 
 /* Found by the key of the row alone, so that a piece costs what it removes and not what is left. Specifications and

@@ -1,7 +1,8 @@
 /* Task attempts: insertion in bulk, look-ups by name, pod, node and group, updates. Part of repo.h. The
  * transfer times belong to repo_task_metric() alone: ctrl reports them outside of the workflow's lock. */
+#include <string.h>
 #include "store/repo.h"
-#include "store/rows.h"
+#include "store/row_cache.h"
 
 #define TASK_FIXED(F, N) \
     F(UUID, task_key, key) N(UUID, uuid, uuid) N(UUID, workflow_uuid, workflow_uuid) \
@@ -12,22 +13,29 @@
     N(I64, input_download_end_us, input_download_end_us) N(I64, output_upload_start_us, output_upload_start_us) \
     N(I64, output_upload_end_us, output_upload_end_us) N(TEXT, pod_name, pod_name) N(BOOL, is_lead, sm.lead) \
     N(TEXT, exit_actions_json, exit_actions_json)
-#define TASK_MUTABLE(F, N) \
+/* What is in an index beside the status comes last: SQLite writes an index again whenever its column is set. */
+#define TASK_PLAIN(F, N) \
     F(ENUM, status, sm.status) N(I64, exit_code, sm.exit_code) N(TEXT, failure_message, failure_message) \
-        N(TEXT, node_name, node_name) \
     N(TEXT, pod_ip, pod_ip) \
-    N(I64, scheduling_us, sm.scheduling_us) N(I64, initializing_us, sm.initializing_us) N(I64, start_us, sm.start_us) \
-    N(I64, end_us, sm.end_us) N(I64, heartbeat_us, heartbeat_us)
+    N(I64, scheduling_us, sm.scheduling_us) N(I64, initializing_us, sm.initializing_us) \
+    N(I64, heartbeat_us, heartbeat_us)
+#define TASK_ENDED(F, N) TASK_PLAIN(F, N) N(I64, end_us, sm.end_us)
+#define TASK_MUTABLE(F, N) TASK_ENDED(F, N) N(I64, start_us, sm.start_us) N(TEXT, node_name, node_name)
 #define T_COL(kind, column, field) COL_ENTRY(task_row, kind, column, field)
 
 static const struct col task_cols[] =
     { TASK_FIXED(T_COL, T_COL) TASK_MUTABLE(T_COL, T_COL) T_COL(TEXT, group_name, group_name) };
 #define TASK_LEN (sizeof(task_cols) / sizeof(task_cols[0]))
 #define TASK_FIXED_LEN (sizeof((struct col[]){ TASK_FIXED(T_COL, T_COL) }) / sizeof(struct col))
+#define MUTABLE_COLS (task_cols + TASK_FIXED_LEN)
+#define MUTABLE_LEN (TASK_LEN - 1 - TASK_FIXED_LEN)
+#define PLAIN_LEN (MUTABLE_LEN - 3)
 static const struct row_type task_type = { "tasks", sizeof(struct task_row), task_cols, TASK_LEN - 1, TASK_LEN };
 
-#define TASK_SELECT "SELECT " TASK_FIXED(COL_SELECT_F, COL_SELECT_N) TASK_MUTABLE(COL_SELECT_N, COL_SELECT_N) \
-    ", g.name FROM tasks t JOIN workflow_groups g ON g.uuid = t.group_uuid "
+#define TASK_SELECT TASK_SELECT_WITH("")
+#define TASK_SELECT_WITH(more) \
+    "SELECT " TASK_FIXED(COL_SELECT_F, COL_SELECT_N) TASK_MUTABLE(COL_SELECT_N, COL_SELECT_N) \
+    ", g.name" more " FROM tasks t JOIN workflow_groups g ON g.uuid = t.group_uuid "
 #define LATEST " AND t.retry_id = (SELECT MAX(x.retry_id) FROM tasks x WHERE x.uuid = t.uuid)"
 
 void task_row_clear(struct task_row *r) { row_clear(&task_type, r); }
@@ -47,9 +55,18 @@ static int select_tasks(db_t *db, const char *sql, const struct db_arg *args, si
 
 int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, int64_t retry_id,
                   struct task_row *out, osmo_error_t *err) {
-    return row_select(db, &task_type, TASK_SELECT "WHERE t.uuid = ? AND t.retry_id = ? AND t.workflow_uuid = ?",
-                      DB_ARGS(DB_T(task_uuid), DB_I(retry_id), DB_T(workflow_uuid)), out, err,
-                      "task %s retry %lld", task_uuid, (long long)retry_id);
+    if (!db_row_cache(db))
+        return row_select(db, &task_type, TASK_SELECT "WHERE t.uuid = ? AND t.retry_id = ? AND t.workflow_uuid = ?",
+                          DB_ARGS(DB_T(task_uuid), DB_I(retry_id), DB_T(workflow_uuid)), out, err,
+                          "task %s retry %lld", task_uuid, (long long)retry_id);
+    int rc = row_select_cached(db, &task_type, (struct row_key){ task_uuid, retry_id },
+                               TASK_SELECT_WITH(", t.rowid") "WHERE t.uuid = ? AND t.retry_id = ?",
+                               DB_ARGS(DB_T(task_uuid), DB_I(retry_id)), out, err, "task %s retry %lld", task_uuid,
+                               (long long)retry_id);
+    if (rc < 0 || strcmp(out->workflow_uuid, workflow_uuid) == 0)
+        return rc;
+    task_row_clear(out);
+    return osmo_error_set(err, OSMO_ENOTFOUND, "task %s retry %lld does not exist", task_uuid, (long long)retry_id);
 }
 
 int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id,
@@ -71,7 +88,7 @@ int repo_tasks_by_pod(db_t *db, const char *pod_name, struct task_row **out, siz
 int repo_tasks_by_node(db_t *db, const char *backend, const char *node, struct task_row **out, size_t *n,
                        osmo_error_t *err) {
     return select_tasks(db, TASK_SELECT "JOIN workflows w ON w.uuid = t.workflow_uuid WHERE t.node_name = ? AND "
-                                        "t.status < 7 AND w.backend = ?"
+                                        "t.end_us = 0 AND t.status < 7 AND w.backend = ?"
                         " ORDER BY t.workflow_uuid, t.ordinal, t.retry_id", DB_ARGS(DB_T(node), DB_T(backend)),
                             out, n, err);
 }
@@ -92,15 +109,38 @@ int repo_tasks_of_workflow(db_t *db, const char *workflow_uuid, bool all_retries
                         DB_ARGS(DB_T(workflow_uuid)), out, n, err);
 }
 
+/* Writes the indexes of what changed only. */
+static int update_known(db_t *db, const struct task_row *known, int64_t rowid, const struct task_row *r, osmo_error_t *err) {
+    static const char plain[] = "UPDATE tasks SET " TASK_PLAIN(COL_SET_F, COL_SET_N) " WHERE rowid = ?";
+    static const char ended[] = "UPDATE tasks SET " TASK_ENDED(COL_SET_F, COL_SET_N) " WHERE rowid = ?";
+    static const char all[] = "UPDATE tasks SET " TASK_MUTABLE(COL_SET_F, COL_SET_N) " WHERE rowid = ?";
+    const char *sql = all;
+    size_t n = MUTABLE_LEN;
+    if (row_same(MUTABLE_COLS + PLAIN_LEN + 1, 2, known, r)) {
+        bool end = known->sm.end_us != r->sm.end_us;
+        if (!end && row_same(MUTABLE_COLS, PLAIN_LEN, known, r))
+            return 0;
+        sql = end ? ended : plain;
+        n = end ? PLAIN_LEN + 1 : PLAIN_LEN;
+    }
+    int rc = row_update(db, sql, MUTABLE_COLS, n, r, DB_I(rowid), r->uuid, "task", err);
+    if (rc == 0 && r->group_name)
+        row_cache_put(db_row_cache(db), &task_type, r->uuid, r->sm.retry_id, rowid, r);
+    return rc;
+}
+
 int repo_task_update(db_t *db, const struct task_row *r, osmo_error_t *err) {
-    enum { N = TASK_LEN - 1 - TASK_FIXED_LEN };
-    struct db_arg args[N + 2];
-    int64_t changed = 0;
-    row_args(task_cols + TASK_FIXED_LEN, N, r, args);
-    args[N] = DB_T(r->uuid);
-    args[N + 1] = DB_I(r->sm.retry_id);
+    struct db_arg args[MUTABLE_LEN + 2];
+    int64_t changed = 0, rowid;
+    row_cache_t *cache = db_row_cache(db);
+    const struct task_row *known = cache ? row_cache_find(cache, &task_type, r->uuid, r->sm.retry_id, &rowid) : NULL;
+    if (known)
+        return update_known(db, known, rowid, r, err);
+    row_args(MUTABLE_COLS, MUTABLE_LEN, r, args);
+    args[MUTABLE_LEN] = DB_T(r->uuid);
+    args[MUTABLE_LEN + 1] = DB_I(r->sm.retry_id);
     int rc = db_exec(db, "UPDATE tasks SET " TASK_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ? AND retry_id = ?", args,
-                     N + 2, &changed, err);
+                     MUTABLE_LEN + 2, &changed, err);
     if (rc == 0 && changed == 0)
         return osmo_error_set(err, OSMO_ENOTFOUND, "task %s retry %lld does not exist", r->uuid,
                               (long long)r->sm.retry_id);

@@ -1,6 +1,8 @@
 /* Outbox work items and timers: what is due, who has it, until when. Part of repo.h. Ids are never handed out
  * twice, so an answer that arrives late can only ever hit its own item. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "store/repo.h"
 #include "store/rows.h"
 
@@ -32,6 +34,17 @@ int repo_work_add(db_t *db, const char *kind, const char *key, const char *workf
                            DB_T(payload_json), DB_I(priority), DB_I(run_at_us), DB_I(run_at_us)), NULL, err);
 }
 
+int repo_work_hurry(db_t *db, const char *kind, const char *key, const char *workflow_uuid, int64_t priority,
+                    int64_t run_at_us, osmo_error_t *err) {
+    return db_exec(db, "INSERT INTO work (kind, work_key, workflow_uuid, backend, payload_json, priority, run_at_us,"
+                       " lease_until_us, due_us, attempts, dead) VALUES (?, ?, ?, '', '{}', ?, ?, 0, ?, 0, 0)"
+                       " ON CONFLICT (kind, work_key) DO UPDATE SET run_at_us = excluded.run_at_us,"
+                       " due_us = CASE WHEN work.lease_until_us > excluded.due_us THEN work.due_us ELSE excluded.due_us END,"
+                       " attempts = CASE WHEN work.dead = 1 THEN 0 ELSE work.attempts END, dead = 0",
+                   DB_ARGS(DB_T(kind), DB_T(key), DB_T(workflow_uuid), DB_I(priority), DB_I(run_at_us), DB_I(run_at_us)),
+                   NULL, err);
+}
+
 static int by_urgency(const void *a, const void *b) {
     const struct work_row *x = a, *y = b;
     if (x->priority != y->priority)
@@ -39,19 +52,42 @@ static int by_urgency(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-#define CLAIM(lock) \
-    "UPDATE work SET owner = ?, lease_until_us = ?, due_us = ? WHERE id IN (SELECT id FROM work WHERE backend = " \
-    "? AND dead = 0" \
-    " AND due_us <= ? ORDER BY priority, id LIMIT ?" lock ") RETURNING " WORK_LIST(NAME_F, NAME_N)
+#define CLAIM(of, where, lock) \
+    "UPDATE work SET owner = ?, lease_until_us = ?, due_us = ? WHERE id IN (SELECT " of "id FROM work " where \
+    " AND dead = 0 AND due_us <= ? ORDER BY priority, id LIMIT ?" lock ") RETURNING " WORK_LIST(NAME_F, NAME_N)
+
+#define KEY_OF_GROUP(of) "substr(" of "work_key, 1, 32)"
+#define NOT_ELSEWHERE \
+    "w WHERE NOT EXISTS (SELECT 1 FROM work o WHERE " KEY_OF_GROUP("o.") " = " KEY_OF_GROUP("w.") " AND o.owner IS NOT NULL" \
+    " AND o.lease_until_us > ? AND split_part(o.owner, '/', 1) <> ?) AND backend = ?"
+
+/* Jobs of one group may have to wait for each other, which a service knows of those that it has taken itself: what has another job of
+ * its group with another service is left. Two that claim at once would not see each other's; so there is one at a time for each
+ * backend, which waits for nothing while it has its turn. */
+static int claim_jobs(db_t *db, const char *backend, const char *owner, int64_t now_us, int64_t until_us, int64_t limit,
+                      void **list, size_t *n, osmo_error_t *err) {
+    char replica[64];
+    int64_t unused;
+    snprintf(replica, sizeof replica, "%.*s", (int)strcspn(owner, "/"), owner);
+    int rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(?, 5718))) AS locked",
+                        DB_ARGS(DB_T(backend)), 0, &unused, err);
+    return rc < 0 ? rc : rows_select(db, &work_type, CLAIM("w.", NOT_ELSEWHERE, " FOR UPDATE OF w SKIP LOCKED"),
+                                     DB_ARGS(DB_T(owner), DB_I(until_us), DB_I(until_us), DB_I(now_us), DB_T(replica),
+                                             DB_T(backend), DB_I(now_us), DB_I(limit)), list, n, err);
+}
 
 int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t now_us, int64_t lease_us, size_t limit,
                     struct work_row **out, size_t *n, osmo_error_t *err) {
     void *list = NULL;
     int64_t until = now_us + lease_us;
-    int rc = rows_select(db, &work_type, db_is_pgsql(db) ? CLAIM(" FOR UPDATE SKIP LOCKED") : CLAIM(""),
-                         DB_ARGS(DB_T(owner), DB_I(until), DB_I(until), DB_T(backend ? backend : ""),
-                                 DB_I(now_us), DB_I((int64_t)limit)),
-                         &list, n, err);
+    int rc;
+    if (db_is_pgsql(db) && backend)
+        rc = claim_jobs(db, backend, owner, now_us, until, (int64_t)limit, &list, n, err);
+    else
+        rc = rows_select(db, &work_type, db_is_pgsql(db) ? CLAIM("", "WHERE backend = ?", " FOR UPDATE SKIP LOCKED")
+                                                         : CLAIM("", "WHERE backend = ?", ""),
+                         DB_ARGS(DB_T(owner), DB_I(until), DB_I(until), DB_T(backend ? backend : ""), DB_I(now_us),
+                                 DB_I((int64_t)limit)), &list, n, err);
     struct work_row *rows = *out = list;
     for (size_t i = 0; rc == 0 && i < *n; i++) {
         if (rows[i].backend && !rows[i].backend[0]) {
@@ -74,6 +110,15 @@ static int change_item(db_t *db, const char *sql, const struct db_arg *args, siz
 
 int repo_work_done(db_t *db, int64_t id, osmo_error_t *err) {
     return change_item(db, "DELETE FROM work WHERE id = ?", DB_ARGS(DB_I(id)), id, err);
+}
+
+int repo_work_is_mine(db_t *db, int64_t id, const char *owner, bool *mine, osmo_error_t *err) {
+    int64_t n = 0;
+    int rc = int_select(db, db_is_pgsql(db) ? "SELECT 1 FROM work WHERE id = ? AND owner = ? FOR UPDATE"
+                                            : "SELECT 1 FROM work WHERE id = ? AND owner = ?",
+                        DB_ARGS(DB_I(id), DB_T(owner)), 0, &n, err);
+    *mine = n > 0;
+    return rc;
 }
 
 int repo_work_retry(db_t *db, int64_t id, int64_t run_at_us, const char *error, osmo_error_t *err) {
@@ -102,13 +147,20 @@ int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err) {
                        DB_ARGS(DB_T(error), DB_I(id)), id, err);
 }
 
+/* On a server, rows that somebody else has locked are left: they are being settled, and waiting for one with others in hand could be
+ * a deadlock. */
+#define OF_OWNER "(SELECT id FROM work WHERE owner = ? FOR UPDATE SKIP LOCKED)"
+
 int repo_work_release(db_t *db, const char *owner, osmo_error_t *err) {
-    return db_exec(db, "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?",
+    return db_exec(db, db_is_pgsql(db)
+                           ? "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE id IN " OF_OWNER
+                           : "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?",
                    DB_ARGS(DB_T(owner)), NULL, err);
 }
 
 int repo_work_renew(db_t *db, const char *owner, int64_t lease_until_us, osmo_error_t *err) {
-    return db_exec(db, "UPDATE work SET lease_until_us = ?, due_us = ? WHERE owner = ?",
+    return db_exec(db, db_is_pgsql(db) ? "UPDATE work SET lease_until_us = ?, due_us = ? WHERE id IN " OF_OWNER
+                                       : "UPDATE work SET lease_until_us = ?, due_us = ? WHERE owner = ?",
                    DB_ARGS(DB_I(lease_until_us), DB_I(lease_until_us), DB_T(owner)), NULL, err);
 }
 
@@ -160,8 +212,11 @@ int repo_timer_next(db_t *db, int64_t *due_us, osmo_error_t *err) {
     return int_select(db, "SELECT MIN(due_us) FROM timers", NULL, 0, 0, due_us, err);
 }
 
-int repo_timer_delete(db_t *db, int64_t id, osmo_error_t *err) {
-    return db_exec(db, "DELETE FROM timers WHERE id = ?", DB_ARGS(DB_I(id)), NULL, err);
+int repo_timer_take(db_t *db, int64_t id, bool *taken, osmo_error_t *err) {
+    int64_t changed = 0;
+    int rc = db_exec(db, "DELETE FROM timers WHERE id = ?", DB_ARGS(DB_I(id)), &changed, err);
+    *taken = changed > 0;
+    return rc;
 }
 
 int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_error_t *err) {
@@ -171,6 +226,8 @@ int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_err
 /* The clock was set by step_us: everything that waits goes on waiting as long as before. Dead items wait for nothing. */
 int repo_deadlines_move(db_t *db, int64_t step_us, osmo_error_t *err) {
     int rc = db_exec(db, "UPDATE timers SET due_us = due_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
+    if (rc >= 0) /* a silent backend is not longer silent than before */
+        rc = db_exec(db, "UPDATE backends SET heartbeat_us = heartbeat_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
     return rc < 0 ? rc : db_exec(db, "UPDATE work SET run_at_us = run_at_us + ?, due_us = due_us + ?, lease_until_us ="
                                      " CASE WHEN lease_until_us > 0 THEN lease_until_us + ? ELSE 0 END WHERE dead = 0",
                                  DB_ARGS(DB_I(step_us), DB_I(step_us), DB_I(step_us)), NULL, err);

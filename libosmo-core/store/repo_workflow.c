@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "store/repo.h"
 #include "store/repo_retention.h"
+#include "store/row_cache.h"
 #include "store/workflow_cols.h"
 
 static const struct col workflow_cols[] = { WORKFLOW_FIXED(WF_COL, WF_COL) WORKFLOW_MUTABLE(WF_COL, WF_COL) };
@@ -16,15 +17,23 @@ const struct row_type workflow_type = { "workflows", sizeof(struct workflow_row)
 void workflow_row_clear(struct workflow_row *r) { row_clear(&workflow_type, r); }
 void workflow_rows_free(struct workflow_row *r, size_t n) { row_list_free(&workflow_type, r, n); }
 
+unsigned repo_name_lane(const char *name) {
+    unsigned h = 0;
+    for (; *name; name++)
+        h = h * 31 + (unsigned char)*name;
+    return h % NAME_LANES;
+}
+
 /* Two submissions of one name must not both read the same maximum. An embedded database has one writer; a
- * server takes a lock that lasts until the transaction ends. */
+ * server takes a lock that lasts until the transaction ends. One lock for all names of a lane: a transaction has several of
+ * them, which another service may have in another order. */
 static int allocate_number(db_t *db, struct workflow_row *r, osmo_error_t *err) {
     _cleanup_free_ char *gone = str_printf(KV_WORKFLOW_NUMBER "%s", r->name);
     int64_t highest = 0, unused;
     int rc = gone ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (rc == 0 && db_is_pgsql(db))
-        rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(?, 5716))) AS locked",
-                        DB_ARGS(DB_T(r->name)), 0, &unused, err);
+        rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(COALESCE(current_schema(), ''), 5720) + ?))"
+                            " AS locked", DB_ARGS(DB_I(repo_name_lane(r->name))), 0, &unused, err);
     if (rc == 0)
         rc = int_select(db, "SELECT MAX(n) FROM (SELECT MAX(job_id) AS n FROM workflows WHERE name = ?"
                             " UNION ALL SELECT CAST(content AS BIGINT) FROM kv WHERE name = ?) AS numbers",
@@ -84,20 +93,56 @@ int repo_workflow_get(db_t *db, const char *id_or_uuid, struct workflow_row *out
 
 /* NO KEY: rows that refer to the workflow may be inserted by others meanwhile. */
 int repo_workflow_lock(db_t *db, const char *uuid, struct workflow_row *out, osmo_error_t *err) {
+    if (db_row_cache(db))
+        return row_select_cached(db, &workflow_type, (struct row_key){ uuid, 0 },
+                                 "SELECT " WORKFLOW_SELECT ", t.rowid FROM workflows t WHERE t.uuid = ?",
+                                 DB_ARGS(DB_T(uuid)), out, err, "workflow %s", uuid);
     const char *sql = db_is_pgsql(db) ? SELECT_WORKFLOW "t.uuid = ? FOR NO KEY UPDATE" : SELECT_WORKFLOW "t.uuid = ?";
     return row_select(db, &workflow_type, sql, DB_ARGS(DB_T(uuid)), out, err, "workflow %s", uuid);
 }
 
-/* SQLite writes an index again whenever its column is set, to whatever value; counters change far more often than the
- * status does. A server sees for itself that nothing changed, and each statement is a round trip. */
+#define MUTABLE_COLS (workflow_cols + WF_FIXED_LEN)
+#define MUTABLE_LEN (WF_LEN - WF_FIXED_LEN)
+#define PLAIN_LEN (MUTABLE_LEN - WORKFLOW_INDEXED_LEN)
+
+/* SQLite writes an index again whenever its column is set, to whatever value; counters change far more often than what is
+ * indexed does. */
+static int update_status(db_t *db, const struct workflow_row *r, osmo_error_t *err) {
+    return db_exec(db, "UPDATE workflows SET status = ? WHERE uuid = ? AND status <> ?",
+                   DB_ARGS(DB_I(r->sm.status), DB_T(r->uuid), DB_I(r->sm.status)), NULL, err);
+}
+
+static int update_known(db_t *db, const struct workflow_row *known, int64_t rowid, const struct workflow_row *r,
+                        osmo_error_t *err) {
+    bool status = known->sm.status != r->sm.status;
+    bool plain = row_same(MUTABLE_COLS + PLAIN_LEN, WORKFLOW_INDEXED_LEN, known, r);
+    if (!status && plain && row_same(MUTABLE_COLS, PLAIN_LEN, known, r))
+        return 0;
+    int rc = status ? update_status(db, r, err) : 0;
+    if (rc == 0 && plain)
+        rc = row_update(db, "UPDATE workflows SET " WORKFLOW_PLAIN(COL_SET_F, COL_SET_N) " WHERE rowid = ?", MUTABLE_COLS,
+                        PLAIN_LEN, r, DB_I(rowid), r->uuid, "workflow", err);
+    else if (rc == 0)
+        rc = row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE rowid = ?", MUTABLE_COLS,
+                        MUTABLE_LEN, r, DB_I(rowid), r->uuid, "workflow", err);
+    if (rc == 0)
+        row_cache_put(db_row_cache(db), &workflow_type, r->uuid, 0, rowid, r);
+    return rc;
+}
+
+/* A server sees for itself that nothing changed, and each statement is a round trip. */
 int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *err) {
+    int64_t rowid;
     if (db_is_pgsql(db))
         return row_update(db, "UPDATE workflows SET status = ?, " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                          workflow_cols + WF_FIXED_LEN - 1, WF_LEN - WF_FIXED_LEN + 1, r, r->uuid, "workflow", err);
-    int rc = db_exec(db, "UPDATE workflows SET status = ? WHERE uuid = ? AND status <> ?",
-                     DB_ARGS(DB_I(r->sm.status), DB_T(r->uuid), DB_I(r->sm.status)), NULL, err);
+                          MUTABLE_COLS - 1, MUTABLE_LEN + 1, r, DB_T(r->uuid), r->uuid, "workflow", err);
+    row_cache_t *cache = db_row_cache(db);
+    const struct workflow_row *known = cache ? row_cache_find(cache, &workflow_type, r->uuid, 0, &rowid) : NULL;
+    if (known)
+        return update_known(db, known, rowid, r, err);
+    int rc = update_status(db, r, err);
     return rc < 0 ? rc : row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                                    workflow_cols + WF_FIXED_LEN, WF_LEN - WF_FIXED_LEN, r, r->uuid, "workflow", err);
+                                    MUTABLE_COLS, MUTABLE_LEN, r, DB_T(r->uuid), r->uuid, "workflow", err);
 }
 
 int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,

@@ -211,6 +211,47 @@ static const char placements_sql[] =
     " ON t.group_uuid = p.group_uuid WHERE t.retry_id > 0 AND t.status < 7 AND NOT EXISTS (SELECT 1 FROM work k"
     " WHERE k.kind = 'reschedule_task' AND k.workflow_uuid = p.workflow_uuid);";
 
+/* Services that share a server database. What one of them has taken bears its id. Items that are taken, by their group: on an
+ * embedded database one process has them all. */
+static const char replicas_sql[] =
+    "CREATE TABLE replicas ("
+    " id TEXT NOT NULL PRIMARY KEY, address TEXT NOT NULL, storage TEXT NOT NULL, host TEXT NOT NULL, version TEXT NOT NULL,"
+    " pid BIGINT NOT NULL, started_us BIGINT NOT NULL, lease_until_us BIGINT NOT NULL, ended BIGINT NOT NULL){end};"
+    "ALTER TABLE submissions ADD COLUMN owner TEXT NOT NULL DEFAULT '';";
+static const char leased_sql[] = "CREATE INDEX work_leased ON work (substr(work_key, 1, 32)) WHERE owner IS NOT NULL;";
+
+/* Workflows that are in the archive; local_log: 1 = the log store still has its copy, 2 = it is being dropped, 0 = gone.
+ * template_kinds_json: kinds of objects that the templates of the pool made for the group, for its cleanup. */
+static const char archives_sql[] =
+    "CREATE TABLE workflow_archives (workflow_uuid TEXT NOT NULL PRIMARY KEY, workflow_id TEXT NOT NULL,"
+    " archived_us BIGINT NOT NULL, local_log BIGINT NOT NULL){end};"
+    "CREATE INDEX workflow_archives_local ON workflow_archives (archived_us, workflow_uuid) WHERE local_log > 0;"
+    "ALTER TABLE group_specs ADD COLUMN template_kinds_json TEXT;";
+
+/* Logs that several services share: what is known of one, its text in chunks, and what each attempt has stored. A chunk is
+ * found by the number of the entry behind its last. Text is looked at in slices, so it is kept as it is. */
+static const char logs_sql[] =
+    "CREATE TABLE log_state ("
+    " workflow_id TEXT NOT NULL PRIMARY KEY, log_id BIGINT GENERATED ALWAYS AS IDENTITY, bytes BIGINT NOT NULL,"
+    " entries BIGINT NOT NULL, tasks BIGINT NOT NULL, ended BIGINT NOT NULL) WITH (fillfactor = 50);"
+    "CREATE TABLE log_chunks ("
+    " log_id BIGINT NOT NULL, end_entry BIGINT NOT NULL, first_entry BIGINT NOT NULL, first_offset BIGINT NOT NULL,"
+    " body BYTEA NOT NULL, entries BYTEA NOT NULL, PRIMARY KEY (log_id, end_entry));"
+    "ALTER TABLE log_chunks ALTER COLUMN body SET STORAGE EXTERNAL, ALTER COLUMN entries SET STORAGE EXTERNAL;"
+    "CREATE TABLE log_attempts ("
+    " log_id BIGINT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL, task_no BIGINT NOT NULL, seq BIGINT NOT NULL,"
+    " PRIMARY KEY (log_id, task, retry_id)) WITH (fillfactor = 70);";
+
+/* Ids of history are no cursor and need not stay unique when rows are gone. An index of what runs on a node must not be written
+ * with every status. */
+static const char history_ids_sql[] =
+    "PRAGMA writable_schema=ON;"
+    "UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '') WHERE type = 'table' AND name = 'history';"
+    "PRAGMA writable_schema=RESET;";
+static const char by_node_sql[] =
+    "DROP INDEX tasks_by_node;"
+    "CREATE INDEX tasks_by_node ON tasks (node_name) WHERE node_name IS NOT NULL AND end_us = 0;";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -220,7 +261,11 @@ const struct migration store_migrations[] = {
     { 3, no_foreign_keys_pgsql_sql, ON_PGSQL },
     { 4, lists_sql, ON_BOTH },
     { 4, by_end_sql, ON_BOTH },
+    { 5, archives_sql, ON_BOTH },
     { 5, tags_sql, ON_BOTH },
     { 5, placements_sql, ON_BOTH },
+    { 5, replicas_sql, ON_BOTH }, { 5, leased_sql, ON_PGSQL },
+    { 5, logs_sql, ON_PGSQL },
+    { 5, history_ids_sql, ON_SQLITE }, { 5, by_node_sql, ON_BOTH },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

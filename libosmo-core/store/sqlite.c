@@ -13,13 +13,16 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "store/row_cache.h"
 
 #define BUSY_TIMEOUT_MS 10000
+#define ROW_CACHE_BYTES (24u << 20)
 
 struct sqlite_conn {
     struct db base;
     sqlite3 *handle;
     char *path;
+    int64_t data_version; /* counts the commits of others, of which there should be none */
 };
 
 struct sqlite_rows {
@@ -112,6 +115,7 @@ static void drop_statement(void *ctx, void *handle) {
 static void sqlite_shut(db_t *db) {
     struct sqlite_conn *c = conn_of(db);
     stmt_cache_clear(&db->cache);
+    row_cache_free(db->rows);
     sqlite3_close(c->handle);
     free(c->path);
     free(c);
@@ -152,6 +156,19 @@ static int configure(struct sqlite_conn *c, bool writer, osmo_error_t *err) {
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static void library_setup(void) { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
 
+static void row_changed(void *ctx, int op, const char *database, const char *table, sqlite3_int64 rowid) {
+    (void)op;
+    (void)database;
+    row_cache_changed(ctx, table, rowid);
+}
+
+/* Without it the writer reads every row again: no reason to fail. */
+static void remember_rows(struct sqlite_conn *c) {
+    c->base.rows = row_cache_new(ROW_CACHE_BYTES);
+    if (c->base.rows)
+        sqlite3_update_hook(c->handle, row_changed, c->base.rows);
+}
+
 static int sqlite_connect(const struct db_target *t, bool writer, db_t **out, osmo_error_t *err) {
     const char *path = target_path(t);
     if (!*path || *path == ':')
@@ -177,6 +194,8 @@ static int sqlite_connect(const struct db_target *t, bool writer, db_t **out, os
         sqlite_shut(&c->base);
         return rc;
     }
+    if (writer)
+        remember_rows(c);
     *out = &c->base;
     return 0;
 }
@@ -339,7 +358,28 @@ static const void *sqlite_blob(db_rows_t *r, int col, size_t *len) {
 
 /* ---- transactions ---- */
 
-static int sqlite_begin(db_t *db, osmo_error_t *err) { return sqlite_run(db, "BEGIN IMMEDIATE", NULL, 0, NULL, err); }
+static void forget_rows(db_t *db) {
+    if (db->rows)
+        row_cache_reset(db->rows);
+}
+
+/* Another program should not write to the file, but may: an administrator's shell. */
+static int forget_foreign(db_t *db, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    int rc = sqlite_select(db, "PRAGMA data_version", NULL, 0, &rows, err);
+    if (rc < 0 || (rc = sqlite_step(rows, err)) < 0)
+        return rc;
+    int64_t version = sqlite_int(rows, 0);
+    if (version != conn_of(db)->data_version)
+        forget_rows(db);
+    conn_of(db)->data_version = version;
+    return 0;
+}
+
+static int sqlite_begin(db_t *db, osmo_error_t *err) {
+    int rc = sqlite_run(db, "BEGIN IMMEDIATE", NULL, 0, NULL, err);
+    return rc < 0 ? rc : forget_foreign(db, err);
+}
 static int sqlite_commit(db_t *db, osmo_error_t *err) { return sqlite_run(db, "COMMIT", NULL, 0, NULL, err); }
 static int sqlite_savepoint(db_t *db, osmo_error_t *err) { return sqlite_run(db, "SAVEPOINT item", NULL, 0,
     NULL, err); }
@@ -347,12 +387,14 @@ static int sqlite_release(db_t *db, osmo_error_t *err) { return sqlite_run(db, "
 
 static int sqlite_undo(db_t *db, osmo_error_t *err) {
     int rc = sqlite_run(db, "ROLLBACK TO item", NULL, 0, NULL, err);
+    forget_rows(db);
     return rc < 0 ? rc : sqlite_release(db, err);
 }
 
 static int64_t sqlite_changes(db_t *db) { return sqlite3_total_changes64(conn_of(db)->handle); }
 
 static void sqlite_rollback(db_t *db) {
+    forget_rows(db);
     if (!sqlite3_get_autocommit(conn_of(db)->handle)) /* a full disk may have rolled back already */
         sqlite_run(db, "ROLLBACK", NULL, 0, NULL, NULL);
 }

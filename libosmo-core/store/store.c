@@ -66,7 +66,6 @@ static int start_writers(store_t *s, const struct store_options *o, osmo_error_t
     _cleanup_free_ char *shown = shown_url(s->url);
     int rc = shown ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        t.owner = o->exclusive && i == 0;
         rc = s->drv->open(&t, true, &list[i], err);
         if (rc == 0 && i == 0)
             rc = store_migrate(list[0], shown, err);
@@ -228,12 +227,12 @@ static int post_error(int rc, osmo_error_t *err) {
     }
 }
 
-int store_write(store_t *s, const char *key, store_fn fn, void *ctx, osmo_error_t *err) {
+int writers_write(writers_t *writers, const char *key, store_fn fn, void *ctx, osmo_error_t *err) {
     struct waiter w = { .err = err };
     if (writers_is_writer())
         return osmo_error_set(err, OSMO_EINTERNAL, "a writer thread cannot wait for a write");
     sem_init(&w.finished, 0, 0);
-    int rc = writers_post(s->writers, key, fn, ctx, waiter_done, &w);
+    int rc = writers_post(writers, key, fn, ctx, waiter_done, &w);
     if (rc < 0) {
         rc = post_error(rc, err);
     } else {
@@ -243,4 +242,22 @@ int store_write(store_t *s, const char *key, store_fn fn, void *ctx, osmo_error_
     }
     sem_destroy(&w.finished);
     return rc;
+}
+
+int store_write(store_t *s, const char *key, store_fn fn, void *ctx, osmo_error_t *err) {
+    return writers_write(s->writers, key, fn, ctx, err);
+}
+
+int store_more_writers(store_t *s, size_t n, writers_t **out, osmo_error_t *err) {
+    db_t *list[WRITERS_MAX] = { NULL };
+    struct db_target t = target_of(s);
+    int rc = 0;
+    n = n < WRITERS_MAX ? n : WRITERS_MAX;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = s->drv->open(&t, true, &list[i], err);
+    if (rc < 0) {
+        close_connections(list, n);
+        return rc;
+    }
+    return writers_start(list, n, &s->log, out, err);
 }

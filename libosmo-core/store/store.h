@@ -24,10 +24,9 @@ struct store_options {
     const char *url; /* sqlite:PATH or postgresql://… */
     const logger_t *log;
     int writers; /* 0 = default */
-    /* Refuse a server database that another exclusive store has open (an embedded one is always exclusive). */
-    bool exclusive;
 };
-/* Opens, migrates (compiled-in migrations, forward only), starts the writers. OSMO_EUNAVAIL, OSMO_EDENIED, OSMO_EBUSY
+/* A server database may be open many times; an embedded one is one process's.
+ * Opens, migrates (compiled-in migrations, forward only), starts the writers. OSMO_EUNAVAIL, OSMO_EDENIED, OSMO_EBUSY
  * (locked by another process), OSMO_EIO: text names the file or server and the remedy. */
 int store_open(const struct store_options *o, store_t **out, osmo_error_t *err);
 void store_close(store_t *s);   /* drains posted writes */

@@ -264,39 +264,6 @@ static void run_by_key(struct writer *w, struct item **items, size_t n) {
     }
 }
 
-static bool is_closing(struct writer *w) {
-    pthread_mutex_lock(&w->all->mutex);
-    bool closing = w->all->closing;
-    pthread_mutex_unlock(&w->all->mutex);
-    return closing;
-}
-
-/* A connection that holds something by being open must not stay lost until the next write. */
-static void keep_alive(struct writer *w) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    db_forget_failure(w->db);
-    int rc = w->db->drv->ping(w->db, &err);
-    if (rc >= 0)
-        rc = w->db->drv->script(w->db, "SELECT 1", &err);
-    if (rc < 0)
-        log_warning(w->all->log, "%s", err.text);
-    db_forget_failure(w->db);
-}
-
-/* The next batch; 0 at the end. */
-static size_t next_batch(struct writer *w, void **batch) {
-    int64_t timeout = w->db->keep_alive_ms ? w->db->keep_alive_ms : -1;
-    for (;;) {
-        size_t n = queue_pop_many(w->queue, batch, BATCH_MAX, timeout);
-        if (n || timeout < 0)
-            return n;
-        if (is_closing(w))
-            timeout = -1; /* the queue is closed or will be at once */
-        else
-            keep_alive(w);
-    }
-}
-
 static void *writer_main(void *arg) {
     struct writer *w = arg;
     void *batch[BATCH_MAX];
@@ -304,7 +271,7 @@ static void *writer_main(void *arg) {
     size_t n;
     on_writer = true;
     pthread_setname_np(pthread_self(), "osmo-writer");
-    while ((n = next_batch(w, batch)) > 0) {
+    while ((n = queue_pop_many(w->queue, batch, BATCH_MAX, -1)) > 0) {
         for (size_t i = 0; i < n; i++)
             items[i] = batch[i];
         if (w->db->drv->pgsql)

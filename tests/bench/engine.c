@@ -3,6 +3,7 @@
  *   engine transitions URL DIR WORKFLOWS TASKS            pod reports of WORKFLOWS x TASKS tasks, from SCHEDULING to COMPLETED,
  *                                                         given to the session of an operator; the commits of all are waited for
  *   engine latency URL DIR WORKFLOWS PER_SECOND SECONDS   from a pod report until a reader sees the new status
+ * The tasks have been handed to a worker before, which is what makes a report count; each must have changed its task.
  * The last two open an engine of their own on the database URL, with DIR as its data directory. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "model/messages.h"
 #include "store/repo.h"
 
 #define CONNECTIONS_MAX 1024
@@ -28,6 +30,7 @@
 #define BUFFER 8192
 #define SUBMITTERS 8
 #define LISTENER 1
+#define WORKER 2
 
 static int usage(void) {
     fprintf(stderr, "usage: engine submit PORT TOKEN SECONDS CONNECTIONS [same]\n"
@@ -202,11 +205,32 @@ struct bench {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     size_t acks, wanted;       /* wanted: the waiter wants to hear of */
+    struct frame *jobs;        /* handed out, not answered yet */
+};
+struct frame {
+    struct frame *next;
+    size_t len;
+    char data[];
 };
 static struct bench bench = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
-static int count_ack(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
-    (void)impl, (void)binary;
+static void keep_job(const void *data, size_t len) {
+    struct frame *f = malloc(sizeof *f + len);
+    if (!f)
+        exit(fail("out of memory", NULL));
+    f->len = len;
+    memcpy(f->data, data, len);
+    pthread_mutex_lock(&bench.lock);
+    f->next = bench.jobs;
+    bench.jobs = f;
+    pthread_cond_signal(&bench.cond);
+    pthread_mutex_unlock(&bench.lock);
+}
+
+static int receive_frame(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
+    (void)impl;
+    if (conn == WORKER && binary)
+        keep_job(data, len);
     if (conn != LISTENER || !memmem(data, len, "\"ack\"", 5))
         return 0;
     pthread_mutex_lock(&bench.lock);
@@ -232,11 +256,11 @@ static void ignore_close(void *impl, uint64_t conn, int code, const char *reason
 
 static void ignore_wake(void *impl, uint64_t request) { (void)impl, (void)request; }
 
-static void say(const char *type, const char *body) {
+static void say(agent_session_t *to, const char *type, const char *body) {
     static unsigned number;
     char text[1200];
     int n = snprintf(text, sizeof text, "{\"type\":\"%s\",\"body\":%s,\"uuid\":\"%032x\"}", type, body, ++number);
-    agent_message(bench.listener, text, (size_t)n, false);
+    agent_message(to, text, (size_t)n, false);
 }
 
 static void report(struct task *t, enum status status) {
@@ -247,24 +271,28 @@ static void report(struct task *t, enum status status) {
              "{\"workflow_uuid\":\"%s\",\"task_uuid\":\"%s\",\"retry_id\":0,\"container\":\"hello\",\"node\":\"node-1\","
              "\"pod_ip\":\"10.0.0.1\",\"message\":\"\",\"status\":\"%s\",\"exit_code\":%s,\"backend\":\"default\","
              "\"conditions\":[]}", t->workflow_uuid, t->uuid, status_name(status), status == STATUS_COMPLETED ? "0" : "null");
-    say("update_pod", body);
+    say(bench.listener, "update_pod", body);
+}
+
+static int open_session(enum agent_socket kind, uint64_t conn, const char *extensions, agent_session_t **out,
+                        osmo_error_t *err) {
+    const char *accepted;
+    int rc = agent_open(bench.e, kind, "default", conn, extensions, out, &accepted, err);
+    if (rc < 0)
+        return rc;
+    agent_opened(*out);
+    say(*out, "init", "{\"k8s_uid\":\"u\",\"k8s_namespace\":\"n\",\"version\":\"6.4.0\",\"node_condition_prefix\":\"osmo/\"}");
+    return 0;
 }
 
 static int open_engine(const char *url, const char *dir, osmo_error_t *err) {
-    static const osmo_transport_t transport = { .size = sizeof transport, .ws_send = count_ack, .ws_close = ignore_close,
+    static const osmo_transport_t transport = { .size = sizeof transport, .ws_send = receive_frame, .ws_close = ignore_close,
                                                 .stream_wake = ignore_wake };
-    const char *accepted;
     osmo_service_options_t o = { .size = sizeof o, .data_dir = dir, .database = url, .base_url = "http://127.0.0.1:1/",
                                  .auth = OSMO_AUTH_DEV, .transport = &transport, .log = log_stderr,
                                  .log_ctx = (void *)(uintptr_t)"engine", .log_level = LOG_LEVEL_ERROR };
     int rc = engine_open(&o, &bench.e, err);
-    if (rc >= 0)
-        rc = agent_open(bench.e, AGENT_MESSAGE, "default", LISTENER, NULL, &bench.listener, &accepted, err);
-    if (rc < 0)
-        return rc;
-    agent_opened(bench.listener);
-    say("init", "{\"k8s_uid\":\"u\",\"k8s_namespace\":\"n\",\"version\":\"6.4.0\",\"node_condition_prefix\":\"osmo/\"}");
-    return 0;
+    return rc < 0 ? rc : open_session(AGENT_MESSAGE, LISTENER, NULL, &bench.listener, err);
 }
 
 static void close_engine(void) {
@@ -336,26 +364,87 @@ static int submit_all(size_t workflows, size_t tasks) {
     return 0;
 }
 
+/* ---- the worker ---- */
+
+static struct frame *next_job(void) {
+    pthread_mutex_lock(&bench.lock);
+    while (!bench.jobs)
+        pthread_cond_wait(&bench.cond, &bench.lock);
+    struct frame *f = bench.jobs;
+    bench.jobs = f->next;
+    pthread_mutex_unlock(&bench.lock);
+    return f;
+}
+
+static int answer_job(agent_session_t *worker, const struct frame *f, osmo_error_t *err) {
+    json_t *job = NULL;
+    char body[800];
+    int rc = job_frame_unpack(f->data, f->len, &job, err);
+    if (rc < 0)
+        return rc;
+    snprintf(body, sizeof body, "{\"job_id\":\"%s\",\"job_uuid\":\"%s\",\"status\":\"SUCCESS\",\"message\":\"\"}",
+             json_get_str(job, "job_id"), json_get_str(job, "job_uuid"));
+    json_free(job);
+    say(worker, "job_status", body);
+    return 0;
+}
+
+/* Takes the create jobs of all groups, one of each task, and leaves: nobody asks for the cleanup jobs. */
+static int hand_out(size_t groups, osmo_error_t *err) {
+    agent_session_t *worker;
+    int rc = open_session(AGENT_WORKER, WORKER, "jobs", &worker, err);
+    for (size_t i = 0; rc >= 0 && i < groups; i++) {
+        struct frame *f = next_job();
+        rc = answer_job(worker, f, err);
+        free(f);
+    }
+    agent_closed(worker);
+    return rc;
+}
+
+static int prepare(char **argv, size_t workflows, size_t tasks) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (open_engine(argv[0], argv[1], &err) < 0)
+        return fail("open", &err);
+    if (submit_all(workflows, tasks) != 0)
+        return 1;
+    return hand_out(workflows * tasks, &err) < 0 ? fail("worker", &err) : 0;
+}
+
 /* ---- transitions ---- */
 
 static const enum status life[] = { STATUS_SCHEDULING, STATUS_INITIALIZING, STATUS_RUNNING, STATUS_COMPLETED };
 
-static int run_transitions(char **argv) {
+/* Every task must have ended: a report that changed nothing is no transition. */
+static int check_ends(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
+    db_t *db;
+    int rc = store_reader(bench.e->store, &db, &err);
+    for (size_t i = 0; rc >= 0 && i < bench.ntasks; i++) {
+        struct task_row row = { 0 };
+        rc = repo_task_get(db, bench.tasks[i].workflow_uuid, bench.tasks[i].uuid, 0, &row, &err);
+        if (rc >= 0 && row.sm.status != STATUS_COMPLETED)
+            rc = osmo_error_set(&err, OSMO_EINTERNAL, "task %s is %s", row.name, status_name(row.sm.status));
+        task_row_clear(&row);
+    }
+    return rc < 0 ? fail("the end", &err) : 0;
+}
+
+static int run_transitions(char **argv) {
     size_t workflows = strtoul(argv[2], NULL, 10), tasks = strtoul(argv[3], NULL, 10);
     if (!workflows || !tasks)
         return usage();
-    if (open_engine(argv[0], argv[1], &err) < 0)
-        return fail("open", &err);
-    int rc = submit_all(workflows, tasks);
+    if (prepare(argv, workflows, tasks) != 0)
+        return 1;
     size_t before = bench.acks, sent = 0;
     int64_t from = clock_mono_us();
-    for (size_t s = 0; rc == 0 && s < ARRAY_SIZE(life); s++)
+    for (size_t s = 0; s < ARRAY_SIZE(life); s++)
         for (size_t k = 0; k < tasks; k++) /* one task of every workflow, as events come: not workflow by workflow */
             for (size_t w = 0; w < workflows; w++, sent++)
                 report(&bench.tasks[w * tasks + k], life[s]);
     wait_acks(before + sent);
     double seconds = (double)(clock_mono_us() - from) / 1e6;
+    int rc = check_ends();
     if (rc == 0)
         printf("%.0f\n", (double)sent / seconds);
     close_engine();
@@ -402,21 +491,19 @@ static void sleep_until(int64_t mono_us) {
 }
 
 static int run_latency(char **argv) {
-    osmo_error_t err = OSMO_ERROR_INIT;
     size_t workflows = strtoul(argv[2], NULL, 10), rate = strtoul(argv[3], NULL, 10);
     struct reading r = { .total = rate * strtoul(argv[4], NULL, 10) };
     pthread_t thread;
     if (!workflows || !rate || !r.total || r.total > workflows * ARRAY_SIZE(life))
         return usage(); /* a task has so many statuses only */
-    if (open_engine(argv[0], argv[1], &err) < 0)
-        return fail("open", &err);
-    int rc = submit_all(workflows, 1);
+    if (prepare(argv, workflows, 1) != 0)
+        return 1;
     r.samples.us = malloc(SAMPLES_MAX * sizeof *r.samples.us);
     r.order = calloc(r.total, sizeof *r.order);
     r.first_ack = bench.acks;
     for (size_t i = 0; r.order && i < r.total; i++)
         r.order[i] = &bench.tasks[i % workflows];
-    if (rc || !r.samples.us || !r.order || pthread_create(&thread, NULL, read_back, &r) != 0)
+    if (!r.samples.us || !r.order || pthread_create(&thread, NULL, read_back, &r) != 0)
         return fail("out of memory", NULL);
     int64_t from = clock_mono_us();
     for (size_t i = 0; i < r.total; i++) {

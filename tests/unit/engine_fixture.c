@@ -118,7 +118,8 @@ size_t jobs_sent(void) {
 /* ---- engine and backend ---- */
 
 char test_dir[64];
-bool use_pgsql;
+bool use_pgsql, without_key;
+osmo_auth_mode_t test_auth = OSMO_AUTH_DEV;
 static char *database;
 engine_t *e;
 agent_session_t *listener, *worker;
@@ -168,34 +169,66 @@ void backend_gone(void) {
     listener = worker = NULL;
 }
 
+bool prepare(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char path[128];
+    if (test_dir[0])
+        return true;
+    if (use_pgsql)
+        database = pgsql_fixture_url();
+    snprintf(test_dir, sizeof test_dir, "/tmp/osmo-engine-XXXXXX");
+    if (!mkdtemp(test_dir))
+        return false;
+    snprintf(path, sizeof path, "sqlite:%s/osmo.db", test_dir);
+    if (!without_key)
+        CHECK_OK(signing_key_seed(database ? database : path, &err), &err);
+    return true;
+}
+
+bool fixture_is_pgsql(void) { return database != NULL; }
+
+static const char *config_path(char path[128], const char *config) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(path, 128, "%s/config.yaml", test_dir);
+    return config && file_write_atomic(path, config, strlen(config), 0600, false, &err) < 0 ? NULL : path;
+}
+
+static osmo_service_options_t options_for(const char *dir, const char *config) {
+    return (osmo_service_options_t){ .size = sizeof(osmo_service_options_t),
+                                     .data_dir = dir,
+                                     .database = database,
+                                     .base_url = "http://127.0.0.1:8000/",
+                                     .auth = test_auth,
+                                     .transport = &transport,
+                                     .config_file = config,
+                                     .log = log_news,
+                                     .log_ctx = (void *)"test_engine",
+                                     .log_level = LOG_LEVEL_INFO };
+}
+
 bool start_with(const char *config) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char path[128];
-    if (!test_dir[0]) {
-        if (use_pgsql)
-            database = pgsql_fixture_url();
-        snprintf(test_dir, sizeof test_dir, "/tmp/osmo-engine-XXXXXX");
-        if (!mkdtemp(test_dir))
-            return false;
-        snprintf(path, sizeof path, "sqlite:%s/osmo.db", test_dir);
-        CHECK_OK(signing_key_seed(database ? database : path, &err), &err);
-    }
-    snprintf(path, sizeof path, "%s/config.yaml", test_dir);
-    if (config && file_write_atomic(path, config, strlen(config), 0600, false, &err) < 0)
+    if (!prepare())
         return false;
-    osmo_service_options_t o = { .size = sizeof o,
-                                 .data_dir = test_dir,
-                                 .database = database,
-                                 .base_url = "http://127.0.0.1:8000/",
-                                 .auth = OSMO_AUTH_DEV,
-                                 .transport = &transport,
-                                 .config_file = config ? path : NULL,
-                                 .log = log_news,
-                                 .log_ctx = (void *)"test_engine",
-                                 .log_level = LOG_LEVEL_INFO };
+    if (!config_path(path, config))
+        return false;
+    osmo_service_options_t o = options_for(test_dir, config ? path : NULL);
     int rc = engine_open(&o, &e, &err);
     CHECK_OK(rc, &err);
     return rc >= 0;
+}
+
+engine_t *start_another(const char *name, const char *config, osmo_error_t *err) {
+    char dir[128], path[128], storage[128];
+    engine_t *another = NULL;
+    snprintf(dir, sizeof dir, "%s/%s", test_dir, name);
+    snprintf(storage, sizeof storage, "%s/storage", test_dir);
+    if (!config_path(path, config) || dir_make(dir, 0700, err) < 0)
+        return NULL;
+    osmo_service_options_t o = options_for(dir, config ? path : NULL);
+    o.storage_dir = storage;
+    return engine_open(&o, &another, err) < 0 ? NULL : another;
 }
 
 void stop(bool remove) {

@@ -31,12 +31,19 @@ struct test_net {
 extern struct test_net net;
 extern char test_dir[64]; /* kept between stop(false) and the next start */
 extern bool use_pgsql;    /* the next fresh start is on PostgreSQL, where there is one */
+extern bool without_key;  /* the next fresh start is on an empty database, where the service makes its signing key */
+extern osmo_auth_mode_t test_auth;
 extern engine_t *e;
 extern agent_session_t *listener, *worker;
 extern char wf_id[80], wf_uuid[33]; /* of the last submit() */
 
+/* A directory and a database, unless there are: start_with() does it too. */
+bool prepare(void);
+bool fixture_is_pgsql(void); /* what was prepared is on PostgreSQL */
 /* config is the text of the configuration file or NULL. */
 bool start_with(const char *config);
+/* One more on the same PostgreSQL database, with a data directory of this name. The caller closes it before stop(true). */
+engine_t *start_another(const char *name, const char *config, osmo_error_t *err);
 void stop(bool remove);
 db_t *reader(void);
 

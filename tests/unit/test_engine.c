@@ -645,7 +645,7 @@ static int half_written(db_t *db, void *ctx, osmo_error_t *err) {
     memcpy(t.group_uuid, g.uuid, sizeof t.group_uuid);
     memcpy(t.key, t.uuid, sizeof t.key);
     const char *const edges[][2] = { { g.uuid, g.uuid } };
-    int rc = repo_submission_begin(db, lost, 1, err);
+    int rc = repo_submission_begin(db, lost, "", 1, err);
     if (rc >= 0)
         rc = repo_groups_insert(db, &g, 1, err);
     if (rc >= 0)

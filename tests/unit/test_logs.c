@@ -234,6 +234,30 @@ static void barrier_releases_all(void) {
     fixture_close(&f);
 }
 
+/* An attempt that has ended joins nothing: nobody would take it out again. */
+static void late_join(void) {
+    struct fixture f;
+    struct seed s;
+    strlist_t members = { 0 };
+    db_t *db;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 2, &s));
+    osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &s, "t1", 2);
+    REQUIRE(a && b);
+    CHECK(seed_task_status(&f, &s, 1, STATUS_FAILED_CANCELED));
+    send_barrier(a);
+    send_barrier(b);
+    CHECK(seed_task_status(&f, &s, 0, STATUS_RUNNING)); /* a write behind the joins */
+    CHECK_INT(store_reader(f.engine->store, &db, NULL), 0);
+    CHECK_INT(repo_barrier_members(db, s.group_uuid, "osmo-group-ready", &members, NULL), 0);
+    CHECK_INT(members.len, 1);
+    CHECK_STR(members.len ? members.items[0] : "", "t0");
+    strlist_free(&members);
+    osmo_ws_closed(a);
+    osmo_ws_closed(b);
+    fixture_close(&f);
+}
+
 static void counted_barrier(void) {
     struct fixture f;
     struct seed s;
@@ -248,6 +272,63 @@ static void counted_barrier(void) {
     logger_action(f.engine, s.id, "t0", 0, "{\"action\":\"restart\"}");
     logger_action(f.engine, s.id, "t2", 0, "{\"action\":\"restart\"}");
     CHECK_INT(fixture_count(&f, 1, "{\"action\":\"restart\"}", 1), 1);
+    osmo_ws_closed(a);
+    osmo_ws_closed(b);
+    fixture_close(&f);
+}
+
+static int mark_both(db_t *db, void *ctx, osmo_error_t *err) {
+    const struct seed *s = ctx;
+    int rc = repo_barrier_join(db, s->group_uuid, RESTART_ONCE, "0:t0", err);
+    return rc < 0 ? rc : repo_barrier_join(db, s->group_uuid, RESTART_ONCE, "0:t1", err);
+}
+
+static int nothing(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)db, (void)ctx, (void)err;
+    return 0;
+}
+
+static void check_marks(struct fixture *f, const struct seed *s, int64_t want) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int64_t marks = -1;
+    db_t *db;
+    CHECK_OK(store_write(f->engine->store, s->uuid, nothing, NULL, &err), &err); /* behind what was posted */
+    CHECK_OK(store_reader(f->engine->store, &db, &err), &err);
+    CHECK_OK(repo_barrier_count(db, s->group_uuid, RESTART_ONCE, &marks, &err), &err);
+    CHECK_INT(marks, want);
+}
+
+/* A ctrl that confirms is told until it does, on every connection; another one is told once. */
+static void restarts_are_confirmed(void) {
+    static const char restart[] = "{\"action\":\"restart\"}", confirm[] = "{\"IOType\":\"RESTARTED\"}";
+    struct fixture f;
+    struct seed s;
+    const char *extensions;
+    int status;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    CHECK(seed_workflow(&f, "wf", "testuser", 2, &s));
+    osmo_ws_t *a = connect_ctrl(&f, s.id, "t0", 0, 1, "restarts", &extensions, &status), *b = plain(&f, &s, "t1", 2);
+    REQUIRE(a && b);
+    CHECK_STR(extensions, "restarts");
+    CHECK_OK(store_write(f.engine->store, s.uuid, mark_both, &s, &err), &err);
+    logger_restart(f.engine, s.uuid, s.group_uuid);
+    CHECK_INT(fixture_count(&f, 1, restart, 1), 1);
+    CHECK_INT(fixture_count(&f, 2, restart, 1), 1);
+    check_marks(&f, &s, 1);
+    osmo_ws_closed(a);
+    a = connect_ctrl(&f, s.id, "t0", 0, 3, "logs, restarts", &extensions, &status);
+    REQUIRE(a);
+    CHECK_STR(extensions, "logs, restarts");
+    CHECK_INT(fixture_count(&f, 3, restart, 1), 1);
+    send_single(a, confirm);
+    check_marks(&f, &s, 0);
+    osmo_ws_closed(a);
+    a = plain(&f, &s, "t0", 4);
+    CHECK_INT(fixture_count(&f, 4, restart, 1), 0);
+    send_single(a, confirm); /* was not agreed on */
+    CHECK(fixture_wait_sent(&f, 5));
+    CHECK_INT(f.sent[f.nsent - 1].close_code, 4000);
     osmo_ws_closed(a);
     osmo_ws_closed(b);
     fixture_close(&f);
@@ -442,7 +523,9 @@ static const struct check_test tests[] = {
     { "unknown attempts are told why", unknown_attempts },
     { "only that task may log", only_that_task_may_log },
     { "barrier releases all members", barrier_releases_all },
+    { "an attempt that has ended joins no barrier", late_join },
     { "counted barrier and actions", counted_barrier },
+    { "restarts are confirmed", restarts_are_confirmed },
     { "last lines", last_lines },
     { "end of a log", end_of_the_log },
     { "a refused workflow has no log to wait for", refused_workflow_ends },

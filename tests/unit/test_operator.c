@@ -536,7 +536,7 @@ static void cleanup_sends_last_words(void) {
     CHECK_CONTAINS(await("worker", "last words", 1), "\"mask\":true");
     say_create("j4", "p1", "slow", 1); /* its news come after those of the removal */
     CHECK(await("listener/pod", "RUNNING", 3) != NULL);
-    CHECK_INT(count_of("listener/pod", "pod was deleted"), 0);
+    CHECK_INT(count_of("listener/pod", "is gone from cluster b: it was deleted outside of OSMO"), 0);
     bench_close(&b);
 }
 
@@ -545,7 +545,7 @@ static void deleted_pod_is_told(void) {
     REQUIRE(bench_open(&b, "tasks:\n  gone: {event: delete}\n", true));
     CHECK(await("worker", "init", 1) != NULL);
     say_create("j1", "p1", "gone", 1);
-    const char *text = await("listener/pod", "pod was deleted", 1);
+    const char *text = await("listener/pod", "is gone from cluster b: it was deleted outside of OSMO", 1);
     CHECK_CONTAINS(text, "FAILED_BACKEND_ERROR");
     CHECK_CONTAINS(text, "\"exit_code\":3001");
     bench_close(&b);
@@ -600,7 +600,7 @@ static void reschedule_removes_older_attempts(void) {
     buf_free(&job);
     CHECK_CONTAINS(await("worker", "\"job_id\":\"j2\"", 1), "SUCCESS");
     CHECK(await("listener/pod", "\"retry_id\":2", 1) != NULL);
-    CHECK_INT(count_of("listener/pod", "pod was deleted"), 0);
+    CHECK_INT(count_of("listener/pod", "is gone from cluster b: it was deleted outside of OSMO"), 0);
     bench_close(&b);
 }
 

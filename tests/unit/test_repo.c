@@ -425,7 +425,7 @@ static int claim_work(db_t *db, void *ctx, osmo_error_t *e) {
     work_rows_free(rows, rc == 0 ? n : 0);
     return rc;
 }
-#define CLAIM(be, ow, at, lim, want) do { c = (struct claim){ .backend = be, .owner = ow, .now = at, \
+#define CLAIM(be, ow, at, lim, want) do { c = (struct claim){ .backend = be, .owner = "r/" ow, .now = at, \
                                                               .limit = lim }; WRITE(claim_work, &c); \
                                                               CHECK_STR(c.got, want); } while (0)
 
@@ -472,14 +472,14 @@ static void work_body(store_t *s, const char *url) {
     CHECK_INT(c.attempts, 0);
     WRITE(retry_work, &c.ids[0]);
     WRITE(kill_work, &c.ids[1]);
-    WRITE(release_work, S("c"));
+    WRITE(release_work, S("r/c"));
     CLAIM("east", "d", 160, 9, "cleanup:g1 ");
     CHECK_INT(c.attempts, 0);
     CLAIM("east", "e", 700, 9, "create:g2 cleanup:g1 ");
     CLAIM("east", "f", 2000, 1, "create:g2 ");
     CHECK_INT(c.attempts, 1);
     CLAIM("west", "f", 2000, 9, "create:g4 ");
-    WRITE(renew_work, S("f"));
+    WRITE(renew_work, S("r/f"));
     CLAIM("west", "g", 4999, 9, "");
     CLAIM("west", "g", 5000, 9, "create:g4 ");
     WRITE(revive_work, NULL); /* a dead letter that is wanted again */
@@ -551,7 +551,8 @@ static int reset_timer(db_t *db, void *ctx, osmo_error_t *e) {
     (void)ctx;
     return repo_timer_set(db, "queue", uu(1, 1), "g1", 2, 600, e);
 }
-static int delete_timer(db_t *db, void *ctx, osmo_error_t *e) { return repo_timer_delete(db, *(int64_t *)ctx, e); }
+static bool timer_taken;
+static int delete_timer(db_t *db, void *ctx, osmo_error_t *e) { return repo_timer_take(db, *(int64_t *)ctx, &timer_taken, e); }
 static int delete_timers(db_t *db, void *ctx, osmo_error_t *e) { return repo_timers_of_workflow_delete(db, ctx, e); }
 static int64_t next_timer(void) {
     int64_t due = -1;

@@ -191,10 +191,16 @@ static void test_smaller_ones_pass_unless_order_is_strict(void) {
     for (int strict = 0; strict < 2; strict++) {
         begin(NULL, strict);
         node("n", 4, 0);
-        submit((struct ask){ .name = "big", .cpu = 5 });
+        submit((struct ask){ .name = "never", .cpu = 5 });
+        submit((struct ask){ .name = "first", .cpu = 2 });
+        submit((struct ask){ .name = "big", .cpu = 4 });
         submit((struct ask){ .name = "small", .cpu = 1 });
-        CHECK_STR(run(), strict ? "big? needs 5 cpu in all, 4 are free in the cluster\n"
-                                : "big? needs 5 cpu in all, 4 are free in the cluster\nsmall: n\n");
+        CHECK_STR(run(), strict ? "never? needs 5 cpu in all, the cluster has 4\nfirst: n\n"
+                                  "big? needs 4 cpu in all, 2 are free in the cluster\n"
+                                : "never? needs 5 cpu in all, the cluster has 4\nfirst: n\n"
+                                  "big? needs 4 cpu in all, 2 are free in the cluster\nsmall: n\n");
+        CHECK_STR(osmo_scheduler_get_reason(s, "small"), "");
+        CHECK_STR(run(), ""); /* still held up, though nothing is looked at again */
         end();
     }
 }
@@ -289,6 +295,57 @@ static void test_victims_are_as_few_as_possible(void) {
     CHECK_STR(run(), "");
     CHECK_INT(osmo_scheduler_remove(s, "b2"), 0);
     CHECK_STR(run(), "high: b\n");
+    end();
+}
+
+/* Room that is given back can be too little by itself, but enough with that of a gang that may leave. */
+static void test_room_given_back_and_a_victim(void) {
+    begin(NULL, 0);
+    node("n", 4, 0);
+    submit((struct ask){ .name = "firm", .priority = 9, .cpu = 2 });
+    CHECK_STR(run(), "firm: n\n");
+    submit((struct ask){ .name = "high", .priority = 9, .cpu = 4 });
+    submit((struct ask){ .name = "low", .preemptible = 1, .cpu = 1 });
+    CHECK_STR(run(), "high? needs 4 cpu in all, 2 are free in the cluster\nlow: n\n");
+    CHECK_STR(run(), "");
+    CHECK_INT(osmo_scheduler_remove(s, "firm"), 0);
+    CHECK_STR(run(), "-low for high\nhigh? waits for the gangs that leave for it\n");
+    CHECK_INT(osmo_scheduler_remove(s, "low"), 0);
+    CHECK_STR(run(), "high: n\n");
+    end();
+}
+
+/* What one run placed does not leave in the same run for somebody who comes later in it. */
+static void test_nobody_leaves_in_the_run_in_which_it_came(void) {
+    begin(NULL, 0);
+    node("n", 8, 8);
+    queue("a", 0, -1, 1);
+    queue("b", 4, -1, 1);
+    submit((struct ask){ .name = "fill", .queue = "a", .preemptible = 1, .gpu = 8 });
+    submit((struct ask){ .name = "own", .queue = "b", .priority = 9, .gpu = 4 });
+    CHECK_STR(run(), "fill: n\nown? needs 4 gpu in all, 0 are free in the cluster\n");
+    CHECK_STR(run(), "-fill for own\nown? waits for the gangs that leave for it\n");
+    end();
+}
+
+static void test_reasons_are_told_to_who_joins(void) {
+    begin(NULL, 0);
+    node("n", 4, 0);
+    submit((struct ask){ .name = "x", .cpu = 4 });
+    submit((struct ask){ .name = "y", .cpu = 3 });
+    CHECK_STR(run(), "x: n\ny? needs 3 cpu in all, 0 are free in the cluster\n");
+    submit((struct ask){ .name = "z", .cpu = 3 });
+    CHECK_STR(run(), "z? needs 3 cpu in all, 0 are free in the cluster\n");
+    submit((struct ask){ .name = "w", .cpu = 3 });
+    CHECK_INT(osmo_scheduler_remove(s, "w"), 0);
+    CHECK_STR(run(), "");
+    queue("", -1, -1, 1);
+    osmo_sched_queue_t q = { .size = sizeof q, .name = "", .guarantee = NO_LIMIT, .maximum = NO_LIMIT, .weight = 1 };
+    q.maximum.of[OSMO_SCHED_CPU] = 4000;
+    CHECK_INT(osmo_scheduler_set_queue(s, &q, NULL), 0);
+    CHECK_STR(osmo_scheduler_get_reason(s, "y"), "queue  has a maximum of 4 cpu, of which 4 are used and 3 asked");
+    CHECK_INT(osmo_scheduler_remove(s, "x"), 0);
+    CHECK_STR(run(), "y: n\nz? queue  has a maximum of 4 cpu, of which 3 are used and 3 asked\n");
     end();
 }
 
@@ -502,6 +559,9 @@ static const struct check_test tests[] = {
     { "reclaim takes back what was lent", test_reclaim_takes_back_what_was_lent },
     { "priority displaces preemptible ones", test_priority_displaces_preemptible_ones },
     { "victims are as few as possible", test_victims_are_as_few_as_possible },
+    { "room given back and a victim", test_room_given_back_and_a_victim },
+    { "nobody leaves in the run in which it came", test_nobody_leaves_in_the_run_in_which_it_came },
+    { "reasons are told to who joins", test_reasons_are_told_to_who_joins },
     { "domains", test_domains },
     { "scopes inside a domain", test_scopes_inside_a_domain },
     { "nodes change", test_nodes_change },

@@ -161,40 +161,6 @@ static void commit_fails_body(store_t *s, const char *url) {
 }
 static void commit_fails(void) { fixture_each(commit_fails_body); }
 
-/* Two services must not share a server database: the second is refused while the first lives, and only so long; the
- * first keeps it over a lost connection. */
-static int lose_owner(db_t *db, void *ctx, osmo_error_t *err) {
-    (void)ctx;
-    return db_exec(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'osmo-service' "
-                       "AND pid <> pg_backend_pid()", NULL, 0, NULL, err);
-}
-
-static int insert_one(db_t *db, void *ctx, osmo_error_t *err) {
-    (void)ctx;
-    return db_exec(db, "INSERT INTO probe (n) VALUES (1)", NULL, 0, NULL, err);
-}
-
-static void exclusive(void) {
-    char *url = pgsql_fixture_url();
-    store_t *first = NULL, *second = NULL, *other = NULL;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    if (!url)
-        return;
-    struct store_options o = { .url = url, .writers = 1, .exclusive = true }, shared = { .url = url, .writers = 1 };
-    CHECK_OK(store_open(&o, &first, &err), &err);
-    CHECK_OK(store_write(first, NULL, make_table, NULL, &err), &err);
-    CHECK_OK(store_open(&shared, &other, &err), &err);
-    CHECK_OK(store_write(other, NULL, lose_owner, NULL, &err), &err);
-    CHECK_OK(store_write(first, NULL, insert_one, NULL, &err), &err);
-    CHECK_INT(store_open(&o, &second, &err), OSMO_EBUSY);
-    CHECK_CONTAINS(err.text, "in use by another osmo-service");
-    store_close(first);
-    CHECK_OK(store_open(&o, &second, &err), &err);
-    store_close(second);
-    store_close(other);
-    free(url);
-}
-
 static void closing_body(store_t *s, const char *url) {
     osmo_error_t err = OSMO_ERROR_INIT;
     static struct job jobs[1000];
@@ -380,7 +346,7 @@ static void killed(void) {
 static const struct check_test tests[] = {
     { "isolation and order", isolation }, { "a swallowed error rolls back", swallowed },
         { "a failing commit fails all", commit_fails },
-    { "close drains", closing }, { "exclusive", exclusive }, { "no write from a done function", nested_write }, { "lost connection",
+    { "close drains", closing }, { "no write from a done function", nested_write }, { "lost connection",
         lost_connection },
     { "deadlock is retried", deadlock_is_retried }, { "kill -9", killed },
 };

@@ -9,7 +9,10 @@
  * Rules: a gang is placed whole or not at all. Queues are served by how little they have of what they deserve; in a queue higher
  * priority goes first, then the user who has least, then who came first. A gang that is not preemptible stays within the guarantee of
  * its queue; a preemptible one may borrow what is free up to the maximum. A queue below its guarantee takes borrowed room back, and
- * within one queue a higher priority displaces preemptible gangs of a lower one; victims are as few and as late-started as possible.
+ * within one queue a higher priority displaces preemptible gangs of a lower one; victims are as few and as late-started as possible,
+ * and nobody leaves in the run in which it was placed.
+ *
+ * What failed is looked at again only when something it could use was given back: a run costs what changed, not what waits.
  *
  * A scheduler may be used by one thread at a time, and not from inside its callbacks.
  */
@@ -95,8 +98,10 @@ typedef struct osmo_sched_gang {
 typedef struct osmo_scheduler_options {
     size_t size;               /**< sizeof(osmo_scheduler_options_t) */
     const char *const *levels; /**< labels of the topology, coarse to fine; NULL-terminated, at most 8, may be NULL */
-    int strict_order;          /**< a gang for which there is no room holds up what stands behind it in its queue */
+    int strict_order;          /**< a gang for which there is no room holds up what stands behind it in its queue, unless the whole cluster
+                                    would be too small for it */
     int no_preemption;         /**< never report victims */
+    int full_runs;             /**< every run looks at every waiting gang: for tests and measurements, the decisions are the same */
 } osmo_scheduler_options_t;
 
 /** What osmo_scheduler_run() decided. Texts and arrays are valid during the call only. Members may be NULL. */
@@ -110,7 +115,10 @@ typedef struct osmo_sched_sink {
      * holds a claim to it and is placed by the first run after that.
      */
     void (*evict)(void *ctx, const char *gang, const char *for_gang, const char *reason);
-    /** The gang waits, and why; called when the reason is another than in the run before. */
+    /**
+     * The gang waits, and why. Called once for each kind of reason (a limit, too little of something, no node that fits), not when only
+     * amounts differ: osmo_scheduler_get_reason() has those of the moment.
+     */
     void (*wait)(void *ctx, const char *gang, const char *reason);
 } osmo_sched_sink_t;
 
@@ -140,11 +148,13 @@ OSMO_API int osmo_scheduler_remove(osmo_scheduler_t *s, const char *gang);
  * @param max_pods stop after this many pods were placed, 0 = no limit
  * @param sink where the decisions go
  * @param err receives the text on failure; may be NULL
- * @return number of pods placed, or ::OSMO_ENOMEM: what was reported until then holds, and the next run goes on
+ * @return number of pods placed, or ::OSMO_ENOMEM: what was reported until then holds, and the next run goes on. After a run that placed
+ *         some another one may find more: somebody waits for room that was just given to a gang that can leave.
  */
 OSMO_API int64_t osmo_scheduler_run(osmo_scheduler_t *s, size_t max_pods, const osmo_sched_sink_t *sink, osmo_error_t *err);
-/** Why a gang waits, as of the last run; "" when it does not. NULL when unknown. Borrowed until the next call. */
-OSMO_API const char *osmo_scheduler_get_reason(const osmo_scheduler_t *s, const char *gang);
+/** Why a gang waits, as things are now; "" when it does not, or when only its turn has not come. NULL when unknown. Borrowed until the
+ *  next call. */
+OSMO_API const char *osmo_scheduler_get_reason(osmo_scheduler_t *s, const char *gang);
 
 #ifdef __cplusplus
 }

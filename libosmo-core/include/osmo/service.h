@@ -60,6 +60,10 @@ typedef struct osmo_service_options {
     osmo_log_fn log;             /**< where log lines go; NULL = nowhere */
     void *log_ctx;               /**< first argument of log */
     int log_level;               /**< lines below this level are not made */
+    /** Task data, absolute; NULL = below data_dir. Services that share a PostgreSQL database need one directory in common. */
+    const char *storage_dir;
+    /** http://HOST:PORT under which other services of the same database reach this one; NULL = they do not. */
+    const char *replica_address;
 } osmo_service_options_t;
 
 /** Open the store, migrate it, start the engine. @return 0 or a negative code with text. */

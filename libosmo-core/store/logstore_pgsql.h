@@ -1,0 +1,66 @@
+/* Logs as chunks in a PostgreSQL database that several services share. Used by logstore_pgsql*.c only.
+ *
+ * log_state     one row a log: its number, how much there is, whether it has ended. Its lock decides between services.
+ * log_chunks    the text of some entries, and a fixed record for each; a chunk once stored changes only by being merged
+ *               with its neighbours when the log has ended, so what is at an entry's number stays the same
+ * log_attempts  the last sequence of each attempt, and the numbers of the tasks that records refer to */
+#ifndef STORE_LOGSTORE_PGSQL_H
+#define STORE_LOGSTORE_PGSQL_H
+#include <pthread.h>
+#include "base/map.h"
+#include "store/logstore_int.h"
+#include "store/writer.h"
+
+#define LOG_CHUNK_BYTES_MAX (1u << 20) /* of text, unless one entry alone is longer */
+#define LOG_CHUNK_ENTRIES_MAX 16384
+#define LOG_PACKED_SIZE 24
+#define LOG_PACKED_SIZE_SQL "24"
+
+struct log_pgsql {
+    struct logstore base;
+    store_t *store;
+    writers_t *writers;
+    pthread_mutex_t mutex;
+    map_t *logs;       /* id → struct appending: the logs that somebody is appending to */
+};
+static inline struct log_pgsql *log_pgsql_of(logstore_t *s) { return (struct log_pgsql *)s; }
+
+/* What one thread wants appended. It waits for it, so nothing is copied. */
+struct log_request {
+    const char *task;
+    int64_t retry;
+    const struct log_entry *e;
+    size_t n;
+    int rc;
+    bool grew, done;
+    osmo_error_t err;
+    struct log_request *next;
+};
+
+static inline void log_record_pack_short(const struct log_record *r, uint8_t out[LOG_PACKED_SIZE]) {
+    log_put(out, r->length, 4);
+    log_put(out + 4, r->task, 4);
+    log_put(out + 8, r->retry, 4);
+    log_put(out + 12, r->type, 4);
+    log_put(out + 16, (uint64_t)r->time_us, 8);
+}
+static inline struct log_record log_record_unpack_short(const uint8_t in[LOG_PACKED_SIZE]) {
+    return (struct log_record){ .length = (uint32_t)log_get(in, 4), .task = (uint32_t)log_get(in + 4, 4),
+                                .retry = (uint32_t)log_get(in + 8, 4), .type = in[12],
+                                .time_us = (int64_t)log_get(in + 16, 8) };
+}
+
+/* logstore_pgsql_write.c: one transaction for all requests of a log. Each has its own result when this returns. */
+void log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_request *list);
+/* logstore_pgsql_upkeep.c: the end, merging and removal. */
+int log_pgsql_end(logstore_t *s, const char *workflow_id, osmo_error_t *err);
+int log_pgsql_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err);
+/* logstore_pgsql_read.c */
+int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err);
+
+struct log_pgsql_state { int64_t log_id, bytes, entries, tasks, ended; };
+#define LOG_ENDED 1
+#define LOG_MERGED 2 /* and its chunks are as few as they will be */
+/* In a transaction: the log's row, locked until its end. OSMO_ENOTFOUND when there is none and it is not to be made. */
+int log_pgsql_lock(db_t *db, const char *workflow_id, bool create, struct log_pgsql_state *out, osmo_error_t *err);
+#endif

@@ -1,0 +1,307 @@
+/* Reading chunks. A reader knows the number of the entry it wants next and where its text begins, so one indexed query
+ * brings the log's row and what follows in the chunks: slices of text and of records, never more than is asked for. With
+ * filters the records come alone first, and the text from the first entry that is wanted. */
+#include "store/logstore_pgsql.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_MAX 8192         /* entries of one query */
+#define LOOK_MAX_SQL "8192"
+#define SLICE_MAX (1u << 20)  /* of text of one query, unless one entry alone is longer */
+#define SLICE_MIN (4u << 10)
+
+/* What every query says of the log. */
+struct view { bool there, other /* than the one that was read so far */; int64_t log_id, entries, ended, task; };
+
+#define VIEW "s.log_id, s.entries, s.ended, COALESCE((SELECT a.task_no FROM log_attempts a" \
+    " WHERE a.log_id = s.log_id AND a.task = ? LIMIT 1), -1)"
+#define WINDOW \
+    " (SELECT l.first_entry, l.first_offset, l.end_entry, l.body, l.entries FROM log_chunks l" \
+    " WHERE l.log_id = s.log_id AND l.end_entry > ? ORDER BY l.end_entry LIMIT 256) w"
+#define RECORDS \
+    " substring(w.entries, CAST(GREATEST(? - w.first_entry, 0) * " LOG_PACKED_SIZE_SQL " AS INT) + 1," \
+    " " LOOK_MAX_SQL " * " LOG_PACKED_SIZE_SQL ") AS entries"
+
+static const char view_sql[] = "SELECT " VIEW " FROM log_state s WHERE s.workflow_id = ?";
+
+static const char look_sql[] =
+    "SELECT " VIEW ", c.first_entry, c.first_offset, c.entries, NULL FROM log_state s LEFT JOIN LATERAL"
+    " (SELECT w.end_entry, w.first_entry, w.first_offset," RECORDS " FROM" WINDOW
+    " WHERE w.first_entry < ?) c ON TRUE WHERE s.workflow_id = ? ORDER BY c.end_entry";
+
+static const char text_sql[] =
+    "SELECT " VIEW ", c.first_entry, c.first_offset, c.entries, c.body FROM log_state s LEFT JOIN LATERAL"
+    " (SELECT w.end_entry, w.first_entry, w.first_offset," RECORDS ","
+    " substring(w.body, CAST(GREATEST(? - w.first_offset, 0) AS INT) + 1,"
+    " CAST(LEAST(CAST(? AS BIGINT), ? - w.first_offset) AS INT)) AS body FROM" WINDOW
+    " WHERE w.first_entry < ? AND w.first_offset < ?) c ON TRUE WHERE s.workflow_id = ? ORDER BY c.end_entry";
+
+/* A log of the same name that is another one is read from its beginning. */
+static void read_view(log_reader_t *r, db_rows_t *rows, struct view *v) {
+    *v = (struct view){ true, false, db_int(rows, 0), db_int(rows, 1), db_int(rows, 2), db_int(rows, 3) };
+    if (r->log_id == v->log_id)
+        return;
+    if (r->log_id) {
+        v->other = true;
+        r->place.next = r->place.offset = 0;
+        strlist_free(&r->tasks);
+    }
+    r->log_id = v->log_id;
+}
+
+static int damaged(const log_reader_t *r, osmo_error_t *err) {
+    return osmo_error_set(err, OSMO_EIO, "log of workflow %s: its chunks do not fit together", r->id);
+}
+
+/* ---- the names of tasks, for those who copy a log ---- */
+
+static int load_tasks(log_reader_t *r, db_t *db, osmo_error_t *err) {
+    static const char sql[] = "SELECT task_no, MIN(task) FROM log_attempts WHERE log_id = ? GROUP BY task_no"
+                              " ORDER BY task_no";
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    strlist_free(&r->tasks);
+    int rc = db_query(db, sql, DB_ARGS(DB_I(r->log_id)), &rows, err);
+    while (rc >= 0 && (rc = db_next(rows, err)) == 1) {
+        while (rc >= 0 && r->tasks.len <= (size_t)db_int(rows, 0)) /* a number that was given to nobody: no name */
+            rc = strlist_add(&r->tasks, r->tasks.len == (size_t)db_int(rows, 0) ? db_text(rows, 1) : "");
+        if (rc < 0)
+            return osmo_error_set(err, rc, "out of memory");
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* ---- going forward ---- */
+
+/* Why the entries of a query came to their end. */
+enum stop { STOP_OUT /* of entries */, STOP_FULL, STOP_CUT /* the next one's text is not whole here */ };
+
+struct slice { const uint8_t *records; size_t n; const char *text; size_t bytes; };
+
+/* Stops at the first entry that is wanted. */
+static bool skip(log_reader_t *r, const struct view *v, const struct slice *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        struct log_record rec = log_record_unpack_short(c->records + i * LOG_PACKED_SIZE);
+        if (log_reader_wants(r, &rec, v->task))
+            return true;
+        r->place.next++;
+        r->place.offset += rec.length;
+    }
+    return false;
+}
+
+struct forward { db_t *db; struct view view; enum stop why; size_t length; /* of the entry that stopped it */ };
+
+static int hand_out(log_reader_t *r, db_t *db, const struct log_record *rec, const char *text, struct log_taken *t,
+                    osmo_error_t *err) {
+    int rc = t->items && rec->task >= r->tasks.len ? load_tasks(r, db, err) : 0;
+    if (rc < 0)
+        return rc;
+    if (buf_append(t->out, text, rec->length) < 0)
+        return osmo_error_set(err, t->out->code, "log of workflow %s: an entry does not fit into the reader's buffer",
+                              r->id);
+    log_taken_add(t, rec, &r->tasks);
+    return 0;
+}
+
+static int take(log_reader_t *r, struct forward *f, const struct slice *c, struct log_taken *t, osmo_error_t *err) {
+    size_t at = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        struct log_record rec = log_record_unpack_short(c->records + i * LOG_PACKED_SIZE);
+        if (log_reader_wants(r, &rec, f->view.task)) {
+            f->length = rec.length;
+            f->why = log_taken_is_full(t, t->out->len, rec.length) ? STOP_FULL
+                : at + rec.length > c->bytes ? STOP_CUT : STOP_OUT;
+            if (f->why != STOP_OUT)
+                return 0;
+            int rc = hand_out(r, f->db, &rec, c->text + at, t, err);
+            if (rc < 0)
+                return rc;
+        }
+        at += rec.length;
+        r->place.next++;
+        r->place.offset += rec.length;
+    }
+    return 0;
+}
+
+/* The slice of the row's chunk that begins at the reader's place, which moves forward when there is nothing before. */
+static int read_slice(log_reader_t *r, db_rows_t *rows, struct slice *c, buf_t *records, osmo_error_t *err) {
+    uint64_t first = (uint64_t)db_int(rows, 4), offset = (uint64_t)db_int(rows, 5);
+    size_t bytes;
+    const void *packed = db_blob(rows, 6, &bytes); /* gone with the next blob */
+    buf_reset(records);
+    if (buf_append(records, packed, bytes) < 0)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (first > r->place.next) {
+        r->place.next = first;
+        r->place.offset = offset;
+    } else if (offset > r->place.offset) {
+        return damaged(r, err);
+    }
+    *c = (struct slice){ .records = (const uint8_t *)records->data, .n = bytes / LOG_PACKED_SIZE };
+    if (!db_is_null(rows, 7))
+        c->text = db_blob(rows, 7, &c->bytes);
+    return 0;
+}
+
+/* One query without text. *found: the reader's place is an entry that is wanted. */
+static int look(log_reader_t *r, struct forward *f, bool *found, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    _cleanup_buf_ buf_t records = BUF_INIT(SLICE_MAX);
+    struct view *v = &f->view;
+    int64_t next = (int64_t)r->place.next;
+    int rc = db_query(f->db, look_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(next), DB_I(next + LOOK_MAX), DB_T(r->id)),
+                      &rows, err);
+    *v = (struct view){ 0 };
+    *found = false;
+    while (rc >= 0 && !*found && (rc = db_next(rows, err)) == 1) {
+        struct slice c;
+        read_view(r, rows, v);
+        if (v->other || db_is_null(rows, 4))
+            break;
+        rc = read_slice(r, rows, &c, &records, err);
+        if (rc >= 0)
+            *found = skip(r, v, &c);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* One query with up to `want` bytes of text. */
+static int fetch(log_reader_t *r, struct forward *f, size_t want, struct log_taken *t, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    _cleanup_buf_ buf_t records = BUF_INIT(SLICE_MAX);
+    struct view *v = &f->view;
+    int64_t next = (int64_t)r->place.next, from = (int64_t)r->place.offset, to = from + (int64_t)want;
+    int rc = db_query(f->db, text_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(from), DB_I((int64_t)want), DB_I(to),
+                                               DB_I(next), DB_I(next + LOOK_MAX), DB_I(to), DB_T(r->id)), &rows, err);
+    *v = (struct view){ 0 };
+    f->why = STOP_OUT;
+    while (rc >= 0 && f->why == STOP_OUT && (rc = db_next(rows, err)) == 1) {
+        struct slice c;
+        read_view(r, rows, v);
+        if (v->other || db_is_null(rows, 4))
+            break;
+        rc = read_slice(r, rows, &c, &records, err);
+        if (rc >= 0)
+            rc = take(r, f, &c, t, err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static bool at_end(const log_reader_t *r, const struct view *v) {
+    return !v->there || r->place.next >= (uint64_t)v->entries;
+}
+
+/* To the next entry that is wanted: 1, or 0 at the end. */
+static int go_to_wanted(log_reader_t *r, struct forward *f, osmo_error_t *err) {
+    for (;;) {
+        bool found;
+        uint64_t before = r->place.next;
+        int rc = look(r, f, &found, err);
+        if (rc < 0 || found)
+            return rc < 0 ? rc : 1;
+        if (at_end(r, &f->view))
+            return 0;
+        if (r->place.next == before && !f->view.other)
+            return damaged(r, err);
+    }
+}
+
+static int read_forward(log_reader_t *r, struct forward *f, struct log_taken *t, osmo_error_t *err) {
+    bool filtered = r->task || r->retry >= 0 || r->error_only;
+    size_t need = 0; /* of an entry that was not whole */
+    while (t->out->len < t->enough) {
+        int rc = filtered && !need ? go_to_wanted(r, f, err) : 1;
+        if (rc <= 0)
+            return rc;
+        uint64_t before = r->place.next;
+        size_t want = t->enough - t->out->len;
+        want = want < SLICE_MIN ? SLICE_MIN : want > SLICE_MAX ? SLICE_MAX : want;
+        rc = fetch(r, f, want < need ? need : want, t, err);
+        if (rc < 0 || f->why == STOP_FULL)
+            return rc;
+        if (f->why == STOP_OUT && at_end(r, &f->view))
+            return 0;
+        if (r->place.next == before && !f->view.other && (f->why == STOP_OUT || need))
+            return damaged(r, err);
+        need = f->why == STOP_CUT ? f->length : 0;
+    }
+    return 0;
+}
+
+/* ---- from the end backwards until last_n entries match ---- */
+
+/* The chunk that holds the entry before the place, and chunks before it; of their records the last ones. */
+static const char back_sql[] =
+    "SELECT c.end_entry, c.first_offset + octet_length(c.body),"
+    " substring(c.entries, CAST(GREATEST(? - c.first_entry, 0) * " LOG_PACKED_SIZE_SQL " AS INT) + 1) FROM"
+    " ((SELECT l.* FROM log_chunks l WHERE l.log_id = ? AND l.end_entry >= ? ORDER BY l.end_entry LIMIT 1) UNION ALL"
+    " (SELECT w.* FROM (SELECT l.* FROM log_chunks l WHERE l.log_id = ? AND l.end_entry < ? ORDER BY l.end_entry DESC"
+    " LIMIT 255) w WHERE w.end_entry > ?)) c ORDER BY c.end_entry DESC";
+
+struct back { int64_t at, stop, left, offset, task; };
+
+static int back_over(log_reader_t *r, struct back *b, db_rows_t *rows, osmo_error_t *err) {
+    int64_t end = db_int(rows, 0), offset = db_int(rows, 1);
+    size_t bytes;
+    const uint8_t *packed = db_blob(rows, 2, &bytes);
+    if (end < b->at)
+        return damaged(r, err);
+    for (size_t n = bytes / LOG_PACKED_SIZE; n && b->at > b->stop && b->left; n--) {
+        struct log_record rec = log_record_unpack_short(packed + (n - 1) * LOG_PACKED_SIZE);
+        offset -= rec.length;
+        if (end-- > b->at)
+            continue;
+        b->at--;
+        b->offset = offset;
+        b->left -= log_reader_wants(r, &rec, b->task);
+    }
+    return 0;
+}
+
+static int go_back(log_reader_t *r, db_t *db, struct back *b, osmo_error_t *err) {
+    bool filtered = r->task || r->retry >= 0 || r->error_only;
+    while (b->at > b->stop && b->left) {
+        _cleanup_rows_ db_rows_t *rows = NULL;
+        int64_t before = b->at, window = filtered || b->left > LOOK_MAX ? LOOK_MAX : b->left < 64 ? 64 : b->left;
+        int64_t from = b->at > window ? b->at - window : 0;
+        int rc = db_query(db, back_sql, DB_ARGS(DB_I(from), DB_I(r->log_id), DB_I(b->at), DB_I(r->log_id), DB_I(b->at),
+                                                DB_I(from)), &rows, err);
+        while (rc >= 0 && b->at > b->stop && b->left && (rc = db_next(rows, err)) == 1)
+            rc = back_over(r, b, rows, err);
+        if (rc < 0)
+            return rc;
+        if (b->at == before) /* it is gone */
+            b->at = b->offset = b->stop = 0;
+    }
+    return 0;
+}
+
+static int find_start(log_reader_t *r, db_t *db, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    struct view v = { 0 };
+    int rc = db_query(db, view_sql, DB_ARGS(DB_T(r->task), DB_T(r->id)), &rows, err);
+    if (rc >= 0 && (rc = db_next(rows, err)) == 1)
+        read_view(r, rows, &v);
+    if (rc < 0)
+        return rc;
+    struct back b = { .at = v.entries, .left = r->place.last_n, .task = v.task };
+    if (r->scan_max > 0 && b.at > r->scan_max)
+        b.stop = b.at - r->scan_max;
+    rc = go_back(r, db, &b, err);
+    if (rc >= 0)
+        r->place = (struct log_place){ .next = (uint64_t)b.at, .offset = (uint64_t)b.offset };
+    return rc;
+}
+
+int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
+    struct forward f = { 0 };
+    int rc = store_reader(log_pgsql_of(r->store)->store, &f.db, err);
+    if (rc >= 0 && r->place.last_n > 0)
+        rc = find_start(r, f.db, err);
+    if (rc >= 0)
+        rc = read_forward(r, &f, t, err);
+    if (rc < 0 || t->n)
+        return rc;
+    return f.view.there && f.view.ended && at_end(r, &f.view) ? OSMO_EGONE : 0;
+}

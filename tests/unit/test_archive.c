@@ -1,0 +1,806 @@
+/* The archive: objects in files, secrets that are masked, workflows archived and read again with every filter, the end of logs,
+ * failures that become dead letters. On SQLite, and on PostgreSQL where there is one. */
+#include <dirent.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "data/object_store.h"
+#include "engine/archive.h"
+#include "engine/engine_internal.h"
+#include "engine/explain.h"
+#include "engine_fixture.h"
+#include "model/redact.h"
+#include "pgsql_fixture.h"
+#include "store/repo_archive.h"
+#include "store/repo_explain.h"
+
+#define SECRET "s3cr3t-0815-value"
+
+/* ---- objects in files ---- */
+
+static char place[128];
+
+static object_store_t *open_place(const char *name) {
+    char url[160];
+    object_store_t *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(place, sizeof place, "%s/%s", fixture_dir(), name);
+    snprintf(url, sizeof url, "file://%s/", place);
+    CHECK_OK(object_store_open(url, &s, &err), &err);
+    return s;
+}
+
+static char *content(object_store_t *s, const char *name) {
+    object_reader_t *r = NULL;
+    uint64_t size = 0;
+    char *text = NULL;
+    if (object_get(s, name, &r, &size, NULL) == 0 && (text = calloc(1, size + 1)))
+        CHECK_INT(object_read(r, 0, text, size + 1, NULL), (long long)size);
+    object_done(r);
+    return text;
+}
+
+struct seen { size_t n; uint64_t bytes; };
+
+static int count_object(void *ctx, const char *name, uint64_t size, osmo_error_t *err) {
+    struct seen *s = ctx;
+    (void)err;
+    CHECK(strncmp(name, "a/b/", 4) == 0 || strncmp(name, "w/", 2) == 0);
+    s->n++;
+    s->bytes += size;
+    return s->n == 3 ? OSMO_EGONE : 0;
+}
+
+static void objects(void) {
+    object_store_t *s = open_place("deep/er");
+    object_writer_t *w = NULL;
+    struct seen seen = { 0, 0 };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(s != NULL);
+    CHECK_OK(object_put(s, "a/b/one", &w, &err), &err);
+    CHECK_OK(object_write(w, "hel", 3, &err), &err);
+    CHECK(content(s, "a/b/one") == NULL); /* not yet */
+    CHECK_OK(object_write(w, "lo", 2, &err), &err);
+    CHECK_OK(object_commit(w, &err), &err);
+    char *text = content(s, "a/b/one");
+    CHECK_STR(text, "hello");
+    free(text);
+    CHECK_OK(object_put_bytes(s, "a/b/one", "", 0, &err), &err); /* replaces */
+    text = content(s, "a/b/one");
+    CHECK_STR(text, "");
+    free(text);
+    CHECK_OK(object_put(s, "a/b/two", &w, &err), &err);
+    CHECK_OK(object_write(w, "x", 1, &err), &err);
+    object_discard(w);
+    CHECK(content(s, "a/b/two") == NULL);
+    CHECK_OK(object_put_bytes(s, "a/b/two", "12", 2, &err), &err);
+    CHECK_OK(object_list(s, "a/b", count_object, &seen, &err), &err);
+    CHECK_INT(seen.n, 2);
+    CHECK_INT(seen.bytes, 2);
+    CHECK_OK(object_put_bytes(s, "a/b/three", "345", 3, &err), &err);
+    CHECK_INT(object_list(s, "a/b", count_object, &(struct seen){ 0, 0 }, &err), OSMO_EGONE);
+    CHECK_OK(object_list(s, "a/nothing", count_object, &seen, &err), &err);
+    const char *const all[] = { "a/b/one", "a/b/two", "a/b/three", "a/b/none" };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        CHECK_OK(object_remove(s, all[i], &err), &err);
+    CHECK_INT(object_get(s, "a/b/one", &(object_reader_t *){ NULL }, &(uint64_t){ 0 }, &err), OSMO_ENOTFOUND);
+    CHECK_OK(object_tidy(s, "a/b", &err), &err);
+    char path[200];
+    snprintf(path, sizeof path, "%s/a/b", place);
+    CHECK(!file_exists(path)); /* nothing was left in it */
+    object_store_close(s);
+}
+
+static void object_names(void) {
+    char part[300], longer[1400] = "";
+    memset(part, 'x', sizeof part);
+    part[241] = '\0';
+    for (int i = 0; i < 600; i++)
+        strcat(longer, "a/");
+    strcat(longer, "b");
+    const char *const bad[] = { "", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/.", "a/.osmo-part-0", ".hidden", "a\nb",
+                                "a\x7f", part, longer };
+    object_store_t *s = open_place("names");
+    object_writer_t *w = NULL;
+    object_reader_t *r = NULL;
+    uint64_t size;
+    REQUIRE(s != NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        CHECK_INT(object_put(s, bad[i], &w, NULL), OSMO_EINVAL);
+        CHECK_INT(object_get(s, bad[i], &r, &size, NULL), OSMO_EINVAL);
+        CHECK_INT(object_remove(s, bad[i], NULL), OSMO_EINVAL);
+        CHECK_INT(object_list(s, bad[i], count_object, NULL, NULL), OSMO_EINVAL);
+        CHECK_INT(object_tidy(s, bad[i], NULL), OSMO_EINVAL);
+    }
+    part[240] = '\0';
+    CHECK_INT(object_put_bytes(s, part, "x", 1, NULL), 0);
+    CHECK_INT(object_put_bytes(s, "a b/\xc3\xa4 [1]", "x", 1, NULL), 0);
+    object_store_close(s);
+}
+
+static int files_in(const char *dir) {
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *entry; d && (entry = readdir(d));)
+        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* A writer that never got to its end, as after kill -9. */
+static void leftovers(void) {
+    char path[300];
+    object_store_t *s = open_place("crash");
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(s != NULL);
+    CHECK_OK(object_put_bytes(s, "w/log", "whole", 5, &err), &err);
+    snprintf(path, sizeof path, "%s/w/.osmo-part-0123", place);
+    CHECK_OK(file_write_atomic(path, "ha", 2, 0600, false, &err), &err);
+    snprintf(path, sizeof path, "%s/w", place);
+    CHECK_INT(files_in(path), 2);
+    struct seen seen = { 0, 0 };
+    CHECK_INT(object_list(s, "w", count_object, &seen, NULL) < 0 ? 0 : (long long)seen.n, 1);
+    CHECK_OK(object_tidy(s, "w", &err), &err);
+    CHECK_INT(files_in(path), 1);
+    char *text = content(s, "w/log");
+    CHECK_STR(text, "whole");
+    free(text);
+    /* out of the directory by a link: neither read nor written */
+    snprintf(path, sizeof path, "%s/w/link", place);
+    CHECK_INT(symlink("/etc/passwd", path), 0);
+    CHECK(content(s, "w/link") == NULL);
+    snprintf(path, sizeof path, "%s/out", place);
+    CHECK_INT(symlink("/tmp", path), 0);
+    CHECK(object_put_bytes(s, "out/x", "x", 1, &err) < 0);
+    CHECK_CONTAINS(err.text, "no symbolic links");
+    object_store_close(s);
+}
+
+static void stores_that_do_not_open(void) {
+    char url[200], file[160];
+    snprintf(file, sizeof file, "%s/file", fixture_dir());
+    CHECK_INT(file_write_atomic(file, "x", 1, 0600, false, NULL), 0);
+    snprintf(url, sizeof url, "file://%s/below", file);
+    const struct { const char *url, *text; } cases[] = {
+        { "s3://bucket/x", "s3:// are not supported" }, { "gs://b", "gs:// are not supported" }, { "/tmp/x", "is not a URL" },
+        { "file://host/x", "ABSOLUTE" }, { "file:///tmp/../x", "'..'" }, { url, file },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        object_store_t *s = NULL;
+        osmo_error_t err = OSMO_ERROR_INIT;
+        CHECK(object_store_open(cases[i].url, &s, &err) < 0);
+        CHECK(s == NULL);
+        CHECK_CONTAINS(err.text, cases[i].text);
+    }
+}
+
+/* ---- configuration ---- */
+
+static void configuration(void) {
+    static const struct { const char *text, *cause; } bad[] = {
+        { "credential: {endpoint: 's3://bucket/logs'}", "workflow.workflow_log.credential.endpoint" },
+        { "credential: {endpoint: 's3://bucket/logs'}", "file:///ABSOLUTE/DIRECTORY" },
+        { "credential: {endpoint: 'file://relative'}", "file:///ABSOLUTE/DIRECTORY" },
+        { "credential: {endpoint: 'file:///a/../b'}", "'..'" },
+        { "credential: {region: x}", "endpoint" },
+        { "credentials: {}", "credentials" },
+        { "keep_local: -1", "keep_local" },
+        { "attempts: 0", "attempts" },
+        { "delete_with_workflow: sometimes", "delete_with_workflow" },
+    };
+    char text[400];
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        snprintf(text, sizeof text, "workflow: {workflow_log: {%s}}\n", bad[i].text);
+        CHECK(settings_parse(text, strlen(text), "test", &s, &err) < 0);
+        CHECK_CONTAINS(err.text, bad[i].cause);
+    }
+    static const char good[] = "workflow: {workflow_log: {credential: {endpoint: 'file:///var/lib/archive', access_key_id: a,"
+                               " access_key: b, region: eu}, keep_local: 2h, task_logs: false, attempts: 3, "
+                               "delete_with_workflow: true}}\n";
+    CHECK_OK(settings_parse(good, strlen(good), "test", &s, &err), &err);
+    REQUIRE(s != NULL);
+    CHECK_STR(s->archive_endpoint, "file:///var/lib/archive");
+    CHECK_INT(s->archive_keep_local_us, INT64_C(7200000000));
+    CHECK_INT(s->archive_attempts, 3);
+    CHECK(!s->archive_task_logs && s->archive_delete);
+    settings_free(s);
+    s = NULL;
+    static const char none[] = "workflow: {workflow_log: {credential: null}}\n";
+    CHECK_OK(settings_parse(none, strlen(none), "test", &s, &err), &err);
+    REQUIRE(s != NULL);
+    CHECK_STR(s->archive_endpoint, "");
+    CHECK(s->archive_task_logs && !s->archive_delete);
+    settings_free(s);
+}
+
+/* ---- masking ---- */
+
+static void masking(void) {
+    static const struct { const char *in, *out; } cases[] = {
+        { "name: x\nkey: nvidia.com/gpu\n", NULL },
+        { "API_TOKEN: abc\n", "API_TOKEN: [MASKED]\n" },
+        { "  password: 'it''s' # why\n", "  password: '[MASKED]' # why\n" },
+        { "  password: \"a\\\"b\" # why\n", "  password: \"[MASKED]\" # why\n" },
+        { "  db_password: 12345678\n", "  db_password: [MASKED]\n" },
+        { "max_tokens: 4096\n", NULL }, { "tokenizer: bert\n", NULL }, { "monkey: wrench\n", NULL },
+        { "image: nvcr.io/secret:latest\n", NULL },
+        { "apiKey: abc # c\n", "apiKey: [MASKED] # c\n" },
+        { "HF_TOKEN: '{{hf}}'\nA_TOKEN: $TOKEN\nB_TOKEN: ${X}\nC_TOKEN: {{ x }}\n", NULL },
+        { "PASSWORD: $ecret\n", "PASSWORD: [MASKED]\n" },
+        { "env: {NGC_API_KEY: abc, HOME: /root}\n", "env: {NGC_API_KEY: [MASKED], HOME: /root}\n" },
+        { "env: {\"NGC_API_KEY\": \"abc\", \"n\": 1}\n", "env: {\"NGC_API_KEY\": \"[MASKED]\", \"n\": 1}\n" },
+        { "{\"token\":\"abc\",\"x\":\"y\"}", "{\"token\":\"[MASKED]\",\"x\":\"y\"}" },
+        { "tokens: [a, b]\nx: y\n", "tokens: [MASKED]\nx: y\n" },
+        { "args: [sh, -c, 'export A_TOKEN=abc; run --password=x y']\n",
+          "args: [sh, -c, 'export A_TOKEN=[MASKED]; run --password=[MASKED] y']\n" },
+        { "curl -H \"Authorization: Bearer abc\" url\n", "curl -H \"Authorization: [MASKED]\" url\n" },
+        { "if token == other:\n", NULL },
+        { "secret: |\n  one\n\n  two\nnext: x\n", "secret: [MASKED]\nnext: x\n" },
+        { "- secret: >-\n    one\n  next: x\n", "- secret: [MASKED]\n  next: x\n" },
+        { "credentials:\n  openai:\n    OPENAI_API_KEY: key\nHF_TOKEN: abc\n",
+          "credentials:\n  openai:\n    OPENAI_API_KEY: key\nHF_TOKEN: [MASKED]\n" },
+        { "- credentials: {a: {B_TOKEN: k}}\n", NULL },
+        { "url: https://bob:hunter2@host/x\n", "url: https://bob:[MASKED]@host/x\n" },
+        { "url: https://host:8080/x@y\n", NULL },
+        { "x: cGFzc3dvcmQ6IGh1bnRlcjI=\n", "x: [MASKED]=\n" },                /* password: hunter2 */
+        { "x: bm90aGluZyB0byBzZWUgaGVyZQ==\n", NULL },                        /* nothing to see here */
+        { "  -----BEGIN RSA PRIVATE KEY-----\n  abc\n  -----END RSA PRIVATE KEY-----\nx: y\n", "  [MASKED]\nx: y\n" },
+        { "token:\nx: y", NULL }, { "token", NULL }, { "token:", NULL }, { "token: '", NULL }, { "token: {{", "token: [MASKED]" },
+        { "", NULL }, { "\n\n", NULL },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_buf_ buf_t out = BUF_INIT(1u << 20);
+        CHECK_INT(redact_text(cases[i].in, strlen(cases[i].in), &out), 0);
+        CHECK_STR(buf_cstr(&out), cases[i].out ? cases[i].out : cases[i].in);
+    }
+    _cleanup_buf_ buf_t small = BUF_INIT(4);
+    CHECK_INT(redact_text("a_token: x\n", 11, &small), OSMO_ELIMIT);
+}
+
+/* ---- workflows ---- */
+
+static const char secretive[] = "workflow:\n  name: arch\n  tasks:\n"
+                                "  - name: a\n    image: ubuntu\n    command: ['true']\n"
+                                "    environment: {API_TOKEN: " SECRET ", PLAIN: seen}\n"
+                                "  - {name: b, image: ubuntu, command: ['true']}\n";
+
+static void configure(const char *more) {
+    char text[400], path[128];
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(text, sizeof text, "workflow: {workflow_log: {credential: {endpoint: 'file://%s/archive'}%s}, retention: 0}\n",
+             fixture_dir(), more);
+    snprintf(path, sizeof path, "%s/config.yaml", test_dir);
+    CHECK_OK(file_write_atomic(path, text, strlen(text), 0600, false, &err), &err);
+    CHECK_OK(engine_reload(e, &err), &err);
+}
+
+/* A fresh engine with an archive; `more` are further keys of workflow_log. */
+static bool begin(const char *more) {
+    char path[160];
+    snprintf(path, sizeof path, "%s/archive", fixture_dir());
+    CHECK_INT(dir_remove_tree(path, NULL), 0);
+    if (!start_with("workflow: {}\n"))
+        return false;
+    configure(more);
+    return true;
+}
+
+static void log_lines(const char *task, int64_t retry, enum io_type type, const char *const *lines, size_t n) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    for (size_t i = 0; i < n; i++) {
+        struct log_entry entry = { .time_us = INT64_C(1772357472000000) + (int64_t)i, .type = type, .text = lines[i],
+            .len = strlen(lines[i]) };
+        CHECK_OK(logstore_append(e->logs, wf_id, task, retry, &entry, 1, &err), &err);
+    }
+}
+
+static int put_files(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    int rc = repo_file_put(db, wf_uuid, "templated_workflow_spec.yaml", "API_TOKEN: '" SECRET "'\nx: {{y}}\n", 42, err);
+    if (rc >= 0)
+        rc = repo_file_put(db, wf_uuid, "b_error_logs.txt", "one\ntwo\n", 8, err);
+    for (int i = 0; rc >= 0 && i < 130; i++) { /* more than a page of names */
+        char name[40];
+        snprintf(name, sizeof name, "b_%d_error_logs.txt", i + 1);
+        rc = repo_file_put(db, wf_uuid, name, name, strlen(name), err);
+    }
+    return rc < 0 ? rc : repo_event_add(db, wf_uuid, "a", 0, 1, "2026-03-01 09:00:00 [a] Scheduled: True", err);
+}
+
+static void write_log(void) {
+    const char *const out[] = { "first", "two\nlines", "third", "" }, *const bad[] = { "oops", "worse" };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    log_lines("a", 0, IO_STDOUT, out, 3);
+    log_lines("b", 0, IO_STDERR, bad, 2);
+    log_lines("a", 0, IO_OSMO_CTRL, out, 4);
+    log_lines("b", 1, IO_STDOUT, out, 3);
+    log_lines("a", 0, IO_STDERR, bad, 1);
+    CHECK_OK(store_write(e->store, wf_uuid, put_files, NULL, &err), &err);
+}
+
+/* The workflow of two groups runs; b fails. */
+static bool run(void) {
+    backend_connect("jobs");
+    if (!submit(secretive))
+        return false;
+    watch_add(e, wf_id, 7);
+    job("CreateGroup", "a-group", "SUCCESS");
+    job("CreateGroup", "b-group", "SUCCESS");
+    write_log();
+    run_pod("a", "COMPLETED", 0);
+    job("CleanupGroup", "a-group", "SUCCESS");
+    run_pod("b", "FAILED", 3);
+    return true;
+}
+
+static enum archive_state state(void) {
+    enum archive_state s = ARCHIVE_NONE;
+    CHECK_INT(repo_archive_get(reader(), wf_uuid, &s, NULL), 0);
+    return s;
+}
+static bool is_only_in_archive(void) { return state() == ARCHIVE_ONLY; }
+
+/* What a stream gives until it ends or has nothing; *ended tells which. */
+static char *all_of(osmo_stream_t *s, bool *ended) {
+    _cleanup_buf_ buf_t text = BUF_INIT(64u << 20);
+    char piece[7];
+    ssize_t n;
+    while ((n = s->read(s, piece, sizeof piece)) > 0)
+        buf_append(&text, piece, (size_t)n);
+    CHECK(n == 0 || n == OSMO_EGONE);
+    *ended = n == OSMO_EGONE;
+    buf_cstr(&text);
+    return text.data ? buf_steal(&text, NULL) : strdup("");
+}
+
+static const struct { struct log_query q; const char *regex; } queries[] = {
+    { { .retry_id = -1 }, NULL }, { { .retry_id = -1 }, "t[wh]" }, { { .retry_id = -1, .last_n = 1 }, NULL },
+    { { .retry_id = -1, .last_n = 5 }, NULL }, { { .retry_id = -1, .last_n = 500 }, NULL },
+    { { .retry_id = -1, .last_n = 4 }, "r" }, { { .task = "a", .retry_id = -1 }, NULL }, { { .task = "a", .retry_id = 0 }, NULL },
+    { { .task = "b", .retry_id = -1 }, NULL }, { { .task = "b", .retry_id = 0 }, NULL }, { { .task = "b", .retry_id = 1 }, NULL },
+    { { .task = "b", .retry_id = 2 }, NULL }, { { .task = "nobody", .retry_id = -1 }, NULL },
+    { { .task = "b", .retry_id = -1, .last_n = 2 }, NULL }, { { .task = "a", .retry_id = 0, .last_n = 3 }, "o" },
+    { { .retry_id = -1, .error_only = true }, NULL }, { { .retry_id = -1, .error_only = true, .last_n = 2, .scan_max = 3 }, NULL },
+};
+
+static char *log_of(size_t i) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    osmo_stream_t *s = NULL;
+    bool ended = false;
+    CHECK_OK(logs_stream(e, wf_id, &queries[i].q, queries[i].regex, 99, &s, &err), &err);
+    char *text = s ? all_of(s, &ended) : NULL;
+    CHECK(ended);
+    if (s)
+        s->close(s);
+    return text;
+}
+
+static char *archived(const char *name) {
+    char path[300];
+    _cleanup_buf_ buf_t text = BUF_INIT(64u << 20);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(path, sizeof path, "%s/archive/%s/%s", fixture_dir(), wf_id, name);
+    if (file_read(path, &text, &err) < 0)
+        return NULL;
+    buf_cstr(&text);
+    return buf_steal(&text, NULL);
+}
+
+static void check_archived(const char *name, const char *want) {
+    _cleanup_free_ char *got = archived(name);
+    CHECK_STR(got, want);
+}
+
+#define A0(text) "2026/03/01 09:31:12 [a] " text "\n"
+#define AC(text) "2026/03/01 09:31:12 [a][osmo] " text "\n"
+#define B0(text) "2026/03/01 09:31:12 [b] " text "\n"
+#define B1(text) "2026/03/01 09:31:12 [b retry-1] " text "\n"
+
+static void check_tree(void) {
+    _cleanup_free_ char *log = archived("workflow_logs.txt"), *served = log_of(0), *spec = archived("workflow_spec.yaml");
+    CHECK_STR(log, served);
+    CHECK_CONTAINS(log, "Workflow arch-1: FAILED\n");
+    check_archived("task_logs_a_0.txt", A0("first") A0("two\nlines") A0("third") AC("first") AC("two\nlines") AC("third") A0("oops"));
+    check_archived("task_logs_b_0.txt", B0("oops") B0("worse"));
+    check_archived("task_logs_b_1.txt", B1("first") B1("two\nlines") B1("third"));
+    _cleanup_free_ char *events = archived("workflow_events.txt");
+    CHECK_CONTAINS(events, "2026-03-01 09:00:00 [a] Scheduled: True\n");
+    CHECK_CONTAINS(spec, "API_TOKEN: [MASKED]\n");
+    CHECK_CONTAINS(spec, "PLAIN: seen\n");
+    check_archived("templated_workflow_spec.yaml", "API_TOKEN: '[MASKED]'\nx: {{y}}\n");
+    check_archived("b_error_logs.txt", "one\ntwo\n");
+    check_archived("b_1_error_logs.txt", "b_1_error_logs.txt");
+    check_archived("b_130_error_logs.txt", "b_130_error_logs.txt");
+}
+
+/* No file of the archive holds the secret; how many files there are. */
+static int secret_files(void) {
+    char dir[200];
+    int n = 0;
+    snprintf(dir, sizeof dir, "%s/archive/%s", fixture_dir(), wf_id);
+    DIR *d = opendir(dir);
+    for (struct dirent *entry; d && (entry = readdir(d));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        _cleanup_free_ char *text = archived(entry->d_name);
+        CHECK(text != NULL);
+        CHECK(!text || !strstr(text, SECRET));
+        n++;
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static bool log_dir_exists(void) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/logs/%s", test_dir, wf_id);
+    return access(path, F_OK) == 0;
+}
+
+static void archives(void) {
+    char *before[ARRAY_SIZE(queries)];
+    osmo_stream_t *slow = NULL, *tail = NULL, *late = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    bool ended;
+    char piece[10];
+    REQUIRE(begin(""));
+    REQUIRE(run());
+    CHECK_INT(state(), ARCHIVE_NONE);
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    CHECK_INT(state(), ARCHIVE_BOTH);
+    check_tree();
+    CHECK_INT(secret_files(), 3 + 3 + 1 + 2 + 131);
+    for (size_t i = 0; i < ARRAY_SIZE(queries); i++)
+        before[i] = log_of(i);
+    CHECK_CONTAINS(before[0], "Cause: task b failed with exit code 3");
+    CHECK_CONTAINS(before[14], AC("two")); /* of an entry of two lines, the one that matches */
+    CHECK_STR(before[16], A0("oops"));
+    /* followers that have not read to the end when the copy goes: a slow one, one that has begun with the last lines, one that
+     * has not begun */
+    CHECK_OK(logs_stream(e, wf_id, &queries[0].q, NULL, 11, &slow, &err), &err);
+    CHECK_OK(logs_stream(e, wf_id, &queries[3].q, NULL, 12, &tail, &err), &err);
+    CHECK_OK(logs_stream(e, wf_id, &queries[3].q, NULL, 13, &late, &err), &err);
+    CHECK_INT(slow->read(slow, piece, sizeof piece), sizeof piece);
+    configure(", keep_local: 0");
+    engine_wake(e, WAKE_TIMERS);
+    CHECK(until(is_only_in_archive));
+    if (!use_pgsql)
+        CHECK(!log_dir_exists());
+    _cleanup_free_ char *rest = all_of(slow, &ended), *lines = all_of(late, &ended);
+    CHECK(ended);
+    CHECK_STR(rest, before[0] + sizeof piece);
+    CHECK_STR(lines, before[3]);
+    osmo_stream_t *const streams[] = { slow, tail, late };
+    for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
+        streams[i]->close(streams[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
+        _cleanup_free_ char *after = log_of(i);
+        CHECK_STR(after, before[i]);
+        free(before[i]);
+    }
+    char *text = NULL;
+    size_t len;
+    CHECK_INT(repo_file_get(reader(), wf_uuid, "b_error_logs.txt", &text, &len, NULL), OSMO_ENOTFOUND);
+    free(text);
+    _cleanup_buf_ buf_t found = BUF_INIT(1000);
+    CHECK_OK(archive_text(e, wf_id, "b_error_logs.txt", &found, &err), &err);
+    CHECK_STR(buf_cstr(&found), "one\ntwo\n");
+    CHECK_OK(events_stream(e, wf_id, "a", 0, 14, &late, &err), &err);
+    _cleanup_free_ char *events = all_of(late, &ended);
+    CHECK(ended && strstr(events, "Scheduled: True"));
+    late->close(late);
+    stop(true);
+}
+
+/* ---- what goes wrong ---- */
+
+static bool has_dead_letter(void) {
+    struct dead_row *rows = NULL;
+    size_t n = 0;
+    repo_work_dead(reader(), 0, 1, &rows, &n, NULL);
+    dead_rows_free(rows, n);
+    return n > 0;
+}
+
+static void failure_is_a_dead_letter(void) {
+    char path[100], in_the_way[300];
+    struct dead_row *rows = NULL;
+    size_t n = 0;
+    int64_t revived = 0;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(begin(", attempts: 2"));
+    snprintf(path, sizeof path, "%s/archive", fixture_dir());
+    CHECK_OK(file_write_atomic(path, "x", 1, 0600, false, &err), &err); /* root may write everywhere; not into a file */
+    REQUIRE(run());
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(has_dead_letter));
+    CHECK(!is_archived());
+    REQUIRE(repo_work_dead(reader(), 0, 10, &rows, &n, NULL) == 0 && n == 1);
+    CHECK_STR(rows[0].kind, "archive_workflow");
+    CHECK_CONTAINS(rows[0].last_error, path);
+    CHECK_CONTAINS(rows[0].last_error, "workflow.workflow_log.credential.endpoint");
+    CHECK_CONTAINS(rows[0].last_error, "a directory is needed there");
+    dead_rows_free(rows, n);
+    struct explained *x = NULL;
+    bool told = false;
+    REQUIRE(engine_explain(e, wf_id, &x, NULL) == 0);
+    for (size_t i = 0; i < explained_answer(x)->nsteps; i++)
+        told |= strcmp(explained_answer(x)->steps[i].what, "archive") == 0 && strstr(explained_answer(x)->steps[i].text, "retry");
+    CHECK(told);
+    explained_free(x);
+    _cleanup_free_ char *log = log_of(0); /* nothing is lost, and its readers end */
+    CHECK_CONTAINS(log, A0("first"));
+    CHECK_INT(unlink(path), 0);
+    /* half an archive of an earlier attempt */
+    snprintf(in_the_way, sizeof in_the_way, "%s/%s", path, wf_id);
+    CHECK_OK(dir_make(in_the_way, 0700, &err), &err);
+    strcat(in_the_way, "/.osmo-part-00");
+    CHECK_OK(file_write_atomic(in_the_way, "half", 4, 0600, false, &err), &err);
+    strcpy(strrchr(in_the_way, '/'), "/workflow_logs.txt");
+    CHECK_OK(file_write_atomic(in_the_way, "half", 4, 0600, false, &err), &err);
+    CHECK_OK(engine_dead_retry(e, 0, &revived, &err), &err);
+    CHECK_INT(revived, 1);
+    CHECK(until(is_archived));
+    check_tree();
+    secret_files();
+    strcpy(strrchr(in_the_way, '/'), "/.osmo-part-00");
+    CHECK(!file_exists(in_the_way));
+    /* the archive is moved away: told, and no other log is shown instead */
+    configure(", keep_local: 0");
+    engine_wake(e, WAKE_TIMERS);
+    CHECK(until(is_only_in_archive));
+    CHECK_INT(dir_remove_tree(path, NULL), 0);
+    osmo_stream_t *s = NULL;
+    CHECK_INT(logs_stream(e, wf_id, NULL, NULL, 21, &s, &err), OSMO_EUNAVAIL);
+    CHECK_CONTAINS(err.text, "bring it back");
+    CHECK_CONTAINS(err.text, path);
+    snprintf(path, sizeof path, "%s/config.yaml", test_dir);
+    CHECK_OK(file_write_atomic(path, "workflow: {}\n", 13, 0600, false, &err), &err);
+    CHECK_OK(engine_reload(e, &err), &err);
+    CHECK_INT(logs_stream(e, wf_id, NULL, NULL, 21, &s, &err), OSMO_EUNAVAIL);
+    CHECK_CONTAINS(err.text, "is not configured");
+    stop(true);
+}
+
+/* ---- without an archive ---- */
+
+static void without_an_archive(void) {
+    REQUIRE(start_with(NULL));
+    REQUIRE(run());
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    CHECK_INT(state(), ARCHIVE_NONE);
+    _cleanup_free_ char *log = log_of(0);
+    CHECK_CONTAINS(log, A0("first"));
+    stop(true);
+}
+
+/* ---- retention ---- */
+
+static bool is_deleted(void) {
+    struct workflow_row w = { 0 };
+    int rc = repo_workflow_get(reader(), wf_uuid, &w, NULL);
+    workflow_row_clear(&w);
+    return rc == OSMO_ENOTFOUND;
+}
+
+static void expire(const char *more) {
+    char text[400], path[160];
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(text, sizeof text, "workflow: {workflow_log: {credential: {endpoint: 'file://%s/archive'}%s}, retention: 1ms}\n",
+             fixture_dir(), more);
+    snprintf(path, sizeof path, "%s/config.yaml", test_dir);
+    CHECK_OK(file_write_atomic(path, text, strlen(text), 0600, false, &err), &err);
+    CHECK_OK(engine_reload(e, &err), &err);
+    engine_wake(e, WAKE_TIMERS);
+    CHECK(until(is_deleted));
+}
+
+static void retention_and_the_archive(void) {
+    static const struct { const char *more; bool stays; } cases[] = {
+        { "", true }, { ", delete_with_workflow: true", false } };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        REQUIRE(begin(cases[i].more));
+        REQUIRE(run());
+        job("CleanupGroup", "b-group", "SUCCESS");
+        CHECK(until(is_archived));
+        expire(cases[i].more);
+        _cleanup_free_ char *log = archived("workflow_logs.txt");
+        CHECK_INT(log != NULL, cases[i].stays);
+        CHECK_INT(state(), ARCHIVE_NONE);
+        char path[300];
+        snprintf(path, sizeof path, "%s/archive/%s", fixture_dir(), wf_id);
+        CHECK_INT(file_exists(path), cases[i].stays);
+        CHECK(!log_dir_exists());
+        stop(true);
+    }
+}
+
+/* ---- a backend that does not come back ---- */
+
+static atomic_llong ahead; /* of the clocks, microseconds */
+
+static int64_t read_clock(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 + atomic_load(&ahead);
+}
+static int64_t wall(void) { return read_clock(CLOCK_REALTIME); }
+static int64_t steady(void) { return read_clock(CLOCK_MONOTONIC); }
+
+static bool log_ended(void) {
+    osmo_stream_t *s = NULL;
+    bool ended = false;
+    if (logs_stream(e, wf_id, NULL, NULL, 31, &s, NULL) < 0)
+        return false;
+    free(all_of(s, &ended));
+    s->close(s);
+    return ended;
+}
+
+static const char *archive_step(void) {
+    static char text[600];
+    struct explained *x = NULL;
+    int n = 0;
+    text[0] = '\0';
+    if (engine_explain(e, wf_id, &x, NULL) < 0)
+        return text;
+    for (size_t i = 0; i < explained_answer(x)->nsteps; i++) {
+        if (strcmp(explained_answer(x)->steps[i].what, "archive") == 0 && n++ == 0)
+            snprintf(text, sizeof text, "%s", explained_answer(x)->steps[i].text);
+    }
+    explained_free(x);
+    CHECK(n <= 1);
+    return text;
+}
+
+static void end_of_the_log(void) {
+    engine_clock_source(wall, steady);
+    REQUIRE(begin(""));
+    REQUIRE(run());
+    backend_gone(); /* with the cleanup of b-group */
+    CHECK(is_finished());
+    CHECK(!log_ended());
+    CHECK_CONTAINS(archive_step(), "objects of 1 groups are removed from backend default");
+    atomic_fetch_add(&ahead, 59 * 1000000);
+    engine_wake(e, WAKE_WORK);
+    CHECK(!log_ended());
+    atomic_fetch_add(&ahead, 2 * 1000000);
+    engine_wake(e, WAKE_WORK);
+    CHECK(until(log_ended));
+    CHECK(!is_archived());
+    _cleanup_free_ char *log = log_of(0);
+    CHECK_CONTAINS(log, "Workflow arch-1: FAILED\n");
+    /* it comes back after all */
+    backend_connect("jobs");
+    watch_add(e, wf_id, 7);
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    check_tree();
+    CHECK_STR(archive_step(), "");
+    stop(true);
+    engine_clock_source(NULL, NULL);
+}
+
+/* ---- a cleanup that was given up and succeeds later brings its error logs then ---- */
+
+static int put_late(db_t *db, void *ctx, osmo_error_t *err) { return repo_file_put(db, wf_uuid, ctx, "late\n", 5, err); }
+
+static bool late_is_archived(void) {
+    _cleanup_free_ char *text = archived("late_error_logs.txt");
+    return text != NULL;
+}
+
+static void late_files(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(begin(", keep_local: 0"));
+    REQUIRE(run());
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    engine_wake(e, WAKE_TIMERS);
+    CHECK(until(is_only_in_archive));
+    _cleanup_free_ char *before = log_of(0);
+    CHECK_OK(store_write(e->store, wf_uuid, put_late, (void *)"late_error_logs.txt", &err), &err);
+    /* as a process that died behind the last object would find it: again, and the log is not written from nothing */
+    struct work_row item = { .kind = (char *)"archive_workflow" };
+    memcpy(item.workflow_uuid, wf_uuid, sizeof item.workflow_uuid);
+    CHECK_OK(archive_workflow(e, &item, &err), &err);
+    CHECK(late_is_archived());
+    _cleanup_free_ char *after = log_of(0);
+    CHECK_STR(after, before);
+    check_archived("b_error_logs.txt", "one\ntwo\n");
+    CHECK(!log_dir_exists());
+    stop(true);
+}
+
+/* ---- many attempts, and entries larger than a piece ---- */
+
+#define TASKS 150
+
+static void many_attempts(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    size_t big = (2u << 20) + 17;
+    char *text = malloc(big);
+    REQUIRE(text && begin(""));
+    memset(text, 'x', big);
+    backend_connect("jobs");
+    REQUIRE(submit("workflow:\n  name: arch\n  tasks:\n  - {name: a, image: ubuntu, command: ['true']}\n"));
+    watch_add(e, wf_id, 7);
+    job("CreateGroup", "a-group", "SUCCESS");
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < TASKS; i++) {
+            char task[32];
+            snprintf(task, sizeof task, "t%d", i);
+            struct log_entry entry = { .time_us = 1, .type = IO_DUMP, .text = task, .len = strlen(task) };
+            if (i == 77 && round == 2)
+                entry = (struct log_entry){ .time_us = 1, .type = IO_DUMP, .text = text, .len = big };
+            CHECK_OK(logstore_append(e->logs, wf_id, task, round == 3, &entry, 1, &err), &err);
+        }
+    }
+    run_pod("a", "COMPLETED", 0);
+    job("CleanupGroup", "a-group", "SUCCESS");
+    CHECK(until(is_archived));
+    for (int i = 0; i < TASKS; i++) {
+        char name[64], want[64];
+        snprintf(name, sizeof name, "task_logs_t%d_0.txt", i);
+        snprintf(want, sizeof want, "t%d\nt%d\nt%d\n", i, i, i);
+        _cleanup_free_ char *got = archived(name);
+        if (i == 77)
+            CHECK_INT(got ? strlen(got) : 0, big + 1 + 8);
+        else
+            CHECK_STR(got, want);
+        snprintf(name, sizeof name, "task_logs_t%d_1.txt", i);
+        check_archived(name, want + 2 * strlen(want) / 3);
+    }
+    archive_reader_t *r = NULL;
+    struct log_query q = { .task = "t77", .retry_id = -1 };
+    _cleanup_buf_ buf_t all = BUF_INIT(64u << 20);
+    CHECK_OK(archive_reader(e, wf_id, &q, 3, &r, &err), &err);
+    int rc = 1;
+    while (r && rc > 0)
+        rc = archive_reader_read(r, &all, 100, &err);
+    CHECK_INT(rc, OSMO_EGONE);
+    CHECK_INT(all.len, big + 1 + 8 + 4 - 3);
+    archive_reader_free(r);
+    free(text);
+    stop(true);
+}
+
+static const struct check_test engine_tests[] = {
+    { "", archives }, { "", failure_is_a_dead_letter }, { "", without_an_archive }, { "", retention_and_the_archive },
+    { "", end_of_the_log }, { "", late_files }, { "", many_attempts },
+};
+
+static void on_pgsql(void) {
+    char *url = pgsql_fixture_url();
+    use_pgsql = url != NULL;
+    for (size_t i = 0; url && i < ARRAY_SIZE(engine_tests); i++)
+        engine_tests[i].run();
+    use_pgsql = false;
+    free(url);
+}
+
+static const struct check_test tests[] = {
+    { "objects", objects },
+    { "names of objects", object_names },
+    { "leftovers of writers", leftovers },
+    { "stores that do not open", stores_that_do_not_open },
+    { "configuration", configuration },
+    { "masking", masking },
+    { "archive and read again", archives },
+    { "failure is a dead letter", failure_is_a_dead_letter },
+    { "without an archive", without_an_archive },
+    { "retention", retention_and_the_archive },
+    { "end of the log", end_of_the_log },
+    { "late files", late_files },
+    { "many attempts", many_attempts },
+    { "on PostgreSQL", on_pgsql },
+};
+TEST_MAIN("archive", tests)

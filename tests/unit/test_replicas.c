@@ -1,0 +1,763 @@
+/* Several services on one PostgreSQL database: who is there, what is taken and by whom, what becomes of the work of one that is
+ * killed or stopped, one clock, and the same event from two at the same instant. Does nothing where there is no PostgreSQL. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/engine_internal.h"
+#include "engine/reactor_internal.h"
+#include "engine/replicas.h"
+#include "engine/submit_internal.h"
+#include "engine_fixture.h"
+#include "store/repo_explain.h"
+#include "store/repo_replica.h"
+
+#define LEASE_US (600LL * 1000)
+#define RENEW_US (60LL * 1000)
+#define LOOKS 3000 /* 10 ms apart: patience with what other threads and processes do */
+
+static const char single[] = "workflow:\n  name: one\n  timeout: {exec_timeout: 1h}\n  tasks:\n"
+                             "  - {name: t, image: ubuntu, command: ['true']}\n";
+static const char diamond[] = "workflow:\n  name: diamond\n  tasks:\n"
+                              "  - {name: a, image: ubuntu, command: ['true']}\n"
+                              "  - {name: b, image: ubuntu, command: ['true']}\n"
+                              "  - {name: c, image: ubuntu, command: ['true'], inputs: [{task: a}, {task: b}]}\n";
+
+static engine_t *second;
+
+/* False where there is no PostgreSQL; the fixture says so. */
+static bool shared(void) {
+    bool yes = prepare() && fixture_is_pgsql();
+    if (!yes)
+        stop(true);
+    return yes;
+}
+#define NEEDS_PGSQL                                                                                                    \
+    do {                                                                                                               \
+        if (!shared())                                                                                                 \
+            return;                                                                                                    \
+    } while (0)
+
+static int64_t count(const char *sql, const char *arg) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct db_arg a = DB_T(arg);
+    int64_t n = -1;
+    int rc = db_query(reader(), sql, &a, arg ? 1 : 0, &rows, &err);
+    if (rc >= 0 && db_next(rows, &err) == 1)
+        n = db_int(rows, 0);
+    CHECK_OK(rc, &err);
+    return n;
+}
+
+static bool becomes(const char *sql, const char *arg, int64_t want) {
+    for (int i = 0; i < LOOKS; i++) {
+        if (count(sql, arg) == want)
+            return true;
+        usleep(10000);
+    }
+    fprintf(stderr, "%s is %lld, not %lld\n", sql, (long long)count(sql, arg), (long long)want);
+    return false;
+}
+
+static size_t others_of(engine_t *of, char id[33]) {
+    struct replica *list = NULL;
+    size_t n = 0;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(replicas_others(of, &list, &n, &err), &err);
+    if (n)
+        memcpy(id, list[0].id, 33);
+    replica_list_free(list, n);
+    return n;
+}
+
+static bool sees(engine_t *of, size_t want) {
+    char id[33];
+    for (int i = 0; i < LOOKS; i++) {
+        if (others_of(of, id) == want)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+static bool start_pair(const char *config) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!start_with(config))
+        return false;
+    second = start_another("second", config, &err);
+    CHECK_OK(second ? 0 : err.code, &err);
+    return second != NULL;
+}
+
+static void stop_pair(void) {
+    backend_gone();
+    engine_close(second);
+    second = NULL;
+    stop(true);
+}
+
+/* ---- who is there ---- */
+
+static void members(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char id[33];
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    CHECK(replicas_shared(e));
+    CHECK_INT(strlen(replicas_id(e)), 32);
+    CHECK(strcmp(replicas_id(e), replicas_id(second)) != 0);
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas WHERE ended = 0", NULL), 2);
+    CHECK_INT(others_of(e, id), 0); /* it has no address yet */
+    CHECK_OK(replicas_set_address(second, "http://127.0.0.1:9", &err), &err);
+    CHECK(sees(e, 1));
+    CHECK_INT(others_of(e, id), 1);
+    CHECK_STR(id, replicas_id(second));
+    CHECK_INT(others_of(second, id), 0);
+    CHECK_OK(replicas_set_address(e, "http://127.0.0.1:9", &err), &err);
+    CHECK(sees(second, 1));
+    engine_close(second);
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas", NULL), 1);
+    CHECK(sees(e, 0));
+    second = start_another("second", NULL, &err);
+    REQUIRE(second != NULL);
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas", NULL), 2);
+    stop_pair();
+}
+
+static void refusals(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char other[128], path[160];
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    CHECK(start_another("second", NULL, &err) == NULL);
+    CHECK_INT(err.code, OSMO_EBUSY);
+    CHECK_CONTAINS(err.text, "--data-dir");
+    /* task data elsewhere */
+    snprintf(path, sizeof path, "%s/storage/.storage-id", test_dir);
+    snprintf(other, sizeof other, "%s/storage/.kept", test_dir);
+    REQUIRE(rename(path, other) == 0);
+    CHECK(start_another("third", NULL, &err) == NULL);
+    CHECK_INT(err.code, OSMO_ECONFLICT);
+    CHECK_CONTAINS(err.text, "--storage");
+    REQUIRE(rename(other, path) == 0);
+    engine_t *third = start_another("third", NULL, &err);
+    CHECK_OK(third ? 0 : err.code, &err);
+    engine_close(third);
+    stop_pair();
+}
+
+/* Both make the schema, the keys and the administrator; one of each stays. */
+struct opening {
+    pthread_t thread;
+    const char *name;
+    engine_t *e;
+    osmo_error_t err;
+};
+static pthread_barrier_t gate;
+
+static void *open_one(void *arg) {
+    struct opening *o = arg;
+    pthread_barrier_wait(&gate);
+    o->e = start_another(o->name, NULL, &o->err);
+    return NULL;
+}
+
+static void at_once(void) {
+    struct opening o[3] = { { .name = "x" }, { .name = "y" }, { .name = "z" } };
+    without_key = true;
+    NEEDS_PGSQL;
+    without_key = false;
+    test_auth = OSMO_AUTH_REQUIRED;
+    pthread_barrier_init(&gate, NULL, 3);
+    for (size_t i = 0; i < 3; i++)
+        REQUIRE(pthread_create(&o[i].thread, NULL, open_one, &o[i]) == 0);
+    size_t tokens = 0;
+    char *token = NULL, *jwt = NULL;
+    for (size_t i = 0; i < 3; i++) {
+        pthread_join(o[i].thread, NULL);
+        CHECK_OK(o[i].e ? 0 : o[i].err.code, &o[i].err);
+        char *made = o[i].e ? auth_take_admin_token(o[i].e) : NULL;
+        tokens += made != NULL;
+        token = made ? made : token;
+    }
+    CHECK_INT(tokens, 1);
+    e = o[0].e;
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas", NULL), 3);
+    CHECK_INT(count("SELECT COUNT(DISTINCT storage) FROM replicas", NULL), 1);
+    for (size_t i = 0; token && i < 3; i++) { /* one token and one signing key for all */
+        osmo_error_t err = OSMO_ERROR_INIT;
+        int64_t at = 0;
+        CHECK_OK(auth_exchange(o[i].e, token, &jwt, &at, &err), &err);
+        osmo_request_t rq = { .size = sizeof rq, .method = "GET", .path = "/", .query = "", .peer = "127.0.0.1" };
+        char *header = NULL;
+        CHECK(asprintf(&header, "Bearer %s", jwt) > 0);
+        rq.headers = (const char *const[]){ "authorization", header, NULL };
+        for (size_t k = 0; k < 3; k++) {
+            struct identity who = { 0 };
+            CHECK_OK(auth_identify(o[k].e, &rq, &who, &err), &err);
+            CHECK_STR(who.user, "admin");
+            identity_clear(&who);
+        }
+        free(header);
+        free(jwt);
+    }
+    free(token);
+    test_auth = OSMO_AUTH_DEV;
+    pthread_barrier_destroy(&gate);
+    for (size_t i = 1; i < 3; i++)
+        engine_close(o[i].e);
+    stop(true);
+}
+
+/* ---- what is taken ---- */
+
+struct claim {
+    pthread_t thread;
+    engine_t *of;
+    size_t limit, n, total;
+    int64_t ids[8];
+    char owner[64];
+};
+
+static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct claim *c = ctx;
+    struct work_row *rows = NULL;
+    int rc = repo_work_claim(db, "be", c->owner, engine_now(c->of), 3600LL * 1000000, c->limit, &rows, &c->n, err);
+    for (size_t i = 0; rc >= 0 && i < c->n; i++)
+        c->ids[i] = rows[i].id;
+    work_rows_free(rows, rc < 0 ? 0 : c->n);
+    return rc;
+}
+
+static struct claim claimer(engine_t *of, const char *who, size_t limit) {
+    struct claim c = { .of = of, .limit = limit };
+    snprintf(c.owner, sizeof c.owner, "%s/%s", replicas_id(of), who);
+    return c;
+}
+
+static size_t take(struct claim *c) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(store_write(c->of->store, NULL, claim_run, c, &err), &err);
+    return c->n;
+}
+
+static void *take_all(void *arg) {
+    struct claim *c = arg;
+    pthread_barrier_wait(&gate);
+    while (take(c))
+        c->total += c->n;
+    return NULL;
+}
+
+static void both(struct claim c[2], void *(*run)(void *)) {
+    pthread_barrier_init(&gate, NULL, 2);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&c[i].thread, NULL, run, &c[i]) == 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(c[i].thread, NULL);
+    pthread_barrier_destroy(&gate);
+}
+
+static int add_many(db_t *db, void *ctx, osmo_error_t *err) {
+    int rc = 0;
+    (void)ctx;
+    for (int i = 0; rc >= 0 && i < 300; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "%032x", i);
+        rc = repo_work_add(db, WORK_CREATE, key, key, "be", 5, "{}", 1, err);
+    }
+    return rc;
+}
+
+static void claims_are_disjoint(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    struct claim c[2] = { claimer(e, "a", 3), claimer(second, "b", 3) };
+    REQUIRE(store_write(e->store, NULL, add_many, NULL, &err) >= 0);
+    both(c, take_all);
+    CHECK_INT(c[0].total + c[1].total, 300);
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner = ?", c[0].owner), (int64_t)c[0].total);
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner = ?", c[1].owner), (int64_t)c[1].total);
+    stop_pair();
+}
+
+#define ROUNDS 150
+static int add_group(db_t *db, void *ctx, osmo_error_t *err) {
+    char key[48];
+    snprintf(key, sizeof key, "%032x", *(int *)ctx);
+    int rc = repo_work_add(db, WORK_CREATE, key, key, "be", 5, "{}", 1, err);
+    if (rc >= 0)
+        rc = repo_work_add(db, WORK_CLEANUP, key, key, "be", 5, "{}", 1, err);
+    snprintf(key, sizeof key, "%032x:force", *(int *)ctx);
+    return rc < 0 ? rc : repo_work_add(db, WORK_CLEANUP, key, key, "be", 5, "{}", 1, err);
+}
+
+static void *take_once(void *arg) {
+    struct claim *c = arg;
+    pthread_barrier_wait(&gate);
+    c->total += take(c);
+    return NULL;
+}
+
+static int end_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return repo_work_release(db, ctx, err);
+}
+
+/* Jobs of one group are never with two services, however they come. */
+static void groups_stay_together(void) {
+    static const char split[] = "SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE owner IS NOT NULL GROUP BY substr(work_key, 1, 32)"
+                                " HAVING COUNT(DISTINCT owner) > 1) AS x";
+    osmo_error_t err = OSMO_ERROR_INIT;
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    struct claim c[2] = { claimer(e, "a", 2), claimer(second, "b", 2) };
+    for (int i = 0; i < ROUNDS; i++) {
+        REQUIRE(store_write(e->store, NULL, add_group, &i, &err) >= 0);
+        both(c, take_once);
+        CHECK_INT(count(split, NULL), 0);
+    }
+    CHECK(c[0].total + c[1].total >= ROUNDS);
+    /* one that another has is left, and not any more when it is given back */
+    int more = ROUNDS;
+    CHECK_OK(store_write(e->store, NULL, end_run, c[0].owner, &err), &err);
+    CHECK_OK(store_write(e->store, NULL, end_run, c[1].owner, &err), &err);
+    struct claim all = claimer(e, "a", 1);
+    CHECK_INT(store_write(e->store, NULL, add_group, &more, &err), 0);
+    while (count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL AND work_key = '00000000000000000000000000000096'", NULL) == 0 &&
+           take(&all))
+        ;
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL AND kind = 'create_group' AND work_key ="
+                    " '00000000000000000000000000000096'", NULL), 1);
+    CHECK_INT(take(&c[1]), 0);
+    CHECK_INT(take(&all), 1);
+    CHECK_OK(store_write(e->store, NULL, end_run, all.owner, &err), &err);
+    CHECK_INT(take(&c[1]), 2);
+    stop_pair();
+}
+
+/* What a worker did counts only while the item is its own. */
+static int steal_run(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    return db_exec(db, "UPDATE work SET owner = 'somebody/else' WHERE owner = 'me/worker'", NULL, 0, NULL, err);
+}
+
+static int mine_run(db_t *db, void *ctx, osmo_error_t *err) {
+    bool *mine = ctx;
+    struct work_row *rows = NULL;
+    size_t n = 0;
+    int rc = repo_work_add(db, "k", "key", NULL, "", 1, "{}", 1, err);
+    if (rc >= 0)
+        rc = repo_work_claim(db, NULL, "me/worker", INT64_C(2000000000000000), 10, 1, &rows, &n, err);
+    if (rc >= 0)
+        rc = n == 1 ? repo_work_is_mine(db, rows[0].id, "me/worker", &mine[0], err) : OSMO_EINTERNAL;
+    if (rc >= 0)
+        rc = steal_run(db, NULL, err);
+    if (rc >= 0)
+        rc = repo_work_is_mine(db, rows[0].id, "me/worker", &mine[1], err);
+    if (rc >= 0)
+        rc = repo_work_done(db, rows[0].id, err);
+    work_rows_free(rows, n);
+    return rc;
+}
+
+static void results_of_the_dead(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    bool mine[2] = { false, true };
+    NEEDS_PGSQL;
+    REQUIRE(start_with(NULL));
+    CHECK_OK(store_write(e->store, NULL, mine_run, mine, &err), &err);
+    CHECK(mine[0]);
+    CHECK(!mine[1]);
+    stop(true);
+}
+
+/* ---- work that comes from another ---- */
+
+/* The backend speaks to the second, everything else happens at the first, which says nothing: the sweep finds it. */
+static void work_is_found(void) {
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    engine_t *first = e;
+    e = second;
+    backend_connect("jobs");
+    e = first;
+    REQUIRE(submit(single));
+    watch_add(second, wf_id, 7);
+    job("CreateGroup", "t-group", "SUCCESS");
+    run_pod("t", "COMPLETED", 0);
+    job("CleanupGroup", "t-group", "SUCCESS");
+    CHECK(becomes("SELECT archived FROM workflows WHERE uuid = ?", wf_uuid, 1));
+    CHECK_INT(workflow_status(NULL), STATUS_COMPLETED);
+    stop_pair();
+}
+
+/* Both monitors see it due; one fires it. */
+static void timers_fire_once(void) {
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    for (int i = 0; i < 10; i++) {
+        REQUIRE(submit("workflow:\n  name: late\n  timeout: {queue_timeout: 1s}\n  tasks:\n"
+                       "  - {name: t, image: ubuntu, command: ['true']}\n"));
+        struct group_row *g = NULL;
+        size_t n = 0;
+        CHECK_INT(repo_groups_of(reader(), wf_uuid, false, &g, &n, NULL), 0);
+        struct task_row t = { 0 };
+        CHECK_INT(repo_task_by_name(reader(), wf_uuid, "t", -1, &t, NULL), 0);
+        struct task_event ev = { .retry_id = 0, .status = STATUS_SCHEDULING, .exit_code = EXIT_CODE_NONE };
+        memcpy(ev.workflow_uuid, wf_uuid, 33);
+        memcpy(ev.task_uuid, t.uuid, 33);
+        CHECK(reactor_backend_event(e, NULL, &ev, NULL, NULL) >= 0);
+        CHECK(becomes("SELECT status FROM workflows WHERE uuid = ?", wf_uuid, STATUS_FAILED_QUEUE_TIMEOUT));
+        CHECK_INT(count("SELECT COUNT(*) FROM history WHERE subject = 'workflow' AND to_status <> 0 AND from_status <> 0 AND"
+                        " workflow_uuid = ?", wf_uuid), 1);
+        CHECK_INT(count("SELECT COUNT(*) FROM timers WHERE workflow_uuid = ?", wf_uuid), 0);
+        task_row_clear(&t);
+        group_rows_free(g, n);
+    }
+    stop_pair();
+}
+
+/* ---- one that dies ---- */
+
+#define PARTS "30000000000000000000000000000001"
+
+static int half_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct group_row g = { .uuid = "10000000000000000000000000000001", .workflow_uuid = PARTS, .name = (char *)"g",
+                           .spec_json = (char *)"{}" };
+    int rc = repo_submission_begin(db, PARTS, replicas_id(ctx), 1, err);
+    return rc < 0 ? rc : repo_groups_insert(db, &g, 1, err);
+}
+
+static int to_parent = -1;
+
+static void tell_parent(char what) {
+    if (to_parent >= 0 && write(to_parent, &what, 1) < 0)
+        _exit(3);
+}
+
+static void child_closes(void *impl, uint64_t conn, int code, const char *reason) {
+    (void)impl;
+    (void)code;
+    (void)reason;
+    if (conn == WORKER)
+        tell_parent('C');
+}
+
+/* Another service, in a process of its own: has a job with its backend, others claimed, and half a submission. Ends when told to. */
+static void child_main(int from_parent) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    static osmo_transport_t loud;
+    char c;
+    e = start_another("child", NULL, &err);
+    if (!e) {
+        fprintf(stderr, "child: %s\n", err.text);
+        _exit(2);
+    }
+    loud = *e->transport;
+    loud.ws_close = child_closes;
+    e->transport = &loud;
+    replicas_set_address(e, "http://127.0.0.1:9", &err);
+    backend_connect("jobs");
+    if (!submit(single))
+        _exit(2);
+    json_free(net_take(WORKER, 1, NULL));
+    struct claim mine = claimer(e, "worker", 5);
+    if (store_write(e->store, NULL, add_many, NULL, &err) < 0 || take(&mine) != 5 || store_write(e->store, NULL, half_run, e, &err) < 0)
+        _exit(2);
+    tell_parent('R');
+    while (read(from_parent, &c, 1) == 1)
+        ;
+    to_parent = -1;
+    backend_gone();
+    engine_close(e);
+    _exit(0);
+}
+
+static pid_t child;
+static int child_out = -1, child_in = -1;
+
+static bool child_says(char want) {
+    char c = 0;
+    while (child_out >= 0 && read(child_out, &c, 1) == 1)
+        if (c == want)
+            return true;
+    return false;
+}
+
+static bool child_start(void) {
+    int out[2], in[2];
+    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(in, O_CLOEXEC) < 0 || (child = fork()) < 0)
+        return false;
+    if (child == 0) {
+        close(out[0]);
+        close(in[1]);
+        to_parent = out[1];
+        child_main(in[0]);
+    }
+    close(out[1]);
+    close(in[0]);
+    child_out = out[0];
+    child_in = in[1];
+    return child_says('R');
+}
+
+static int child_end(void) {
+    int status = -1;
+    close(child_in);
+    waitpid(child, &status, 0);
+    close(child_out);
+    return status;
+}
+
+/* Everything that the child has, as a living service. */
+static void child_lives(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK(sees(e, 1));
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL), 6);
+    CHECK_OK(submissions_recover(e, &err), &err);
+    CHECK_INT(count("SELECT COUNT(*) FROM submissions", NULL), 1);
+    CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups WHERE workflow_uuid = ?", PARTS), 1);
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL), 6);
+}
+
+static void child_is_buried(void) {
+    CHECK(becomes("SELECT COUNT(*) FROM replicas", NULL, 1));
+    CHECK(becomes("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL, 0));
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE attempts > 0 OR lease_until_us > 0", NULL), 0);
+    CHECK(becomes("SELECT COUNT(*) FROM submissions", NULL, 0));
+    CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups WHERE workflow_uuid = ?", PARTS), 0);
+    CHECK(sees(e, 0));
+}
+
+static void killed(void) {
+    NEEDS_PGSQL;
+    REQUIRE(child_start());
+    REQUIRE(start_with(NULL));
+    child_lives();
+    CHECK_INT(kill(child, SIGKILL), 0);
+    child_end();
+    child_is_buried();
+    stop(true);
+}
+
+/* On its own data directory a service needs no lease to know that the one before it is dead. */
+static void killed_and_started_again(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    NEEDS_PGSQL;
+    replicas_times(3600LL * 1000 * 1000, RENEW_US); /* nothing is waited for */
+    REQUIRE(child_start());
+    CHECK_INT(kill(child, SIGKILL), 0);
+    child_end();
+    e = start_another("child", NULL, &err);
+    replicas_times(LEASE_US, RENEW_US);
+    CHECK_OK(e ? 0 : err.code, &err);
+    if (e)
+        child_is_buried();
+    stop(true);
+}
+
+/* It is stopped for longer than its lease, and others go on; then it goes on too, without what it had. */
+static void buried_alive(void) {
+    NEEDS_PGSQL;
+    REQUIRE(child_start());
+    REQUIRE(start_with(NULL));
+    child_lives();
+    CHECK_INT(kill(child, SIGSTOP), 0);
+    child_is_buried();
+    struct claim c = claimer(e, "test", 5);
+    CHECK_INT(take(&c), 5);
+    CHECK_INT(kill(child, SIGCONT), 0);
+    CHECK(child_says('C')); /* its operator is asked to connect again */
+    CHECK(sees(e, 1));
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner = ?", c.owner), 5);
+    CHECK_INT(child_end(), 0);
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas", NULL), 1);
+    stop(true);
+}
+
+/* ---- one clock ---- */
+
+static atomic_llong ahead;
+
+static int64_t clock_of(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+static int64_t wall(void) { return clock_of(CLOCK_REALTIME) + atomic_load(&ahead); }
+static int64_t steady(void) { return clock_of(CLOCK_MONOTONIC); }
+
+#define HOUR INT64_C(3600000000)
+
+static bool near(int64_t a, int64_t b) { return a - b < HOUR / 2 && b - a < HOUR / 2; }
+
+static bool both_follow(void) {
+    for (int i = 0; i < LOOKS; i++) {
+        if (near(engine_now(e), wall()) && near(engine_now(second), wall()))
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* The clock of the database is set: every deadline is moved once, and both go by the new time. */
+static void clock_is_set(void) {
+    static const int64_t steps[] = { 5 * HOUR, -12 * HOUR, 2 * HOUR };
+    int64_t sum = 0;
+    NEEDS_PGSQL;
+    engine_clock_source(wall, steady);
+    REQUIRE(start_pair(NULL));
+    REQUIRE(submit(single));
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct work_row *rows = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        atomic_fetch_add(&ahead, steps[i]);
+        sum += steps[i];
+        engine_wake_here(e, WAKE_TIMERS);
+        engine_wake_here(second, WAKE_TIMERS);
+        CHECK(both_follow());
+        CHECK_OK(repo_work_of_workflow(reader(), wf_uuid, 10, &rows, &n, &err), &err);
+        CHECK_INT(n, 1);
+        CHECK(n == 1 && near(rows[0].run_at_us, wall()));
+        work_rows_free(rows, n);
+        int64_t stored = 0;
+        CHECK_OK(repo_clock_steps(reader(), false, &stored, &err), &err);
+        CHECK(near(stored, sum));
+    }
+    stop_pair();
+    engine_clock_source(NULL, NULL);
+    atomic_store(&ahead, 0);
+}
+
+/* ---- the same instant ---- */
+
+#define PAIRS 200
+
+struct side {
+    pthread_t thread;
+    engine_t *e;
+    char task[PAIRS][33];
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int open, failed;
+};
+static char workflows[PAIRS][33];
+
+static void event_done(void *ctx, int rc, const osmo_error_t *err) {
+    struct side *s = ctx;
+    (void)err;
+    pthread_mutex_lock(&s->lock);
+    s->failed += rc < 0;
+    s->open--;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void report_status(struct side *s, int round, enum status status) {
+    struct task_event ev = { .retry_id = 0, .status = status, .exit_code = status == STATUS_COMPLETED ? 0 : EXIT_CODE_NONE };
+    memcpy(ev.workflow_uuid, workflows[round], 33);
+    memcpy(ev.task_uuid, s->task[round], 33);
+    pthread_mutex_lock(&s->lock);
+    s->open++;
+    pthread_mutex_unlock(&s->lock);
+    if (reactor_backend_event(s->e, NULL, &ev, event_done, s) < 0)
+        event_done(s, OSMO_EBUSY, NULL);
+}
+
+static void settle(struct side *s) {
+    pthread_mutex_lock(&s->lock);
+    while (s->open)
+        pthread_cond_wait(&s->cond, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void *complete_all(void *arg) {
+    struct side *s = arg;
+    for (int i = 0; i < PAIRS; i++) {
+        pthread_barrier_wait(&gate);
+        report_status(s, i, STATUS_COMPLETED);
+        settle(s);
+    }
+    return NULL;
+}
+
+static void prepare_pair(struct side s[2], int round) {
+    static const char *const names[] = { "a", "b" };
+    if (!submit(diamond))
+        return;
+    memcpy(workflows[round], wf_uuid, 33);
+    for (int i = 0; i < 2; i++) {
+        task_status(names[i], s[i].task[round]);
+        report_status(&s[i], round, STATUS_RUNNING);
+        settle(&s[i]);
+    }
+}
+
+static int64_t deadlocks(void) {
+    return count("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()", NULL);
+}
+
+static void last_two(void) {
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    static struct side s[2];
+    int64_t before = deadlocks();
+    for (int i = 0; i < 2; i++) {
+        s[i].e = i ? second : e;
+        pthread_mutex_init(&s[i].lock, NULL);
+        pthread_cond_init(&s[i].cond, NULL);
+    }
+    for (int i = 0; i < PAIRS; i++)
+        prepare_pair(s, i);
+    pthread_barrier_init(&gate, NULL, 2);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&s[i].thread, NULL, complete_all, &s[i]) == 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(s[i].thread, NULL);
+    pthread_barrier_destroy(&gate);
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(s[i].failed, 0);
+    for (int i = 0; i < PAIRS; i++) {
+        const char *wf = workflows[i];
+        CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups WHERE name = 'c-group' AND status = 3 AND remaining_upstream = 0 AND"
+                        " workflow_uuid = ?", wf), 1);
+        CHECK_INT(count("SELECT COUNT(*) FROM work w JOIN workflow_groups g ON g.uuid = w.work_key WHERE w.kind = 'create_group' AND"
+                        " g.name = 'c-group' AND w.workflow_uuid = ?", wf), 1);
+        CHECK_INT(count("SELECT COUNT(*) FROM history WHERE subject = 'group:c-group' AND to_status = 3 AND workflow_uuid = ?", wf), 1);
+        CHECK_INT(count("SELECT groups_unfinished FROM workflows WHERE uuid = ?", wf), 1);
+    }
+    engine_close(second); /* what a server process counted is told at its end */
+    second = NULL;
+    stop(false);
+    REQUIRE(start_with(NULL));
+    CHECK_INT(deadlocks(), before);
+    stop(true);
+}
+
+static const struct check_test tests[] = {
+    { "killed", killed },
+    { "killed and started again", killed_and_started_again },
+    { "buried alive", buried_alive },
+    { "members", members },
+    { "refusals", refusals },
+    { "at once", at_once },
+    { "claims are disjoint", claims_are_disjoint },
+    { "groups stay together", groups_stay_together },
+    { "results of the dead", results_of_the_dead },
+    { "work is found", work_is_found },
+    { "timers fire once", timers_fire_once },
+    { "clock is set", clock_is_set },
+    { "the last two", last_two },
+};
+
+int main(int argc, char **argv) {
+    use_pgsql = true;
+    replicas_times(LEASE_US, RENEW_US);
+    return check_main("replicas", tests, ARRAY_SIZE(tests), argc, argv);
+}
