@@ -25,10 +25,12 @@ bin_PROGRAMS += osmo-backend
 osmo_backend_SOURCES = daemons/osmo-backend/main.c
 osmo_backend_LDADD = libosmo-backend.la libbase.la $(BASE_EXTERNAL)
 
-unit_tests += tests/unit/test_messages tests/unit/test_pod_status tests/unit/test_operator
+unit_tests += tests/unit/test_messages tests/unit/test_pod_status tests/unit/test_operator tests/unit/test_operator_parts
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c tests/unit/check.c
 tests_unit_test_messages_LDADD = $(UNIT_MODEL_LIBS)
 tests_unit_test_pod_status_SOURCES = tests/unit/test_pod_status.c tests/unit/check.c
 tests_unit_test_pod_status_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_operator_parts_SOURCES = tests/unit/test_operator_parts.c tests/unit/check.c
+tests_unit_test_operator_parts_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_operator_SOURCES = tests/unit/test_operator.c tests/unit/check.c
 tests_unit_test_operator_LDADD = $(UNIT_BACKEND_LIBS)

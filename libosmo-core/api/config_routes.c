@@ -50,7 +50,7 @@ static json_t *backend_json(struct call *c, const struct settings *s, const stru
     failed |= json_set_time(o, "last_heartbeat", r->heartbeat_us ? r->heartbeat_us : r->created_us);
     failed |= json_set_time(o, "created_date", r->created_us);
     failed |= json_set_str(o, "router_address", own ? own : router);
-    failed |= json_set_bool(o, "online", clock_now_us() - r->heartbeat_us <= ONLINE_US);
+    failed |= json_set_bool(o, "online", engine_now(c->engine) - r->heartbeat_us <= ONLINE_US);
     return failed ? NULL : STEAL(o);
 }
 
@@ -99,7 +99,7 @@ int backends_online(struct call *c, strlist_t *online, osmo_error_t *err) {
     struct backend_row *rows = NULL;
     size_t n = 0;
     db_t *db;
-    int64_t now = clock_now_us();
+    int64_t now = engine_now(c->engine);
     int rc = store_reader(c->engine->store, &db, err);
     if (rc >= 0)
         rc = repo_backend_list(db, &rows, &n, err);

@@ -57,7 +57,7 @@ static int answer_list(struct call *c, const char *name, json_t *list) {
 
 /* The page is always picked in priority order; ASC only turns it round. */
 static int answer_rows(struct call *c, const struct task_item *rows, size_t n, bool ascending) {
-    int64_t now_us = clock_now_us();
+    int64_t now_us = engine_now(c->engine);
     json_t *list = json_array();
     for (size_t i = 0; list && i < n; i++) {
         json_t *o = row_json(c, &rows[ascending ? n - 1 - i : i], now_us);

@@ -78,7 +78,7 @@ static int gate_client(struct call *c, const struct settings *s, const char *cli
 }
 
 static int gate_token(struct call *c) {
-    int64_t expires = c->who.token_expires_us, now = clock_now_us();
+    int64_t expires = c->who.token_expires_us, now = engine_now(c->engine);
     char when[TIME_TEXT_MAX], text[256];
     if (!c->who.token_name || !expires)
         return 0;

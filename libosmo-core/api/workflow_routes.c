@@ -42,7 +42,7 @@ static json_t *entry_json(struct call *c, const struct workflow_row *w, int64_t 
 static int answer_list(struct call *c, const struct workflow_row *rows, size_t n, bool more) {
     _cleanup_json_ json_t *o = json_object();
     json_t *list = json_array();
-    int64_t now_us = clock_now_us();
+    int64_t now_us = engine_now(c->engine);
     bool failed = !o || !list;
     for (size_t i = 0; !failed && i < n; i++) {
         json_t *entry = entry_json(c, &rows[i], now_us);
@@ -149,7 +149,7 @@ int get_workflow(struct call *c, osmo_error_t *err) {
     if (rc >= 0) {
         struct workflow_view v = { .w = &d.w, .groups = d.groups, .ngroups = d.ngroups, .tasks = d.tasks,
             .ntasks = d.ntasks,
-                                   .edges = &d.edges, .tags = &d.tags, .base = call_base_url(c), .now_us = clock_now_us(),
+                                   .edges = &d.edges, .tags = &d.tags, .base = call_base_url(c), .now_us = engine_now(c->engine),
                                        .url_lines = URL_LINES };
         rc = answer_workflow(c, &v, err);
     }

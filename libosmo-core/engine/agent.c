@@ -147,7 +147,7 @@ static void release_done(void *ctx, int rc, const osmo_error_t *err) {
     if (rc < 0)
         log_warning(&s->e->log, "jobs of a lost session of backend %s stay leased until their lease ends: %s",
                     s->backend, err->text);
-    agents_wake(s->e);
+    engine_wake(s->e, WAKE_WORK); /* its backend may be connected elsewhere by now */
     session_unref(s);
 }
 
@@ -278,7 +278,7 @@ static void init_done(void *ctx, int rc, const osmo_error_t *err) {
             reconcile_ask(s, i->snapshot, i->row.heartbeat_us);
         if (i->returned)
             offline_returned(s);
-        agents_wake(s->e);
+        engine_wake(s->e, WAKE_WORK);
     }
     ticket_done(i->ticket, rc, err);
     backend_row_clear(&i->row);

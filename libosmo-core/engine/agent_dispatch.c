@@ -258,6 +258,7 @@ static struct job *job_new(const struct work_row *row) {
     const char *next = row->payload_json ? strstr(row->payload_json, "\"" WORK_NEXT "\":") : NULL;
     j->next_after = next ? strtoll(next + strlen("\"" WORK_NEXT "\":"), NULL, 10) : -1;
     memcpy(j->workflow_uuid, row->workflow_uuid, sizeof j->workflow_uuid);
+    snprintf(j->owner, sizeof j->owner, "%s", row->owner ? row->owner : "");
     if (j->kind != JOB_LABEL)
         snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
     j->payload = str_dup(row->payload_json);
@@ -323,8 +324,8 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         job_free(j);
         return false;
     }
-    if ((!p->h.wf.id && j->kind != JOB_ORPHAN) || in_flight(all, j->work_id)) { /* the workflow is gone; or our own lease ran out while the worker
-                                                      * works */
+    /* the workflow is gone; or our own lease ran out while the worker works */
+    if ((!p->h.wf.id && j->kind != JOB_ORPHAN) || in_flight(all, j->work_id)) {
         job_free(j);
         return false;
     }
@@ -439,12 +440,12 @@ void agents_disconnect(engine_t *e) {
 
 /* ---- the thread ---- */
 
-/* next: heartbeat or renewal, whichever comes first */
-static int64_t until_next(struct agents *a, int64_t next) {
-    int64_t wait = replicas_longest_wait(a->e, next - clock_mono_us()), now = engine_now(a->e), due = 0;
+/* next: heartbeat or renewal, whichever comes first; since: when items were looked for last */
+static int64_t until_next(struct agents *a, int64_t next, int64_t since) {
+    int64_t wait = replicas_longest_wait(a->e, next - clock_mono_us()), due = 0;
     db_t *db;
-    if (store_reader(a->e->store, &db, NULL) >= 0 && repo_work_next_due(db, now, &due, NULL) >= 0 && due) {
-        int64_t left = due - now;
+    if (store_reader(a->e->store, &db, NULL) >= 0 && repo_work_next_due(db, since, &due, NULL) >= 0 && due) {
+        int64_t left = due - engine_now(a->e);
         wait = left < wait ? left : wait;
     }
     return wait > 0 ? wait : 0;
@@ -454,6 +455,7 @@ static void *dispatch_main(void *arg) {
     struct agents *a = arg;
     while (!waker_stopped(&a->waker)) {
         struct held all = hold_workers(a);
+        int64_t since = engine_now(a->e); /* what becomes due from here on may be missed by this turn */
         int64_t next = renew_leases(&all, send_heartbeats(&all));
         size_t claimed = 0;
         for (size_t i = 0; i < all.n && !waker_stopped(&a->waker); i++) {
@@ -465,7 +467,7 @@ static void *dispatch_main(void *arg) {
         }
         held_drop(&all);
         if (!claimed)
-            waker_wait(&a->waker, until_next(a, next));
+            waker_wait(&a->waker, until_next(a, next, since));
     }
     return NULL;
 }

@@ -136,7 +136,7 @@ static int build_objects(engine_t *e, struct pod_context *c, const struct handou
 
 static int create_objects(engine_t *e, const char *backend, const struct handout *h, json_t **objects,
                           osmo_error_t *err) {
-    const struct settings *settings = engine_settings(e);
+    const struct settings *settings = h->settings; /* what the kinds of its objects were kept from */
     const struct backend_settings *bs = settings_backend(settings, backend);
     struct backend_row row = { 0 };
     _cleanup_json_ json_t *labels = NULL;
@@ -172,7 +172,6 @@ static int create_objects(engine_t *e, const char *backend, const struct handout
         rc = build_objects(e, &c, h, objects, err);
     }
     backend_row_clear(&row);
-    engine_settings_put(settings);
     return rc;
 }
 
@@ -185,7 +184,7 @@ static int create_body(engine_t *e, const char *backend, const struct handout *h
     }
     rc = json_set(o, "k8s_resources", objects);
     if (rc >= 0)
-        rc = json_set_str(o, "installation", e->agents->installation);
+        rc = json_set_str(o, "installation", e->agents ? e->agents->installation : NULL); /* NULL: only its size is asked for */
     if (rc >= 0)
         rc = json_set_int(o, "backend_k8s_timeout", 60);
     if (rc >= 0)

@@ -35,6 +35,7 @@ struct job {
     enum job_kind kind;
     bool force, sent; /* not sent: waits until the create of the same group is answered */
     char workflow_uuid[33], group_uuid[33]; /* group_uuid "" of a node */
+    char owner[64];     /* of the item */
     char *payload;      /* of the item; may be NULL */
     char *id, uuid[40]; /* job_id and job_uuid on the wire */
     buf_t frame;        /* until sent */

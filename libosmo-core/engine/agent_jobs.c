@@ -67,6 +67,7 @@ void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
         r->payload = STEAL(j->payload);
         memcpy(r->workflow_uuid, j->workflow_uuid, sizeof r->workflow_uuid);
         memcpy(r->group_uuid, j->group_uuid, sizeof r->group_uuid);
+        memcpy(r->owner, j->owner, sizeof r->owner);
         r->outcome = final_outcome(e, j, outcome);
         r->cause = str_dup(cause);
         if (r->outcome != JOB_RETRY)

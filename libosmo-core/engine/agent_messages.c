@@ -248,7 +248,7 @@ static int handle_pod_event(struct agent_session *s, const json_t *body, struct 
     p->reason = str_dup(reason ? reason : "");
     p->message = str_dup(message ? message : "");
     if (!stamp || !time_parse(stamp, &p->at_us))
-        p->at_us = clock_now_us();
+        p->at_us = engine_now(s->e);
     int rc = p->pod && p->reason && p->message ? store_post(s->e->store, NULL, pod_event_run, pod_event_done, p)
                                                : OSMO_ENOMEM;
     if (rc < 0) {

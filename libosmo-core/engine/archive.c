@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "model/redact.h"
 #include "store/repo_archive.h"
@@ -77,6 +78,8 @@ static int renew_run(db_t *db, void *ctx, osmo_error_t *err) {
 
 int archive_keep_lease(struct archive_copy *c, osmo_error_t *err) {
     int64_t now = clock_mono_us();
+    if (worker_is_stopping(c->e))
+        return osmo_error_set(err, OSMO_EBUSY, "the service is stopping, workflow %s is archived later", c->workflow_id);
     if (!c->renew_at)
         c->renew_at = now + RENEW_US;
     if (now < c->renew_at || !c->item->owner)

@@ -15,6 +15,8 @@
 #include "engine/engine.h"
 #include "store/repo.h"
 
+/* Whose the items are; no backend has such a name. */
+#define ARCHIVE_LANE "/archive"
 /* How long after the end of a workflow its log stays open for what a backend that does not answer might still bring. */
 #define LOG_GRACE_US (60LL * 1000 * 1000)
 

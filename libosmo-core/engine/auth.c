@@ -257,7 +257,7 @@ static int admin_write(engine_t *e, struct auth *a, struct admin_change *ch, con
     if (!kv_key)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     ch->kv_key = kv_key;
-    ch->now = clock_now_us();
+    ch->now = engine_now(e);
     if (ch->with_token) {
         crypto_sha256(token, strlen(token), ch->hash);
         crypto_sha256_hex(token, strlen(token), ch->hex);

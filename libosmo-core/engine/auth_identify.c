@@ -196,7 +196,7 @@ static int identify_token(engine_t *e, const osmo_request_t *rq, struct identity
                               "log in with: osmo login --method token");
     _cleanup_json_ json_t *claims = NULL;
     uint8_t hash[32];
-    int64_t now_s = clock_now_us() / 1000000;
+    int64_t now_s = engine_now(e) / 1000000;
     crypto_sha256(token, len, hash);
     if (cache_get(e->auth, hash, now_s, out))
         return 0;

@@ -61,7 +61,7 @@ static int mint(engine_t *e, const struct jwt_subject *s, char **jwt, int64_t *e
     _cleanup_json_ json_t *claims = NULL;
     _cleanup_buf_ buf_t text = BUF_INIT(JWT_MAX_BYTES);
     const rsa_key_t *key;
-    int64_t now_s = clock_now_us() / 1000000;
+    int64_t now_s = engine_now(e) / 1000000;
     int rc = auth_key(e->auth, &key, err);
     if (rc < 0)
         return rc;
@@ -96,7 +96,7 @@ static int token_roles(db_t *db, const struct token_row *row, strlist_t *out, os
     return rc;
 }
 
-static int find_token(db_t *db, const char *token, struct token_row *row, osmo_error_t *err) {
+static int find_token(engine_t *e, db_t *db, const char *token, struct token_row *row, osmo_error_t *err) {
     size_t len = strnlen(token, LEGACY_TOKEN_LEN + 1);
     uint8_t hash[32];
     if (len != ACCESS_TOKEN_LEN && len != LEGACY_TOKEN_LEN)
@@ -108,7 +108,7 @@ static int find_token(db_t *db, const char *token, struct token_row *row, osmo_e
     crypto_wipe(hash, sizeof hash);
     if (rc == OSMO_ENOTFOUND)
         return osmo_error_set(err, OSMO_EUSER, "the access token is not known to this service; ask for a new one");
-    if (rc >= 0 && row->expires_us <= clock_now_us())
+    if (rc >= 0 && row->expires_us <= engine_now(e))
         return osmo_error_set(err, OSMO_EUSER, "the access token has expired; make a new one");
     return rc;
 }
@@ -119,7 +119,7 @@ int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_a
     db_t *db;
     int rc = store_reader(e->store, &db, err);
     if (rc >= 0)
-        rc = find_token(db, token, &row, err);
+        rc = find_token(e, db, token, &row, err);
     if (rc >= 0)
         rc = token_roles(db, &row, &roles, err);
     if (rc >= 0) {

@@ -142,7 +142,7 @@ static int take_step(engine_t *e, store_t *store, int64_t offset, bool *stepped,
     if (s.by)
         log_warning(&e->log, "the clock of %s was set %s by %lld s: the deadlines of timers were moved along",
                     replicas_shared(e) ? "the database" : "this machine", s.by > 0 ? "forward" : "back",
-                    (long long)((s.by > 0 ? s.by : -s.by) / 1000000));
+                    (long long)((s.by > 0 ? s.by : -s.by) + 500000) / 1000000);
     return 0;
 }
 

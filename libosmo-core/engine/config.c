@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "engine/engine.h"
+#include "engine/engine_internal.h"
 
 #define CONFIG_MAX_BYTES (16u << 20)
 #define DEBOUNCE_MS 300
@@ -32,6 +32,7 @@ struct config {
     char *path, *base_url;
     pthread_t thread;
     bool watching;
+    bool wakes; /* the monitor is there: it learns of a reload */
     int inotify_fd, stop_fd;
 };
 
@@ -80,10 +81,20 @@ int engine_reload(engine_t *e, osmo_error_t *err) {
     pthread_mutex_lock(&c->lock);
     struct snapshot *old = c->current;
     c->current = next;
+    if (c->wakes)
+        engine_wake_here(e, WAKE_TIMERS); /* how long things are kept may be new */
     pthread_mutex_unlock(&c->lock);
     engine_settings_put(&old->shown);
     log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "built-in defaults");
     return 0;
+}
+
+void config_wakes(engine_t *e, bool yes) {
+    if (!e->config)
+        return;
+    pthread_mutex_lock(&e->config->lock);
+    e->config->wakes = yes;
+    pthread_mutex_unlock(&e->config->lock);
 }
 
 /* ---- base URL ---- */

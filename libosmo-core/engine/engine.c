@@ -49,6 +49,8 @@ void engine_wake_here(engine_t *e, unsigned what) {
     }
     if (what & WAKE_TIMERS)
         monitor_wake(e);
+    if (what & WAKE_ARCHIVE)
+        archivers_wake(e);
 }
 
 void engine_wake(engine_t *e, unsigned what) {
@@ -57,6 +59,8 @@ void engine_wake(engine_t *e, unsigned what) {
         replicas_hint(e, HINT_WORK, NULL);
     if (what & WAKE_TIMERS)
         replicas_hint(e, HINT_TIMERS, NULL);
+    if (what & WAKE_ARCHIVE)
+        replicas_hint(e, HINT_ARCHIVE, NULL);
 }
 
 /* What others left that are gone is free before anything is claimed. */
@@ -111,8 +115,10 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
         rc = worker_open(e, err);
     if (rc >= 0 && (e->roles & ROLE_MONITOR))
         rc = monitor_open(e, err);
-    if (rc >= 0)
+    if (rc >= 0) {
+        config_wakes(e, true);
         replicas_start(e);
+    }
     return rc;
 }
 
@@ -137,6 +143,7 @@ int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *e
 void engine_close(engine_t *e) {
     if (!e)
         return;
+    config_wakes(e, false);
     monitor_stop(e);
     worker_stop(e);
     agents_stop(e);

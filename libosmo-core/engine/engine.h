@@ -129,6 +129,7 @@ int reactor_work_failed(engine_t *e, int64_t work_id, const char *kind, const ch
  * replica. What ends in _here is for this process alone, and for what a hint means. ---- */
 #define WAKE_WORK 1u /* outbox items for backends or the worker role */
 #define WAKE_TIMERS 2u
+#define WAKE_ARCHIVE 4u /* outbox items of the archive */
 void engine_wake(engine_t *e, unsigned what);
 void engine_wake_here(engine_t *e, unsigned what);
 /* State of a workflow changed (status of it, a group or a task): followers of /watch and of logs look again. */
@@ -236,5 +237,6 @@ int monitor_open(engine_t *e, osmo_error_t *err); /* delayed-job monitor: sleeps
 void monitor_close(engine_t *e);
 void agents_wake(engine_t *e);
 void worker_wake(engine_t *e);
+void archivers_wake(engine_t *e);
 void monitor_wake(engine_t *e);
 #endif

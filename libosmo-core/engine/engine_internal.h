@@ -24,7 +24,12 @@ void waker_wait(struct waker *w, int64_t wait_us);
  * *_close functions of engine.h free the struct and come after the reactor has drained. */
 void agents_stop(engine_t *e);
 void worker_stop(engine_t *e);
+/* For items that take long: they are not waited for to their end. */
+bool worker_is_stopping(engine_t *e);
 void monitor_stop(engine_t *e);
+
+/* Whether a reload of the configuration wakes the monitor: while there is one. */
+void config_wakes(engine_t *e, bool yes);
 
 /* ---- clock.c, for timers.c, replicas.c and retention.c ---- */
 void engine_clock_start(engine_t *e);

@@ -404,7 +404,7 @@ int engine_dead_retry(engine_t *e, int64_t id, int64_t *revived, osmo_error_t *e
             *revived += r.count;
     } while (rc >= 0 && !id && r.count == REVIVE_PIECE);
     if (*revived)
-        engine_wake(e, WAKE_WORK);
+        engine_wake(e, WAKE_WORK | WAKE_ARCHIVE);
     if (rc >= 0 && id && !r.count)
         return osmo_error_set(err, OSMO_ENOTFOUND, "work item %lld is not one that ran out of attempts", (long long)id);
     return rc < 0 ? rc : 0;

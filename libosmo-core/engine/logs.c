@@ -117,7 +117,7 @@ static int append_banner(engine_t *e, const struct workflow_row *w, osmo_error_t
                                            base ? base : "", w->id, BANNER_RULE);
     if (!text)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    struct log_entry entry = { .time_us = w->sm.end_us ? w->sm.end_us : clock_now_us(), .type = IO_DUMP, .text = text,
+    struct log_entry entry = { .time_us = w->sm.end_us ? w->sm.end_us : engine_now(e), .type = IO_DUMP, .text = text,
         .len = strlen(text), .seq = 1 };
     int rc = logstore_append(e->logs, w->id, BANNER_SOURCE, 0, &entry, 1, err);
     return rc == OSMO_EGONE ? 0 : rc;
@@ -150,7 +150,7 @@ int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *e
         rc = repo_workflow_get(db, workflow_uuid, &w, err);
     if (rc < 0)
         return rc;
-    if (clock_now_us() < w.sm.end_us + LAST_LINES_US && ctrl_is_connected(e, w.id))
+    if (engine_now(e) < w.sm.end_us + LAST_LINES_US && ctrl_is_connected(e, w.id))
         rc = osmo_error_set(err, OSMO_EBUSY, "tasks of workflow %s are still sending their log", w.id);
     if (rc >= 0 && status_is_failed(w.sm.status))
         rc = append_banner(e, &w, err);

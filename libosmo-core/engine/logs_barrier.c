@@ -1,13 +1,14 @@
-/* Group barriers: a task joins by name, and when enough members have joined every one of them is released.
- * A barrier stays joined after its release (a rescheduled member re-triggers all; those already running ignore it).
+/* Group barriers: a task joins by name, and when enough members have joined every one of them is released. A barrier
+ * stays joined after its release (a rescheduled member re-triggers all; those already running ignore it).
  *
- * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names have no
- * colon), so a check needs nothing but the group and survives a restart of the service.
+ * Which barriers a group has is kept beside the members, under the empty barrier name, as ":COUNT:NAME" (task names
+ * have no colon), so a check needs nothing but the group and survives a restart of the service.
  *
- * These rows are the mailbox of the ctrls. That a barrier is open is a state, not a message: whoever finds it open releases the
- * members that are connected to it, as often as it looks, and who was released already ignores it. It is looked at where a join or an
- * end was committed, in the other replicas because of a hint (which names the group only), where a ctrl connects, and everywhere when
- * a replica is gone. So nothing is lost with a connection or a process, and nothing has to be handed from one to another. */
+ * These rows are the mailbox of the ctrls. That a barrier is open is a state, not a message: whoever finds it open
+ * releases the members that are connected to it, as often as it looks, and who was released already ignores it. It is
+ * looked at where a join or an end was committed, in the other replicas because of a hint (which names the group
+ * only), where a ctrl connects, and everywhere when a replica is gone. So nothing is lost with a connection or a
+ * process, and nothing has to be handed from one to another. */
 #include "engine/logs_internal.h"
 
 #include <stdlib.h>
@@ -132,7 +133,8 @@ bool barrier_check_here(engine_t *e, const char *workflow_uuid, const char *grou
     return rc < 0 || released;
 }
 
-/* The others are told also when every member seems to be connected here: a connection may be dead, and its ctrl with another. */
+/* The others are told also when every member seems to be connected here: a connection may be dead, and its ctrl with
+ * another. */
 void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid) {
     if (barrier_check_here(e, workflow_uuid, group_uuid))
         replicas_hint_group(e, HINT_BARRIER, workflow_uuid, group_uuid);
@@ -156,8 +158,8 @@ static void join_free(struct join *j) {
     free(j);
 }
 
-/* Is this attempt the one that goes on? A ctrl may ask late, when its group has ended or its task began again. The lock keeps
- * the end from passing between the look and the join. */
+/* Is this attempt the one that goes on? A ctrl may ask late, when its group has ended or its task began again. The
+ * lock keeps the end from passing between the look and the join. */
 static int may_join(db_t *db, const struct join *j, bool *may, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct task_row t = { 0 };

@@ -1,8 +1,9 @@
-/* Restarts of commands: when the attempt of one task ends and begins again, the others of its group begin their command
- * again in the pods they have. The reactor leaves a mark for each of them; here they are told, at once or as soon as
- * their ctrl connects, to whichever replica. As with barriers (logs_barrier.c) the marks are the mailbox, and a hint to the other
- * replicas only says where to look. A mark goes when its task confirms it or joins a barrier again; where neither can be (the ctrl does not have the extension
- * "restarts", the group has no barriers), once it has been told. */
+/* Restarts of commands: when the attempt of one task ends and begins again, the others of its group begin their
+ * command again in the pods they have. The reactor leaves a mark for each of them; here they are told, at once or as
+ * soon as their ctrl connects, to whichever replica. As with barriers (logs_barrier.c) the marks are the mailbox, and
+ * a hint to the other replicas only says where to look. A mark goes when its task confirms it or joins a barrier
+ * again; where neither can be (the ctrl does not have the extension "restarts", the group has no barriers), once it
+ * has been told. */
 #include "engine/logs_internal.h"
 
 #include <stdlib.h>

@@ -26,7 +26,7 @@ struct follow {
     buf_t pending;                       /* produced and not yet taken; `taken` bytes of it are gone */
     size_t taken;
     int (*produce)(struct follow *f, osmo_error_t *err); /* appends to pending; sets ended at the end */
-    /* logs; events use the reader to learn of the end */
+    /* logs */
     log_reader_t *reader; re_t *re; buf_t raw;
     struct log_query query;              /* its task is the one below */
     archive_reader_t *kept;              /* instead of the reader, when the log store's copy is gone */
@@ -148,14 +148,11 @@ static int produce_logs(struct follow *f, osmo_error_t *err) {
 /* ---- events: the events of a workflow end when its log does ---- */
 
 static int log_has_ended(struct follow *f, osmo_error_t *err) {
-    int rc;
-    do {
-        buf_reset(&f->raw);
-        rc = log_reader_read(f->reader, &f->raw, READ_CHUNK, err);
-    } while (rc > 0);
-    if (!rc && !f->archived)
-        rc = is_archive_only(f, err);
-    return rc == OSMO_EGONE || (!rc && f->archived) ? 1 : rc;
+    bool ended;
+    int rc = logstore_has_ended(f->engine->logs, f->workflow_id, &ended, err);
+    if (rc >= 0 && !ended && !f->archived)
+        return is_archive_only(f, err);
+    return rc < 0 ? rc : 1;
 }
 
 static int produce_events(struct follow *f, osmo_error_t *err) {
@@ -290,13 +287,10 @@ int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_
     int rc = follow_new(e, workflow_id, request_id, &f, err);
     if (rc < 0)
         return rc;
-    struct log_query end_only = { .retry_id = -1, .last_n = 1 };
     f->produce = produce_events;
     f->retry_id = retry_id;
     f->task = str_dup(task);
     rc = task && !f->task ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
-    if (rc >= 0)
-        rc = logstore_reader(e->logs, f->workflow_id, &end_only, &f->reader, err);
     return finish(f, rc, out);
 }
 

@@ -146,7 +146,7 @@ struct job_file {
 struct job_result {
     int64_t work_id, attempts;
     enum job_kind kind;
-    char workflow_uuid[33], group_uuid[33];
+    char workflow_uuid[33], group_uuid[33], owner[64]; /* owner: who had taken the item; "" = whoever it was */
     char *payload;          /* owned; of the item, may be NULL */
     enum { JOB_DONE, JOB_RETRY, JOB_FAILED } outcome;
     char *cause;            /* owned */

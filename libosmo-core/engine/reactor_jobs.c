@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "engine/archive.h"
 #include "engine/reactor_internal.h"
 #include "store/repo_archive.h"
 #include "store/repo_reconcile.h"
@@ -78,9 +79,12 @@ static int job_buried(struct txn *x, const struct job_result *r) {
                   x->wf.backend, cause);
     if (r->kind != JOB_CLEANUP)
         return gone_is_fine(repo_work_done(x->db, r->work_id, x->err));
-    log_error(&x->e->log, "the cleanup of a group of workflow %s was given up, objects may be left in backend %s: %s",
-              x->wf.id, x->wf.backend, cause);
-    return gone_is_fine(repo_work_kill(x->db, r->work_id, cause, x->err));
+    _cleanup_free_ char *text = str_printf("objects labelled osmo.group_uuid=%s may be left in backend %s: %s", r->group_uuid,
+                                           x->wf.backend, *cause ? cause : "it gave no reason");
+    if (!text)
+        return osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
+    log_error(&x->e->log, "the cleanup of a group of workflow %s was given up: %s", x->wf.id, text);
+    return gone_is_fine(repo_work_kill(x->db, r->work_id, text, x->err));
 }
 
 /* A cleanup that was given up and tried again brings files when the workflow is archived, or is being archived right now. */
@@ -88,9 +92,19 @@ static int archive_late_files(struct txn *x) {
     if (!status_is_workflow_finished(x->wf.sm.status) || x->wf.groups_uncleaned > 0)
         return 0;
     _cleanup_free_ char *key = str_printf("%s/late", x->wf.uuid);
-    x->fx->wake |= WAKE_WORK;
-    return key ? repo_work_hurry(x->db, WORK_ARCHIVE, key, x->wf.uuid, 5, x->now, x->err)
+    x->fx->wake |= WAKE_ARCHIVE;
+    return key ? repo_work_hurry(x->db, WORK_ARCHIVE, key, x->wf.uuid, ARCHIVE_LANE, x->now, x->err)
                : osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
+}
+
+/* Unless another service has it by now, because this one seemed to be dead. What was done is done, whoever tells of it; what was not
+ * is the other's to do. */
+static int job_again(struct txn *x, const struct job_result *r) {
+    bool mine = !*r->owner;
+    int rc = mine ? 0 : repo_work_is_mine(x->db, r->work_id, r->owner, &mine, x->err);
+    x->fx->wake |= WAKE_WORK;
+    return rc < 0 || !mine ? rc : gone_is_fine(repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts),
+                                                               r->cause ? r->cause : "", x->err));
 }
 
 static int decide_job(struct txn *x, void *arg) {
@@ -102,11 +116,8 @@ static int decide_job(struct txn *x, void *arg) {
         rc = archive_late_files(x);
     if (rc < 0)
         return rc;
-    if (r->outcome == JOB_RETRY) {
-        x->fx->wake |= WAKE_WORK;
-        return gone_is_fine(repo_work_retry(x->db, r->work_id, x->now + retry_delay_us(r->attempts),
-                                            r->cause ? r->cause : "", x->err));
-    }
+    if (r->outcome == JOB_RETRY)
+        return job_again(x, r);
     if (r->kind == JOB_CLEANUP)
         rc = cleanup_settled(x, r);
     else if (r->outcome == JOB_DONE && r->kind == JOB_CREATE)

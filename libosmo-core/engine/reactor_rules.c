@@ -381,8 +381,8 @@ static int archive_queue(struct txn *x, bool ended) {
     bool owes = x->wf.groups_uncleaned > 0;
     if (x->wf.archived || x->wf.sm.total == 0 || !status_is_workflow_finished(x->wf.sm.status) || (owes && !ended))
         return 0;
-    x->fx->wake |= WAKE_WORK;
-    return repo_work_hurry(x->db, WORK_ARCHIVE, x->wf.uuid, x->wf.uuid, 5, owes ? x->now + LOG_GRACE_US : x->now, x->err);
+    x->fx->wake |= WAKE_ARCHIVE;
+    return repo_work_hurry(x->db, WORK_ARCHIVE, x->wf.uuid, x->wf.uuid, ARCHIVE_LANE, owes ? x->now + LOG_GRACE_US : x->now, x->err);
 }
 
 static int workflow_follow(struct txn *x) {

@@ -1,13 +1,16 @@
-/* The channel between replicas: what others are to be told, questions to them, and what comes in from them. One thread for each
- * live other replica sends batches over a connection that stays open; what is noted while a batch is under way is merged by kind and
- * key and makes the next one, so that a quiet channel answers in one round trip and a busy one grows by what is new, not by how often
- * it is said. A batch is dropped once the other has answered 200; else it is given back and tried again, as long as the other is a
- * member. A new member is told to look at everything first: what was committed before it was known here was not told to it.
+/* The channel between replicas: what others are to be told, questions to them, and what comes in from them. One
+ * thread for each live other replica sends batches over a connection that stays open; what is noted while a batch is
+ * under way is merged by kind and key and makes the next one, so that a quiet channel answers in one round trip and a
+ * busy one grows by what is new, not by how often it is said. A batch is dropped once the other has answered 200;
+ * else it is given back and tried again, as long as the other is a member. A new member is told to look at everything
+ * first: what was committed before it was known here was not told to it.
  *
- * Requests carry no identity of a user. They are signed with a key derived from the master secret, which all processes on one
- * database have, over the path, the time, the replica that is meant and the body. Called by engine/ and api/replica_routes.c. */
+ * Requests carry no identity of a user. They are signed with a key derived from the master secret, which all
+ * processes on one database have, over the path, the time, the replica that is meant and the body. Called by engine/
+ * and api/replica_routes.c. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -112,8 +115,9 @@ static int post(struct channel *c, http_client_t **http, const struct target *to
     if (!*http && (rc = http_client_new("osmo-replica", http, err)) < 0)
         return rc;
     const char *headers[] = { header, "Content-Type: application/json", NULL };
-    http_request_t rq = { .method = "POST", .url = url, .headers = headers, .body = body, .body_len = len, .direct = true,
-                          .connect_timeout_ms = CONNECT_MS, .timeout_ms = TIMEOUT_MS, .max_response = ANSWER_MAX };
+    http_request_t rq = { .method = "POST", .url = url, .headers = headers, .body = body, .body_len = len,
+                          .direct = true, .connect_timeout_ms = CONNECT_MS, .timeout_ms = TIMEOUT_MS,
+                          .max_response = ANSWER_MAX };
     http_response_t rs;
     rc = http_perform(*http, &rq, &rs, err);
     if (rc >= 0)
@@ -172,7 +176,8 @@ static void batch_clear(struct batch *b) {
     b->all = false;
 }
 
-/* Waits for something to tell; false when the thread is to end. What is pending when the service stops is tried once. */
+/* Waits for something to tell; false when the thread is to end. What is pending when the service stops is tried once.
+ * */
 static bool batch_take(struct peer *p, struct batch *b) {
     struct channel *c = p->c;
     pthread_mutex_lock(&c->lock);
@@ -264,8 +269,8 @@ static void count_failure(struct peer *p, bool failed, const osmo_error_t *err) 
     int now = p->failures;
     pthread_mutex_unlock(&p->c->lock);
     if (now == FAILURES_TOLD && before < now)
-        log_warning(log, "the service %.8s of this database cannot be told what changes, trying again as long as its lease is renewed: %s",
-                    p->id, err->text);
+        log_warning(log, "the service %.8s of this database cannot be told what changes, trying again as long as its "
+                         "lease is renewed: %s", p->id, err->text);
     if (before == FAILURES_TOLD && !now)
         log_info(log, "the service %.8s of this database is told again what changes", p->id);
 }
@@ -408,10 +413,14 @@ void channel_members_changed(engine_t *e) {
     if (rc >= 0)
         forget_gone(c, list, n);
     for (size_t i = 0; rc >= 0 && i < n; i++)
-        if (!is_peer(c, &list[i]) && (rc = add_peer(c, &list[i], &err)) < 0)
-            log_error(&e->log, "replica %.8s will not be told what changes: %s", list[i].id, err.text);
+        if (!is_peer(c, &list[i]))
+            rc = add_peer(c, &list[i], &err);
     if (rc >= 0)
         atomic_store(&c->others, n > 0);
+    if (rc < 0 && !c->stopped) {
+        log_error(&e->log, "not all services of this database can be told what changes, trying again: %s", err.text);
+        looker_members(c);
+    }
     reap(c, false);
     replica_list_free(list, n);
     pthread_mutex_unlock(&c->members_lock);
@@ -419,7 +428,8 @@ void channel_members_changed(engine_t *e) {
 
 /* ---- questions ---- */
 
-static int ask(struct channel *c, const struct replica *r, const char *workflow_id, bool *connected, osmo_error_t *err) {
+static int ask(struct channel *c, const struct replica *r, const char *workflow_id, bool *connected,
+               osmo_error_t *err) {
     _cleanup_json_ json_t *question = json_object(), *answer = NULL;
     struct target to = { r->id, r->address };
     int rc = question ? json_set_str(question, "from", replicas_id(c->e)) : OSMO_ENOMEM;
@@ -436,12 +446,24 @@ static int ask(struct channel *c, const struct replica *r, const char *workflow_
     return rc;
 }
 
+/* Others are not kept waiting for one that does not answer anyhow. */
+static bool is_failing(struct channel *c, const char *id) {
+    pthread_mutex_lock(&c->lock);
+    const struct peer *p = c->peers;
+    while (p && !str_eq(p->id, id))
+        p = p->next;
+    bool failing = p && p->failures;
+    pthread_mutex_unlock(&c->lock);
+    return failing;
+}
+
 int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connected, osmo_error_t *err) {
     struct channel *c = e->channel;
     struct replica *list = NULL;
     osmo_error_t why = OSMO_ERROR_INIT;
     size_t n = 0;
     *connected = false;
+    osmo_error_set(&why, OSMO_EUNAVAIL, "it does not answer");
     if (!c || !atomic_load(&c->others))
         return 0;
     int rc = replicas_others(e, &list, &n, err);
@@ -449,8 +471,9 @@ int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connecte
         return rc;
     pthread_mutex_lock(&c->ask_lock);
     for (size_t i = 0; i < n && !*connected; i++)
-        if (ask(c, &list[i], workflow_id, connected, &why) < 0)
-            rc = osmo_error_set(err, OSMO_EUNAVAIL, "replica %.8s cannot be asked: %s", list[i].id, why.text);
+        if (is_failing(c, list[i].id) || ask(c, &list[i], workflow_id, connected, &why) < 0)
+            rc = osmo_error_set(err, OSMO_EUNAVAIL, "the service %.8s of this database cannot be asked: %s",
+                                list[i].id, why.text);
     pthread_mutex_unlock(&c->ask_lock);
     replica_list_free(list, n);
     return *connected ? 0 : rc;
@@ -469,7 +492,8 @@ static int receive_hints(engine_t *e, const json_t *list, osmo_error_t *err) {
     return 0;
 }
 
-int channel_receive(engine_t *e, const char *authorization, const void *body, size_t len, buf_t *answer, osmo_error_t *err) {
+int channel_receive(engine_t *e, const char *authorization, const void *body, size_t len, buf_t *answer,
+                    osmo_error_t *err) {
     struct channel *c = e->channel;
     _cleanup_json_ json_t *o = NULL;
     if (!c)
@@ -503,10 +527,9 @@ int channel_open(engine_t *e, osmo_error_t *err) {
     pthread_mutex_init(&c->members_lock, NULL);
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->ask_lock, NULL);
-    waker_init(&c->sweep);
     crypto_hmac_sha256(e->auth->master, sizeof e->auth->master, KEY_PURPOSE, strlen(KEY_PURPOSE), c->key);
     e->channel = c;
-    int rc = sweeper_start(c, err);
+    int rc = looker_start(c, err);
     if (rc >= 0)
         channel_members_changed(e);
     return rc;
@@ -531,7 +554,7 @@ void channel_stop(engine_t *e) {
     pthread_mutex_unlock(&c->lock);
     reap(c, true);
     pthread_mutex_unlock(&c->members_lock);
-    sweeper_stop(c);
+    looker_stop(c);
 }
 
 void channel_close(engine_t *e) {
@@ -539,9 +562,9 @@ void channel_close(engine_t *e) {
     if (!c)
         return;
     channel_stop(e);
+    looker_free(c);
     http_client_free(c->asker);
     crypto_wipe(c->key, sizeof c->key);
-    waker_destroy(&c->sweep);
     pthread_mutex_destroy(&c->ask_lock);
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->members_lock);

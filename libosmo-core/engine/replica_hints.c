@@ -1,14 +1,32 @@
-/* What a hint from another replica means here: a table from kinds to functions, and the thread that looks at everything. Each does
- * what the commit would have done locally, by the *_here functions, which never tell others. Called by replica_channel.c on request
- * threads, and by replicas.c when a replica is gone. */
+/* What a hint from another replica means here: a table from kinds to functions. Each does what the commit would have
+ * done locally, by the *_here functions, which never tell others. Hints come on request threads (replica_channel.c)
+ * and on the thread of the lease (replicas.c), which have no time: what reads the database waits, merged, for a
+ * thread of its own. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/logs_internal.h"
 #include "engine/replica_internal.h"
 
-#define SWEEP_AGAIN_US (1000LL * 1000) /* memory was short */
+#define CHECKS_MAX 65536 /* then everything is looked at */
+#define AGAIN_US (1000LL * 1000) /* when memory was short */
 #define LONGEST_WAIT_US (3600LL * 1000 * 1000)
+#define GROUP_KEY 65 /* "<workflow uuid>/<group uuid>" */
+
+struct looker {
+    engine_t *e;
+    pthread_t thread;
+    bool started;
+    struct waker waker;
+    pthread_mutex_t lock;
+    map_t *checks; /* CHECK_*, then the key of a group */
+    bool all, members;
+};
+#define CHECK_BARRIER 'b'
+#define CHECK_RESTART 'r'
+
+/* ---- what takes no time ---- */
 
 static void apply_workflow(engine_t *e, const char *key) { watch_workflow_here(e, key); }
 
@@ -22,52 +40,34 @@ static void apply_timers(engine_t *e, const char *key) {
     engine_wake_here(e, WAKE_TIMERS);
 }
 
-/* ---- groups: the key is "<workflow uuid>/<group uuid>" ---- */
-
-void replicas_hint_group(engine_t *e, enum hint h, const char *workflow_uuid, const char *group_uuid) {
-    char key[66];
-    snprintf(key, sizeof key, "%s/%s", workflow_uuid, group_uuid);
-    replicas_hint(e, h, key);
-}
-
-static bool has_ctrl_here(engine_t *e, const char *group_uuid) {
-    struct loggers *l = e->loggers;
-    size_t it = 0;
-    void *value;
-    bool found = false;
-    pthread_mutex_lock(&l->lock);
-    while (!found && map_next(l->by_attempt, &it, NULL, &value))
-        found = !strcmp(((const struct logger_session *)value)->group_uuid, group_uuid);
-    pthread_mutex_unlock(&l->lock);
-    return found;
-}
-
-/* Of a group that has a ctrl here: others need no look into the database. */
-static bool group_of(engine_t *e, const char *key, char workflow_uuid[33], char group_uuid[33]) {
-    if (strlen(key) != 65 || key[32] != '/')
-        return false;
-    memcpy(workflow_uuid, key, 32);
-    memcpy(group_uuid, key + 33, 32);
-    workflow_uuid[32] = group_uuid[32] = '\0';
-    return has_ctrl_here(e, group_uuid);
-}
-
-static void apply_barrier(engine_t *e, const char *key) {
-    char workflow_uuid[33], group_uuid[33];
-    if (group_of(e, key, workflow_uuid, group_uuid))
-        barrier_check_here(e, workflow_uuid, group_uuid);
-}
-
-static void apply_restart(engine_t *e, const char *key) {
-    char workflow_uuid[33], group_uuid[33];
-    if (group_of(e, key, workflow_uuid, group_uuid))
-        restart_check_here(e, workflow_uuid, group_uuid);
-}
-
-/* May take a while, and callers have none. */
-static void apply_all(engine_t *e, const char *key) {
+static void apply_archive(engine_t *e, const char *key) {
     (void)key;
-    waker_wake(&e->channel->sweep);
+    engine_wake_here(e, WAKE_ARCHIVE);
+}
+
+static void check_later(struct looker *l, char kind, const char *key) {
+    char text[GROUP_KEY + 2];
+    if (strlen(key) != GROUP_KEY)
+        return;
+    snprintf(text, sizeof text, "%c%s", kind, key);
+    pthread_mutex_lock(&l->lock);
+    if (map_len(l->checks) >= CHECKS_MAX || map_set(l->checks, text, NULL) < 0)
+        l->all = true;
+    pthread_mutex_unlock(&l->lock);
+    waker_wake(&l->waker);
+}
+
+static void apply_barrier(engine_t *e, const char *key) { check_later(e->channel->looker, CHECK_BARRIER, key); }
+
+static void apply_restart(engine_t *e, const char *key) { check_later(e->channel->looker, CHECK_RESTART, key); }
+
+static void apply_all(engine_t *e, const char *key) {
+    struct looker *l = e->channel->looker;
+    (void)key;
+    pthread_mutex_lock(&l->lock);
+    l->all = true;
+    pthread_mutex_unlock(&l->lock);
+    waker_wake(&l->waker);
 }
 
 static const struct {
@@ -76,8 +76,9 @@ static const struct {
     void (*apply)(engine_t *e, const char *key);
 } kinds[HINT_COUNT] = {
     [HINT_WORKFLOW] = { "workflow", true, apply_workflow }, [HINT_WORK] = { "work", false, apply_work },
-    [HINT_TIMERS] = { "timers", false, apply_timers },      [HINT_BARRIER] = { "barrier", true, apply_barrier },
-    [HINT_RESTART] = { "restart", true, apply_restart },    [HINT_ALL] = { "all", false, apply_all },
+    [HINT_TIMERS] = { "timers", false, apply_timers },      [HINT_ARCHIVE] = { "archive", false, apply_archive },
+    [HINT_BARRIER] = { "barrier", true, apply_barrier },    [HINT_RESTART] = { "restart", true, apply_restart },
+    [HINT_ALL] = { "all", false, apply_all },
 };
 
 const char *hint_name(enum hint h) { return (unsigned)h < HINT_COUNT ? kinds[h].name : NULL; }
@@ -95,9 +96,61 @@ void hint_apply(engine_t *e, enum hint h, const char *key) {
     kinds[h].apply(e, key);
 }
 
-/* ---- everything ---- */
+void replicas_hint_group(engine_t *e, enum hint h, const char *workflow_uuid, const char *group_uuid) {
+    char key[GROUP_KEY + 1];
+    snprintf(key, sizeof key, "%s/%s", workflow_uuid, group_uuid);
+    replicas_hint(e, h, key);
+}
 
-/* The keys of the groups that have a ctrl here, each once. */
+/* ---- the thread ---- */
+
+/* Groups without a ctrl here need no look into the database. */
+static bool has_ctrl_here(engine_t *e, const char *group_uuid) {
+    struct loggers *l = e->loggers;
+    size_t it = 0;
+    void *value;
+    bool found = false;
+    pthread_mutex_lock(&l->lock);
+    while (!found && map_next(l->by_attempt, &it, NULL, &value))
+        found = !strcmp(((const struct logger_session *)value)->group_uuid, group_uuid);
+    pthread_mutex_unlock(&l->lock);
+    return found;
+}
+
+static void check(engine_t *e, const char *text) {
+    char workflow_uuid[33], group_uuid[33];
+    snprintf(workflow_uuid, sizeof workflow_uuid, "%s", text + 1);
+    snprintf(group_uuid, sizeof group_uuid, "%s", text + 34);
+    if (!has_ctrl_here(e, group_uuid))
+        return;
+    if (text[0] == CHECK_RESTART)
+        restart_check_here(e, workflow_uuid, group_uuid);
+    else
+        barrier_check_here(e, workflow_uuid, group_uuid);
+}
+
+/* All that wait; NULL when there are none, or no memory for those that come. */
+static map_t *take_checks(struct looker *l) {
+    map_t *fresh = map_new(NULL), *taken = NULL;
+    pthread_mutex_lock(&l->lock);
+    if (fresh && map_len(l->checks)) {
+        taken = l->checks;
+        l->checks = fresh;
+        fresh = NULL;
+    }
+    pthread_mutex_unlock(&l->lock);
+    map_free(fresh);
+    return taken;
+}
+
+static bool has_more(struct looker *l) {
+    pthread_mutex_lock(&l->lock);
+    bool more = l->all || l->members || map_len(l->checks);
+    pthread_mutex_unlock(&l->lock);
+    return more;
+}
+
+/* The groups that have a ctrl here, each once. */
 static int groups_here(engine_t *e, map_t *keys) {
     struct loggers *l = e->loggers;
     size_t it = 0;
@@ -106,7 +159,7 @@ static int groups_here(engine_t *e, map_t *keys) {
     pthread_mutex_lock(&l->lock);
     while (rc >= 0 && map_next(l->by_attempt, &it, NULL, &value)) {
         const struct logger_session *s = value;
-        char key[66];
+        char key[GROUP_KEY + 1];
         snprintf(key, sizeof key, "%s/%s", s->workflow_uuid, s->group_uuid);
         rc = map_set(keys, key, NULL);
     }
@@ -114,45 +167,98 @@ static int groups_here(engine_t *e, map_t *keys) {
     return rc;
 }
 
-static int look_at_everything(engine_t *e) {
+static int look_at_everything(struct looker *l) {
     map_t *groups = map_new(NULL);
     size_t it = 0;
     const char *key;
-    engine_wake_here(e, WAKE_WORK | WAKE_TIMERS);
-    int rc = watch_all_here(e);
+    engine_wake_here(l->e, WAKE_WORK | WAKE_TIMERS | WAKE_ARCHIVE);
+    int rc = watch_all_here(l->e);
     if (rc >= 0)
-        rc = groups ? groups_here(e, groups) : OSMO_ENOMEM;
-    while (rc >= 0 && !waker_stopped(&e->channel->sweep) && map_next(groups, &it, &key, NULL)) {
-        apply_restart(e, key);
-        apply_barrier(e, key);
+        rc = groups ? groups_here(l->e, groups) : OSMO_ENOMEM;
+    for (; rc >= 0 && !waker_stopped(&l->waker) && map_next(groups, &it, &key, NULL);) {
+        char text[GROUP_KEY + 2];
+        snprintf(text, sizeof text, "%c%s", CHECK_RESTART, key);
+        check(l->e, text);
+        text[0] = CHECK_BARRIER;
+        check(l->e, text);
     }
     map_free(groups);
     return rc;
 }
 
-/* That it also looks when nobody asked does no harm. */
-static void *sweeper_main(void *arg) {
-    struct channel *c = arg;
-    int64_t wait = LONGEST_WAIT_US;
+static bool take(struct looker *l, bool *flag) {
+    pthread_mutex_lock(&l->lock);
+    bool was = *flag;
+    *flag = false;
+    pthread_mutex_unlock(&l->lock);
+    return was;
+}
+
+static void set(struct looker *l, bool *flag) {
+    pthread_mutex_lock(&l->lock);
+    *flag = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* Itself it tries again after its wait. */
+void looker_members(struct channel *c) {
+    set(c->looker, &c->looker->members);
+    if (!pthread_equal(pthread_self(), c->looker->thread))
+        waker_wake(&c->looker->waker);
+}
+
+static void *looker_main(void *arg) {
+    struct looker *l = arg;
     for (;;) {
-        waker_wait(&c->sweep, wait);
-        if (waker_stopped(&c->sweep))
+        waker_wait(&l->waker, has_more(l) ? AGAIN_US : LONGEST_WAIT_US);
+        map_t *checks = take_checks(l);
+        size_t it = 0;
+        const char *text;
+        while (!waker_stopped(&l->waker) && map_next(checks, &it, &text, NULL))
+            check(l->e, text);
+        map_free(checks);
+        if (waker_stopped(&l->waker))
             return NULL;
-        wait = look_at_everything(c->e) < 0 ? SWEEP_AGAIN_US : LONGEST_WAIT_US;
+        if (take(l, &l->all) && look_at_everything(l) < 0)
+            set(l, &l->all);
+        if (take(l, &l->members))
+            channel_members_changed(l->e);
     }
 }
 
-int sweeper_start(struct channel *c, osmo_error_t *err) {
-    if (pthread_create(&c->sweeper, NULL, sweeper_main, c) != 0)
+int looker_start(struct channel *c, osmo_error_t *err) {
+    struct looker *l = calloc(1, sizeof *l);
+    if (!l)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    l->e = c->e;
+    pthread_mutex_init(&l->lock, NULL);
+    waker_init(&l->waker);
+    c->looker = l;
+    l->checks = map_new(NULL);
+    if (!l->checks)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (pthread_create(&l->thread, NULL, looker_main, l) != 0)
         return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start a thread for hints: too many threads");
-    c->sweeping = true;
+    l->started = true;
     return 0;
 }
 
-void sweeper_stop(struct channel *c) {
-    if (!c->sweeping)
+void looker_stop(struct channel *c) {
+    struct looker *l = c->looker;
+    if (!l || !l->started)
         return;
-    waker_stop(&c->sweep);
-    pthread_join(c->sweeper, NULL);
-    c->sweeping = false;
+    waker_stop(&l->waker);
+    pthread_join(l->thread, NULL);
+    l->started = false;
+}
+
+void looker_free(struct channel *c) {
+    struct looker *l = c->looker;
+    if (!l)
+        return;
+    map_free(l->checks);
+    waker_destroy(&l->waker);
+    pthread_mutex_destroy(&l->lock);
+    c->looker = NULL;
+    free(l);
 }

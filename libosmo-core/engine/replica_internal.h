@@ -1,4 +1,5 @@
-/* Shared by replica_channel.c (what is sent to other replicas and received from them) and replica_hints.c (what it means here). */
+/* Shared by replica_channel.c (what is sent to other replicas and received from them) and replica_hints.c (what it
+ * means here). */
 #ifndef ENGINE_REPLICA_INTERNAL_H
 #define ENGINE_REPLICA_INTERNAL_H
 #include <pthread.h>
@@ -20,9 +21,7 @@ struct channel {
     bool stopped;
     pthread_mutex_t ask_lock;
     http_client_t *asker;
-    struct waker sweep;           /* HINT_ALL has arrived */
-    pthread_t sweeper;
-    bool sweeping;
+    struct looker *looker;        /* replica_hints.c */
 };
 
 /* On the wire. NULL for what is no hint. */
@@ -30,7 +29,10 @@ const char *hint_name(enum hint h);
 /* A name that this version does not know may mean anything: HINT_ALL. */
 enum hint hint_parse(const char *name);
 
-/* Looks at everything, when asked to, on a thread of its own. */
-int sweeper_start(struct channel *c, osmo_error_t *err);
-void sweeper_stop(struct channel *c);
+/* The thread that does what hints ask for and takes time: reads of the database, looks at everything. */
+int looker_start(struct channel *c, osmo_error_t *err);
+/* The members could not all be connected to: once more, a moment later. */
+void looker_members(struct channel *c);
+void looker_stop(struct channel *c);
+void looker_free(struct channel *c); /* nobody calls hint_apply any more */
 #endif

@@ -28,11 +28,11 @@
 #define STORAGE_ID_FILE ".storage-id"
 #define LAST_ID_FILE "replica"
 
-static int64_t lease_us = REPLICA_LEASE_US, renew_us = REPLICA_RENEW_US;
+static int64_t lease_time = REPLICA_LEASE_US, renew_time = REPLICA_RENEW_US;
 
-void replicas_times(int64_t lease, int64_t renew) {
-    lease_us = lease ? lease : REPLICA_LEASE_US;
-    renew_us = renew ? renew : REPLICA_RENEW_US;
+void replicas_times(int64_t lease_us, int64_t renew_us) {
+    lease_time = lease_us ? lease_us : REPLICA_LEASE_US;
+    renew_time = renew_us ? renew_us : REPLICA_RENEW_US;
 }
 
 /* Another one as this thread knows it. */
@@ -61,6 +61,7 @@ struct replicas {
     engine_t *e;
     bool shared;
     char id[33];
+    int64_t lease_us, renew_us;
     int lock_fd; /* of the data directory */
     store_t *store;
     struct waker waker;
@@ -135,7 +136,7 @@ static void members_free(struct member *m, size_t n) {
 
 static int put_self(struct replicas *r, db_t *db, osmo_error_t *err) {
     pthread_mutex_lock(&r->lock);
-    int rc = repo_replica_put(db, &r->self, lease_us, err);
+    int rc = repo_replica_put(db, &r->self, r->lease_us, err);
     pthread_mutex_unlock(&r->lock);
     return rc;
 }
@@ -155,7 +156,7 @@ static int turn_run(db_t *db, void *ctx, osmo_error_t *err) {
     replica_rows_free(t->rows, t->n);
     t->rows = NULL;
     t->n = t->buried = 0;
-    int rc = repo_replica_renew(db, r->id, lease_us, &t->lost, err);
+    int rc = repo_replica_renew(db, r->id, r->lease_us, &t->lost, err);
     if (rc >= 0 && t->lost)
         rc = come_back(r, db, err);
     for (size_t i = 0; rc >= 0 && i < t->ndead; i++) {
@@ -196,8 +197,8 @@ static void turn_begin(struct replicas *r) {
 /* ---- what it found ---- */
 
 /* Nearly as long as the lease: what is between two looks is not seen. */
-static bool is_quiet(int64_t seen_us) {
-    int64_t patience = lease_us - 2 * renew_us;
+static bool is_quiet(const struct replicas *r, int64_t seen_us) {
+    int64_t patience = r->lease_us - 2 * r->renew_us;
     return clock_mono_us() - seen_us >= (patience > 0 ? patience : 0);
 }
 
@@ -214,7 +215,7 @@ static int member_from(const struct replicas *r, const struct replica_row *row, 
     memcpy(m->id, row->id, sizeof m->id);
     if (old && old->lease_until_us == row->lease_until_us)
         m->seen_us = old->seen_us;
-    m->live = !row->ended && !(row->lease_until_us <= db_us && is_quiet(m->seen_us));
+    m->live = !row->ended && !(row->lease_until_us <= db_us && is_quiet(r, m->seen_us));
     news->members |= m->live ? !old || !old->live || !str_eq(old->address, row->address) : old && old->live;
     news->ended |= !m->live && (!old || old->live);
     news->dead |= !m->live && (!old || old->live);
@@ -273,7 +274,7 @@ static void lapse(struct replicas *r) {
         return;
     r->lapsed = true;
     log_warning(&r->e->log, "this service has not reached its database for %lld s and counts as dead: backends are asked to connect again",
-                (long long)(lease_us / 1000000));
+                (long long)(r->lease_us / 1000000));
     if (atomic_load(&r->open))
         agents_disconnect(r->e);
 }
@@ -294,10 +295,10 @@ static void follow_clock(struct replicas *r) {
 static int64_t turn_take(struct replicas *r) {
     struct turn *t = &r->turn;
     struct news news = { 0 };
-    int64_t next = t->began_us + renew_us;
+    int64_t next = t->began_us + r->renew_us;
     if (t->rc < 0) {
         log_warning(&r->e->log, "the lease of this service was not renewed: %s", t->err.text);
-        return clock_mono_us() + renew_us / 2;
+        return clock_mono_us() + r->renew_us / 2;
     }
     if (t->lost)
         lapse(r);
@@ -330,7 +331,7 @@ static bool turn_is(struct replicas *r, const bool *what) {
 
 static void *replicas_main(void *arg) {
     struct replicas *r = arg;
-    int64_t next = clock_mono_us() + renew_us;
+    int64_t next = clock_mono_us() + r->renew_us;
     while (!waker_stopped(&r->waker)) {
         if (turn_is(r, &r->turn.done)) {
             r->turn.done = false; /* nobody else looks while none is under way */
@@ -338,16 +339,16 @@ static void *replicas_main(void *arg) {
         }
         int64_t now = clock_mono_us();
         bool busy = turn_is(r, &r->turn.busy);
-        if (now - r->renewed_us >= lease_us)
+        if (now - r->renewed_us >= r->lease_us)
             lapse(r);
         if (!busy && now >= next) {
             turn_begin(r);
             continue;
         }
-        int64_t end = r->renewed_us + lease_us, until = busy ? INT64_MAX : next;
+        int64_t end = r->renewed_us + r->lease_us, until = busy ? INT64_MAX : next;
         if (!r->lapsed && end < until)
             until = end;
-        waker_wait(&r->waker, until == INT64_MAX ? lease_us : until > now ? until - now : 0);
+        waker_wait(&r->waker, until == INT64_MAX ? r->lease_us : until > now ? until - now : 0);
     }
     return NULL;
 }
@@ -359,12 +360,15 @@ static int storage_id(const char *dir, char **id, osmo_error_t *err) {
     _cleanup_free_ char *path = str_printf("%s/" STORAGE_ID_FILE, dir), *fresh = NULL;
     _cleanup_buf_ buf_t text = BUF_INIT(64);
     char made[33];
+    int rc = 0;
     if (!path || crypto_random_hex32(made) < 0 || !(fresh = str_printf("%s.%s", path, made)))
         return no_memory(err);
-    int rc = file_exists(path) ? 0 : file_write_atomic(fresh, made, strlen(made), 0600, true, err);
-    if (rc >= 0 && link(fresh, path) < 0 && errno != EEXIST && errno != ENOENT)
-        rc = osmo_error_set(err, OSMO_EIO, "storage directory %s cannot be marked: %s", dir, strerror(errno));
-    unlink(fresh);
+    if (!file_exists(path)) {
+        rc = file_write_atomic(fresh, made, strlen(made), 0600, true, err);
+        if (rc >= 0 && link(fresh, path) < 0 && errno != EEXIST)
+            rc = osmo_error_set(err, OSMO_EIO, "storage directory %s cannot be marked: %s", dir, strerror(errno));
+        unlink(fresh);
+    }
     if (rc >= 0)
         rc = file_read(path, &text, err);
     *id = rc < 0 ? NULL : str_dup(buf_cstr(&text));
@@ -407,7 +411,7 @@ static int check_others(struct replicas *r, db_t *db, osmo_error_t *err) {
             rc = osmo_error_set(err, OSMO_ECONFLICT,
                                 "another service of this database (pid %lld on %s) keeps task data in another directory: give all "
                                 "of them one directory that they share, with --storage; one that was killed counts for %lld s more",
-                                (long long)rows[i].pid, rows[i].host, (long long)(lease_us / 1000000));
+                                (long long)rows[i].pid, rows[i].host, (long long)(r->lease_us / 1000000));
     replica_rows_free(rows, n);
     return rc;
 }
@@ -470,6 +474,8 @@ int replicas_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *er
         return no_memory(err);
     r->e = e;
     r->lock_fd = -1;
+    r->lease_us = lease_time;
+    r->renew_us = renew_time;
     r->shared = store_is_pgsql(e->store);
     pthread_mutex_init(&r->lock, NULL);
     waker_init(&r->waker);

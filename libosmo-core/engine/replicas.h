@@ -19,6 +19,7 @@ enum hint {
     HINT_WORKFLOW, /* key: public workflow id. A status changed or the log grew */
     HINT_WORK,     /* no key: outbox items */
     HINT_TIMERS,   /* no key */
+    HINT_ARCHIVE,  /* no key: outbox items of the archive */
     HINT_BARRIER,  /* key: "<workflow uuid>/<group uuid>": release the ctrls that are connected here */
     HINT_RESTART,  /* the same: tell the ctrls that are connected here to begin again */
     HINT_ALL,      /* no key: look at everything once */

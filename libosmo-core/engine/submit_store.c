@@ -265,7 +265,7 @@ static int try_job(struct batch *b, size_t index, size_t limit, osmo_error_t *er
     int rc = j && tasks ? spec_group_write(b->s->spec, index, &spec) : OSMO_ENOMEM;
     if (rc >= 0) {
         struct handout h = { .wf = b->wf, .group = { .name = g->name, .spec_json = spec.data }, .tasks = tasks,
-                             .ntasks = g->ntasks };
+                             .ntasks = g->ntasks, .settings = b->s->settings };
         h.wf.id = b->wf.name;
         memcpy(h.group.uuid, b->filler.groups[index], sizeof h.group.uuid);
         for (size_t t = 0; t < g->ntasks; t++) {
@@ -332,7 +332,7 @@ int submission_store(struct submission *s, osmo_error_t *err) {
         return rc;
     s->workflow_id = str_dup(b.wf.id);
     engine_wake(s->e, WAKE_WORK);
-    watch_workflow_changed(s->e, b.wf.uuid, b.wf.id);
+    watch_workflow_here(s->e, b.wf.id); /* nobody can follow it elsewhere yet */
     return s->workflow_id ? 0 : no_memory(err);
 }
 

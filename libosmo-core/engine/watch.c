@@ -1,6 +1,6 @@
 /* Followers: streaming answers that wait for news of one workflow, by its public id. Status changes and log growth
- * wake them through the transport, and those of other replicas by a hint; a wake is only a hint, so waking one too many is
- * harmless. Safe from any thread. */
+ * wake them through the transport, and those of other replicas by a hint; a wake is only a hint, so waking one too
+ * many is harmless. Safe from any thread. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

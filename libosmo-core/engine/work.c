@@ -1,5 +1,6 @@
 /* The worker role: runs the outbox items that need no backend, under a lease, with back-off and a dead letter at the
- * end. A kind of item is one row in the table below. Called by engine.c; woken through engine_wake. */
+ * end. A kind of item is one row in the table below. Archiving waits for disks, so it has threads of its own. Called by engine.c;
+ * woken through engine_wake. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,19 +11,25 @@
 #include "store/repo_replica.h"
 
 #define BATCH 32
+#define ARCHIVERS 4
+#define ARCHIVE_BATCH 8 /* of each; a full one wakes the next */
+#define THREADS (1 + ARCHIVERS)
 #define ATTEMPTS_MAX 8
 #define LEASE_US (60LL * 1000 * 1000) /* an item takes far less; run twice, it does no harm */
 #define POSTPONE_US (100LL * 1000)
-#define TURN_US (1000LL * 1000)
 #define CLEANUP_WAIT_US (3600LL * 1000 * 1000) /* the last cleanup brings the item forward */
 #define LONGEST_WAIT_US (60LL * 1000 * 1000)
 
+/* The first of THREADS takes what is not for the archivers. */
 struct worker {
     engine_t *e;
+    const char *backend; /* whose items; NULL: the worker's */
+    size_t limit;
+    struct worker *next; /* helps when there is much; may be NULL */
     pthread_t thread;
-    bool started;
+    bool started, usable;
     struct waker waker;
-    char owner[48]; /* "<replica>/worker" */
+    char owner[48]; /* "<replica>/worker", "<replica>/archive-1" */
 };
 
 struct kind {
@@ -69,7 +76,7 @@ static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
     work_rows_free(c->rows, c->n);
     c->rows = NULL;
     c->n = 0;
-    return repo_work_claim(db, NULL, c->w->owner, engine_now(c->w->e), LEASE_US, BATCH, &c->rows, &c->n, err);
+    return repo_work_claim(db, c->w->backend, c->w->owner, engine_now(c->w->e), LEASE_US, c->w->limit, &c->rows, &c->n, err);
 }
 
 struct outcome {
@@ -110,6 +117,7 @@ static int decide_outcome(struct txn *x, void *arg) {
     if (is_last_attempt(x->e, o)) {
         log_error(&x->e->log, "%s of workflow %s was given up after %lld attempts: %s", o->item->kind, x->wf.id,
                   (long long)o->item->attempts + 1, o->cause);
+        x->fx->changed = true; /* what is owed is part of the workflow's state */
         return gone_is_fine(repo_work_kill(x->db, o->item->id, o->cause, x->err));
     }
     return gone_is_fine(
@@ -128,11 +136,12 @@ static void run_item(struct worker *w, const struct work_row *item) {
         log_error(&w->e->log, "the outcome of %s was not stored: %s", item->kind, store_err.text);
 }
 
-static int64_t next_wait(struct worker *w) {
+/* since: when items were looked for last. */
+static int64_t next_wait(struct worker *w, int64_t since) {
     db_t *db;
-    int64_t now = engine_now(w->e), due = 0;
+    int64_t due = 0;
     int64_t longest = replicas_longest_wait(w->e, LONGEST_WAIT_US);
-    if (store_reader(w->e->store, &db, NULL) < 0 || repo_work_next_due(db, now, &due, NULL) < 0 || !due)
+    if (store_reader(w->e->store, &db, NULL) < 0 || repo_work_next_due(db, since, &due, NULL) < 0 || !due)
         return longest;
     int64_t left = due - engine_now(w->e);
     return left < 0 ? 0 : left < longest ? left : longest;
@@ -142,26 +151,12 @@ static int64_t next_wait(struct worker *w) {
 static bool is_due(struct worker *w) {
     db_t *db = NULL;
     bool due = true;
-    if (replicas_shared(w->e) && store_reader(w->e->store, &db, NULL) >= 0)
-        repo_work_is_due(db, NULL, engine_now(w->e), &due, NULL);
+    if ((replicas_shared(w->e) || w->backend) && store_reader(w->e->store, &db, NULL) >= 0)
+        repo_work_is_due(db, w->backend, engine_now(w->e), &due, NULL);
     return due;
 }
 
 static int release_run(db_t *db, void *ctx, osmo_error_t *err) { return repo_work_release(db, ctx, err); }
-
-/* Behind an item that took long, a large archive, what is more urgent gets its turn: the rest is given back. */
-static void run_items(struct worker *w, const struct work_row *rows, size_t n) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    int64_t began = clock_mono_us();
-    for (size_t i = 0; i < n && !waker_stopped(&w->waker); i++) {
-        run_item(w, &rows[i]);
-        if (i + 1 < n && clock_mono_us() - began > TURN_US) {
-            if (store_write(w->e->store, NULL, release_run, w->owner, &err) < 0)
-                log_warning(&w->e->log, "work items were not given back, their leases end by themselves: %s", err.text);
-            return;
-        }
-    }
-}
 
 static void *worker_main(void *arg) {
     struct worker *w = arg;
@@ -169,46 +164,74 @@ static void *worker_main(void *arg) {
     while (!waker_stopped(&w->waker)) {
         osmo_error_t err = OSMO_ERROR_INIT;
         struct claim c = { .w = w };
+        int64_t since = engine_now(w->e); /* what becomes due from here on may be missed by this turn */
         int rc = is_due(w) ? store_write(w->e->store, NULL, claim_run, &c, &err) : 0;
         size_t n = rc < 0 ? 0 : c.n;
-        run_items(w, c.rows, n);
+        if (n == w->limit && w->next)
+            waker_wake(&w->next->waker);
+        for (size_t i = 0; i < n && !waker_stopped(&w->waker); i++)
+            run_item(w, &c.rows[i]);
         work_rows_free(c.rows, c.n);
         if (n)
             continue;
         if (rc < 0)
             log_error(&w->e->log, "work items cannot be claimed, trying again: %s", err.text);
         failures = rc < 0 ? failures + 1 : 0;
-        waker_wait(&w->waker, rc < 0 ? retry_delay_us(failures) : next_wait(w));
+        waker_wait(&w->waker, rc < 0 ? retry_delay_us(failures) : next_wait(w, since));
     }
     return NULL;
 }
 
+static int thread_open(engine_t *e, struct worker *w, size_t number, osmo_error_t *err) {
+    w->e = e;
+    w->limit = number ? ARCHIVE_BATCH : BATCH;
+    w->backend = number ? ARCHIVE_LANE : NULL;
+    w->next = number && number + 1 < THREADS ? w + 1 : NULL;
+    if (number)
+        snprintf(w->owner, sizeof w->owner, "%s/archive-%zu", replicas_id(e), number);
+    else
+        snprintf(w->owner, sizeof w->owner, "%s/worker", replicas_id(e));
+    waker_init(&w->waker);
+    w->usable = true;
+    w->started = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+    return w->started ? 0 : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the worker threads: too many threads");
+}
+
 int worker_open(engine_t *e, osmo_error_t *err) {
-    struct worker *w = calloc(1, sizeof *w);
+    struct worker *w = calloc(THREADS, sizeof *w);
     if (!w)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    w->e = e;
-    snprintf(w->owner, sizeof w->owner, "%s/worker", replicas_id(e));
-    waker_init(&w->waker);
-    if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
-        free(w);
-        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the worker thread: too many threads");
-    }
-    w->started = true;
+    int rc = 0;
     e->worker = w;
-    return 0;
+    for (size_t i = THREADS; rc >= 0 && i-- > 0;) /* a thread wakes the one behind it */
+        rc = thread_open(e, &w[i], i, err);
+    if (rc < 0)
+        worker_close(e);
+    return rc;
+}
+
+bool worker_is_stopping(engine_t *e) {
+    struct worker *last = e->worker ? &e->worker[THREADS - 1] : NULL;
+    return last && last->usable && waker_stopped(&last->waker);
+}
+
+static void thread_stop(struct worker *w) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!w->started)
+        return;
+    pthread_join(w->thread, NULL);
+    w->started = false;
+    if (store_write(w->e->store, NULL, release_run, w->owner, &err) < 0)
+        log_warning(&w->e->log, "leases of the worker were not returned, they end by themselves: %s", err.text);
 }
 
 void worker_stop(engine_t *e) {
     struct worker *w = e->worker;
-    if (!w || !w->started)
-        return;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    waker_stop(&w->waker);
-    pthread_join(w->thread, NULL);
-    w->started = false;
-    if (store_write(e->store, NULL, release_run, w->owner, &err) < 0)
-        log_warning(&e->log, "leases of the worker were not returned, they end by themselves: %s", err.text);
+    for (size_t i = 0; w && i < THREADS; i++)
+        if (w[i].usable)
+            waker_stop(&w[i].waker);
+    for (size_t i = 0; w && i < THREADS; i++)
+        thread_stop(&w[i]);
 }
 
 void worker_close(engine_t *e) {
@@ -216,7 +239,9 @@ void worker_close(engine_t *e) {
     if (!w)
         return;
     worker_stop(e);
-    waker_destroy(&w->waker);
+    for (size_t i = 0; i < THREADS; i++)
+        if (w[i].usable)
+            waker_destroy(&w[i].waker);
     e->worker = NULL;
     free(w);
 }
@@ -224,4 +249,9 @@ void worker_close(engine_t *e) {
 void worker_wake(engine_t *e) {
     if (e->worker)
         waker_wake(&e->worker->waker);
+}
+
+void archivers_wake(engine_t *e) {
+    if (e->worker)
+        waker_wake(&e->worker[1].waker);
 }

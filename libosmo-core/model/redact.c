@@ -15,6 +15,7 @@ struct scan {
     bool found;
     /* what goes on over several lines */
     bool in_credentials, in_block, in_pem;
+    char quote;            /* open around a masked value; 0 = none */
     size_t column;         /* of the key that began it */
 };
 struct span { const char *p, *end; };
@@ -235,6 +236,14 @@ static const char *url_password(const char *p, const char *end, const char **sto
     return q < end && *q == '@' && q > start && !is_reference((struct span){ start, q }) ? start : NULL;
 }
 
+/* Column of the first key of the line, behind blanks and the dashes of list items. */
+static size_t key_column(const char *p, const char *end) {
+    const char *q = p;
+    while (q < end && (*q == ' ' || (*q == '-' && q + 1 < end && q[1] == ' ')))
+        q++;
+    return (size_t)(q - p);
+}
+
 /* ---- pairs ---- */
 
 struct place {
@@ -270,9 +279,9 @@ static const char *value_of(const char *name, const char *name_end, const char *
     return q;
 }
 
-/* Masks the value at p; returns what comes behind it. */
+/* Masks the value at p of the key at `column`, `first` on its line; returns what comes behind it. */
 static const char *mask_value(struct scan *s, const char *p, const char *end, char separator, enum secrecy how, size_t column,
-                              const struct place *at) {
+                              bool first, const struct place *at) {
     if (separator == ':' && begins_block(p, end)) {
         mask(s);
         s->in_block = true;
@@ -295,10 +304,17 @@ static const char *mask_value(struct scan *s, const char *p, const char *end, ch
     } else {
         v.end = plain_end(p, end, separator, at->quote, at->depth > 0 && !at->quote);
     }
-    if (is_harmless(v, how))
+    bool harmless = is_harmless(v, how);
+    if (harmless)
         copy(s, v.p, v.end);
     else
         mask(s);
+    if (!harmless && quoted && v.end == end) {
+        s->quote = *p;
+    } else if (!harmless && !quoted && separator == ':' && first && v.end > v.p) {
+        s->in_block = true; /* a plain value may go on below, further to the right */
+        s->column = column;
+    }
     if (!quoted || v.end == end)
         return v.end;
     copy(s, v.end, v.end + 1);
@@ -331,20 +347,13 @@ static void scan_line(struct scan *s, const char *line, const char *end) {
         for (const char *q = p; q < value; q++)
             look_at(&at, *q);
         copy_open(s, open, value);
-        p = open = mask_value(s, value, end, separator, how, (size_t)(name - line), &at);
+        size_t column = (size_t)(name - line);
+        p = open = mask_value(s, value, end, separator, how, column, column == key_column(line, end), &at);
     }
     copy_open(s, open, end);
 }
 
 /* ---- lines ---- */
-
-/* Column of the first key of the line, behind blanks and the dashes of list items. */
-static size_t key_column(const char *p, const char *end) {
-    const char *q = p;
-    while (q < end && (*q == ' ' || (*q == '-' && q + 1 < end && q[1] == ' ')))
-        q++;
-    return (size_t)(q - p);
-}
 
 static bool goes_on(const struct scan *s, const char *p, const char *end) {
     size_t indent = 0;
@@ -368,6 +377,14 @@ static bool take_line(struct scan *s, const char *p, const char *end) {
     if (s->in_pem) {
         s->in_pem = !pem_line(p, end, "-----end ");
         return false;
+    }
+    if (s->quote) {
+        const char *close = quoted_end(p, end, s->quote);
+        if (close == end)
+            return false;
+        s->quote = 0;
+        scan_line(s, close + 1, end);
+        return true;
     }
     if (s->in_block) {
         s->in_block = goes_on(s, p, end);

@@ -54,24 +54,29 @@ static bool helps(osmo_scheduler_t *s, const struct gang *victim, struct gang *g
     return false;
 }
 
-/* Nobody leaves in the run in which it came. */
-static bool collect_queue(osmo_scheduler_t *s, struct search *x, const struct queue *q, bool same, double over) {
-    for (size_t i = 0; i < q->nrunning && x->len < MAX_VICTIMS; i++) {
-        struct gang *v = q->running[i];
-        if (v->state != GANG_RUNNING || !v->preemptible || v->started > s->run_mark || (same && v->priority >= x->for_gang->priority) || !helps(s, v, x->for_gang))
-            continue;
-        if (x->len == x->cap) {
-            size_t cap = x->cap ? 2 * x->cap : 32;
-            struct candidate *grown = reallocarray(x->items, cap, sizeof *grown);
-            if (!grown) {
-                s->out_of_memory = true;
-                return false;
-            }
-            x->items = grown;
-            x->cap = cap;
+static bool search_add(osmo_scheduler_t *s, struct search *x, struct gang *v, double over) {
+    if (x->len == x->cap) {
+        size_t cap = x->cap ? 2 * x->cap : 32;
+        struct candidate *grown = reallocarray(x->items, cap, sizeof *grown);
+        if (!grown) {
+            s->out_of_memory = true;
+            return false;
         }
-        x->items[x->len++] = (struct candidate){ v, over };
+        x->items = grown;
+        x->cap = cap;
     }
+    x->items[x->len++] = (struct candidate){ v, over };
+    return true;
+}
+
+/* Of lower priority than `below`. Nobody leaves in the run in which it came. */
+static bool collect_queue(osmo_scheduler_t *s, struct search *x, const struct queue *q, int64_t below, double over) {
+    for (size_t p = 0; p < q->nsoft && q->soft[p].priority < below; p++)
+        for (size_t i = 0; i < q->soft[p].len && x->len < MAX_VICTIMS; i++) {
+            struct gang *v = q->soft[p].gangs[i];
+            if (v->started <= s->run_mark && helps(s, v, x->for_gang) && !search_add(s, x, v, over))
+                return false;
+        }
     return true;
 }
 
@@ -87,12 +92,12 @@ static int compare_candidates(const void *a, const void *b) {
 
 static bool collect(osmo_scheduler_t *s, struct search *x) {
     struct gang *g = x->for_gang;
-    if (sched_has_victims(g->queue, g->priority) && !collect_queue(s, x, g->queue, true, 0))
+    if (sched_has_victims(g->queue, g->priority) && !collect_queue(s, x, g->queue, g->priority, 0))
         return false;
     bool reclaim = sched_may_reclaim(s, g);
     for (size_t i = 0; reclaim && i < s->nqueues; i++) {
         double over = s->queues[i] == g->queue || !s->queues[i]->over ? 0 : overdraft(s, s->queues[i], g);
-        if (over > 0 && !collect_queue(s, x, s->queues[i], false, over))
+        if (over > 0 && !collect_queue(s, x, s->queues[i], INT64_MAX, over))
             return false;
     }
     if (x->len)

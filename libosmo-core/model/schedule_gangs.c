@@ -89,6 +89,7 @@ static struct kind *kind_get(osmo_scheduler_t *s, const struct gang *g) {
         }
     }
     k->refs++;
+    k->total = g->total;
     k->simple = g->nscopes == 1 && !strchr(k->key, ' ')[1];
     return k;
 }
@@ -133,7 +134,7 @@ static int gang_check(const osmo_scheduler_t *s, const osmo_sched_gang_t *g, osm
             return osmo_error_set(err, OSMO_EINVAL, "pod %zu of gang %s names no scope of it, or has more than 64 selectors or tolerations",
                                   i, g->name);
         for (int r = 0; r < R; r++)
-            if (p->request.of[r] < 0 || p->request.of[r] > MAX_AMOUNT)
+            if (p->request.of[r] < 0 || p->request.of[r] > MAX_REQUEST)
                 return osmo_error_set(err, OSMO_EINVAL, "pod %zu of gang %s requests an impossible amount of %s", i, g->name,
                                       sched_resource_names[r]);
     }
@@ -184,6 +185,9 @@ static int pods_fill(osmo_scheduler_t *s, struct gang *g, const osmo_sched_gang_
         g->npods++;
         p->scope = from->pods[i].scope + 1;
         amount_add(&g->total, &p->shape->request, 1);
+        for (int r = 0; r < R; r++)
+            if (g->total.of[r] > MAX_TOTAL)
+                return osmo_error_set(err, OSMO_EINVAL, "gang %s requests an impossible amount of %s", g->name, sched_resource_names[r]);
         for (int at = p->scope; at >= 0; at = g->scopes[at].parent)
             amount_add(&g->scopes[at].total, &p->shape->request, 1);
     }

@@ -12,7 +12,9 @@
 #define MAX_QUEUES 10000
 #define MAX_GANGS 2000000
 #define MAX_PODS 65536
-#define MAX_AMOUNT (INT64_C(1) << 46) /* of one pod or node, so that no sum over all of them overflows */
+#define MAX_AMOUNT (INT64_C(1) << 46) /* of a node, so that no sum over all of them overflows */
+#define MAX_REQUEST (INT64_C(1) << 50)
+#define MAX_TOTAL (INT64_C(1) << 61)  /* of a gang */
 #define MAX_SCOPES 1024
 #define MAX_CLASSES 4096      /* distinct label and taint sets; past that all share the last bit and are told apart node by node */
 #define MAX_TRIES 4096        /* placements of one gang that are tried in different domains */
@@ -65,6 +67,7 @@ struct kind {
     char *key;
     size_t refs;
     bool simple;
+    amount_t total;
     struct shape *shut_by;       /* it fails for certain until a node gets room for this */
     struct kind *prev, *next;    /* in that shape's list */
     uint64_t failed_version;     /* it fails for certain while nothing changes */
@@ -110,7 +113,7 @@ struct gang {
     struct gang *fresh_prev, *fresh_next; /* began to wait since the last run */
     size_t victims_left;         /* of a nominated one */
     struct gang *evicted_for;
-    size_t running_pos;          /* in the queue's list of running gangs */
+    size_t running_pos, soft_pos; /* in the queue's lists of running gangs, and of those that may be made to leave */
 };
 
 /* Waiting gangs of one user and one class, by arrival and name. Those before `first` are gone. */
@@ -145,7 +148,7 @@ struct class {
     char *reason;
 };
 struct band { int priority; struct class **classes; size_t nclasses, cap, nopen; };
-struct tally { int priority; size_t count; };
+struct softs { int priority; struct gang **gangs; size_t len, cap; };
 struct queue {
     char *name;
     size_t index;
@@ -156,7 +159,7 @@ struct queue {
     map_t *shares, *lanes, *classes; /* user -> share; the others by their keys */
     struct gang **running;
     size_t nrunning, cap_running;
-    struct tally *soft;          /* running gangs that may be made to leave, lowest priority first */
+    struct softs *soft;          /* running gangs that may be made to leave, lowest priority first */
     size_t nsoft, cap_soft;
     size_t waiting, busy_pos;
     bool given;                  /* it may have become entitled to more */

@@ -125,9 +125,13 @@ static void reopen_queue(const struct queue *q) {
 void sched_reopen(osmo_scheduler_t *s) {
     for (struct shape *x = s->shut_shapes, *next; s->ndirty && x; x = next) {
         next = x->next;
-        if (has_room(s, x) || s->out_of_memory)
-            while (x->shut)
-                sched_kind_open(s, x->shut);
+        if (!has_room(s, x) && !s->out_of_memory)
+            continue;
+        for (struct kind *k = x->shut, *after; k; k = after) {
+            after = k->next;
+            if (!k->simple || amount_fits(&k->total, &s->tree.nodes[1].sum)) /* of a simple one not even all together would do */
+                sched_kind_open(s, k);
+        }
     }
     for (size_t i = 0; i < s->ndirty; i++)
         s->dirty[i]->dirty = false;

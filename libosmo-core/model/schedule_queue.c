@@ -301,6 +301,8 @@ void sched_queue_free(struct queue *q) {
     map_free(q->lanes);
     map_free(q->classes);
     free(q->running);
+    for (size_t i = 0; i < q->nsoft; i++)
+        free(q->soft[i].gangs);
     free(q->soft);
     free(q->heap);
     free(q->name);
@@ -388,32 +390,56 @@ void sched_queue_charge(osmo_scheduler_t *s, struct gang *g, int sign) { sched_q
 
 /* ---- running gangs, and how many of them could be made to leave ---- */
 
-static int soft_add(struct queue *q, int priority) {
+static struct softs *softs_get(struct queue *q, int priority) {
     size_t at = 0;
     while (at < q->nsoft && q->soft[at].priority < priority)
         at++;
-    if (at == q->nsoft || q->soft[at].priority != priority) {
-        if (q->nsoft == q->cap_soft) {
-            size_t cap = q->cap_soft ? 2 * q->cap_soft : 4;
-            struct tally *grown = reallocarray(q->soft, cap, sizeof *grown);
-            if (!grown)
-                return OSMO_ENOMEM;
-            q->soft = grown;
-            q->cap_soft = cap;
-        }
-        memmove(q->soft + at + 1, q->soft + at, (q->nsoft++ - at) * sizeof *q->soft);
-        q->soft[at] = (struct tally){ .priority = priority };
+    if (at < q->nsoft && q->soft[at].priority == priority)
+        return &q->soft[at];
+    if (q->nsoft == q->cap_soft) {
+        size_t cap = q->cap_soft ? 2 * q->cap_soft : 4;
+        struct softs *grown = reallocarray(q->soft, cap, sizeof *grown);
+        if (!grown)
+            return NULL;
+        q->soft = grown;
+        q->cap_soft = cap;
     }
-    q->soft[at].count++;
+    struct gang **gangs = calloc(4, sizeof *gangs);
+    if (!gangs)
+        return NULL;
+    memmove(q->soft + at + 1, q->soft + at, (q->nsoft++ - at) * sizeof *q->soft);
+    q->soft[at] = (struct softs){ .priority = priority, .gangs = gangs, .cap = 4 };
+    return &q->soft[at];
+}
+
+static int soft_add(struct queue *q, struct gang *g) {
+    struct softs *x = softs_get(q, g->priority);
+    if (!x)
+        return OSMO_ENOMEM;
+    if (x->len == x->cap) {
+        struct gang **grown = reallocarray(x->gangs, 2 * x->cap, sizeof *grown);
+        if (!grown)
+            return OSMO_ENOMEM;
+        x->gangs = grown;
+        x->cap *= 2;
+    }
+    g->soft_pos = x->len;
+    x->gangs[x->len++] = g;
     return 0;
 }
 
-static void soft_remove(struct queue *q, int priority) {
+static void soft_remove(struct queue *q, const struct gang *g) {
     size_t at = 0;
-    while (q->soft[at].priority != priority)
+    while (q->soft[at].priority != g->priority)
         at++;
-    if (--q->soft[at].count == 0)
-        memmove(q->soft + at, q->soft + at + 1, (--q->nsoft - at) * sizeof *q->soft);
+    struct softs *x = &q->soft[at];
+    struct gang *last = x->gangs[--x->len];
+    x->gangs[g->soft_pos] = last;
+    last->soft_pos = g->soft_pos;
+    if (x->len)
+        return;
+    free(x->gangs);
+    memmove(x, x + 1, (--q->nsoft - at) * sizeof *x);
 }
 
 int sched_running_add(osmo_scheduler_t *s, struct gang *g) {
@@ -426,7 +452,7 @@ int sched_running_add(osmo_scheduler_t *s, struct gang *g) {
         q->running = grown;
         q->cap_running = cap;
     }
-    if (g->preemptible && soft_add(q, g->priority) < 0)
+    if (g->preemptible && soft_add(q, g) < 0)
         return OSMO_ENOMEM;
     s->began_soft |= g->preemptible;
     g->running_pos = q->nrunning;
@@ -437,7 +463,7 @@ int sched_running_add(osmo_scheduler_t *s, struct gang *g) {
 }
 
 void sched_running_evict(struct gang *g) {
-    soft_remove(g->queue, g->priority);
+    soft_remove(g->queue, g);
     g->state = GANG_EVICTED;
 }
 
@@ -447,7 +473,7 @@ void sched_running_remove(struct gang *g) {
     q->running[g->running_pos] = last;
     last->running_pos = g->running_pos;
     if (g->state == GANG_RUNNING && g->preemptible)
-        soft_remove(q, g->priority);
+        soft_remove(q, g);
 }
 
 static bool has_guarantee(const struct queue *q) {

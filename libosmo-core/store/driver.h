@@ -42,6 +42,8 @@ struct db_driver {
     int64_t (*changes)(db_t *db);
     /* drop what was done since the savepoint, and the savepoint */
     int (*undo)(db_t *db, osmo_error_t *err);
+    /* Waits for the answers of what was sent without; NULL: none is. */
+    int (*settle)(db_t *db, osmo_error_t *err);
     int (*ping)(db_t *db, osmo_error_t *err);                /* reconnects when needed */
     /* after a commit that lost its connection: 1 happened, 0 did not, <0 not known yet */
     int (*outcome)(db_t *db, osmo_error_t *err);

@@ -83,6 +83,12 @@ int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err) {
     return rc == 0 ? s->drv->end(s, workflow_id, err) : rc;
 }
 
+int logstore_has_ended(logstore_t *s, const char *workflow_id, bool *ended, osmo_error_t *err) {
+    *ended = false;
+    int rc = logstore_check_id(workflow_id, err);
+    return rc == 0 ? s->drv->has_ended(s, workflow_id, ended, err) : rc;
+}
+
 int logstore_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err) {
     int rc = logstore_check_id(workflow_id, err);
     return rc == 0 ? s->drv->remove(s, workflow_id, err) : rc;

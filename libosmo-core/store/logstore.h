@@ -39,6 +39,7 @@ int logstore_last_seq(logstore_t *s, const char *workflow_id, const char *task, 
                       osmo_error_t *err);
 /* No more lines will come; readers get end of file. Idempotent. */
 int logstore_end(logstore_t *s, const char *workflow_id, osmo_error_t *err);
+int logstore_has_ended(logstore_t *s, const char *workflow_id, bool *ended, osmo_error_t *err);
 
 /* Deletes the log of a workflow; that there is none is fine. OSMO_EBUSY while somebody writes it, or is in a read of the
  * segments. A reader that was somewhere in the log finds nothing more, as if nothing had been written. */

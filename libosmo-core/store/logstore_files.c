@@ -241,6 +241,17 @@ static int files_end(logstore_t *base, const char *workflow_id, osmo_error_t *er
     return rc;
 }
 
+static int files_has_ended(logstore_t *base, const char *workflow_id, bool *ended, osmo_error_t *err) {
+    struct log_files *s = files_of(base);
+    struct wlog *w = NULL;
+    int rc = log_files_hold(s, workflow_id, false, &w, err);
+    if (rc < 0)
+        return rc;
+    *ended = w->ended;
+    log_files_let_go(s, w);
+    return 0;
+}
+
 /* Under the store's mutex, so that nobody opens the log meanwhile. */
 static int files_remove(logstore_t *base, const char *workflow_id, osmo_error_t *err) {
     struct log_files *s = files_of(base);
@@ -268,8 +279,8 @@ static int files_remove(logstore_t *base, const char *workflow_id, osmo_error_t 
 /* ---- the driver ---- */
 
 static const struct logstore_driver files_driver = {
-    .close = files_close, .append = files_append, .last_seq = files_last_seq, .end = files_end, .remove = files_remove,
-    .read = log_files_read,
+    .close = files_close, .append = files_append, .last_seq = files_last_seq, .end = files_end,
+    .has_ended = files_has_ended, .remove = files_remove, .read = log_files_read,
 };
 
 int logstore_open(const char *dir, log_notify_fn notify, void *notify_ctx, logstore_t **out, osmo_error_t *err) {

@@ -38,6 +38,7 @@ struct logstore_driver {
     int (*last_seq)(logstore_t *s, const char *workflow_id, const char *task, int64_t retry_id, uint64_t *seq,
                     osmo_error_t *err);
     int (*end)(logstore_t *s, const char *workflow_id, osmo_error_t *err); /* tells of it by logstore_notify */
+    int (*has_ended)(logstore_t *s, const char *workflow_id, bool *ended, osmo_error_t *err);
     int (*remove)(logstore_t *s, const char *workflow_id, osmo_error_t *err);
     /* 0, or OSMO_EGONE when nothing was taken at the end of a finished log. */
     int (*read)(log_reader_t *r, struct log_taken *t, osmo_error_t *err);

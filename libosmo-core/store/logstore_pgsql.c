@@ -129,6 +129,18 @@ static int pgsql_last_seq(logstore_t *base, const char *workflow_id, const char 
     return rc < 0 ? rc : 0;
 }
 
+static int pgsql_has_ended(logstore_t *base, const char *workflow_id, bool *ended, osmo_error_t *err) {
+    static const char sql[] = "SELECT ended FROM log_state WHERE workflow_id = ?";
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    db_t *db;
+    int rc = store_reader(log_pgsql_of(base)->store, &db, err);
+    if (rc >= 0)
+        rc = db_query(db, sql, DB_ARGS(DB_T(workflow_id)), &rows, err);
+    if (rc >= 0 && (rc = db_next(rows, err)) == 1)
+        *ended = db_int(rows, 0) != 0;
+    return rc < 0 ? rc : 0;
+}
+
 static void pgsql_close(logstore_t *base) {
     struct log_pgsql *s = log_pgsql_of(base);
     writers_stop(s->writers);
@@ -139,7 +151,7 @@ static void pgsql_close(logstore_t *base) {
 
 static const struct logstore_driver pgsql_driver = {
     .close = pgsql_close, .append = pgsql_append, .last_seq = pgsql_last_seq, .end = log_pgsql_end,
-    .remove = log_pgsql_remove, .read = log_pgsql_read,
+    .has_ended = pgsql_has_ended, .remove = log_pgsql_remove, .read = log_pgsql_read,
 };
 
 int logstore_open_pgsql(store_t *store, log_notify_fn notify, void *notify_ctx, logstore_t **out, osmo_error_t *err) {

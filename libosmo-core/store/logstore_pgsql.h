@@ -11,7 +11,8 @@
 #include "store/logstore_int.h"
 #include "store/writer.h"
 
-#define LOG_CHUNK_BYTES_MAX (1u << 20) /* of text, unless one entry alone is longer */
+/* Of text, unless one entry alone is longer. A slice of a chunk costs the server all of the chunk that is before it. */
+#define LOG_CHUNK_BYTES_MAX (256u << 10)
 #define LOG_CHUNK_ENTRIES_MAX 16384
 #define LOG_PACKED_SIZE 24
 #define LOG_PACKED_SIZE_SQL "24"

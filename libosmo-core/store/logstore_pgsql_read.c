@@ -6,35 +6,39 @@
 #include <string.h>
 
 #define LOOK_MAX 8192         /* entries of one query */
-#define LOOK_MAX_SQL "8192"
 #define SLICE_MAX (1u << 20)  /* of text of one query, unless one entry alone is longer */
 #define SLICE_MIN (4u << 10)
+#define FILTERED_MORE 4       /* so much more of text than is asked for, as some of it is not wanted */
+#define LINE_SHORT 50         /* few lines are shorter: so many more records than text come along */
 
 /* What every query says of the log. */
 struct view { bool there, other /* than the one that was read so far */; int64_t log_id, entries, ended, task; };
 
 #define VIEW "s.log_id, s.entries, s.ended, COALESCE((SELECT a.task_no FROM log_attempts a" \
     " WHERE a.log_id = s.log_id AND a.task = ? LIMIT 1), -1)"
-#define WINDOW \
-    " (SELECT l.first_entry, l.first_offset, l.end_entry, l.body, l.entries FROM log_chunks l" \
-    " WHERE l.log_id = s.log_id AND l.end_entry > ? ORDER BY l.end_entry LIMIT 256) w"
+/* The chunk that holds the reader's place, and those that end not too many entries behind it. Both ends of both are given,
+ * so that whatever way the server thinks best it looks at no more chunks than could be handed out. */
+#define CHUNK "SELECT l.first_entry, l.first_offset, l.end_entry, l.body, l.entries FROM log_chunks l" \
+    " WHERE l.log_id = s.log_id AND l.end_entry > ? AND l.end_entry <= ?"
+#define WINDOW " ((" CHUNK " ORDER BY l.end_entry LIMIT 1) UNION ALL (" CHUNK " AND l.first_entry > ?)) w"
+#define WINDOW_ARGS(next, many) DB_I(next), DB_I((next) + LOG_CHUNK_ENTRIES_MAX), DB_I(next), DB_I((next) + (many)), DB_I(next)
 #define RECORDS \
     " substring(w.entries, CAST(GREATEST(? - w.first_entry, 0) * " LOG_PACKED_SIZE_SQL " AS INT) + 1," \
-    " " LOOK_MAX_SQL " * " LOG_PACKED_SIZE_SQL ") AS entries"
+    " CAST(? AS INT) * " LOG_PACKED_SIZE_SQL ") AS entries"
 
 static const char view_sql[] = "SELECT " VIEW " FROM log_state s WHERE s.workflow_id = ?";
 
 static const char look_sql[] =
     "SELECT " VIEW ", c.first_entry, c.first_offset, c.entries, NULL FROM log_state s LEFT JOIN LATERAL"
-    " (SELECT w.end_entry, w.first_entry, w.first_offset," RECORDS " FROM" WINDOW
-    " WHERE w.first_entry < ?) c ON TRUE WHERE s.workflow_id = ? ORDER BY c.end_entry";
+    " (SELECT w.end_entry, w.first_entry, w.first_offset," RECORDS " FROM" WINDOW ") c ON TRUE"
+    " WHERE s.workflow_id = ? ORDER BY c.end_entry";
 
 static const char text_sql[] =
     "SELECT " VIEW ", c.first_entry, c.first_offset, c.entries, c.body FROM log_state s LEFT JOIN LATERAL"
     " (SELECT w.end_entry, w.first_entry, w.first_offset," RECORDS ","
     " substring(w.body, CAST(GREATEST(? - w.first_offset, 0) AS INT) + 1,"
     " CAST(LEAST(CAST(? AS BIGINT), ? - w.first_offset) AS INT)) AS body FROM" WINDOW
-    " WHERE w.first_entry < ? AND w.first_offset < ?) c ON TRUE WHERE s.workflow_id = ? ORDER BY c.end_entry";
+    " WHERE w.first_offset < ?) c ON TRUE WHERE s.workflow_id = ? ORDER BY c.end_entry";
 
 /* A log of the same name that is another one is read from its beginning. */
 static void read_view(log_reader_t *r, db_rows_t *rows, struct view *v) {
@@ -124,7 +128,7 @@ static int take(log_reader_t *r, struct forward *f, const struct slice *c, struc
     return 0;
 }
 
-/* The slice of the row's chunk that begins at the reader's place, which moves forward when there is nothing before. */
+/* The slice of the row's chunk that begins at the reader's place. */
 static int read_slice(log_reader_t *r, db_rows_t *rows, struct slice *c, buf_t *records, osmo_error_t *err) {
     uint64_t first = (uint64_t)db_int(rows, 4), offset = (uint64_t)db_int(rows, 5);
     size_t bytes;
@@ -132,12 +136,8 @@ static int read_slice(log_reader_t *r, db_rows_t *rows, struct slice *c, buf_t *
     buf_reset(records);
     if (buf_append(records, packed, bytes) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (first > r->place.next) {
-        r->place.next = first;
-        r->place.offset = offset;
-    } else if (offset > r->place.offset) {
+    if (first > r->place.next || offset > r->place.offset)
         return damaged(r, err);
-    }
     *c = (struct slice){ .records = (const uint8_t *)records->data, .n = bytes / LOG_PACKED_SIZE };
     if (!db_is_null(rows, 7))
         c->text = db_blob(rows, 7, &c->bytes);
@@ -150,7 +150,8 @@ static int look(log_reader_t *r, struct forward *f, bool *found, osmo_error_t *e
     _cleanup_buf_ buf_t records = BUF_INIT(SLICE_MAX);
     struct view *v = &f->view;
     int64_t next = (int64_t)r->place.next;
-    int rc = db_query(f->db, look_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(next), DB_I(next + LOOK_MAX), DB_T(r->id)),
+    int rc = db_query(f->db, look_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(LOOK_MAX), WINDOW_ARGS(next, LOOK_MAX),
+                                               DB_T(r->id)),
                       &rows, err);
     *v = (struct view){ 0 };
     *found = false;
@@ -172,8 +173,9 @@ static int fetch(log_reader_t *r, struct forward *f, size_t want, struct log_tak
     _cleanup_buf_ buf_t records = BUF_INIT(SLICE_MAX);
     struct view *v = &f->view;
     int64_t next = (int64_t)r->place.next, from = (int64_t)r->place.offset, to = from + (int64_t)want;
-    int rc = db_query(f->db, text_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(from), DB_I((int64_t)want), DB_I(to),
-                                               DB_I(next), DB_I(next + LOOK_MAX), DB_I(to), DB_T(r->id)), &rows, err);
+    int64_t many = (int64_t)want / LINE_SHORT < LOOK_MAX ? (int64_t)want / LINE_SHORT : LOOK_MAX;
+    int rc = db_query(f->db, text_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(many), DB_I(from), DB_I((int64_t)want),
+                                               DB_I(to), WINDOW_ARGS(next, many), DB_I(to), DB_T(r->id)), &rows, err);
     *v = (struct view){ 0 };
     f->why = STOP_OUT;
     while (rc >= 0 && f->why == STOP_OUT && (rc = db_next(rows, err)) == 1) {
@@ -216,6 +218,7 @@ static int read_forward(log_reader_t *r, struct forward *f, struct log_taken *t,
             return rc;
         uint64_t before = r->place.next;
         size_t want = t->enough - t->out->len;
+        want = (want < SLICE_MAX ? want : SLICE_MAX) * (filtered ? FILTERED_MORE : 1);
         want = want < SLICE_MIN ? SLICE_MIN : want > SLICE_MAX ? SLICE_MAX : want;
         rc = fetch(r, f, want < need ? need : want, t, err);
         if (rc < 0 || f->why == STOP_FULL)
@@ -235,9 +238,10 @@ static int read_forward(log_reader_t *r, struct forward *f, struct log_taken *t,
 static const char back_sql[] =
     "SELECT c.end_entry, c.first_offset + octet_length(c.body),"
     " substring(c.entries, CAST(GREATEST(? - c.first_entry, 0) * " LOG_PACKED_SIZE_SQL " AS INT) + 1) FROM"
-    " ((SELECT l.* FROM log_chunks l WHERE l.log_id = ? AND l.end_entry >= ? ORDER BY l.end_entry LIMIT 1) UNION ALL"
-    " (SELECT w.* FROM (SELECT l.* FROM log_chunks l WHERE l.log_id = ? AND l.end_entry < ? ORDER BY l.end_entry DESC"
-    " LIMIT 255) w WHERE w.end_entry > ?)) c ORDER BY c.end_entry DESC";
+    " ((SELECT l.* FROM log_chunks l WHERE l.log_id = ? AND l.end_entry BETWEEN ? AND ? ORDER BY l.end_entry LIMIT 1)"
+    " UNION ALL"
+    " (SELECT l.* FROM log_chunks l WHERE l.log_id = ? AND l.end_entry < ? AND l.end_entry > ?)) c"
+    " ORDER BY c.end_entry DESC";
 
 struct back { int64_t at, stop, left, offset, task; };
 
@@ -265,7 +269,8 @@ static int go_back(log_reader_t *r, db_t *db, struct back *b, osmo_error_t *err)
         _cleanup_rows_ db_rows_t *rows = NULL;
         int64_t before = b->at, window = filtered || b->left > LOOK_MAX ? LOOK_MAX : b->left < 64 ? 64 : b->left;
         int64_t from = b->at > window ? b->at - window : 0;
-        int rc = db_query(db, back_sql, DB_ARGS(DB_I(from), DB_I(r->log_id), DB_I(b->at), DB_I(r->log_id), DB_I(b->at),
+        int rc = db_query(db, back_sql, DB_ARGS(DB_I(from), DB_I(r->log_id), DB_I(b->at),
+                                                DB_I(b->at + LOG_CHUNK_ENTRIES_MAX), DB_I(r->log_id), DB_I(b->at),
                                                 DB_I(from)), &rows, err);
         while (rc >= 0 && b->at > b->stop && b->left && (rc = db_next(rows, err)) == 1)
             rc = back_over(r, b, rows, err);

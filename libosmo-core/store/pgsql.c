@@ -1,6 +1,9 @@
 /* The only door to libpq, which is opened on first use so that nobody without PostgreSQL needs it. Reached
  * through db_pgsql only. A connection belongs to one thread. Readers reconnect by themselves; a writer's
- * transaction is run again by writer.c. */
+ * transaction is run again by writer.c.
+ *
+ * What a transaction writes without asking for an answer is sent together with the next statement that has one, at the
+ * latest with COMMIT: libpq's pipeline mode. An error of such a statement is that one's, which is not executed then. */
 #include "store/driver.h"
 #include <dlfcn.h>
 #include <libpq-fe.h>
@@ -13,12 +16,14 @@
 #include "base/str.h"
 
 #define LIBPQ "libpq.so.5"
+#define SENT_MAX 128 /* their results must fit into what a socket holds while nobody reads it */
 #define RECONNECT_PAUSE_US 200000 /* a dead server is not asked more often than this by one connection */
 
 #define PQ_FUNCTIONS(X) \
     X(PQconnectdbParams) X(PQfinish) X(PQstatus) X(PQerrorMessage) X(PQhost) X(PQport) X(PQdb) \
     X(PQconninfoParse) X(PQconninfoFree) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQresultStatus) \
     X(PQresultErrorField) X(PQclear) X(PQntuples) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) X(PQcmdStatus) \
+    X(PQenterPipelineMode) X(PQexitPipelineMode) X(PQpipelineSync) X(PQsendQueryPrepared) X(PQsendQueryParams) \
     X(PQputCopyData) X(PQputCopyEnd) X(PQgetResult) X(PQunescapeBytea) X(PQfreemem) X(PQsetNoticeProcessor) X(PQisthreadsafe)
 
 static struct {
@@ -47,7 +52,10 @@ struct pg_conn {
     bool broken;          /* found dead, whatever libpq still says of it */
     unsigned next_name;
     int64_t retry_at_us;  /* monotonic: no new attempt to connect before */
-    char xid[24];         /* of the running or last transaction, for pg outcome */
+    char xid[24];         /* of the running or last transaction, "" = not told yet; for pgsql_outcome() */
+    bool piped;           /* in pipeline mode */
+    unsigned sent;        /* statements whose results are to be fetched */
+    unsigned xid_at;      /* which of them tells the xid; SENT_MAX = none */
 };
 
 struct pg_stmt { char name[16]; unsigned params; };
@@ -97,6 +105,9 @@ static int result_error(struct pg_conn *c, PGresult *res, osmo_error_t *err) {
     } else if (state && (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0)) {
         trouble = DB_RETRY;
         code = OSMO_EUNAVAIL;
+    } else if (state && strcmp(state, "22012") == 0) { /* see ONE_ROW */
+        code = OSMO_ENOTFOUND;
+        snprintf(text, sizeof(text), "a row that was to be changed does not exist");
     } else if (state && (strncmp(state, "53", 2) == 0 || strcmp(state, "57014") == 0 || strcmp(state, "55P03") == 0)) {
         code = OSMO_EUNAVAIL; /* out of resources, statement or lock timeout */
     }
@@ -106,10 +117,12 @@ static int result_error(struct pg_conn *c, PGresult *res, osmo_error_t *err) {
 
 /* ---- connection ---- */
 
+static int leave_pipeline(struct pg_conn *c, osmo_error_t *err);
+
 static void drop_statement(void *ctx, void *handle) {
     struct pg_conn *c = ctx;
     struct pg_stmt *s = handle;
-    if (c->conn && !c->broken && pq.PQstatus_(c->conn) == CONNECTION_OK) {
+    if (c->conn && !c->broken && pq.PQstatus_(c->conn) == CONNECTION_OK && leave_pipeline(c, NULL) >= 0) {
         char sql[40];
         snprintf(sql, sizeof(sql), "DEALLOCATE %s", s->name);
         pq.PQclear_(pq.PQexec_(c->conn, sql));
@@ -122,7 +135,9 @@ static void disconnect(struct pg_conn *c) {
     if (conn)
         pq.PQfinish_(conn);
     stmt_cache_clear(&c->base.cache);
-    c->in_tx = c->broken = false;
+    c->in_tx = c->broken = c->piped = false;
+    c->sent = 0;
+    c->xid_at = SENT_MAX;
 }
 
 static void quiet(void *arg, const char *message) {
@@ -148,7 +163,8 @@ static int connect_error(struct pg_conn *c, osmo_error_t *err) {
 static int session_setup(struct pg_conn *c, osmo_error_t *err) {
     PGresult *res = pq.PQexec_(c->conn, c->writer
         ? "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '120s'; SET timezone = 'UTC'"
-        : "SET statement_timeout = '60s'; SET default_transaction_read_only = on; SET timezone = 'UTC'");
+        : "SET statement_timeout = '60s'; SET default_transaction_read_only = on; SET timezone = 'UTC'; "
+          "SET max_parallel_workers_per_gather = 0" /* many small questions at once, on threads of their own */);
     if (pq.PQresultStatus_(res) != PGRES_COMMAND_OK)
         return result_error(c, res, err);
     pq.PQclear_(res);
@@ -245,6 +261,70 @@ static int pgsql_connect(const struct db_target *t, bool writer, db_t **out, osm
     return 0;
 }
 
+/* ---- pipeline ---- */
+
+static bool is_good(const PGresult *res) {
+    ExecStatusType status = pq.PQresultStatus_(res);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+static int fetch_one(struct pg_conn *c, bool xid, PGresult **out, osmo_error_t *err) {
+    PGresult *res = pq.PQgetResult_(c->conn);
+    if (!is_good(res))
+        return result_error(c, res, err);
+    if (xid && pq.PQntuples_(res) == 1)
+        snprintf(c->xid, sizeof(c->xid), "%s", pq.PQgetvalue_(res, 0, 0));
+    if (out)
+        *out = res;
+    else
+        pq.PQclear_(res);
+    return 0;
+}
+
+/* The results of all that was sent; that of the last one in *last, if it is wanted. Those behind a failed one were not
+ * executed. */
+static int fetch_results(struct pg_conn *c, PGresult **last, osmo_error_t *err) {
+    unsigned n = c->sent, xid_at = c->xid_at;
+    int rc = 0;
+    c->sent = 0;
+    c->xid_at = SENT_MAX;
+    if (n && pq.PQpipelineSync_(c->conn) != 1)
+        return result_error(c, NULL, err);
+    for (unsigned i = 0; i < n && !c->broken; i++) {
+        if (rc == 0)
+            rc = fetch_one(c, i == xid_at, i + 1 == n ? last : NULL, err);
+        else
+            pq.PQclear_(pq.PQgetResult_(c->conn));
+        while (!c->broken) { /* each ends with a NULL */
+            PGresult *end = pq.PQgetResult_(c->conn);
+            if (!end)
+                break;
+            pq.PQclear_(end);
+        }
+    }
+    if (n && !c->broken)
+        pq.PQclear_(pq.PQgetResult_(c->conn)); /* of the synchronisation */
+    return rc;
+}
+
+static int leave_pipeline(struct pg_conn *c, osmo_error_t *err) {
+    if (!c->piped)
+        return 0;
+    int rc = fetch_results(c, NULL, err);
+    if (c->broken)
+        return rc;
+    c->piped = false;
+    return pq.PQexitPipelineMode_(c->conn) == 1 || rc < 0 ? rc : result_error(c, NULL, err);
+}
+
+/* Makes room for one more statement. */
+static int join_pipeline(struct pg_conn *c, osmo_error_t *err) {
+    if (!c->piped && pq.PQenterPipelineMode_(c->conn) != 1)
+        return result_error(c, NULL, err);
+    c->piped = true;
+    return c->sent < SENT_MAX ? 0 : fetch_results(c, NULL, err);
+}
+
 /* ---- statements ---- */
 
 /* `?` outside of quotes becomes $1, $2, … */
@@ -270,6 +350,9 @@ static char *number_params(const char *sql, unsigned *params) {
 }
 
 static int prepare_new(struct pg_conn *c, const char *sql, struct pg_stmt **out, osmo_error_t *err) {
+    int rc = leave_pipeline(c, err);
+    if (rc < 0)
+        return rc;
     struct pg_stmt *s = calloc(1, sizeof(*s));
     _cleanup_free_ char *text = s ? number_params(sql, &s->params) : NULL;
     if (!text) {
@@ -325,30 +408,47 @@ static int values_make(struct values *v, const struct db_arg *args, size_t n) {
     return 0;
 }
 
+static int find_statement(struct pg_conn *c, const char *sql, size_t n_args, struct pg_stmt **out, osmo_error_t *err) {
+    struct stmt *cached = stmt_cache_find(&c->base.cache, sql);
+    *out = cached ? cached->handle : NULL;
+    int rc = *out ? 0 : prepare_new(c, sql, out, err);
+    return rc < 0 || (*out)->params == n_args ? rc : db_fail(&c->base, DB_FINE, OSMO_EINTERNAL, err,
+                                                             "SQL statement called with the wrong number of arguments");
+}
+
+/* out NULL: in a transaction, the result is fetched later. */
 static int run_once(struct pg_conn *c, const char *sql, const struct db_arg *args, size_t n, PGresult **out,
                     osmo_error_t *err) {
+    struct pg_stmt *s;
     int rc = pgsql_ping(&c->base, err);
+    if (rc >= 0)
+        rc = find_statement(c, sql, n, &s, err);
+    if (rc >= 0)
+        rc = c->in_tx ? join_pipeline(c, err) : leave_pipeline(c, err);
     if (rc < 0)
         return rc;
-    struct stmt *cached = stmt_cache_find(&c->base.cache, sql);
-    struct pg_stmt *s = cached ? cached->handle : NULL;
-    if (!s && (rc = prepare_new(c, sql, &s, err)) < 0)
-        return rc;
-    if (s->params != n)
-        return db_fail(&c->base, DB_FINE, OSMO_EINTERNAL, err, "SQL statement called with the wrong number of "
-                                                               "arguments");
     struct values v = { 0 };
+    PGresult *res = NULL;
     rc = values_make(&v, args, n);
-    if (rc < 0) {
-        values_free(&v);
-        return db_fail(&c->base, DB_FINE, rc, err, "out of memory");
-    }
-    PGresult *res = pq.PQexecPrepared_(c->conn, s->name, (int)n, v.value, v.length, v.format, 0);
+    if (rc < 0)
+        rc = db_fail(&c->base, DB_FINE, rc, err, "out of memory");
+    else if (!c->in_tx)
+        res = pq.PQexecPrepared_(c->conn, s->name, (int)n, v.value, v.length, v.format, 0);
+    else if (pq.PQsendQueryPrepared_(c->conn, s->name, (int)n, v.value, v.length, v.format, 0) != 1)
+        rc = result_error(c, NULL, err);
+    else
+        c->sent++;
     values_free(&v);
-    ExecStatusType status = pq.PQresultStatus_(res);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+    if (rc < 0)
+        return rc;
+    if (c->in_tx)
+        return out ? fetch_results(c, out, err) : 0;
+    if (!is_good(res))
         return result_error(c, res, err);
-    *out = res;
+    if (out)
+        *out = res;
+    else
+        pq.PQclear_(res);
     return 0;
 }
 
@@ -369,11 +469,10 @@ static int run(db_t *db, const char *sql, const struct db_arg *args, size_t n, P
 static int pgsql_exec(db_t *db, const char *sql, const struct db_arg *args, size_t n, int64_t *changed,
                       osmo_error_t *err) {
     PGresult *res = NULL;
-    int rc = run(db, sql, args, n, &res, err);
-    if (rc < 0)
+    int rc = run(db, sql, args, n, changed ? &res : NULL, err);
+    if (rc < 0 || !changed)
         return rc;
-    if (changed)
-        *changed = strtoll(pq.PQcmdTuples_(res), NULL, 10);
+    *changed = strtoll(pq.PQcmdTuples_(res), NULL, 10);
     pq.PQclear_(res);
     return 0;
 }
@@ -466,6 +565,8 @@ static int pgsql_insert(db_t *db, const struct db_insert *into, const struct db_
     if (!sql)
         return db_fail(db, DB_FINE, OSMO_ENOMEM, err, "out of memory");
     int rc = pgsql_ping(db, err);
+    if (rc >= 0)
+        rc = leave_pipeline(c, err);
     if (rc < 0)
         return rc;
     PGresult *res = pq.PQexec_(c->conn, sql);
@@ -526,55 +627,87 @@ static const void *pgsql_blob(db_rows_t *rows, int col, size_t *len) {
 
 /* ---- transactions ---- */
 
-static int command(db_t *db, const char *sql, const char *tag, osmo_error_t *err) {
+static int command(db_t *db, const char *sql, osmo_error_t *err) {
     struct pg_conn *c = conn_of(db);
+    int rc = leave_pipeline(c, err);
+    if (rc < 0)
+        return rc;
     PGresult *res = pq.PQexec_(c->conn, sql);
-    ExecStatusType status = pq.PQresultStatus_(res);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+    if (!is_good(res))
         return result_error(c, res, err);
-    /* COMMIT of an aborted transaction succeeds and says ROLLBACK */
-    bool as_told = !tag || strcmp(pq.PQcmdStatus_(res), tag) == 0;
     pq.PQclear_(res);
-    return as_told ? 0 : db_fail(db, DB_FINE, OSMO_EDATABASE, err, "database server: the transaction was rolled back");
+    return 0;
+}
+
+/* Without waiting for the answer. */
+static int send_command(struct pg_conn *c, const char *sql, osmo_error_t *err) {
+    int rc = pgsql_ping(&c->base, err);
+    if (rc >= 0)
+        rc = join_pipeline(c, err);
+    if (rc < 0)
+        return rc;
+    if (pq.PQsendQueryParams_(c->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1)
+        return result_error(c, NULL, err);
+    c->sent++;
+    return 0;
 }
 
 /* The transaction's id is fetched along with BEGIN: when COMMIT's answer is lost, it tells whether the commit
  * happened. */
 static int pgsql_begin(db_t *db, osmo_error_t *err) {
     struct pg_conn *c = conn_of(db);
-    int rc = pgsql_ping(db, err);
+    c->xid[0] = '\0';
+    int rc = send_command(c, "BEGIN", err);
     if (rc < 0)
         return rc;
-    PGresult *res = pq.PQexec_(c->conn, "BEGIN; SELECT txid_current()");
-    if (pq.PQresultStatus_(res) != PGRES_TUPLES_OK || pq.PQntuples_(res) != 1)
-        return result_error(c, res, err);
-    snprintf(c->xid, sizeof(c->xid), "%s", pq.PQgetvalue_(res, 0, 0));
-    pq.PQclear_(res);
     c->in_tx = true;
-    return 0;
-}
-
-static int pgsql_commit(db_t *db, osmo_error_t *err) {
-    int rc = command(db, "COMMIT", "COMMIT", err);
-    conn_of(db)->in_tx = false;
+    rc = run_once(c, "SELECT txid_current()", NULL, 0, NULL, err);
+    if (rc >= 0)
+        c->xid_at = c->sent - 1;
     return rc;
 }
 
+/* What is still on its way cannot matter any more. */
 static void pgsql_rollback(db_t *db) {
     struct pg_conn *c = conn_of(db);
-    if (c->in_tx && is_alive(c))
-        command(db, "ROLLBACK", NULL, NULL);
+    if (c->in_tx && is_alive(c)) {
+        leave_pipeline(c, NULL);
+        command(db, "ROLLBACK", NULL);
+    }
     c->in_tx = false;
 }
 
-static int pgsql_savepoint(db_t *db, osmo_error_t *err) { return command(db, "SAVEPOINT item", NULL, err); }
-static int pgsql_release(db_t *db, osmo_error_t *err) { return command(db, "RELEASE SAVEPOINT item", "RELEASE", err); }
+/* COMMIT of an aborted transaction succeeds and says ROLLBACK. Behind a statement that failed it is not executed. */
+static int pgsql_commit(db_t *db, osmo_error_t *err) {
+    struct pg_conn *c = conn_of(db);
+    PGresult *res = NULL;
+    int rc = c->xid[0] ? 0 : fetch_results(c, NULL, err);
+    if (rc >= 0)
+        rc = send_command(c, "COMMIT", err);
+    if (rc >= 0)
+        rc = fetch_results(c, &res, err);
+    bool as_told = res && strcmp(pq.PQcmdStatus_(res), "COMMIT") == 0;
+    pq.PQclear_(res);
+    if (rc < 0)
+        pgsql_rollback(db);
+    c->in_tx = false;
+    return rc < 0 || as_told ? rc : db_fail(db, DB_FINE, OSMO_EDATABASE, err,
+                                            "database server: the transaction was rolled back");
+}
+
+static int pgsql_settle(db_t *db, osmo_error_t *err) { return fetch_results(conn_of(db), NULL, err); }
+static int pgsql_savepoint(db_t *db, osmo_error_t *err) { return send_command(conn_of(db), "SAVEPOINT item", err); }
+static int pgsql_release(db_t *db, osmo_error_t *err) { return send_command(conn_of(db), "RELEASE SAVEPOINT item", err); }
 static int pgsql_undo(db_t *db, osmo_error_t *err) {
-    return command(db, "ROLLBACK TO SAVEPOINT item; RELEASE SAVEPOINT item", NULL, err);
+    struct pg_conn *c = conn_of(db);
+    int rc = leave_pipeline(c, err); /* its errors are undone */
+    return rc < 0 && c->broken ? rc : command(db, "ROLLBACK TO SAVEPOINT item; RELEASE SAVEPOINT item", err);
 }
 
 static int pgsql_outcome(db_t *db, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
+    if (!conn_of(db)->xid[0]) /* COMMIT was not even sent */
+        return 0;
     int rc = db_query(db, "SELECT COALESCE(txid_status(CAST(? AS BIGINT)), 'unknown')",
                       DB_ARGS(DB_I(strtoll(conn_of(db)->xid, NULL, 10))), &rows, err);
     if (rc < 0)
@@ -589,7 +722,7 @@ static int pgsql_outcome(db_t *db, osmo_error_t *err) {
     return osmo_error_set(err, OSMO_EUNAVAIL, "database server: the outcome of a commit is %s", status);
 }
 
-static int pgsql_script(db_t *db, const char *sql, osmo_error_t *err) { return command(db, sql, NULL, err); }
+static int pgsql_script(db_t *db, const char *sql, osmo_error_t *err) { return command(db, sql, err); }
 
 const struct db_driver db_pgsql = {
     .pgsql = true, .own = NULL, .open = pgsql_connect, .close = pgsql_shut,
@@ -597,6 +730,6 @@ const struct db_driver db_pgsql = {
     .get_int = pgsql_int, .get_real = pgsql_real, .get_text = pgsql_text, .get_null = pgsql_null, .get_blob =
         pgsql_blob,
     .begin = pgsql_begin, .commit = pgsql_commit, .rollback = pgsql_rollback,
-    .savepoint = pgsql_savepoint, .release = pgsql_release, .undo = pgsql_undo,
+    .savepoint = pgsql_savepoint, .release = pgsql_release, .undo = pgsql_undo, .settle = pgsql_settle,
     .ping = pgsql_ping, .outcome = pgsql_outcome, .script = pgsql_script,
 };

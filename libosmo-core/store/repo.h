@@ -170,8 +170,8 @@ void work_rows_free(struct work_row *r, size_t n);
 /* An equal (kind, key) is left as it is, unless it is dead: it gets new attempts */
 int repo_work_add(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend,
                   int64_t priority, const char *payload_json, int64_t run_at_us, osmo_error_t *err);
-/* A worker's item: queues it, or brings forward the one that is queued; one that was given up gets new attempts. */
-int repo_work_hurry(db_t *db, const char *kind, const char *key, const char *workflow_uuid, int64_t priority,
+/* Queues an item, or brings forward the one that is queued; one that was given up gets new attempts. */
+int repo_work_hurry(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend,
                     int64_t run_at_us, osmo_error_t *err);
 /* Claim up to `limit` due, unleased, living items for `backend` (NULL = worker items), lowest priority number first,
  * then oldest. owner: "<id of the service>/…". On a server database, not those of groups of which another service has an item. */

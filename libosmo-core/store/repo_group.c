@@ -101,12 +101,12 @@ int repo_group_update(db_t *db, const struct group_row *r, osmo_error_t *err) {
     int64_t rowid;
     const struct group_row *known = cache ? row_cache_find(cache, &group_type, r->uuid, 0, &rowid) : NULL;
     if (!known)
-        return row_update(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                          MUTABLE_COLS, MUTABLE_LEN, r, DB_T(r->uuid), r->uuid, "group", err);
+        return row_update(db, ONE_ROW(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?"),
+                          MUTABLE_COLS, MUTABLE_LEN, r, DB_ARGS(DB_T(r->uuid)), r->uuid, "group", err);
     if (row_same(MUTABLE_COLS, MUTABLE_LEN, known, r))
         return 0;
     int rc = row_update(db, "UPDATE workflow_groups SET " GROUP_MUTABLE(COL_SET_F, COL_SET_N) " WHERE rowid = ?",
-                        MUTABLE_COLS, MUTABLE_LEN, r, DB_I(rowid), r->uuid, "group", err);
+                        MUTABLE_COLS, MUTABLE_LEN, r, DB_ARGS(DB_I(rowid)), r->uuid, "group", err);
     struct group_row state = *r;
     state.spec_json = NULL;
     if (rc == 0)

@@ -123,28 +123,20 @@ static int update_known(db_t *db, const struct task_row *known, int64_t rowid, c
         sql = end ? ended : plain;
         n = end ? PLAIN_LEN + 1 : PLAIN_LEN;
     }
-    int rc = row_update(db, sql, MUTABLE_COLS, n, r, DB_I(rowid), r->uuid, "task", err);
+    int rc = row_update(db, sql, MUTABLE_COLS, n, r, DB_ARGS(DB_I(rowid)), r->uuid, "task", err);
     if (rc == 0 && r->group_name)
         row_cache_put(db_row_cache(db), &task_type, r->uuid, r->sm.retry_id, rowid, r);
     return rc;
 }
 
 int repo_task_update(db_t *db, const struct task_row *r, osmo_error_t *err) {
-    struct db_arg args[MUTABLE_LEN + 2];
-    int64_t changed = 0, rowid;
     row_cache_t *cache = db_row_cache(db);
+    int64_t rowid;
     const struct task_row *known = cache ? row_cache_find(cache, &task_type, r->uuid, r->sm.retry_id, &rowid) : NULL;
     if (known)
         return update_known(db, known, rowid, r, err);
-    row_args(MUTABLE_COLS, MUTABLE_LEN, r, args);
-    args[MUTABLE_LEN] = DB_T(r->uuid);
-    args[MUTABLE_LEN + 1] = DB_I(r->sm.retry_id);
-    int rc = db_exec(db, "UPDATE tasks SET " TASK_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ? AND retry_id = ?", args,
-                     MUTABLE_LEN + 2, &changed, err);
-    if (rc == 0 && changed == 0)
-        return osmo_error_set(err, OSMO_ENOTFOUND, "task %s retry %lld does not exist", r->uuid,
-                              (long long)r->sm.retry_id);
-    return rc;
+    return row_update(db, ONE_ROW(db, "UPDATE tasks SET " TASK_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ? AND retry_id = ?"),
+                      MUTABLE_COLS, MUTABLE_LEN, r, DB_ARGS(DB_T(r->uuid), DB_I(r->sm.retry_id)), r->uuid, "task", err);
 }
 
 int repo_task_metric(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, const char *type,

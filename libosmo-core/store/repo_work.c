@@ -34,14 +34,14 @@ int repo_work_add(db_t *db, const char *kind, const char *key, const char *workf
                            DB_T(payload_json), DB_I(priority), DB_I(run_at_us), DB_I(run_at_us)), NULL, err);
 }
 
-int repo_work_hurry(db_t *db, const char *kind, const char *key, const char *workflow_uuid, int64_t priority,
+int repo_work_hurry(db_t *db, const char *kind, const char *key, const char *workflow_uuid, const char *backend,
                     int64_t run_at_us, osmo_error_t *err) {
     return db_exec(db, "INSERT INTO work (kind, work_key, workflow_uuid, backend, payload_json, priority, run_at_us,"
-                       " lease_until_us, due_us, attempts, dead) VALUES (?, ?, ?, '', '{}', ?, ?, 0, ?, 0, 0)"
+                       " lease_until_us, due_us, attempts, dead) VALUES (?, ?, ?, ?, '{}', 5, ?, 0, ?, 0, 0)"
                        " ON CONFLICT (kind, work_key) DO UPDATE SET run_at_us = excluded.run_at_us,"
                        " due_us = CASE WHEN work.lease_until_us > excluded.due_us THEN work.due_us ELSE excluded.due_us END,"
                        " attempts = CASE WHEN work.dead = 1 THEN 0 ELSE work.attempts END, dead = 0",
-                   DB_ARGS(DB_T(kind), DB_T(key), DB_T(workflow_uuid), DB_I(priority), DB_I(run_at_us), DB_I(run_at_us)),
+                   DB_ARGS(DB_T(kind), DB_T(key), DB_T(workflow_uuid), DB_T(backend), DB_I(run_at_us), DB_I(run_at_us)),
                    NULL, err);
 }
 
@@ -56,10 +56,11 @@ static int by_urgency(const void *a, const void *b) {
     "UPDATE work SET owner = ?, lease_until_us = ?, due_us = ? WHERE id IN (SELECT " of "id FROM work " where \
     " AND dead = 0 AND due_us <= ? ORDER BY priority, id LIMIT ?" lock ") RETURNING " WORK_LIST(NAME_F, NAME_N)
 
+/* OFFSET keeps the server from joining all items with all that are taken: it is asked for each of the few. */
 #define KEY_OF_GROUP(of) "substr(" of "work_key, 1, 32)"
 #define NOT_ELSEWHERE \
     "w WHERE NOT EXISTS (SELECT 1 FROM work o WHERE " KEY_OF_GROUP("o.") " = " KEY_OF_GROUP("w.") " AND o.owner IS NOT NULL" \
-    " AND o.lease_until_us > ? AND split_part(o.owner, '/', 1) <> ?) AND backend = ?"
+    " AND o.lease_until_us > ? AND split_part(o.owner, '/', 1) <> ? OFFSET 0) AND backend = ?"
 
 /* Jobs of one group may have to wait for each other, which a service knows of those that it has taken itself: what has another job of
  * its group with another service is left. Two that claim at once would not see each other's; so there is one at a time for each
@@ -81,7 +82,7 @@ int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t no
     void *list = NULL;
     int64_t until = now_us + lease_us;
     int rc;
-    if (db_is_pgsql(db) && backend)
+    if (db_is_pgsql(db) && backend && backend[0] != '/')
         rc = claim_jobs(db, backend, owner, now_us, until, (int64_t)limit, &list, n, err);
     else
         rc = rows_select(db, &work_type, db_is_pgsql(db) ? CLAIM("", "WHERE backend = ?", " FOR UPDATE SKIP LOCKED")

@@ -121,10 +121,10 @@ static int update_known(db_t *db, const struct workflow_row *known, int64_t rowi
     int rc = status ? update_status(db, r, err) : 0;
     if (rc == 0 && plain)
         rc = row_update(db, "UPDATE workflows SET " WORKFLOW_PLAIN(COL_SET_F, COL_SET_N) " WHERE rowid = ?", MUTABLE_COLS,
-                        PLAIN_LEN, r, DB_I(rowid), r->uuid, "workflow", err);
+                        PLAIN_LEN, r, DB_ARGS(DB_I(rowid)), r->uuid, "workflow", err);
     else if (rc == 0)
         rc = row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE rowid = ?", MUTABLE_COLS,
-                        MUTABLE_LEN, r, DB_I(rowid), r->uuid, "workflow", err);
+                        MUTABLE_LEN, r, DB_ARGS(DB_I(rowid)), r->uuid, "workflow", err);
     if (rc == 0)
         row_cache_put(db_row_cache(db), &workflow_type, r->uuid, 0, rowid, r);
     return rc;
@@ -134,15 +134,15 @@ static int update_known(db_t *db, const struct workflow_row *known, int64_t rowi
 int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *err) {
     int64_t rowid;
     if (db_is_pgsql(db))
-        return row_update(db, "UPDATE workflows SET status = ?, " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                          MUTABLE_COLS - 1, MUTABLE_LEN + 1, r, DB_T(r->uuid), r->uuid, "workflow", err);
+        return row_update(db, ONE_ROW(db, "UPDATE workflows SET status = ?, " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N)
+                                          " WHERE uuid = ?"), MUTABLE_COLS - 1, MUTABLE_LEN + 1, r, DB_ARGS(DB_T(r->uuid)), r->uuid, "workflow", err);
     row_cache_t *cache = db_row_cache(db);
     const struct workflow_row *known = cache ? row_cache_find(cache, &workflow_type, r->uuid, 0, &rowid) : NULL;
     if (known)
         return update_known(db, known, rowid, r, err);
     int rc = update_status(db, r, err);
     return rc < 0 ? rc : row_update(db, "UPDATE workflows SET " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N) " WHERE uuid = ?",
-                                    MUTABLE_COLS, MUTABLE_LEN, r, DB_T(r->uuid), r->uuid, "workflow", err);
+                                    MUTABLE_COLS, MUTABLE_LEN, r, DB_ARGS(DB_T(r->uuid)), r->uuid, "workflow", err);
 }
 
 int repo_file_put(db_t *db, const char *workflow_uuid, const char *path, const char *content, size_t len,

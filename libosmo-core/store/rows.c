@@ -155,16 +155,17 @@ int rows_insert(db_t *db, const struct row_type *t, const void *rows, size_t n, 
     return 0;
 }
 
-int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols, const void *row, struct db_arg where,
-               const char *key, const char *what, osmo_error_t *err) {
+int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols, const void *row,
+               const struct db_arg *where, size_t n_where, const char *key, const char *what, osmo_error_t *err) {
     struct db_arg args[ROW_COLS_MAX];
     int64_t changed = 0;
-    if (n_cols + 1 > ROW_COLS_MAX)
+    if (n_cols + n_where > ROW_COLS_MAX)
         return osmo_error_set(err, OSMO_EINTERNAL, "too many columns");
     row_args(cols, n_cols, row, args);
-    args[n_cols] = where;
-    int rc = db_exec(db, sql, args, n_cols + 1, &changed, err);
-    if (rc == 0 && changed == 0)
+    memcpy(args + n_cols, where, n_where * sizeof(*args));
+    bool counts = !db_is_pgsql(db);
+    int rc = db_exec(db, sql, args, n_cols + n_where, counts ? &changed : NULL, err);
+    if (rc == 0 && counts && changed == 0)
         return osmo_error_set(err, OSMO_ENOTFOUND, "%s %s does not exist", what, key);
     return rc;
 }

@@ -33,9 +33,12 @@ int rows_select(db_t *db, const struct row_type *t, const char *sql, const struc
 int row_select(db_t *db, const struct row_type *t, const char *sql, const struct db_arg *args, size_t n_args,
                void *out, osmo_error_t *err, const char *what_format, ...) __attribute__((format(printf, 8, 9)));
 int rows_insert(db_t *db, const struct row_type *t, const void *rows, size_t n, osmo_error_t *err);
-/* UPDATE of one row that must exist: OSMO_ENOTFOUND otherwise. `where` is its last argument; `what` and `key` name the row. */
-int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols, const void *row, struct db_arg where,
-               const char *key, const char *what, osmo_error_t *err);
+/* The UPDATE as row_update() wants it: a server fails where nothing is updated, so that nobody has to wait for the count. */
+#define ONE_ROW(db, update) \
+    (db_is_pgsql(db) ? "WITH changed AS (" update " RETURNING 1) SELECT 1 / COUNT(*) FROM changed" : update)
+/* UPDATE of one row that must exist: OSMO_ENOTFOUND otherwise. `where` are its last arguments; `what` and `key` name the row. */
+int row_update(db_t *db, const char *sql, const struct col *cols, size_t n_cols, const void *row,
+               const struct db_arg *where, size_t n_where, const char *key, const char *what, osmo_error_t *err);
 
 /* First column of every row as text. */
 int strings_select(db_t *db, const char *sql, const struct db_arg *args, size_t n_args, size_t columns,

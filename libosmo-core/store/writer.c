@@ -95,6 +95,8 @@ static int run_item(struct writer *w, struct item *it, enum care care, osmo_erro
     int64_t before = care == CARE_CHANGES ? drv->changes(w->db) : 0;
     db_forget_failure(w->db);
     int item_rc = it->fn(w->db, it->fn_ctx, &mine);
+    if (item_rc >= 0 && care == CARE_SAVEPOINT && drv->settle)
+        item_rc = drv->settle(w->db, &mine);
     /* A failed statement may have ended the whole transaction, so what follows must not go on as if it had not. */
     if (care == CARE_CHANGES && (w->db->failed || (item_rc < 0 && drv->changes(w->db) != before)))
         return 1;

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -57,6 +58,10 @@ class Service(Process):
         self.port_file = os.path.join(env.work, "port%d" % number)
         os.mkdir(self.data, 0o700)
 
+    def lose_disk(self):
+        shutil.rmtree(self.data)
+        os.mkdir(self.data, 0o700)
+
     def start(self):
         if os.path.exists(self.port_file):
             os.unlink(self.port_file)
@@ -65,7 +70,7 @@ class Service(Process):
         if self.env.database_url:
             args += ["--database", self.env.database_url]
         if self.env.balancer:
-            args += ["--base-url", self.env.url]
+            args += ["--base-url", self.env.url, "--storage", os.path.join(self.env.work, "storage")]
         self.spawn(args)
         until = time.monotonic() + 60
         while not (os.path.exists(self.port_file) and os.path.getsize(self.port_file)):
@@ -88,7 +93,8 @@ class Backend(Process):
         args = [os.path.join(self.env.bin, program), "--service", self.env.url, "--name", "default", "--token-file",
                 self.env.token_file(), "--state-dir", self.state]
         if self.env.real:
-            args += ["--cluster", "local", "--cpu-overcommit", "100", "--hide", self.env.services[0].data]
+            args += ["--cluster", "local", "--cpu-overcommit", "100", "--hide", self.env.services[0].data, "--hide",
+                     os.path.join(self.env.work, "storage")]
         else:
             args += ["--cluster", "chaos"]
         self.spawn(args)

@@ -16,16 +16,22 @@ import checks
 from actors import Backend, Balancer, Broken, Client, Postgres, Service, Sqlite
 from shapes import POOL_ACTIONS, RETRIES, Workflow
 
-# what is killed, and how often of a hundred; seconds between two kills, at most; submissions a second
+# What there is, what is killed and how often of a hundred, seconds between two kills at most, submissions a second. Scripted
+# pods (of tests/chaos/cluster.c) are many and quick, real ones are processes with logs and data. "lost": with its disk.
+REPLICAS = {"replica-0": 22, "replica-1": 20, "replica-2": 20, "replica-1-lost": 10, "replica-0-term": 6}
 MODES = {
-    "sqlite": ({"service": 50, "service-term": 10, "backend": 28, "both": 12}, 1.6, 6.0),
-    "local": ({"service": 50, "service-term": 10, "backend": 30, "both": 10}, 3.0, 1.0),
-    "pgsql": ({"service": 36, "service-term": 8, "backend": 24, "both": 8, "connections": 18, "database": 6}, 1.6, 6.0),
-    "replicas": ({"replica-0": 30, "replica-1": 30, "replica-0-term": 6, "backend": 14, "connections": 14, "database": 6}, 1.8, 6.0),
+    "sqlite": dict(weights={"service": 50, "service-term": 10, "backend": 28, "both": 12}, gap=1.6, rate=6.0),
+    "pgsql": dict(weights={"service": 36, "service-term": 8, "backend": 24, "both": 8, "connections": 18, "database": 6},
+                  gap=1.6, rate=6.0, pgsql=True),
+    "replicas": dict(weights={**REPLICAS, "backend": 12, "connections": 8, "database": 2}, gap=1.8, rate=6.0, pgsql=True,
+                     replicas=3),
+    "wiped": dict(weights={"service": 30, "backend": 20, "both": 10, "cluster": 40}, gap=2.5, rate=4.0, wiped=True),
+    "local": dict(weights={"service": 50, "service-term": 10, "backend": 30, "both": 10}, gap=3.0, rate=1.0, real=True),
+    "local-replicas": dict(weights={**REPLICAS, "backend": 22}, gap=3.0, rate=1.0, real=True, pgsql=True, replicas=3),
 }
 
 CONFIG = """
-workflow: {max_retry_per_task: %d}
+workflow: {max_retry_per_task: %d, workflow_log: {credential: {endpoint: 'file://%s'}}}
 pod_templates:
   ctrl: {spec: {containers: [{name: osmo-ctrl, resources: {requests: {cpu: 10m, memory: 16Mi, ephemeral-storage: 16Mi}}}]}}
   user:
@@ -54,22 +60,23 @@ class Env:
 
     def __init__(self, args):
         self.top, self.bin, self.mode, self.seed = args.top, args.bin, args.mode, args.seed
-        self.real, self.wiped = args.mode == "local", 0
+        self.kind = MODES[args.mode]
+        self.real, self.wiped = self.kind.get("real", False), self.kind.get("wiped", False)
         self.work = tempfile.mkdtemp(prefix="osmo-chaos.")
         os.chmod(self.work, 0o711)
-        self.shared = os.path.join(self.work, "shared")
+        self.shared, self.archive = os.path.join(self.work, "shared"), os.path.join(self.work, "archive")
         os.mkdir(self.shared)
         os.close(os.open(os.path.join(self.shared, "starts"), os.O_CREAT | os.O_WRONLY))
         os.chmod(os.path.join(self.shared, "starts"), 0o666)  # every workflow is a user of its own
         self.config = os.path.join(self.work, "osmo.yaml")
         self._write_config()
         self.database_url, self.postgres, self.balancer = None, None, None
-        if self.mode in ("pgsql", "replicas"):
+        if self.kind.get("pgsql"):
             self.postgres = Postgres(self)
             self.database_url = self.postgres.url
-        if self.mode == "replicas":
+        if self.kind.get("replicas"):
             self.balancer = Balancer(self.seed)
-        self.services = [Service(self, i) for i in range(2 if self.balancer else 1)]
+        self.services = [Service(self, i) for i in range(self.kind.get("replicas", 1))]
         self.backend = Backend(self)
         self.db = self.postgres or Sqlite(os.path.join(self.services[0].data, "osmo.db"))
         self.client = Client(self)
@@ -79,7 +86,7 @@ class Env:
         mount = "volumeMounts: [{name: shared, mountPath: /chaos}]" if self.real else ""
         volume = "volumes: [{name: shared, hostPath: {path: %s}}]" % self.shared if self.real else ""
         with open(self.config, "w") as f:
-            f.write(CONFIG % (RETRIES, mount, volume, actions))
+            f.write(CONFIG % (RETRIES, self.archive, mount, volume, actions))
 
     @property
     def url(self):
@@ -181,7 +188,7 @@ class Submitter(threading.Thread):
 
 def plan(seed, mode, kills, soak):
     """[(gap, what, pause before it comes back)]: the same for the same seed."""
-    rng, (weights, gap, _) = random.Random("%s/kills" % seed), MODES[mode]
+    rng, weights, gap = random.Random("%s/kills" % seed), MODES[mode]["weights"], MODES[mode]["gap"]
     steps, seconds = [], 0.0
     while (seconds < soak) if soak else (sum(2 if s[1] == "both" else 1 for s in steps) < kills):
         step = (rng.uniform(0.05, gap), rng.choices(list(weights), list(weights.values()))[0],
@@ -198,13 +205,17 @@ def perform(env, what, pause):
     if what == "database":
         env.postgres.crash()
         return 1
-    services = [int(what.split("-")[1])] if what.startswith("replica") else [0] if what != "backend" else []
-    backend = what in ("backend", "both")
+    services = [int(what.split("-")[1])] if what.startswith("replica") else [0] if what.startswith(("service", "both")) else []
+    backend = what in ("backend", "both", "cluster")
     how = signal.SIGTERM if what.endswith("term") else signal.SIGKILL
     for n in services:
         env.stop_service(n, how)
     if backend:
         env.backend.end(signal.SIGKILL)
+    if what == "cluster":
+        env.backend.forget()
+    if what.endswith("lost"):
+        env.services[services[0]].lose_disk()
     time.sleep(pause)
     for n in services:
         env.start_service(n)
@@ -239,7 +250,7 @@ def run(env, args, found):
         env.start_service(n)
     env.client.login()
     env.backend.start()
-    submitter = Submitter(env, args.rate or MODES[env.mode][2], env.real)
+    submitter = Submitter(env, args.rate or env.kind["rate"], env.real)
     submitter.start()
     kills = 0
     for gap, what, pause in steps:
@@ -265,6 +276,7 @@ def run(env, args, found):
     checks.check_rows(env.db, found)
     starts = checks.check_starts(env, submitter.workflows, stored, found)
     checks.check_cluster(env, found)
+    checks.check_sanitizers(env, found)
     statuses = {}
     for row in stored.workflows.values():
         statuses[checks.STATUS[int(row[3])]] = statuses.get(checks.STATUS[int(row[3])], 0) + 1

@@ -145,11 +145,15 @@ def check_rows(db, found):
 
 
 def read_starts(env, stored):
-    """(workflow name, task, attempt) of every start, in order. Both kinds of cluster write the same lines."""
+    """(workflow name, task, attempt) of every start, in order; None where the cluster forgot everything: what it had not
+    confirmed yet may begin again."""
     path = os.path.join(env.shared if env.real else env.backend.state, "starts")
     starts = []
     with open(path) as f:
         for line in f:
+            if line == "wiped\n":
+                starts.append(None)
+                continue
             workflow, task, retry = line.split()[:3]
             name = re.sub(r"-\d+$", "", workflow) if env.real else stored.names.get(workflow, workflow)
             starts.append((name, task, int(retry)))
@@ -158,21 +162,24 @@ def read_starts(env, stored):
 
 def check_starts(env, workflows, stored, found):
     gangs = {(w.name, t.name) for w in workflows for g in w.groups for t in g.tasks if len(g.tasks) > 1}
-    count = {}
+    count, total = {}, 0
     for start in read_starts(env, stored):
+        if start is None:
+            count = {key: 0 for key in count}
+            continue
         count[start] = count.get(start, 0) + 1
-    for (name, task, retry), n in count.items():
+        total += 1
+        if count[start] > 1 and not (env.real and start[:2] in gangs):  # a command of a group may begin again in its pod
+            found.add("an attempt that began twice", "%s %s attempt %d" % start)
+    for (name, task, retry) in count:
         attempts = stored.tasks.get((name, task))
         if attempts is None or retry not in attempts:
             found.add("an attempt that ran and is not known", "%s %s %d" % (name, task, retry))
-        # a command of a group begins again in its pod when another task of the group is rescheduled
-        if n > 1 and not (env.real and (name, task) in gangs):
-            found.add("an attempt that began twice", "%s %s attempt %d began %d times" % (name, task, retry, n))
     for (name, task), attempts in stored.tasks.items():
         for retry, (status, code) in attempts.items():
             if status in (COMPLETED, RESCHEDULED) and code == "0" and (name, task, retry) not in count:
                 found.add("an attempt that completed without having begun", "%s %s %d" % (name, task, retry))
-    return sum(count.values())
+    return total
 
 
 def check_cluster(env, found):
@@ -210,15 +217,52 @@ def check_log(text, w, stored, found):
                     w.id, task.name, retry, STATUS[int(status)], code, " ".join("%s%s" % m for m in mine)))
 
 
+def served_log(env, workflow_id):
+    path = "/api/workflow/%s/logs" % workflow_id
+    status, text = env.client.once("GET", path)
+    if status == 401 and env.client.login() == 200:
+        status, text = env.client.once("GET", path)
+    return status, text
+
+
 def check_logs(env, workflows, stored, found):
-    """While a service runs."""
+    """While a service runs: every log can be read and ends, and is the one in the archive."""
     for w in workflows:
         if w.name not in stored.workflows:
             continue
-        status, text = env.client.once("GET", "/api/workflow/%s/logs" % stored.workflows[w.name][1])
-        if status == 401 and env.client.login() == 200:
-            status, text = env.client.once("GET", "/api/workflow/%s/logs" % stored.workflows[w.name][1])
+        status, text = served_log(env, w.id)
         if status != 200:
             found.add("a log that cannot be read, or does not end", "%s: %d" % (w.id, status))
-        elif env.real:
+            continue
+        if env.real:
             check_log(text.decode("utf-8", "replace"), w, stored, found)
+        check_archived(env, w, text, found)
+
+
+def check_archived(env, w, text, found):
+    there = os.path.join(env.archive, w.id)
+    for name in ("workflow_logs.txt", "workflow_events.txt", "workflow_spec.yaml"):
+        if not os.path.exists(os.path.join(there, name)):
+            found.add("not in the archive", "%s/%s" % (w.id, name))
+            return
+    with open(os.path.join(there, "workflow_logs.txt"), "rb") as f:
+        archived = f.read()
+    if archived != text:
+        found.add("a log in the archive that is not the one that is served", "%s: %d bytes, %d" % (w.id, len(archived), len(text)))
+    for task in w.tasks if env.real else ():
+        path = os.path.join(there, "task_logs_%s_0.txt" % task)
+        lines = []
+        if os.path.exists(path):
+            with open(path, "rb") as f:
+                lines = f.read().splitlines()
+        if set(line for line in archived.splitlines() if b" [%s] " % task.encode() in line) - set(lines) or \
+                set(lines) - set(archived.splitlines()):
+            found.add("a task's log in the archive that is not its part of the whole", "%s %s" % (w.id, task))
+
+
+def check_sanitizers(env, found):
+    for p in env.processes():
+        with open(p.log, "rb") as f:
+            for line in f:
+                if re.search(rb"ThreadSanitizer|AddressSanitizer|LeakSanitizer|runtime error:", line):
+                    found.add("a sanitizer complained", "%s: %s" % (p.log, line.decode("utf-8", "replace").strip()))

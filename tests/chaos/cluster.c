@@ -308,9 +308,12 @@ static int chaos_open(const osmo_cluster_options_t *o, const osmo_cluster_sink_t
     snprintf(c->uid, sizeof c->uid, "c4a05c4a-05c4-4a05-84a0-5c4a05c4a05c");
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->cond, NULL);
-    if (wiped && unlink(wiped) == 0)
+    bool empty = wiped && unlink(wiped) == 0;
+    if (empty)
         unlink(c->journal);
     int rc = journal_open(c, err);
+    if (rc == 0 && empty && fd_write_all(c->starts_fd, "wiped\n", 6) < 0)
+        rc = osmo_error_set(err, OSMO_EIO, "cannot write %s", c->starts);
     if (rc == 0) {
         report_all(c);
         rc = pthread_create(&c->thread, NULL, chaos_main, c) ? osmo_error_set(err, OSMO_ENOMEM, "no thread") : 0;

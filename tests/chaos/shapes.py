@@ -21,7 +21,7 @@ ENDS = {
     "queue": (0, "queue", "NEVER", 0),
 }
 PLAIN = ["ok", "three", "five", "seven", "nine"]
-CLUSTER = ["evict", "oom", "preempt", "start", "image"]
+CLUSTER = ["evict", "oom", "preempt", "start", "image", "gone"]
 ACTIONS = [{}, {}, {"RESCHEDULE": "7"}, {"RESCHEDULE": "3,3004-3006"}, {"COMPLETE": "5", "RESCHEDULE": "7"},
            {"FAIL": "9", "COMPLETE": "3"}, {"COMPLETE": "5,3004"}]
 

@@ -1,6 +1,7 @@
-/* Stands in for what is in front of several services in a real installation: `relay PORT_FILE TARGETS_FILE` listens on the loopback,
- * writes its port to PORT_FILE, and carries each connection to the next of the ports that TARGETS_FILE lists (one a line, read again
- * for every connection) that accepts it. A connection ends when either of its sides does. */
+/* Stands in for what is in front of several services in a real installation: `relay PORT_FILE TARGETS_FILE` listens
+ * on the loopback, writes its port to PORT_FILE, and carries each connection to the next of the ports that
+ * TARGETS_FILE lists (one a line, read again for every connection) that accepts it. A connection ends when either of
+ * its sides does. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>

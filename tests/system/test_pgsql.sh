@@ -1,5 +1,5 @@
 # On PostgreSQL: kill -9 of the service and a restart of the database server in the middle of a workflow lose nothing, and a
-# second service on the same database is refused.
+# second service on the same database with task data of its own is refused.
 . "$(dirname "$0")/lib.sh"
 database=$("$root/tests/pgsql-server" start "$work/pgsql") || { fail "a private PostgreSQL"; exit 1; }
 start_all || exit 1
@@ -36,6 +36,6 @@ finish_well "$id"
 mkdir -m 700 "$work/second"
 out=$(timeout 60 "$bin/osmo-service" --listen 127.0.0.1:0 --data-dir "$work/second" --database "$database" 2>&1)
 check "a second service is refused" test $? -ne 0 -a $? -ne 124
-check_has "it says why" "$out" "in use by another osmo-service"
+check_has "it says why" "$out" "give all of them one directory that they share, with --storage"
 stop_all
 "$root/tests/pgsql-server" stop "$work/pgsql"

@@ -48,7 +48,7 @@ workflow:
     tasks:
     - {name: left, image: debian, lead: true, command: [sh, -c, 'echo ran-left; for i in 1 2 3 4 5; do echo tick \$i; sleep $2; done; echo data > {{output}}/f']}
     - {name: right, image: debian, command: [sh, -c, 'echo ran-right; sleep $2']}
-  - name: last
+  - name: behind
     tasks:
     - {name: last, image: debian, command: [sh, -c, 'cat {{input:0}}/f; echo ran-last'], inputs: [{task: left}]}
 Y
@@ -115,6 +115,10 @@ replica_start 3
 targets front 2 3
 whole 3 seen-1
 whole 3 killed-1
+# The connections of one backend may be to several of them: what one of its connections reports, the others act on.
+targets agent 2 3
+stop_one "$backend_pid"
+url=$agent start_backend
 id=$(send 3 third 0.2)
 whole 2 "$id"
 

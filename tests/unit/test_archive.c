@@ -1,266 +1,19 @@
-/* The archive: objects in files, secrets that are masked, workflows archived and read again with every filter, the end of logs,
- * failures that become dead letters. On SQLite, and on PostgreSQL where there is one. */
+/* The archive: workflows archived and read again with every filter, the end of logs, failures that become dead letters, and what a
+ * cleanup must look for. On SQLite, and on PostgreSQL where there is one. */
 #include <dirent.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/file.h"
-#include "data/object_store.h"
 #include "engine/archive.h"
 #include "engine/engine_internal.h"
 #include "engine/explain.h"
 #include "engine_fixture.h"
-#include "model/redact.h"
 #include "pgsql_fixture.h"
 #include "store/repo_archive.h"
 #include "store/repo_explain.h"
 
 #define SECRET "s3cr3t-0815-value"
-
-/* ---- objects in files ---- */
-
-static char place[128];
-
-static object_store_t *open_place(const char *name) {
-    char url[160];
-    object_store_t *s = NULL;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    snprintf(place, sizeof place, "%s/%s", fixture_dir(), name);
-    snprintf(url, sizeof url, "file://%s/", place);
-    CHECK_OK(object_store_open(url, &s, &err), &err);
-    return s;
-}
-
-static char *content(object_store_t *s, const char *name) {
-    object_reader_t *r = NULL;
-    uint64_t size = 0;
-    char *text = NULL;
-    if (object_get(s, name, &r, &size, NULL) == 0 && (text = calloc(1, size + 1)))
-        CHECK_INT(object_read(r, 0, text, size + 1, NULL), (long long)size);
-    object_done(r);
-    return text;
-}
-
-struct seen { size_t n; uint64_t bytes; };
-
-static int count_object(void *ctx, const char *name, uint64_t size, osmo_error_t *err) {
-    struct seen *s = ctx;
-    (void)err;
-    CHECK(strncmp(name, "a/b/", 4) == 0 || strncmp(name, "w/", 2) == 0);
-    s->n++;
-    s->bytes += size;
-    return s->n == 3 ? OSMO_EGONE : 0;
-}
-
-static void objects(void) {
-    object_store_t *s = open_place("deep/er");
-    object_writer_t *w = NULL;
-    struct seen seen = { 0, 0 };
-    osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(s != NULL);
-    CHECK_OK(object_put(s, "a/b/one", &w, &err), &err);
-    CHECK_OK(object_write(w, "hel", 3, &err), &err);
-    CHECK(content(s, "a/b/one") == NULL); /* not yet */
-    CHECK_OK(object_write(w, "lo", 2, &err), &err);
-    CHECK_OK(object_commit(w, &err), &err);
-    char *text = content(s, "a/b/one");
-    CHECK_STR(text, "hello");
-    free(text);
-    CHECK_OK(object_put_bytes(s, "a/b/one", "", 0, &err), &err); /* replaces */
-    text = content(s, "a/b/one");
-    CHECK_STR(text, "");
-    free(text);
-    CHECK_OK(object_put(s, "a/b/two", &w, &err), &err);
-    CHECK_OK(object_write(w, "x", 1, &err), &err);
-    object_discard(w);
-    CHECK(content(s, "a/b/two") == NULL);
-    CHECK_OK(object_put_bytes(s, "a/b/two", "12", 2, &err), &err);
-    CHECK_OK(object_list(s, "a/b", count_object, &seen, &err), &err);
-    CHECK_INT(seen.n, 2);
-    CHECK_INT(seen.bytes, 2);
-    CHECK_OK(object_put_bytes(s, "a/b/three", "345", 3, &err), &err);
-    CHECK_INT(object_list(s, "a/b", count_object, &(struct seen){ 0, 0 }, &err), OSMO_EGONE);
-    CHECK_OK(object_list(s, "a/nothing", count_object, &seen, &err), &err);
-    const char *const all[] = { "a/b/one", "a/b/two", "a/b/three", "a/b/none" };
-    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-        CHECK_OK(object_remove(s, all[i], &err), &err);
-    CHECK_INT(object_get(s, "a/b/one", &(object_reader_t *){ NULL }, &(uint64_t){ 0 }, &err), OSMO_ENOTFOUND);
-    CHECK_OK(object_tidy(s, "a/b", &err), &err);
-    char path[200];
-    snprintf(path, sizeof path, "%s/a/b", place);
-    CHECK(!file_exists(path)); /* nothing was left in it */
-    object_store_close(s);
-}
-
-static void object_names(void) {
-    char part[300], longer[1400] = "";
-    memset(part, 'x', sizeof part);
-    part[241] = '\0';
-    for (int i = 0; i < 600; i++)
-        strcat(longer, "a/");
-    strcat(longer, "b");
-    const char *const bad[] = { "", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/.", "a/.osmo-part-0", ".hidden", "a\nb",
-                                "a\x7f", part, longer };
-    object_store_t *s = open_place("names");
-    object_writer_t *w = NULL;
-    object_reader_t *r = NULL;
-    uint64_t size;
-    REQUIRE(s != NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        CHECK_INT(object_put(s, bad[i], &w, NULL), OSMO_EINVAL);
-        CHECK_INT(object_get(s, bad[i], &r, &size, NULL), OSMO_EINVAL);
-        CHECK_INT(object_remove(s, bad[i], NULL), OSMO_EINVAL);
-        CHECK_INT(object_list(s, bad[i], count_object, NULL, NULL), OSMO_EINVAL);
-        CHECK_INT(object_tidy(s, bad[i], NULL), OSMO_EINVAL);
-    }
-    part[240] = '\0';
-    CHECK_INT(object_put_bytes(s, part, "x", 1, NULL), 0);
-    CHECK_INT(object_put_bytes(s, "a b/\xc3\xa4 [1]", "x", 1, NULL), 0);
-    object_store_close(s);
-}
-
-static int files_in(const char *dir) {
-    int n = 0;
-    DIR *d = opendir(dir);
-    for (struct dirent *entry; d && (entry = readdir(d));)
-        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    if (d)
-        closedir(d);
-    return n;
-}
-
-/* A writer that never got to its end, as after kill -9. */
-static void leftovers(void) {
-    char path[300];
-    object_store_t *s = open_place("crash");
-    osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(s != NULL);
-    CHECK_OK(object_put_bytes(s, "w/log", "whole", 5, &err), &err);
-    snprintf(path, sizeof path, "%s/w/.osmo-part-0123", place);
-    CHECK_OK(file_write_atomic(path, "ha", 2, 0600, false, &err), &err);
-    snprintf(path, sizeof path, "%s/w", place);
-    CHECK_INT(files_in(path), 2);
-    struct seen seen = { 0, 0 };
-    CHECK_INT(object_list(s, "w", count_object, &seen, NULL) < 0 ? 0 : (long long)seen.n, 1);
-    CHECK_OK(object_tidy(s, "w", &err), &err);
-    CHECK_INT(files_in(path), 1);
-    char *text = content(s, "w/log");
-    CHECK_STR(text, "whole");
-    free(text);
-    /* out of the directory by a link: neither read nor written */
-    snprintf(path, sizeof path, "%s/w/link", place);
-    CHECK_INT(symlink("/etc/passwd", path), 0);
-    CHECK(content(s, "w/link") == NULL);
-    snprintf(path, sizeof path, "%s/out", place);
-    CHECK_INT(symlink("/tmp", path), 0);
-    CHECK(object_put_bytes(s, "out/x", "x", 1, &err) < 0);
-    CHECK_CONTAINS(err.text, "no symbolic links");
-    object_store_close(s);
-}
-
-static void stores_that_do_not_open(void) {
-    char url[200], file[160];
-    snprintf(file, sizeof file, "%s/file", fixture_dir());
-    CHECK_INT(file_write_atomic(file, "x", 1, 0600, false, NULL), 0);
-    snprintf(url, sizeof url, "file://%s/below", file);
-    const struct { const char *url, *text; } cases[] = {
-        { "s3://bucket/x", "s3:// are not supported" }, { "gs://b", "gs:// are not supported" }, { "/tmp/x", "is not a URL" },
-        { "file://host/x", "ABSOLUTE" }, { "file:///tmp/../x", "'..'" }, { url, file },
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        object_store_t *s = NULL;
-        osmo_error_t err = OSMO_ERROR_INIT;
-        CHECK(object_store_open(cases[i].url, &s, &err) < 0);
-        CHECK(s == NULL);
-        CHECK_CONTAINS(err.text, cases[i].text);
-    }
-}
-
-/* ---- configuration ---- */
-
-static void configuration(void) {
-    static const struct { const char *text, *cause; } bad[] = {
-        { "credential: {endpoint: 's3://bucket/logs'}", "workflow.workflow_log.credential.endpoint" },
-        { "credential: {endpoint: 's3://bucket/logs'}", "file:///ABSOLUTE/DIRECTORY" },
-        { "credential: {endpoint: 'file://relative'}", "file:///ABSOLUTE/DIRECTORY" },
-        { "credential: {endpoint: 'file:///a/../b'}", "'..'" },
-        { "credential: {region: x}", "endpoint" },
-        { "credentials: {}", "credentials" },
-        { "keep_local: -1", "keep_local" },
-        { "attempts: 0", "attempts" },
-        { "delete_with_workflow: sometimes", "delete_with_workflow" },
-    };
-    char text[400];
-    struct settings *s = NULL;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        snprintf(text, sizeof text, "workflow: {workflow_log: {%s}}\n", bad[i].text);
-        CHECK(settings_parse(text, strlen(text), "test", &s, &err) < 0);
-        CHECK_CONTAINS(err.text, bad[i].cause);
-    }
-    static const char good[] = "workflow: {workflow_log: {credential: {endpoint: 'file:///var/lib/archive', access_key_id: a,"
-                               " access_key: b, region: eu}, keep_local: 2h, task_logs: false, attempts: 3, "
-                               "delete_with_workflow: true}}\n";
-    CHECK_OK(settings_parse(good, strlen(good), "test", &s, &err), &err);
-    REQUIRE(s != NULL);
-    CHECK_STR(s->archive_endpoint, "file:///var/lib/archive");
-    CHECK_INT(s->archive_keep_local_us, INT64_C(7200000000));
-    CHECK_INT(s->archive_attempts, 3);
-    CHECK(!s->archive_task_logs && s->archive_delete);
-    settings_free(s);
-    s = NULL;
-    static const char none[] = "workflow: {workflow_log: {credential: null}}\n";
-    CHECK_OK(settings_parse(none, strlen(none), "test", &s, &err), &err);
-    REQUIRE(s != NULL);
-    CHECK_STR(s->archive_endpoint, "");
-    CHECK(s->archive_task_logs && !s->archive_delete);
-    settings_free(s);
-}
-
-/* ---- masking ---- */
-
-static void masking(void) {
-    static const struct { const char *in, *out; } cases[] = {
-        { "name: x\nkey: nvidia.com/gpu\n", NULL },
-        { "API_TOKEN: abc\n", "API_TOKEN: [MASKED]\n" },
-        { "  password: 'it''s' # why\n", "  password: '[MASKED]' # why\n" },
-        { "  password: \"a\\\"b\" # why\n", "  password: \"[MASKED]\" # why\n" },
-        { "  db_password: 12345678\n", "  db_password: [MASKED]\n" },
-        { "max_tokens: 4096\n", NULL }, { "tokenizer: bert\n", NULL }, { "monkey: wrench\n", NULL },
-        { "image: nvcr.io/secret:latest\n", NULL },
-        { "apiKey: abc # c\n", "apiKey: [MASKED] # c\n" },
-        { "HF_TOKEN: '{{hf}}'\nA_TOKEN: $TOKEN\nB_TOKEN: ${X}\nC_TOKEN: {{ x }}\n", NULL },
-        { "PASSWORD: $ecret\n", "PASSWORD: [MASKED]\n" },
-        { "env: {NGC_API_KEY: abc, HOME: /root}\n", "env: {NGC_API_KEY: [MASKED], HOME: /root}\n" },
-        { "env: {\"NGC_API_KEY\": \"abc\", \"n\": 1}\n", "env: {\"NGC_API_KEY\": \"[MASKED]\", \"n\": 1}\n" },
-        { "{\"token\":\"abc\",\"x\":\"y\"}", "{\"token\":\"[MASKED]\",\"x\":\"y\"}" },
-        { "tokens: [a, b]\nx: y\n", "tokens: [MASKED]\nx: y\n" },
-        { "args: [sh, -c, 'export A_TOKEN=abc; run --password=x y']\n",
-          "args: [sh, -c, 'export A_TOKEN=[MASKED]; run --password=[MASKED] y']\n" },
-        { "curl -H \"Authorization: Bearer abc\" url\n", "curl -H \"Authorization: [MASKED]\" url\n" },
-        { "if token == other:\n", NULL },
-        { "secret: |\n  one\n\n  two\nnext: x\n", "secret: [MASKED]\nnext: x\n" },
-        { "- secret: >-\n    one\n  next: x\n", "- secret: [MASKED]\n  next: x\n" },
-        { "credentials:\n  openai:\n    OPENAI_API_KEY: key\nHF_TOKEN: abc\n",
-          "credentials:\n  openai:\n    OPENAI_API_KEY: key\nHF_TOKEN: [MASKED]\n" },
-        { "- credentials: {a: {B_TOKEN: k}}\n", NULL },
-        { "url: https://bob:hunter2@host/x\n", "url: https://bob:[MASKED]@host/x\n" },
-        { "url: https://host:8080/x@y\n", NULL },
-        { "x: cGFzc3dvcmQ6IGh1bnRlcjI=\n", "x: [MASKED]=\n" },                /* password: hunter2 */
-        { "x: bm90aGluZyB0byBzZWUgaGVyZQ==\n", NULL },                        /* nothing to see here */
-        { "  -----BEGIN RSA PRIVATE KEY-----\n  abc\n  -----END RSA PRIVATE KEY-----\nx: y\n", "  [MASKED]\nx: y\n" },
-        { "token:\nx: y", NULL }, { "token", NULL }, { "token:", NULL }, { "token: '", NULL }, { "token: {{", "token: [MASKED]" },
-        { "", NULL }, { "\n\n", NULL },
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        _cleanup_buf_ buf_t out = BUF_INIT(1u << 20);
-        CHECK_INT(redact_text(cases[i].in, strlen(cases[i].in), &out), 0);
-        CHECK_STR(buf_cstr(&out), cases[i].out ? cases[i].out : cases[i].in);
-    }
-    _cleanup_buf_ buf_t small = BUF_INIT(4);
-    CHECK_INT(redact_text("a_token: x\n", 11, &small), OSMO_ELIMIT);
-}
 
 /* ---- workflows ---- */
 
@@ -437,10 +190,14 @@ static int secret_files(void) {
     return n;
 }
 
-static bool log_dir_exists(void) {
-    char path[300];
-    snprintf(path, sizeof path, "%s/logs/%s", test_dir, wf_id);
-    return access(path, F_OK) == 0;
+/* In whatever log store there is: one that has ended says so, one that is not there has nothing yet. */
+static bool log_is_local(void) {
+    log_reader_t *r = NULL;
+    _cleanup_buf_ buf_t text = BUF_INIT(64u << 20);
+    CHECK_INT(logstore_reader(e->logs, wf_id, NULL, &r, NULL), 0);
+    int rc = r ? log_reader_read(r, &text, 1000, NULL) : 0;
+    log_reader_free(r);
+    return rc != 0;
 }
 
 static void archives(void) {
@@ -455,6 +212,7 @@ static void archives(void) {
     job("CleanupGroup", "b-group", "SUCCESS");
     CHECK(until(is_archived));
     CHECK_INT(state(), ARCHIVE_BOTH);
+    CHECK(log_is_local());
     check_tree();
     CHECK_INT(secret_files(), 3 + 3 + 1 + 2 + 131);
     for (size_t i = 0; i < ARRAY_SIZE(queries); i++)
@@ -471,8 +229,7 @@ static void archives(void) {
     configure(", keep_local: 0");
     engine_wake(e, WAKE_TIMERS);
     CHECK(until(is_only_in_archive));
-    if (!use_pgsql)
-        CHECK(!log_dir_exists());
+    CHECK(!log_is_local());
     _cleanup_free_ char *rest = all_of(slow, &ended), *lines = all_of(late, &ended);
     CHECK(ended);
     CHECK_STR(rest, before[0] + sizeof piece);
@@ -618,7 +375,7 @@ static void retention_and_the_archive(void) {
         char path[300];
         snprintf(path, sizeof path, "%s/archive/%s", fixture_dir(), wf_id);
         CHECK_INT(file_exists(path), cases[i].stays);
-        CHECK(!log_dir_exists());
+        CHECK(!log_is_local());
         stop(true);
     }
 }
@@ -670,10 +427,10 @@ static void end_of_the_log(void) {
     CHECK(!log_ended());
     CHECK_CONTAINS(archive_step(), "objects of 1 groups are removed from backend default");
     atomic_fetch_add(&ahead, 59 * 1000000);
-    engine_wake(e, WAKE_WORK);
+    engine_wake(e, WAKE_ARCHIVE);
     CHECK(!log_ended());
     atomic_fetch_add(&ahead, 2 * 1000000);
-    engine_wake(e, WAKE_WORK);
+    engine_wake(e, WAKE_ARCHIVE);
     CHECK(until(log_ended));
     CHECK(!is_archived());
     _cleanup_free_ char *log = log_of(0);
@@ -716,7 +473,7 @@ static void late_files(void) {
     _cleanup_free_ char *after = log_of(0);
     CHECK_STR(after, before);
     check_archived("b_error_logs.txt", "one\ntwo\n");
-    CHECK(!log_dir_exists());
+    CHECK(!log_is_local());
     stop(true);
 }
 
@@ -773,9 +530,67 @@ static void many_attempts(void) {
     stop(true);
 }
 
+/* ---- kinds of objects that the pool's templates made ---- */
+
+static const char templates[] =
+    "group_templates:\n"
+    "  map: {apiVersion: v1, kind: ConfigMap, metadata: {name: '{{WF_ID}}-map'}}\n"
+    "  domain: {apiVersion: resource.nvidia.com/v1beta1, kind: ComputeDomain, metadata: {name: '{{WF_ID}}-domain'}}\n"
+    "backends: {default: {}}\n"
+    "pools:\n"
+    "  default:\n"
+    "    backend: default\n"
+    "    default_platform: default\n"
+    "    common_default_variables: {USER_CPU: 1, USER_GPU: 0, USER_MEMORY: 1Gi, USER_STORAGE: 1Gi}\n"
+    "    common_pod_template: [default_ctrl, default_user]\n"
+    "    common_group_templates: [%s]\n"
+    "    platforms: {default: {description: x}}\n";
+
+static void use_templates(const char *names) {
+    char text[1200], path[160];
+    osmo_error_t err = OSMO_ERROR_INIT;
+    snprintf(text, sizeof text, templates, names);
+    snprintf(path, sizeof path, "%s/config.yaml", test_dir);
+    CHECK_OK(file_write_atomic(path, text, strlen(text), 0600, false, &err), &err);
+    CHECK_OK(engine_reload(e, &err), &err);
+}
+
+/* How often the cleanup job looks for a kind. */
+static int looks_for(const json_t *job, const char *kind) {
+    const json_t *specs = json_get(job, "cleanup_specs");
+    int n = 0;
+    for (size_t i = 0; i < json_len(specs); i++) {
+        const char *got = json_get_str(json_get(json_at(specs, i), "generic_api"), "kind");
+        n += got && strcmp(got, kind) == 0;
+    }
+    return n;
+}
+
+static void templates_that_are_gone(void) {
+    REQUIRE(start_with("workflow: {}\n"));
+    use_templates("map");
+    backend_connect("jobs");
+    REQUIRE(submit("workflow:\n  name: arch\n  tasks:\n  - {name: a, image: ubuntu, command: ['true']}\n"));
+    watch_add(e, wf_id, 7);
+    job("CreateGroup", "a-group", "FAILED_RETRY"); /* something of it may be there */
+    use_templates("domain");
+    job("CreateGroup", "a-group", "SUCCESS");
+    use_templates("");
+    run_pod("a", "COMPLETED", 0);
+    _cleanup_json_ json_t *cleanup = net_take(WORKER, 1, NULL);
+    CHECK_STR(json_get_str(cleanup, "job_type"), "CleanupGroup");
+    CHECK_INT(looks_for(cleanup, "ConfigMap"), 1);
+    CHECK_INT(looks_for(cleanup, "ComputeDomain"), 1);
+    CHECK_INT(looks_for(cleanup, "Pod"), 1);
+    if (cleanup)
+        answer(cleanup, "SUCCESS");
+    CHECK(until(is_archived));
+    stop(true);
+}
+
 static const struct check_test engine_tests[] = {
     { "", archives }, { "", failure_is_a_dead_letter }, { "", without_an_archive }, { "", retention_and_the_archive },
-    { "", end_of_the_log }, { "", late_files }, { "", many_attempts },
+    { "", end_of_the_log }, { "", late_files }, { "", many_attempts }, { "", templates_that_are_gone },
 };
 
 static void on_pgsql(void) {
@@ -788,12 +603,6 @@ static void on_pgsql(void) {
 }
 
 static const struct check_test tests[] = {
-    { "objects", objects },
-    { "names of objects", object_names },
-    { "leftovers of writers", leftovers },
-    { "stores that do not open", stores_that_do_not_open },
-    { "configuration", configuration },
-    { "masking", masking },
     { "archive and read again", archives },
     { "failure is a dead letter", failure_is_a_dead_letter },
     { "without an archive", without_an_archive },
@@ -801,6 +610,7 @@ static const struct check_test tests[] = {
     { "end of the log", end_of_the_log },
     { "late files", late_files },
     { "many attempts", many_attempts },
+    { "templates that are gone", templates_that_are_gone },
     { "on PostgreSQL", on_pgsql },
 };
 TEST_MAIN("archive", tests)

@@ -111,8 +111,12 @@ static void filters(void) {
     EXPECT(s, "w-1", &last_a, 0, L("a retry-1", "three"));
     EXPECT(s, "w-1", &many, 0, L("a", "one") L("b", "two") L("a retry-1", "three") "x\ny\n");
     EXPECT(s, "w-1", &nobody, 0, "");
+    bool ended = true;
+    CHECK(logstore_has_ended(s, "w-1", &ended, &err) == 0 && !ended);
     CHECK_INT(logstore_end(s, "w-1", &err), 0);
     CHECK_INT(logstore_end(s, "w-1", &err), 0);
+    CHECK(logstore_has_ended(s, "w-1", &ended, &err) == 0 && ended);
+    CHECK(logstore_has_ended(s, "never", &ended, &err) == 0 && !ended);
     CHECK_INT(put(s, "w-1", "a", 0, IO_STDOUT, "late", 9), OSMO_EGONE);
     EXPECT(s, "w-1", &a1, OSMO_EGONE, L("a retry-1", "three"));
     EXPECT(s, "w-1", &nobody, OSMO_EGONE, "");

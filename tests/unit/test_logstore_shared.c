@@ -310,7 +310,8 @@ struct hold { pthread_mutex_t m; pthread_cond_t c; bool held, let_go; };
 
 static int hold_row(db_t *db, void *ctx, osmo_error_t *e) {
     struct hold *h = ctx;
-    int rc = db_exec(db, "UPDATE log_state SET bytes = bytes WHERE workflow_id = 'busy'", NULL, 0, NULL, e);
+    int64_t locked; /* asked for, so that it has happened */
+    int rc = db_exec(db, "UPDATE log_state SET bytes = bytes WHERE workflow_id = 'busy'", NULL, 0, &locked, e);
     pthread_mutex_lock(&h->m);
     h->held = true;
     pthread_cond_broadcast(&h->c);

@@ -96,6 +96,42 @@ static void deadlines(void) {
     CHECK_INT(offline_listening(t, t, t - SECOND), t - SECOND); /* the clock was set back */
 }
 
+static void check_policy(const char *text, const char *backend, enum offline_action action, int64_t after_s, int64_t job_s) {
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(text ? settings_parse(text, strlen(text), "f", &s, &err) : settings_default(&s, &err), &err);
+    REQUIRE(s != NULL);
+    struct offline_policy p = settings_offline(s, backend);
+    CHECK_INT(p.action, action);
+    CHECK_INT(p.after_us, after_s * SECOND);
+    CHECK_INT(settings_job_timeout(s, backend), job_s * SECOND);
+    settings_free(s);
+}
+
+static void check_refused(const char *text, const char *why) {
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_INT(settings_parse(text, strlen(text), "f", &s, &err), OSMO_EUSAGE);
+    CHECK_CONTAINS(err.text, why);
+    settings_free(s);
+}
+
+static void policies(void) {
+    static const char both[] = "service: {backend_offline: {after: 10m, action: fail}, backend_job_timeout: 1h}\n"
+                               "backends:\n  a: {offline: {action: wait}}\n  b: {offline: {after: 90s}, job_timeout: 5m}\n  c: {}\n";
+    check_policy(NULL, "default", OFFLINE_WAIT, 300, 1800);
+    check_policy(NULL, "unknown", OFFLINE_WAIT, 300, 1800);
+    check_policy(both, "a", OFFLINE_WAIT, 600, 3600);
+    check_policy(both, "b", OFFLINE_FAIL, 90, 300);
+    check_policy(both, "c", OFFLINE_FAIL, 600, 3600);
+    check_policy(both, "unknown", OFFLINE_FAIL, 600, 3600);
+    check_refused("service: {backend_offline: {after: 29s}}\n", "service.backend_offline.after");
+    check_refused("service: {backend_offline: {after: 29s}}\n", "at least 30s");
+    check_refused("backends: {a: {offline: {action: retry}}}\n", "must be wait or fail, not retry");
+    check_refused("backends: {a: {offline: {when: 5m}}}\n", "when");
+    check_refused("backends: {a: {job_timeout: 0}}\n", "at least 1s");
+}
+
 /* ---- the engine ---- */
 
 static const char fails_fast[] = "service: {backend_offline: {after: 1m, action: fail}}\n";
@@ -447,6 +483,7 @@ static void it_never_returns(void) {
     memcpy(wf_uuid, first_uuid, sizeof wf_uuid);
     CHECK_INT(workflow_status(NULL), STATUS_RUNNING);
     pass(2);
+    CHECK(until(is_finished));
     char *message = NULL;
     CHECK_STR(status_name(workflow_status(&message)), "FAILED");
     CHECK_CONTAINS(message, "backend default has not been heard of since ");
@@ -493,6 +530,7 @@ static void it_returns_in_time(void) {
     pass(59);
     CHECK_INT(workflow_status(NULL), STATUS_RUNNING);
     pass(2);
+    CHECK(until(is_finished)); /* the monitor may have been faster, and be at it */
     CHECK_INT(task_status("t", NULL), STATUS_FAILED_BACKEND_ERROR);
     end_offline();
 }
@@ -556,6 +594,7 @@ static const struct check_test tests[] = {
     { "set of pods", set_of_pods },
     { "fates", fates },
     { "deadlines", deadlines },
+    { "policies", policies },
     { "statuses are brought", statuses_are_brought },
     { "the cluster is wiped", the_cluster_is_wiped },
     { "exit actions apply", exit_actions_apply },

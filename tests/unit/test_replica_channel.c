@@ -1,5 +1,5 @@
-/* The channel between replicas: two services in this process on one PostgreSQL, each behind its own listener on the loopback, and
- * scripted peers that are members in the table only. */
+/* The channel between replicas: two services in this process on one PostgreSQL, each behind its own listener on the
+ * loopback, and scripted peers that are members in the table only. */
 #include "check.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -53,7 +53,6 @@ static bool side_open(struct side *s, const char *name, const char *database) {
     osmo_server_options_t so = { .size = sizeof so, .listen = "127.0.0.1:0", .workers = 4, .spool_dir = s->spool };
     osmo_service_options_t o = { .size = sizeof o, .data_dir = s->dir, .storage_dir = storage, .database = database, .auth = OSMO_AUTH_DEV,
                                  .log = print_log, .log_ctx = (void *)name, .log_level = 30 };
-    replicas_times(0, 100 * 1000); /* members are noticed soon */
     int rc = dir_make(s->spool, 0700, &err);
     if (rc >= 0)
         rc = osmo_server_open(&so, &s->server, &err);
@@ -437,6 +436,26 @@ static void test_ctrls(void) {
     pair_close();
 }
 
+/* What was committed without a word, as by one that died behind its commit. */
+static void test_everything(void) {
+    struct seed seed;
+    struct ctrl a;
+    struct follower f;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!pair_open())
+        return pair_close();
+    CHECK(seed_workflow(&one.seeds, "quiet", "alice", 2, &seed));
+    REQUIRE(ctrl_connect(&a, &two, seed.id, "t1"));
+    CHECK(follow(&f, &two, seed.id));
+    CHECK_OK(store_write(one.engine->store, seed.uuid, mark_restart, &seed, &err), &err);
+    CHECK(seed_workflow_status(&one.seeds, &seed, STATUS_FAILED_CANCELED, NULL));
+    hint_apply(two.engine, HINT_ALL, NULL);
+    CHECK(until(is_restarted, &a));
+    expect_cancelled(&f);
+    ctrl_end(&a);
+    pair_close();
+}
+
 /* ---- a member that is only a listener: what it is told, and when it is not there ---- */
 
 struct box {
@@ -699,8 +718,13 @@ static const struct check_test tests[] = {
     { "an embedded database has no replicas", test_alone },
     { "a commit here wakes who follows there", test_follower },
     { "a barrier and a restart reach ctrls at two replicas", test_ctrls },
+    { "what nobody told is found by looking at everything", test_everything },
     { "what a peer could not be told is told again", test_told_again },
     { "too much becomes everything", test_overflow },
     { "a peer that is gone", test_gone },
 };
-TEST_MAIN("replica_channel", tests)
+
+int main(int argc, char **argv) {
+    replicas_times(0, 100 * 1000); /* members are noticed soon */
+    return check_main("replica_channel", tests, ARRAY_SIZE(tests), argc, argv);
+}

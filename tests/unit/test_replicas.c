@@ -1,104 +1,20 @@
-/* Several services on one PostgreSQL database: who is there, what is taken and by whom, what becomes of the work of one that is
- * killed or stopped, one clock, and the same event from two at the same instant. Does nothing where there is no PostgreSQL. */
-#include <fcntl.h>
-#include <signal.h>
+/* Several services on one PostgreSQL database: who is there, what is taken and by whom, one clock, and the same event from two at the
+ * same instant. What becomes of one that dies: test_replicas_dead.c. Does nothing where there is no PostgreSQL. */
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "engine/replicas.h"
-#include "engine/submit_internal.h"
-#include "engine_fixture.h"
+#include "replicas_fixture.h"
 #include "store/repo_explain.h"
 #include "store/repo_replica.h"
 
-#define LEASE_US (600LL * 1000)
-#define RENEW_US (60LL * 1000)
-#define LOOKS 3000 /* 10 ms apart: patience with what other threads and processes do */
-
-static const char single[] = "workflow:\n  name: one\n  timeout: {exec_timeout: 1h}\n  tasks:\n"
-                             "  - {name: t, image: ubuntu, command: ['true']}\n";
 static const char diamond[] = "workflow:\n  name: diamond\n  tasks:\n"
                               "  - {name: a, image: ubuntu, command: ['true']}\n"
                               "  - {name: b, image: ubuntu, command: ['true']}\n"
                               "  - {name: c, image: ubuntu, command: ['true'], inputs: [{task: a}, {task: b}]}\n";
-
-static engine_t *second;
-
-/* False where there is no PostgreSQL; the fixture says so. */
-static bool shared(void) {
-    bool yes = prepare() && fixture_is_pgsql();
-    if (!yes)
-        stop(true);
-    return yes;
-}
-#define NEEDS_PGSQL                                                                                                    \
-    do {                                                                                                               \
-        if (!shared())                                                                                                 \
-            return;                                                                                                    \
-    } while (0)
-
-static int64_t count(const char *sql, const char *arg) {
-    _cleanup_rows_ db_rows_t *rows = NULL;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    struct db_arg a = DB_T(arg);
-    int64_t n = -1;
-    int rc = db_query(reader(), sql, &a, arg ? 1 : 0, &rows, &err);
-    if (rc >= 0 && db_next(rows, &err) == 1)
-        n = db_int(rows, 0);
-    CHECK_OK(rc, &err);
-    return n;
-}
-
-static bool becomes(const char *sql, const char *arg, int64_t want) {
-    for (int i = 0; i < LOOKS; i++) {
-        if (count(sql, arg) == want)
-            return true;
-        usleep(10000);
-    }
-    fprintf(stderr, "%s is %lld, not %lld\n", sql, (long long)count(sql, arg), (long long)want);
-    return false;
-}
-
-static size_t others_of(engine_t *of, char id[33]) {
-    struct replica *list = NULL;
-    size_t n = 0;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    CHECK_OK(replicas_others(of, &list, &n, &err), &err);
-    if (n)
-        memcpy(id, list[0].id, 33);
-    replica_list_free(list, n);
-    return n;
-}
-
-static bool sees(engine_t *of, size_t want) {
-    char id[33];
-    for (int i = 0; i < LOOKS; i++) {
-        if (others_of(of, id) == want)
-            return true;
-        usleep(10000);
-    }
-    return false;
-}
-
-static bool start_pair(const char *config) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    if (!start_with(config))
-        return false;
-    second = start_another("second", config, &err);
-    CHECK_OK(second ? 0 : err.code, &err);
-    return second != NULL;
-}
-
-static void stop_pair(void) {
-    backend_gone();
-    engine_close(second);
-    second = NULL;
-    stop(true);
-}
 
 /* ---- who is there ---- */
 
@@ -215,36 +131,6 @@ static void at_once(void) {
 
 /* ---- what is taken ---- */
 
-struct claim {
-    pthread_t thread;
-    engine_t *of;
-    size_t limit, n, total;
-    int64_t ids[8];
-    char owner[64];
-};
-
-static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
-    struct claim *c = ctx;
-    struct work_row *rows = NULL;
-    int rc = repo_work_claim(db, "be", c->owner, engine_now(c->of), 3600LL * 1000000, c->limit, &rows, &c->n, err);
-    for (size_t i = 0; rc >= 0 && i < c->n; i++)
-        c->ids[i] = rows[i].id;
-    work_rows_free(rows, rc < 0 ? 0 : c->n);
-    return rc;
-}
-
-static struct claim claimer(engine_t *of, const char *who, size_t limit) {
-    struct claim c = { .of = of, .limit = limit };
-    snprintf(c.owner, sizeof c.owner, "%s/%s", replicas_id(of), who);
-    return c;
-}
-
-static size_t take(struct claim *c) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    CHECK_OK(store_write(c->of->store, NULL, claim_run, c, &err), &err);
-    return c->n;
-}
-
 static void *take_all(void *arg) {
     struct claim *c = arg;
     pthread_barrier_wait(&gate);
@@ -260,17 +146,6 @@ static void both(struct claim c[2], void *(*run)(void *)) {
     for (int i = 0; i < 2; i++)
         pthread_join(c[i].thread, NULL);
     pthread_barrier_destroy(&gate);
-}
-
-static int add_many(db_t *db, void *ctx, osmo_error_t *err) {
-    int rc = 0;
-    (void)ctx;
-    for (int i = 0; rc >= 0 && i < 300; i++) {
-        char key[40];
-        snprintf(key, sizeof key, "%032x", i);
-        rc = repo_work_add(db, WORK_CREATE, key, key, "be", 5, "{}", 1, err);
-    }
-    return rc;
 }
 
 static void claims_are_disjoint(void) {
@@ -386,7 +261,7 @@ static void work_is_found(void) {
     e = second;
     backend_connect("jobs");
     e = first;
-    REQUIRE(submit(single));
+    REQUIRE(submit(single_task));
     watch_add(second, wf_id, 7);
     job("CreateGroup", "t-group", "SUCCESS");
     run_pod("t", "COMPLETED", 0);
@@ -396,187 +271,75 @@ static void work_is_found(void) {
     stop_pair();
 }
 
+/* As if its pods had been created. */
+static int sent_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return db_exec(db, "UPDATE workflow_groups SET exec_generation = 1 WHERE workflow_uuid = ?", DB_ARGS(DB_T(ctx)), NULL, err);
+}
+
 /* Both monitors see it due; one fires it. */
 static void timers_fire_once(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
     NEEDS_PGSQL;
     REQUIRE(start_pair(NULL));
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 5; i++) {
         REQUIRE(submit("workflow:\n  name: late\n  timeout: {queue_timeout: 1s}\n  tasks:\n"
                        "  - {name: t, image: ubuntu, command: ['true']}\n"));
-        struct group_row *g = NULL;
-        size_t n = 0;
-        CHECK_INT(repo_groups_of(reader(), wf_uuid, false, &g, &n, NULL), 0);
-        struct task_row t = { 0 };
-        CHECK_INT(repo_task_by_name(reader(), wf_uuid, "t", -1, &t, NULL), 0);
         struct task_event ev = { .retry_id = 0, .status = STATUS_SCHEDULING, .exit_code = EXIT_CODE_NONE };
+        CHECK_OK(store_write(e->store, wf_uuid, sent_run, wf_uuid, &err), &err);
         memcpy(ev.workflow_uuid, wf_uuid, 33);
-        memcpy(ev.task_uuid, t.uuid, 33);
-        CHECK(reactor_backend_event(e, NULL, &ev, NULL, NULL) >= 0);
+        task_status("t", ev.task_uuid);
+        CHECK(reactor_backend_event(i % 2 ? second : e, NULL, &ev, NULL, NULL) >= 0);
         CHECK(becomes("SELECT status FROM workflows WHERE uuid = ?", wf_uuid, STATUS_FAILED_QUEUE_TIMEOUT));
-        CHECK_INT(count("SELECT COUNT(*) FROM history WHERE subject = 'workflow' AND to_status <> 0 AND from_status <> 0 AND"
-                        " workflow_uuid = ?", wf_uuid), 1);
+        CHECK_INT(count("SELECT COUNT(*) FROM history WHERE subject = 'group:t-group' AND to_status = 14 AND workflow_uuid = ?",
+                        wf_uuid), 1);
         CHECK_INT(count("SELECT COUNT(*) FROM timers WHERE workflow_uuid = ?", wf_uuid), 0);
-        task_row_clear(&t);
-        group_rows_free(g, n);
     }
     stop_pair();
 }
 
-/* ---- one that dies ---- */
-
-#define PARTS "30000000000000000000000000000001"
-
-static int half_run(db_t *db, void *ctx, osmo_error_t *err) {
-    struct group_row g = { .uuid = "10000000000000000000000000000001", .workflow_uuid = PARTS, .name = (char *)"g",
-                           .spec_json = (char *)"{}" };
-    int rc = repo_submission_begin(db, PARTS, replicas_id(ctx), 1, err);
-    return rc < 0 ? rc : repo_groups_insert(db, &g, 1, err);
-}
-
-static int to_parent = -1;
-
-static void tell_parent(char what) {
-    if (to_parent >= 0 && write(to_parent, &what, 1) < 0)
-        _exit(3);
-}
-
-static void child_closes(void *impl, uint64_t conn, int code, const char *reason) {
-    (void)impl;
-    (void)code;
-    (void)reason;
-    if (conn == WORKER)
-        tell_parent('C');
-}
-
-/* Another service, in a process of its own: has a job with its backend, others claimed, and half a submission. Ends when told to. */
-static void child_main(int from_parent) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    static osmo_transport_t loud;
-    char c;
-    e = start_another("child", NULL, &err);
-    if (!e) {
-        fprintf(stderr, "child: %s\n", err.text);
-        _exit(2);
-    }
-    loud = *e->transport;
-    loud.ws_close = child_closes;
-    e->transport = &loud;
-    replicas_set_address(e, "http://127.0.0.1:9", &err);
+/* Finished workflows are deleted by both at once. */
+static void retention_by_both(void) {
+    NEEDS_PGSQL;
+    REQUIRE(start_pair("workflow: {retention: 1ms}\n"));
     backend_connect("jobs");
-    if (!submit(single))
-        _exit(2);
-    json_free(net_take(WORKER, 1, NULL));
-    struct claim mine = claimer(e, "worker", 5);
-    if (store_write(e->store, NULL, add_many, NULL, &err) < 0 || take(&mine) != 5 || store_write(e->store, NULL, half_run, e, &err) < 0)
-        _exit(2);
-    tell_parent('R');
-    while (read(from_parent, &c, 1) == 1)
-        ;
-    to_parent = -1;
-    backend_gone();
-    engine_close(e);
-    _exit(0);
-}
-
-static pid_t child;
-static int child_out = -1, child_in = -1;
-
-static bool child_says(char want) {
-    char c = 0;
-    while (child_out >= 0 && read(child_out, &c, 1) == 1)
-        if (c == want)
-            return true;
-    return false;
-}
-
-static bool child_start(void) {
-    int out[2], in[2];
-    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(in, O_CLOEXEC) < 0 || (child = fork()) < 0)
-        return false;
-    if (child == 0) {
-        close(out[0]);
-        close(in[1]);
-        to_parent = out[1];
-        child_main(in[0]);
+    for (int i = 0; i < 6; i++) {
+        REQUIRE(submit(single_task));
+        job("CreateGroup", "t-group", "SUCCESS");
+        run_pod("t", "COMPLETED", 0);
+        job("CleanupGroup", "t-group", "SUCCESS");
     }
-    close(out[1]);
-    close(in[0]);
-    child_out = out[0];
-    child_in = in[1];
-    return child_says('R');
+    CHECK(becomes("SELECT COUNT(*) FROM workflows", NULL, 0));
+    CHECK(becomes("SELECT (SELECT COUNT(*) FROM tasks) + (SELECT COUNT(*) FROM workflow_groups) + (SELECT COUNT(*) FROM history)"
+                  " + (SELECT COUNT(*) FROM submissions)", NULL, 0));
+    stop_pair();
 }
 
-static int child_end(void) {
-    int status = -1;
-    close(child_in);
-    waitpid(child, &status, 0);
-    close(child_out);
-    return status;
+/* A submission whose service seems to be gone is another's to remove, and not to be added to. */
+static int taken_run(db_t *db, void *ctx, osmo_error_t *err) {
+    bool *mine = ctx, taken = false;
+    static const char wf[] = "30000000000000000000000000000002";
+    int rc = repo_submission_begin(db, wf, "gone", 1, err);
+    if (rc >= 0)
+        rc = repo_submission_is_mine(db, wf, "gone", &mine[0], err);
+    if (rc >= 0)
+        rc = repo_submission_take(db, wf, replicas_id(e), &taken, err);
+    if (rc >= 0)
+        rc = repo_submission_is_mine(db, wf, "gone", &mine[1], err);
+    mine[2] = taken;
+    if (rc >= 0)
+        rc = repo_submission_take(db, wf, "third", &taken, err);
+    mine[3] = taken;
+    return rc < 0 ? rc : repo_submission_end(db, wf, err);
 }
 
-/* Everything that the child has, as a living service. */
-static void child_lives(void) {
+static void submission_is_taken(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    CHECK(sees(e, 1));
-    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL), 6);
-    CHECK_OK(submissions_recover(e, &err), &err);
-    CHECK_INT(count("SELECT COUNT(*) FROM submissions", NULL), 1);
-    CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups WHERE workflow_uuid = ?", PARTS), 1);
-    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL), 6);
-}
-
-static void child_is_buried(void) {
-    CHECK(becomes("SELECT COUNT(*) FROM replicas", NULL, 1));
-    CHECK(becomes("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL, 0));
-    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE attempts > 0 OR lease_until_us > 0", NULL), 0);
-    CHECK(becomes("SELECT COUNT(*) FROM submissions", NULL, 0));
-    CHECK_INT(count("SELECT COUNT(*) FROM workflow_groups WHERE workflow_uuid = ?", PARTS), 0);
-    CHECK(sees(e, 0));
-}
-
-static void killed(void) {
+    bool mine[4] = { 0 };
     NEEDS_PGSQL;
-    REQUIRE(child_start());
     REQUIRE(start_with(NULL));
-    child_lives();
-    CHECK_INT(kill(child, SIGKILL), 0);
-    child_end();
-    child_is_buried();
-    stop(true);
-}
-
-/* On its own data directory a service needs no lease to know that the one before it is dead. */
-static void killed_and_started_again(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    NEEDS_PGSQL;
-    replicas_times(3600LL * 1000 * 1000, RENEW_US); /* nothing is waited for */
-    REQUIRE(child_start());
-    CHECK_INT(kill(child, SIGKILL), 0);
-    child_end();
-    e = start_another("child", NULL, &err);
-    replicas_times(LEASE_US, RENEW_US);
-    CHECK_OK(e ? 0 : err.code, &err);
-    if (e)
-        child_is_buried();
-    stop(true);
-}
-
-/* It is stopped for longer than its lease, and others go on; then it goes on too, without what it had. */
-static void buried_alive(void) {
-    NEEDS_PGSQL;
-    REQUIRE(child_start());
-    REQUIRE(start_with(NULL));
-    child_lives();
-    CHECK_INT(kill(child, SIGSTOP), 0);
-    child_is_buried();
-    struct claim c = claimer(e, "test", 5);
-    CHECK_INT(take(&c), 5);
-    CHECK_INT(kill(child, SIGCONT), 0);
-    CHECK(child_says('C')); /* its operator is asked to connect again */
-    CHECK(sees(e, 1));
-    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner = ?", c.owner), 5);
-    CHECK_INT(child_end(), 0);
-    CHECK_INT(count("SELECT COUNT(*) FROM replicas", NULL), 1);
+    CHECK_OK(store_write(e->store, NULL, taken_run, mine, &err), &err);
+    CHECK(mine[0] && !mine[1]);
+    CHECK(mine[2] && !mine[3]);
     stop(true);
 }
 
@@ -612,7 +375,7 @@ static void clock_is_set(void) {
     NEEDS_PGSQL;
     engine_clock_source(wall, steady);
     REQUIRE(start_pair(NULL));
-    REQUIRE(submit(single));
+    REQUIRE(submit(single_task));
     osmo_error_t err = OSMO_ERROR_INIT;
     struct work_row *rows = NULL;
     size_t n = 0;
@@ -689,9 +452,11 @@ static void *complete_all(void *arg) {
 
 static void prepare_pair(struct side s[2], int round) {
     static const char *const names[] = { "a", "b" };
+    osmo_error_t err = OSMO_ERROR_INIT;
     if (!submit(diamond))
         return;
     memcpy(workflows[round], wf_uuid, 33);
+    CHECK_OK(store_write(e->store, wf_uuid, sent_run, wf_uuid, &err), &err);
     for (int i = 0; i < 2; i++) {
         task_status(names[i], s[i].task[round]);
         report_status(&s[i], round, STATUS_RUNNING);
@@ -741,9 +506,6 @@ static void last_two(void) {
 }
 
 static const struct check_test tests[] = {
-    { "killed", killed },
-    { "killed and started again", killed_and_started_again },
-    { "buried alive", buried_alive },
     { "members", members },
     { "refusals", refusals },
     { "at once", at_once },
@@ -752,6 +514,8 @@ static const struct check_test tests[] = {
     { "results of the dead", results_of_the_dead },
     { "work is found", work_is_found },
     { "timers fire once", timers_fire_once },
+    { "retention by both", retention_by_both },
+    { "submission is taken", submission_is_taken },
     { "clock is set", clock_is_set },
     { "the last two", last_two },
 };

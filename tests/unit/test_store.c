@@ -206,7 +206,8 @@ static void commit_outcome(void) {
     CHECK_INT(db_pgsql.outcome(db, &err), 1);
     CHECK_OK(db_pgsql.begin(db, &err), &err);
     CHECK_OK(db_exec(db, "INSERT INTO a (n) VALUES (1)", NULL, 0, NULL, &err), &err);
-    db_exec(db, "SELECT pg_terminate_backend(pg_backend_pid())", NULL, 0, NULL, &err);
+    int64_t changed; /* asked for, so that the answer is waited for */
+    db_exec(db, "SELECT pg_terminate_backend(pg_backend_pid())", NULL, 0, &changed, &err);
     CHECK_INT(db->trouble, DB_LOST);
     CHECK_INT(db_pgsql.commit(db, &err), OSMO_EUNAVAIL);
     db_forget_failure(db);

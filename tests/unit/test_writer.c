@@ -252,7 +252,8 @@ static void lost_connection(void) {
 struct cross { int64_t first, second; pthread_barrier_t *met; int runs; };
 static int lock_both(db_t *db, void *ctx, osmo_error_t *err) {
     struct cross *c = ctx;
-    int rc = db_exec(db, "UPDATE probe SET n = n WHERE n = ?", DB_ARGS(DB_I(c->first)), NULL, err);
+    int64_t changed; /* asked for, so that the lock is there when the other one is told */
+    int rc = db_exec(db, "UPDATE probe SET n = n WHERE n = ?", DB_ARGS(DB_I(c->first)), &changed, err);
     if (rc == 0 && c->runs++ == 0)
         pthread_barrier_wait(c->met);
     return rc < 0 ? rc : db_exec(db, "UPDATE probe SET n = n WHERE n = ?", DB_ARGS(DB_I(c->second)), NULL, err);

@@ -37,6 +37,8 @@ static void local_close(void *impl)
     free(l->reports);
     map_free(l->pods);
     map_free(l->objects);
+    place_free(l->place);
+    free(l->bound);
     json_free(l->node);
     strlist_free(&l->images);
     strlist_free(&l->hide);
@@ -172,6 +174,8 @@ static int open_watches(struct local *l, osmo_error_t *err)
 
 static int prepare(struct local *l, const osmo_cluster_options_t *o, osmo_error_t *err)
 {
+    /* What came later does not pass by, or a large group would wait for ever; and every pod has to do with the one node. */
+    const struct place_options placement = {.any_node = true, .strict_order = true};
     bool no_sandbox = false;
     char host[256] = "localhost";
     int rc = 0;
@@ -186,6 +190,7 @@ static int prepare(struct local *l, const osmo_cluster_options_t *o, osmo_error_
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (!l->state_dir)
         return osmo_error_set(err, OSMO_EIO, "cannot use %s: %s", o->state_dir, strerror(errno));
+    rc = place_new(&placement, &l->place, err);
     for (const char *const *s = o->settings; rc == 0 && s && *s; s++)
         rc = read_setting(l, *s, &no_sandbox, err);
     if (rc == 0)
@@ -264,6 +269,8 @@ static int create_pod(struct local *l, const char *name, json_t *v, osmo_error_t
     rc = dir ? dir_make(dir, 0700, err) : OSMO_ENOMEM;
     if (rc == 0)
         rc = pod_save(l, fresh, true, err);
+    if (rc == 0)
+        rc = place_pod(l->place, v, fresh->seq, NULL, err);
     if (rc < 0) {
         if (dir)
             dir_remove_tree(dir, NULL);
@@ -271,7 +278,10 @@ static int create_pod(struct local *l, const char *name, json_t *v, osmo_error_t
         return rc;
     }
     l->place_needed = true;
-    return map_set(l->pods, name, fresh);
+    rc = map_set(l->pods, name, fresh);
+    if (rc < 0)
+        place_pod_gone(l->place, name);
+    return rc;
 }
 
 static int local_create(void *impl, const char *json, size_t len, osmo_error_t *err)
@@ -310,6 +320,9 @@ static int remove_pods(struct local *l, const char *selector, bool force)
         p->deleting = true;
         p->force = force;
         p->kill_at_us = 0;
+        if (p->state == POD_PENDING)
+            place_pod_gone(l->place, p->name);
+        l->place_needed = true;
     }
     return n;
 }
@@ -440,6 +453,9 @@ static int local_patch(void *impl, const char *api_version, const char *kind, co
     } else if (str_eq(kind, "Node")) {
         rc = str_eq(name, l->node_name) ? json_merge_patch(l->node, patch)
                                         : osmo_error_set(err, OSMO_ENOTFOUND, "there is no node %s", name);
+        if (rc == 0)
+            rc = place_node(l->place, l->node, err);
+        l->place_needed = true;
         char *text = rc == 0 ? json_to_text(l->node) : NULL;
         if (text)
             report_push(l, REPORT_NODE, OSMO_CHANGE_MODIFIED, text, strlen(text));

@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "cluster/local/local.h"
-#include "osmo/scheduler.h"
+#include "cluster/place.h"
 
 #define LOCAL_JSON_MAX (32 * 1024 * 1024)
 #define LOCAL_MAX_PODS 100000
@@ -27,21 +27,20 @@ struct pod {
     json_t *labels;
     char *manifest;          /* JSON object without its closing brace and without status */
     char *status;            /* JSON */
-    osmo_sched_amount_t request;
-    int priority;
     int64_t seq, grace_s;
     enum pod_state state;
-    bool reported, changed, deleting, force, exited, counted;
+    bool reported, changed, deleting, force, exited;
     int signalled;           /* 0, SIGTERM or SIGQUIT */
     int starts;              /* supervisors that we started for it */
     int64_t recheck_at_us;   /* monotonic: look again whether the supervisor lives; 0 = no need */
     int64_t kill_at_us;      /* monotonic: when the supervisor itself is killed; 0 = never */
-    char reason[160];        /* why it is not scheduled */
+    char reason[320];        /* why it is not scheduled */
+    char *preempted;         /* it has to end so that others can run, and why */
     uint32_t address;        /* low 24 bits of 127.x.y.z; 0 = none yet */
     pid_t pid; int pidfd;    /* of the supervisor; -1 */
 };
 
-struct object { char *kind, *name; json_t *labels; int64_t min_member; int priority; };
+struct object { char *kind, *name; json_t *labels; };
 
 struct report { int what; osmo_change_t change; char *text; size_t len; };
 enum { REPORT_POD, REPORT_NODE, REPORT_EVENT };
@@ -57,7 +56,10 @@ struct local {
     int lock_fd, epoll_fd, inotify_fd, event_fd, timer_fd;
     map_t *pods, *objects;   /* name → struct pod; "Kind/name" → struct object */
     json_t *node;            /* the node as reported */
-    osmo_sched_amount_t allocatable, used;
+    osmo_sched_amount_t allocatable;
+    place_t *place;          /* who may run when: follows the pods and objects here */
+    struct pod **bound;      /* placed by the run that is going on */
+    size_t nbound, cap_bound;
     int64_t next_seq;
     bool place_needed;
     uint8_t *addresses;      /* bit map of the low 24 bits */
@@ -71,14 +73,11 @@ int object_remove_all(struct local *l, const char *kind, const char *selector, o
 int object_read(const struct local *l, const char *kind, const char *name, json_t **out, osmo_error_t *err);
 int object_load_all(struct local *l, osmo_error_t *err);
 void object_free(void *o);
-int priority_of(const char *text);     /* high 2, normal 1, low 0 */
 bool name_ok(const char *name);
 int json_merge_patch(json_t *target, const json_t *patch);
 
 /* local_node.c */
 int node_init(struct local *l, osmo_error_t *err);
-void pod_request(const json_t *spec, osmo_sched_amount_t *out);
-void used_add(struct local *l, const struct pod *p, int sign);
 
 /* local_pod.c */
 int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *err);
@@ -96,6 +95,7 @@ void pod_set_status(struct pod *p, json_t *status);
 void pod_read_status(struct local *l, struct pod *p);
 void pod_fail(struct local *l, struct pod *p, const char *reason, const char *message, bool disrupted);
 void pod_finish(struct local *l, struct pod *p);     /* its capacity is free again */
+void pod_preempt(struct local *l, struct pod *p, const char *message); /* marked as such, and told to end */
 void pod_set_unschedulable(struct local *l, struct pod *p, const char *text);
 json_t *status_scheduled(const struct local *l, const struct pod *p, const json_t *manifest, bool with_containers);
 void address_text(uint32_t address, char out[20]);
@@ -125,6 +125,7 @@ int supervisor_start(struct local *l, struct pod *p, osmo_error_t *err);
 void supervisor_adopt(struct local *l, struct pod *p);
 bool supervisor_alive(const struct local *l, const struct pod *p, pid_t *pid, bool *began);
 void supervisor_signal(struct pod *p, int sig);
+bool supervisor_end(struct pod *p);    /* within its grace period; true: its exit will tell */
 int probe_isolation(struct local *l, bool no_sandbox, osmo_error_t *err);
 int loop_start(struct local *l, osmo_error_t *err);
 void loop_wake(struct local *l);

@@ -8,7 +8,6 @@
 #include <sys/sysinfo.h>
 #include "base/clock.h"
 #include "cluster/local/local_int.h"
-#include "operator/quantity.h"
 
 #define MEMORY_RESERVE (512ll << 20) /* for the control plane and the system */
 #define STORAGE_RESERVE (1ll << 30)
@@ -78,56 +77,6 @@ int node_init(struct local *l, osmo_error_t *err)
     json_set_str(l->node, "kind", "Node");
     json_set(l->node, "metadata", meta);
     json_set(l->node, "spec", json_object());
-    return json_set(l->node, "status", status);
-}
-
-static void add_requests(const json_t *container, osmo_sched_amount_t *sum)
-{
-    static const struct { const char *name; int scale, at; } kinds[] = {
-        {"cpu", 3, OSMO_SCHED_CPU},
-        {"memory", 0, OSMO_SCHED_MEMORY},
-        {"ephemeral-storage", 0, OSMO_SCHED_STORAGE},
-        {"nvidia.com/gpu", 0, OSMO_SCHED_GPU},
-    };
-    const json_t *requests = json_path(container, "resources", "requests", NULL);
-    const json_t *limits = json_path(container, "resources", "limits", NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-        const json_t *v = json_get(json_has(requests, kinds[i].name) ? requests : limits, kinds[i].name);
-        int64_t n = 0, *to = &sum->of[kinds[i].at];
-        char number[32];
-        if (json_kind(v) == JSON_INT)
-            snprintf(number, sizeof(number), "%lld", (long long)json_as_int(v, 0));
-        const char *text = json_kind(v) == JSON_INT ? number : json_str(v);
-        if (text && quantity_parse(text, kinds[i].scale, &n) && n > 0 && __builtin_add_overflow(*to, n, to))
-            *to = INT64_MAX;
-    }
-}
-
-/* What is used on the machine grows or shrinks by a pod. */
-void used_add(struct local *l, const struct pod *p, int sign)
-{
-    for (int r = 0; r < OSMO_SCHED_RESOURCES; r++)
-        l->used.of[r] += sign * p->request.of[r];
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* As Kubernetes counts: all containers together, or the largest init container if that is more. */
-void pod_request(const json_t *spec, osmo_sched_amount_t *out)
-{
-    osmo_sched_amount_t sum = { { 0 } };
-    const json_t *list = json_get(spec, "containers"), *inits = json_get(spec, "initContainers");
-    for (size_t i = 0; i < json_len(list); i++)
-        add_requests(json_at(list, i), &sum);
-    for (size_t i = 0; i < json_len(inits); i++) {
-        osmo_sched_amount_t one = { { 0 } };
-        add_requests(json_at(inits, i), &one);
-        for (int r = 0; r < OSMO_SCHED_RESOURCES; r++)
-            sum.of[r] = larger(sum.of[r], one.of[r]);
-    }
-    sum.of[OSMO_SCHED_PODS] = 1;
-    *out = sum;
+    rc = json_set(l->node, "status", status);
+    return rc < 0 ? osmo_error_set(err, rc, "out of memory") : place_node(l->place, l->node, err);
 }

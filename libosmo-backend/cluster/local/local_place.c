@@ -74,8 +74,7 @@ static void admit(struct local *l, struct pod *p)
 {
     _cleanup_json_ json_t *m = pod_manifest(p);
     p->state = POD_STARTED;
-    p->counted = true;
-    used_add(l, p, 1);
+    p->reason[0] = '\0';
     if (m && json_set_str(json_get(m, "spec"), "nodeName", l->node_name) == 0 && pod_set_manifest(p, m) == 0)
         pod_set_status(p, status_scheduled(l, p, m, true));
     p->changed = true;
@@ -96,192 +95,64 @@ static void start(struct local *l, struct pod *p)
 
 /* ---- which pods may run ---- */
 
-/* A gang whose pods wait; `index` of the pods of a set says which gang is theirs. */
-struct waiting { const char *name; int priority; int64_t arrival, minimum; size_t npods; char reason[160]; bool placed; };
-struct gang_set {
-    struct waiting *gangs;
-    struct pod **pods;
-    size_t *gang_of;
-    size_t ngangs, npods;
-    map_t *by_name; /* index + 1 */
-};
-
-static void gang_set_free(struct gang_set *s)
+static void on_bind(void *ctx, const char *name, const char *node)
 {
-    free(s->gangs), free(s->pods), free(s->gang_of);
-    map_free(s->by_name);
+    struct local *l = ctx;
+    (void)node;
+    l->bound[l->nbound++] = map_get(l->pods, name);
 }
 
-static int gang_set_alloc(struct gang_set *s, size_t n)
+static void on_preempt(void *ctx, const char *name, const char *message)
 {
-    s->gangs = calloc(n + 1, sizeof(*s->gangs));
-    s->pods = calloc(n + 1, sizeof(*s->pods));
-    s->gang_of = calloc(n + 1, sizeof(*s->gang_of));
-    s->by_name = map_new(NULL);
-    return s->gangs && s->pods && s->gang_of && s->by_name ? 0 : OSMO_ENOMEM;
+    struct local *l = ctx;
+    pod_preempt(l, map_get(l->pods, name), message);
 }
 
-/* Which gang a waiting pod belongs to; a pod without a PodGroup is a gang of its own. */
-static size_t gang_index(const struct local *l, struct gang_set *s, const struct pod *p)
+static void on_wait(void *ctx, const char *name, const char *reason)
 {
-    _cleanup_free_ char *key = str_printf("PodGroup/%s", p->group ? p->group : "");
-    const struct object *group = p->group && key ? map_get(l->objects, key) : NULL;
-    const char *name = group ? p->group : p->name;
-    uintptr_t known = (uintptr_t)map_get(s->by_name, name);
-    if (known)
-        return known - 1;
-    struct waiting *g = &s->gangs[s->ngangs];
-    *g = (struct waiting){.name = name,
-                          .priority = group ? group->priority : p->priority,
-                          .arrival = p->seq,
-                          .minimum = group ? group->min_member : 1};
-    map_set(s->by_name, name, (void *)(uintptr_t)(s->ngangs + 1));
-    return s->ngangs++;
+    struct local *l = ctx;
+    pod_set_unschedulable(l, map_get(l->pods, name), reason);
 }
 
-static int collect(struct local *l, struct gang_set *s)
+static int bound_reserve(struct local *l)
 {
-    size_t it = 0;
-    const char *name;
-    void *v;
-    int rc = gang_set_alloc(s, map_len(l->pods));
-    while (rc == 0 && map_next(l->pods, &it, &name, &v)) {
-        struct pod *p = v;
-        if (p->state != POD_PENDING || p->deleting)
-            continue;
-        struct waiting *g = &s->gangs[s->gang_of[s->npods] = gang_index(l, s, p)];
-        g->npods++;
-        if (p->seq < g->arrival)
-            g->arrival = p->seq;
-        s->pods[s->npods++] = p;
-    }
-    return rc;
+    size_t n = map_len(l->pods);
+    if (n <= l->cap_bound)
+        return 0;
+    struct pod **grown = realloc(l->bound, 2 * n * sizeof(*grown));
+    if (!grown)
+        return OSMO_ENOMEM;
+    l->bound = grown;
+    l->cap_bound = 2 * n;
+    return 0;
 }
 
-static int64_t members(const struct local *l, const char *group)
+/* All addresses first: peers must be able to name each other from their first instruction. */
+static void start_bound(struct local *l)
 {
-    size_t it = 0;
-    const char *name;
-    void *v;
-    int64_t n = 0;
-    while (map_next(l->pods, &it, &name, &v))
-        n += str_eq(((struct pod *)v)->group, group) && !((struct pod *)v)->deleting;
-    return n;
-}
-
-static const char *amount_text(int r, int64_t amount, char out[48])
-{
-    static const struct { const char *name; double unit; bool binary; } kinds[OSMO_SCHED_RESOURCES] = {
-        {"CPUs", 1000, false}, {"memory", 1, true}, {"storage", 1, true}, {"GPUs", 1, false}, {"pods", 1, false}};
-    static const char *const units[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi"};
-    double n = (double)amount / kinds[r].unit;
-    size_t u = 0;
-    while (kinds[r].binary && n >= 1024 && u + 1 < ARRAY_SIZE(units))
-        n /= 1024, u++;
-    snprintf(out, 48, "%.4g%s %s", n, units[u], kinds[r].name);
-    return out;
-}
-
-/* A gang that is not whole, or that this machine could not run even if it were empty, holds nobody up. */
-static bool may_ever_run(const struct local *l, struct waiting *g, const osmo_sched_pod_t *pods)
-{
-    int64_t have = g->minimum > (int64_t)g->npods ? members(l, g->name) : g->minimum;
-    if (have < g->minimum) {
-        snprintf(g->reason, sizeof(g->reason), "waits for %lld more pods of its group", (long long)(g->minimum - have));
-        return false;
-    }
-    for (int r = 0; r < OSMO_SCHED_RESOURCES; r++) {
-        int64_t sum = 0;
-        char asked[48], whole[48];
-        for (size_t i = 0; i < g->npods; i++)
-            if (__builtin_add_overflow(sum, pods[i].request.of[r], &sum))
-                sum = INT64_MAX;
-        if (sum > l->allocatable.of[r]) {
-            snprintf(g->reason, sizeof(g->reason), "needs %s, node %s has %s in all", amount_text(r, sum, asked), l->node_name,
-                     amount_text(r, l->allocatable.of[r], whole));
-            return false;
+    for (size_t i = 0; i < l->nbound; i++)
+        if (address_take(l, l->bound[i]) < 0) {
+            pod_fail(l, l->bound[i], "StartError", "there is no free loopback address", false);
+            l->bound[i--] = l->bound[--l->nbound];
         }
+    for (size_t i = 0; i < l->nbound; i++)
+        if (i == 0 || !l->bound[i]->subdomain || !str_eq(l->bound[i]->subdomain, l->bound[i - 1]->subdomain))
+            hosts_write(l, l->bound[i], NULL);
+    for (size_t i = 0; i < l->nbound; i++) {
+        admit(l, l->bound[i]);
+        start(l, l->bound[i]);
     }
-    return true;
-}
-
-static void on_place(void *ctx, const char *gang, const char *const *nodes, size_t npods)
-{
-    struct gang_set *s = ctx;
-    (void)nodes, (void)npods;
-    s->gangs[(uintptr_t)map_get(s->by_name, gang) - 1].placed = true;
-}
-
-static void on_wait(void *ctx, const char *gang, const char *reason)
-{
-    struct gang_set *s = ctx;
-    struct waiting *g = &s->gangs[(uintptr_t)map_get(s->by_name, gang) - 1];
-    snprintf(g->reason, sizeof(g->reason), "%s", reason);
-}
-
-static int submit_gangs(const struct local *l, struct gang_set *s, osmo_scheduler_t *sched)
-{
-    osmo_sched_pod_t *pods = calloc(s->npods + 1, sizeof(*pods));
-    int rc = pods ? 0 : OSMO_ENOMEM;
-    for (size_t g = 0; rc == 0 && g < s->ngangs; g++) {
-        struct waiting *w = &s->gangs[g];
-        osmo_error_t err = OSMO_ERROR_INIT;
-        size_t n = 0;
-        for (size_t i = 0; i < s->npods; i++)
-            if (s->gang_of[i] == g)
-                pods[n++] = (osmo_sched_pod_t){.request = s->pods[i]->request, .scope = -1};
-        osmo_sched_gang_t gang = {.size = sizeof(gang), .name = w->name, .priority = w->priority, .arrival = w->arrival,
-                                  .pods = pods, .npods = n};
-        if (may_ever_run(l, w, pods) && osmo_scheduler_submit(sched, &gang, &err) < 0)
-            snprintf(w->reason, sizeof(w->reason), "%.150s", err.text);
-    }
-    free(pods);
-    return rc;
-}
-
-/* The order is kept: what came later does not pass by, or a large gang would wait for ever. */
-static int decide(struct local *l, struct gang_set *s)
-{
-    const osmo_scheduler_options_t options = {.size = sizeof(options), .strict_order = 1, .no_preemption = 1};
-    const osmo_sched_sink_t sink = {.size = sizeof(sink), .ctx = s, .place = on_place, .wait = on_wait};
-    osmo_sched_node_t node = {.size = sizeof(node), .name = l->node_name};
-    osmo_scheduler_t *sched = NULL;
-    for (int r = 0; r < OSMO_SCHED_RESOURCES; r++) {
-        int64_t idle = l->allocatable.of[r] - l->used.of[r];
-        node.capacity.of[r] = idle > 0 ? idle : 0;
-    }
-    int rc = osmo_scheduler_new(&options, &sched, NULL);
-    if (rc == 0)
-        rc = osmo_scheduler_set_node(sched, &node, NULL);
-    if (rc == 0)
-        rc = submit_gangs(l, s, sched);
-    if (rc == 0)
-        rc = osmo_scheduler_run(sched, 0, &sink, NULL) < 0 ? OSMO_ENOMEM : 0;
-    osmo_scheduler_free(sched);
-    return rc;
 }
 
 void place_all(struct local *l)
 {
-    struct gang_set s = {0};
+    const struct place_sink sink = {.ctx = l, .bind = on_bind, .preempt = on_preempt, .wait = on_wait};
+    l->nbound = 0;
     l->place_needed = false;
-    if (collect(l, &s) == 0 && s.npods && decide(l, &s) == 0) {
-        size_t n = 0;
-        for (size_t i = 0; i < s.npods; i++) {
-            const struct waiting *g = &s.gangs[s.gang_of[i]];
-            if (!g->placed)
-                pod_set_unschedulable(l, s.pods[i], *g->reason ? g->reason : "waits for its turn");
-            else if (address_take(l, s.pods[i]) == 0)
-                s.pods[n++] = s.pods[i];
-        }
-        /* All addresses first: peers must be able to name each other from their first instruction. */
-        for (size_t i = 0; i < n; i++)
-            if (i == 0 || !s.pods[i]->subdomain || !str_eq(s.pods[i]->subdomain, s.pods[i - 1]->subdomain))
-                hosts_write(l, s.pods[i], NULL);
-        for (size_t i = 0; i < n; i++) {
-            admit(l, s.pods[i]);
-            start(l, s.pods[i]);
-        }
+    if (bound_reserve(l) < 0 || place_run(l->place, &sink, NULL) < 0) {
+        start_bound(l); /* what was decided holds; the rest is looked at again with the next event */
+        return;
     }
-    gang_set_free(&s);
+    start_bound(l);
+    l->place_needed |= l->nbound > 0;
 }

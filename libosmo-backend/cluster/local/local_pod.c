@@ -21,7 +21,7 @@ void pod_free(void *v)
     struct pod *p = v;
     if (p->pidfd >= 0)
         close(p->pidfd);
-    free(p->name), free(p->uid), free(p->group), free(p->hostname), free(p->subdomain), free(p->user), free(p->manifest), free(p->status);
+    free(p->name), free(p->uid), free(p->group), free(p->hostname), free(p->subdomain), free(p->user), free(p->manifest), free(p->status), free(p->preempted);
     json_free(p->labels);
     free(p);
 }
@@ -103,9 +103,7 @@ int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *e
     p->subdomain = str_dup(json_get_str(spec, "subdomain"));
     p->user = str_dup(json_get_str(json_at(json_get(spec, "containers"), 0), "name"));
     p->grace_s = json_get_int(spec, "terminationGracePeriodSeconds", LOCAL_GRACE_DEFAULT_S);
-    p->priority = priority_of(json_get_str(json_get(meta, "labels"), "osmo.priority"));
     p->status = str_dup("{\"phase\":\"Pending\"}");
-    pod_request(spec, &p->request);
     if (p->grace_s < 0 || p->grace_s > 3600)
         p->grace_s = p->grace_s < 0 ? 0 : 3600;
     if (!p->name || !p->uid || !p->status || pod_set_manifest(p, manifest) < 0) {
@@ -246,11 +244,32 @@ void pod_event(struct local *l, const struct pod *p, const char *type, const cha
 void pod_finish(struct local *l, struct pod *p)
 {
     p->state = POD_ENDED;
-    if (!p->counted)
-        return;
-    p->counted = false;
-    used_add(l, p, -1);
+    p->kill_at_us = 0;
+    place_pod_ended(l->place, p->name);
     l->place_needed = true;
+}
+
+/* Over whatever its supervisor reports. */
+static void show_preempted(struct pod *p)
+{
+    json_t *st = NULL;
+    if (json_parse(p->status, strlen(p->status), &st, NULL) < 0 || !st)
+        st = json_object();
+    condition_add(st, "DisruptionTarget", true, "PreemptionByScheduler", p->preempted);
+    pod_set_status(p, st);
+}
+
+void pod_preempt(struct local *l, struct pod *p, const char *message)
+{
+    _cleanup_free_ char *mark = pod_path(l, p, "preempted");
+    if (p->preempted || p->state != POD_STARTED || !(p->preempted = str_dup(message)))
+        return;
+    if (mark)
+        file_write_atomic(mark, message, strlen(message), 0600, true, NULL); /* so that a restart knows */
+    show_preempted(p);
+    p->changed = true;
+    pod_event(l, p, "Warning", "Preempted", message);
+    supervisor_end(p);
 }
 
 static bool phase_is_final(const json_t *status)
@@ -271,6 +290,8 @@ void pod_read_status(struct local *l, struct pod *p)
     if (!p->status)
         p->status = str_dup("{}");
     p->changed = true;
+    if (p->preempted)
+        show_preempted(p);
     if (phase_is_final(v))
         pod_finish(l, p);
 }
@@ -310,32 +331,35 @@ void pod_set_unschedulable(struct local *l, struct pod *p, const char *text)
     pod_event(l, p, "Warning", "FailedScheduling", text);
 }
 
-static void mark_used(struct local *l, struct pod *p)
-{
-    p->counted = true;
-    used_add(l, p, 1);
-}
-
 /* A pod that was admitted before: its address, its status, and whether its supervisor lives. */
-static void restore_plan(struct local *l, struct pod *p)
+static int restore_started(struct local *l, struct pod *p, json_t *manifest, const json_t *plan)
 {
-    _cleanup_free_ char *path = pod_path(l, p, "plan.json");
-    _cleanup_buf_ buf_t text = BUF_INIT(LOCAL_JSON_MAX);
-    _cleanup_json_ json_t *plan = NULL;
-    if (!path || file_read(path, &text, NULL) < 0 || json_parse(buf_cstr(&text), text.len, &plan, NULL) < 0)
-        return;
+    int rc = place_pod(l->place, manifest, p->seq, l->node_name, NULL);
+    if (rc < 0)
+        return rc;
     p->address = (uint32_t)json_get_int(plan, "address", 0) & 0xffffff;
     l->addresses[p->address / 8] |= (uint8_t)(1u << (p->address % 8));
     json_t *st = json_get(plan, "status");
     pod_set_status(p, st ? json_copy(st) : json_object());
     p->state = POD_STARTED;
-    mark_used(l, p);
-    _cleanup_json_ json_t *m = pod_manifest(p);
-    if (m && json_set_str(json_get(m, "spec"), "nodeName", l->node_name) == 0)
-        pod_set_manifest(p, m);
+    if (p->preempted)
+        show_preempted(p);
+    if (json_set_str(json_get(manifest, "spec"), "nodeName", l->node_name) == 0)
+        pod_set_manifest(p, manifest);
     pod_read_status(l, p);
     if (p->state == POD_STARTED)
         supervisor_adopt(l, p);
+    return 0;
+}
+
+static int restore(struct local *l, struct pod *p, json_t *manifest)
+{
+    _cleanup_free_ char *path = pod_path(l, p, "plan.json");
+    _cleanup_buf_ buf_t text = BUF_INIT(LOCAL_JSON_MAX);
+    _cleanup_json_ json_t *plan = NULL;
+    if (path && file_read(path, &text, NULL) >= 0 && json_parse(buf_cstr(&text), text.len, &plan, NULL) == 0)
+        return restore_started(l, p, manifest, plan);
+    return p->deleting ? 0 : place_pod(l->place, manifest, p->seq, NULL, NULL);
 }
 
 static int load_one(struct local *l, const char *name, osmo_error_t *err)
@@ -357,15 +381,17 @@ static int load_one(struct local *l, const char *name, osmo_error_t *err)
     p->seq = json_get_int(json_get(v, "metadata"), "generation", 0);
     if (p->seq >= l->next_seq)
         l->next_seq = p->seq + 1;
-    _cleanup_free_ char *mark = pod_path(l, p, "deleting");
-    _cleanup_buf_ buf_t how = BUF_INIT(64);
+    _cleanup_free_ char *mark = pod_path(l, p, "deleting"), *preempted = pod_path(l, p, "preempted");
+    _cleanup_buf_ buf_t how = BUF_INIT(64), why = BUF_INIT(4096);
     if (mark && file_read(mark, &how, NULL) == 0) {
         p->deleting = true;
         p->force = str_eq(buf_cstr(&how), "force");
     }
+    if (preempted && file_read(preempted, &why, NULL) == 0)
+        p->preempted = str_dup(buf_cstr(&why));
     rc = map_set(l->pods, name, p);
     if (rc == 0)
-        restore_plan(l, p);
+        rc = restore(l, p, v);
     return rc < 0 ? osmo_error_set(err, rc, "out of memory") : 0;
 }
 

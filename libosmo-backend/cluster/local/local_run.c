@@ -167,10 +167,10 @@ void supervisor_adopt(struct local *l, struct pod *p)
                                RECHECK_US; /* just dead; a child that it was starting holds the lock a moment longer */
     } else if (alive) {
         p->changed = true; /* just starting: its first status brings us back here */
-    } else if (!began && !p->deleting && p->starts >= STARTS_MAX) {
+    } else if (!began && !p->deleting && !p->preempted && p->starts >= STARTS_MAX) {
         pod_fail(l, p, "StartError",
                  "the pod's supervisor cannot begin: see its supervisor.log, and whether the disk is full", false);
-    } else if (!began && !p->deleting) {
+    } else if (!began && !p->deleting && !p->preempted) {
         if (supervisor_start(l, p, &err) < 0)
             pod_fail(l, p, "StartError", err.text, false);
     } else {
@@ -244,20 +244,27 @@ static void remove_files(struct local *l, struct pod *p)
         unlink(hosts);
 }
 
+bool supervisor_end(struct pod *p)
+{
+    if (p->state != POD_STARTED || p->pidfd < 0)
+        return false;
+    supervisor_signal(p, p->force ? SIGQUIT : SIGTERM);
+    if (!p->kill_at_us)
+        p->kill_at_us = clock_mono_us() + (p->force ? 0 : p->grace_s * 1000000) + SUPERVISOR_SLACK_US;
+    if (clock_mono_us() >= p->kill_at_us)
+        supervisor_signal(p, SIGKILL);
+    return true;
+}
+
 /* @return true when the pod is gone */
 static bool advance_removal(struct local *l, struct pod *p)
 {
-    if (p->state == POD_STARTED && p->pidfd >= 0) {
-        supervisor_signal(p, p->force ? SIGQUIT : SIGTERM);
-        if (!p->kill_at_us)
-            p->kill_at_us = clock_mono_us() + (p->force ? 0 : p->grace_s * 1000000) + SUPERVISOR_SLACK_US;
-        if (clock_mono_us() >= p->kill_at_us)
-            supervisor_signal(p, SIGKILL);
+    if (supervisor_end(p))
         return false;
-    }
     if (p->pidfd >= 0 || (p->state == POD_STARTED && supervisor_alive(l, p, NULL, &(bool){false})))
         return false; /* its exit brings us back */
     pod_finish(l, p);
+    place_pod_gone(l->place, p->name);
     remove_files(l, p);
     pod_report(l, p, OSMO_CHANGE_DELETED);
     return true;
@@ -293,16 +300,21 @@ static void work(struct local *l)
             on_exit_of(l, p);
         if (p->changed || !p->reported)
             pod_report(l, p, OSMO_CHANGE_MODIFIED);
-        if (p->deleting && advance_removal(l, p))
+        if (p->deleting && advance_removal(l, p)) {
             map_remove(l->pods, name);
-        else
-            next = earlier(earlier(next, p->kill_at_us), p->recheck_at_us);
+            continue;
+        }
+        if (p->preempted)
+            supervisor_end(p);
     }
     if (l->place_needed)
         place_all(l);
-    for (it = 0; map_next(l->pods, &it, &name, &v);)
-        if (((struct pod *)v)->changed)
-            pod_report(l, v, OSMO_CHANGE_MODIFIED);
+    for (it = 0; map_next(l->pods, &it, &name, &v);) {
+        struct pod *p = v;
+        if (p->changed)
+            pod_report(l, p, OSMO_CHANGE_MODIFIED);
+        next = earlier(earlier(next, p->kill_at_us), p->recheck_at_us);
+    }
     set_timer(l, next);
 }
 

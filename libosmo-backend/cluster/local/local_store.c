@@ -33,11 +33,6 @@ bool selector_match(const json_t *labels, const char *selector)
     return true;
 }
 
-int priority_of(const char *text)
-{
-    return !text ? 1 : str_ends(text, "high") ? 2 : str_ends(text, "low") ? 0 : 1;
-}
-
 void object_free(void *v)
 {
     struct object *o = v;
@@ -50,20 +45,12 @@ void object_free(void *v)
 static int object_remember(struct local *l, const char *key, const char *kind, const char *name, const json_t *v)
 {
     struct object *o = calloc(1, sizeof(*o));
-    const json_t *spec = json_get(v, "spec"), *labels = json_path(v, "metadata", "labels", NULL);
+    const json_t *labels = json_path(v, "metadata", "labels", NULL);
     if (!o)
         return OSMO_ENOMEM;
     o->kind = str_dup(kind);
     o->name = str_dup(name);
     o->labels = labels ? json_copy(labels) : json_object();
-    o->min_member = json_get_int(spec, "minMember", 0);
-    o->priority = priority_of(json_get_str(spec, "priorityClassName"));
-    const json_t *subs = json_get(spec, "subGroups");
-    for (size_t i = 0; o->min_member == 0 && i < json_len(subs); i++) {
-        const json_t *sub = json_at(subs, i);
-        if (!json_get_str(sub, "parent"))
-            o->min_member += json_get_int(sub, "minMember", 0);
-    }
     return map_set(l->objects, key, o);
 }
 
@@ -89,8 +76,9 @@ int object_create(struct local *l, const char *kind, const char *name, json_t *v
         rc = file_write_atomic(path, text, strlen(text), 0600, false, err);
     if (rc == 0)
         rc = object_remember(l, key, kind, name, v);
-    if (rc == 0 && str_eq(kind, "PodGroup"))
-        l->place_needed = true;
+    if (rc == 0)
+        rc = place_object(l->place, v, err);
+    l->place_needed = true;
     return rc;
 }
 
@@ -120,6 +108,7 @@ int object_remove_all(struct local *l, const char *kind, const char *selector, o
         _cleanup_free_ char *path = object_path(l, kind, o->name);
         if (path)
             unlink(path);
+        place_object_gone(l->place, kind, o->name);
         map_remove(l->objects, key);
         n++;
     }
@@ -142,6 +131,8 @@ static int load_kind(struct local *l, const char *kind)
             rc = OSMO_ENOMEM;
         else if (object_read(l, kind, name, &v, NULL) == 0)
             rc = object_remember(l, key, kind, name, v);
+        if (rc == 0 && v)
+            rc = place_object(l->place, v, NULL);
     }
     if (d)
         closedir(d);

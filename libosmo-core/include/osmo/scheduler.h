@@ -34,7 +34,7 @@ enum {
     OSMO_SCHED_PODS,    /**< pods; a pod's request counts as one when it says 0 */
     OSMO_SCHED_RESOURCES
 };
-/** An amount of everything, 0 to 2^46 each. In limits -1 means none. */
+/** An amount of everything, 0 to 2^46 each, in requests of pods to 2^50. In limits -1 means none. */
 typedef struct osmo_sched_amount {
     int64_t of[OSMO_SCHED_RESOURCES]; /**< by the indexes above */
 } osmo_sched_amount_t;
