@@ -16,11 +16,18 @@ osmo_pod_supervisor_SOURCES = daemons/osmo-pod-supervisor/main.c daemons/osmo-po
 	daemons/osmo-pod-supervisor/status.c daemons/osmo-pod-supervisor/supervisor.h
 osmo_pod_supervisor_LDADD = libbase.la $(BASE_EXTERNAL)
 
-unit_tests += tests/unit/test_schedule tests/unit/test_schedule_incremental tests/unit/test_local tests/unit/test_supervisor
+unit_tests += tests/unit/test_place tests/unit/test_schedule tests/unit/test_schedule_incremental tests/unit/test_local tests/unit/test_supervisor
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c tests/unit/check.c
 tests_unit_test_schedule_LDADD = $(UNIT_MODEL_LIBS)
 tests_unit_test_schedule_incremental_SOURCES = tests/unit/test_schedule_incremental.c tests/unit/check.c
 tests_unit_test_schedule_incremental_LDADD = $(UNIT_MODEL_LIBS)
+tests_unit_test_place_SOURCES = tests/unit/test_place.c tests/oom/failing_alloc.c tests/oom/failing_alloc.h tests/unit/check.c
+tests_unit_test_place_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_place_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup \
+	-Wl,--wrap=strndup,--wrap=vasprintf,--wrap=json_object_new_object,--wrap=json_object_new_array,--wrap=json_object_new_string \
+	-Wl,--wrap=json_object_new_string_len,--wrap=json_object_new_int64,--wrap=json_object_new_boolean,--wrap=json_object_deep_copy \
+	-Wl,--wrap=json_object_new_double,--wrap=json_object_object_add,--wrap=json_object_array_add \
+	-Wl,--wrap=json_object_array_put_idx,--wrap=json_tokener_new_ex,--wrap=yaml_parser_initialize
 tests_unit_test_local_SOURCES = tests/unit/test_local.c tests/unit/check.c
 tests_unit_test_local_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_local_DEPENDENCIES = libbackendint.la libmodel.la libbase.la osmo-pod-supervisor$(EXEEXT)

@@ -37,6 +37,7 @@ struct logger_link {
     /* loop thread only */
     uint64_t conn;
     bool ready, acknowledged, confirms, log_done_sent;
+    char restart_id[24]; /* of the last one that was confirmed */
     /* under lock */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -229,6 +230,21 @@ static void restart_wanted(struct logger_link *l) {
         pump(l);
 }
 
+/* It is told until it is confirmed, and each number is one restart. */
+static void on_restart(struct logger_link *l, const char *id) {
+    char answer[96];
+    bool numbered = l->confirms && id && strlen(id) < sizeof l->restart_id && strspn(id, "0123456789") == strlen(id);
+    if (numbered && strcmp(id, l->restart_id) == 0)
+        fprintf(stderr, "osmo_ctrl: restart %s is under way already\n", id);
+    else
+        restart_wanted(l);
+    if (!numbered)
+        return;
+    snprintf(l->restart_id, sizeof l->restart_id, "%s", id);
+    int len = snprintf(answer, sizeof answer, "{\"IOType\":\"RESTARTED\",\"id\":\"%s\"}", id);
+    (void)ws_conn_send(l->loop, l->conn, answer, (size_t)len, false); /* lost: it is told again */
+}
+
 static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, bool binary) {
     struct logger_link *l = ctx;
     json_t *m = NULL;
@@ -244,10 +260,7 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
         l->ready = true;
         pump(l);
     } else if (action && strcmp(action, "restart") == 0) {
-        static const char confirmed[] = "{\"IOType\":\"RESTARTED\"}";
-        restart_wanted(l);
-        if (l->confirms) /* where that is lost, it is told again on the next connection */
-            (void)ws_conn_send(l->loop, l->conn, confirmed, sizeof confirmed - 1, false);
+        on_restart(l, json_get_str(m, "id"));
     } else if (action && (strcmp(action, "log_done") == 0 || strcmp(action, "barrier") == 0)) {
         pthread_mutex_lock(&l->lock);
         if (action[0] == 'l')

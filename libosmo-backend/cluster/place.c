@@ -221,8 +221,8 @@ int place_pod(place_t *p, const json_t *pod, int64_t arrival, const char *node, 
         return osmo_error_set(err, OSMO_EINVAL, "a pod needs a name");
     if (map_has(p->pods, name))
         return osmo_error_set(err, OSMO_EEXISTS, "pod %s is known already", name);
-    if (map_len(p->pods) >= PLACE_MAX_PODS || map_len(p->groups) >= PLACE_MAX_GROUPS)
-        return osmo_error_set(err, OSMO_ELIMIT, "pod %s is one more than %d", name, PLACE_MAX_PODS);
+    if (map_len(p->pods) >= PLACE_MAX_PODS || (!map_has(p->groups, group_name(pod)) && map_len(p->groups) >= PLACE_MAX_GROUPS))
+        return osmo_error_set(err, OSMO_ELIMIT, "pod %s or its group is one more than %d", name, PLACE_MAX_PODS);
     struct group *g = group_get(p, group_name(pod));
     struct waiter *w = g && group_reserve(g) == 0 && group_learn(g, pod) == 0 ? waiter_new(p, pod, arrival, node) : NULL;
     if (!w || map_set(p->pods, name, w) < 0) {

@@ -43,6 +43,7 @@ int place_new(const struct place_options *o, place_t **out, osmo_error_t *err);
 void place_free(place_t *p);
 /* A Node is there or is another now. */
 int place_node(place_t *p, const json_t *node, osmo_error_t *err);
+/* Its pods count to their queues until they are said to have ended. */
 void place_node_gone(place_t *p, const char *name);
 /* A PodGroup or Queue is there or is another now; every other kind is ignored. */
 int place_object(place_t *p, const json_t *object, osmo_error_t *err);

@@ -78,9 +78,10 @@ int place_read_group(struct group *g, const json_t *object) {
     g->priority = priority_of(json_get_str(spec, "priorityClassName"));
     g->preemptible = how ? str_eq(how, "preemptible") : g->priority < 100;
     g->min_member = json_get_int(spec, "minMember", 0);
-    for (size_t i = 0; g->min_member == 0 && i < json_len(subs); i++)
-        if (!json_get_str(json_at(subs, i), "parent"))
-            g->min_member += json_get_int(json_at(subs, i), "minMember", 0);
+    for (size_t i = 0; !json_has(spec, "minMember") && i < json_len(subs); i++)
+        if (!json_get_str(json_at(subs, i), "parent") &&
+            __builtin_add_overflow(g->min_member, json_get_int(json_at(subs, i), "minMember", 0), &g->min_member))
+            g->min_member = INT64_MAX;
     return 0;
 }
 

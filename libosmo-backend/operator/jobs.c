@@ -209,8 +209,17 @@ static enum job_outcome run_label(const struct job_env *env, const json_t *job, 
                     *err.text ? err.text : osmo_error_name(rc));
 }
 
-/* Queues, topologies and test cron jobs live in Kubernetes schedulers; the clusters here have none, so there is nothing to
- * bring in line and the service may go on. */
+/* A cluster that places pods itself takes the limits of the pools from Queues; one that exists is replaced. Those of pools that are gone
+ * stay: nobody names them any more. */
+static enum job_outcome run_queues(const struct job_env *env, const json_t *job, struct job_result *r) {
+    bool existed;
+    enum job_outcome o = create_group(env, job, r, &existed);
+    if (o == JOB_SUCCESS)
+        buf_reset(&r->message);
+    return o;
+}
+
+/* Test cron jobs run in Kubernetes; the clusters here have none, so there is nothing to bring in line and the service may go on. */
 static enum job_outcome run_nothing(const struct job_env *env, const json_t *job, struct job_result *r) {
     (void)r;
     const char *type = json_get_str(job, "job_type");
@@ -226,7 +235,7 @@ static const struct { const char *type; job_fn run; } job_table[] = {
     {"CleanupGroup", run_cleanup},
     {"RescheduleTask", run_reschedule},
     {"LabelNode", run_label},
-    {"BackendSynchronizeQueues", run_nothing},
+    {"BackendSynchronizeQueues", run_queues},
     {"BackendSynchronizeBackendTest", run_nothing},
 };
 

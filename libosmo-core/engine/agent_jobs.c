@@ -53,11 +53,7 @@ static int final_outcome(engine_t *e, const struct job *j, int outcome) {
     return j->attempts + 1 >= limit ? JOB_FAILED : JOB_RETRY;
 }
 
-void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
-    if (j->kind == JOB_ORPHAN) {
-        orphan_finish(e, j, final_outcome(e, j, outcome), cause);
-        return;
-    }
+static void finish(engine_t *e, struct job *j, int outcome, const char *cause, engine_done_fn done, void *ctx) {
     struct job_result *r = calloc(1, sizeof *r);
     int rc = r ? 0 : OSMO_ENOMEM;
     if (r) {
@@ -73,14 +69,23 @@ void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
         if (r->outcome != JOB_RETRY)
             rc = logs_to_files(j, r);
         if (rc >= 0)
-            rc = reactor_job_result(e, r, NULL, NULL);
+            rc = reactor_job_result(e, r, done, ctx);
         else
             job_result_free(r);
     }
     if (rc < 0)
         log_error(&e->log, "the outcome of job %s was not stored; the job is sent again when its lease ends",
                   j->id ? j->id : "");
+    if (rc < 0 && done)
+        done(ctx, rc, NULL);
     job_free(j);
+}
+
+void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
+    if (j->kind == JOB_ORPHAN)
+        orphan_finish(e, j, final_outcome(e, j, outcome), cause);
+    else
+        finish(e, j, outcome, cause, NULL, NULL);
 }
 
 /* With the "jobs" extension the answer names its job; without it the one job in flight is meant. */
@@ -119,21 +124,32 @@ static struct job *take_overdue(struct agent_session *s, int64_t limit_us, int64
     return found;
 }
 
+/* After the outcome is stored: the end of the session gives back all its leases, and what is given back was never tried. */
+static void close_late(void *ctx, int rc, const osmo_error_t *err) {
+    (void)rc;
+    (void)err;
+    session_close(ctx, 1013, "a job was not answered in time, connect again");
+    session_unref(ctx);
+}
+
 /* Such an operator may be stuck: it has to begin again. Late answers find nobody, and jobs may be done twice. */
 int64_t jobs_overdue(struct agent_session *s, int64_t next) {
     const struct settings *settings = engine_settings(s->e);
     int64_t limit = settings_job_timeout(settings, s->backend), now = clock_mono_us();
     engine_settings_put(settings);
     char text[32], cause[300];
-    bool late = false;
-    for (struct job *j; (j = take_overdue(s, limit, now, &next)); late = true) {
+    for (struct job *j; (j = take_overdue(s, limit, now, &next));) {
         duration_text(limit, text);
         snprintf(cause, sizeof cause, "the operator of backend %.200s did not answer within its job_timeout of %s", s->backend, text);
         log_warning(&s->e->log, "job %s: %s", j->id, cause);
-        job_finish(s->e, j, JOB_RETRY, cause);
+        session_ref(s);
+        if (j->kind == JOB_ORPHAN) {
+            job_finish(s->e, j, JOB_RETRY, cause);
+            close_late(s, 0, NULL);
+        } else {
+            finish(s->e, j, JOB_RETRY, cause, close_late, s);
+        }
     }
-    if (late)
-        session_close(s, 1013, "a job was not answered in time, connect again");
     return next;
 }
 

@@ -8,7 +8,7 @@
 #include "base/map.h"
 #include "engine/archive.h"
 
-#define AT_A_TIME 64
+#define AT_A_TIME 32         /* two descriptors each */
 #define RECORDS 4096              /* of the index at a time */
 #define TEXT_PIECE (1u << 20)
 #define HELD (32u << 10)          /* of each attempt before it is written */

@@ -165,8 +165,9 @@ void logger_action(engine_t *e, const char *workflow_id, const char *task, int64
 /* Re-check the group's barrier: when every unfinished task has joined, release them. After commit of a join or a
  * task's end. */
 void logger_barrier_check(engine_t *e, const char *workflow_uuid, const char *group_uuid);
-/* Tasks that must begin their command again are kept as "RETRY:TASK" beside the barriers of their group: until they join
- * a barrier again, or, in groups without barriers, until they could be told once. Names no task can join. */
+/* Tasks that must begin their command again are kept as "RETRY:TASK:NUMBER" beside the barriers of their group, until they
+ * confirm it. A ctrl that cannot confirm is known to have heard when it joins a barrier again, or, in groups without
+ * barriers, when it could be told once. Names no task can join. */
 #define RESTART_UNTIL_JOIN "\x01restart until join"
 #define RESTART_ONCE "\x01restart once"
 /* Tell those of a group that are connected; the others are told when they are. */

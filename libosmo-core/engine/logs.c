@@ -79,22 +79,26 @@ char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_
     return str_printf("%s\n%s\n%lld", workflow_id, task, (long long)retry_id);
 }
 
-bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json,
-                      bool *answers) {
+bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id,
+                      const struct action *action, bool *answers) {
     _cleanup_free_ char *key = logs_attempt_key(workflow_id, task, retry_id);
     uint64_t conn = 0;
+    bool confirms = false;
     if (!key || !e->transport)
         return false;
     pthread_mutex_lock(&e->loggers->lock);
     const struct logger_session *s = map_get(e->loggers->by_attempt, key);
     bool found = s != NULL;
-    if (found)
+    if (found) {
         conn = s->conn;
-    if (found && answers)
-        *answers = s->answers;
+        confirms = s->answers;
+    }
     pthread_mutex_unlock(&e->loggers->lock);
     if (!found)
         return false;
+    if (answers)
+        *answers = confirms;
+    const char *json = confirms && action->numbered ? action->numbered : action->json;
     int rc = e->transport->ws_send(e->transport->impl, conn, json, strlen(json), 1);
     if (rc == OSMO_ELIMIT)
         log_warning(&e->log, "task %s of %s does not read its actions: one was dropped", task, workflow_id);
@@ -102,7 +106,8 @@ bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, in
 }
 
 void logger_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *action_json) {
-    (void)logs_send_action(e, workflow_id, task, retry_id, action_json, NULL);
+    const struct action action = { action_json, NULL };
+    (void)logs_send_action(e, workflow_id, task, retry_id, &action, NULL);
 }
 
 /* ---- end of a workflow's log ---- */

@@ -64,12 +64,13 @@ static bool barrier_is_open(const struct group_view *v, const strlist_t *members
 /* The lead first: what the others look for in it has a chance to be there. */
 static void release(engine_t *e, const char *workflow_id, struct group_view *v, const strlist_t *members,
                     const char *only_task) {
+    static const struct action released = { BARRIER_ACTION, NULL };
     v->released = true;
     for (int lead = 1; lead >= 0; lead--)
         for (size_t i = 0; i < members->len; i++) {
             const struct task_row *t = map_get(v->by_name, members->items[i]);
             if (t && t->sm.lead == lead && (!only_task || !strcmp(only_task, t->name)))
-                (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, BARRIER_ACTION, NULL);
+                (void)logs_send_action(e, workflow_id, t->name, t->sm.retry_id, &released, NULL);
         }
 }
 
@@ -149,7 +150,8 @@ void barrier_check_one(struct logger_session *s) {
 
 /* ---- joining ---- */
 
-struct join { engine_t *engine; char workflow_uuid[33], group_uuid[33]; char *name, *index, *task; int64_t retry_id; };
+struct join { engine_t *engine; char workflow_uuid[33], group_uuid[33]; char *name, *index, *task; int64_t retry_id;
+    bool confirms; };
 
 static void join_free(struct join *j) {
     free(j->name);
@@ -178,7 +180,8 @@ static int join_fn(db_t *db, void *ctx, osmo_error_t *err) {
     int rc = may_join(db, j, &may, err);
     if (rc < 0 || !may)
         return rc;
-    rc = restart_answered(db, j->group_uuid, j->task, j->retry_id, err);
+    if (!j->confirms)
+        rc = restart_answered(db, j->group_uuid, j->task, j->retry_id, err);
     if (rc >= 0)
         rc = repo_barrier_join(db, j->group_uuid, BARRIER_INDEX, j->index, err);
     return rc < 0 ? rc : repo_barrier_join(db, j->group_uuid, j->name, j->task, err);
@@ -208,6 +211,7 @@ void barrier_join(struct logger_session *s, const char *name, int64_t count) {
     j->name = str_dup(name);
     j->task = str_dup(s->task);
     j->retry_id = s->retry_id;
+    j->confirms = s->answers;
     j->index = str_printf(":%lld:%s", (long long)(count > 0 ? count : -1), name);
     logs_write_begin(s->engine);
     int rc = OSMO_ENOMEM;

@@ -27,14 +27,17 @@ struct logger_session {
     char workflow_uuid[33], group_uuid[33], task_uuid[33];
     int64_t retry_id;
     bool batches;                /* extension "logs" in use */
-    bool answers;                /* extension "restarts" in use: it says when it has begun again */
+    bool answers;                /* extension "restarts" in use: it confirms them */
     char refusal[121];           /* why the session is closed as soon as it is open; "" = it is not */
 };
 /* "workflow \n task \n retry", malloc'ed. */
 char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id);
-/* Send to the attempt's ctrl; false when none is connected. *answers (may be NULL) tells whether it will confirm a restart. */
-bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *json,
-                      bool *answers);
+struct action {
+    const char *json, *numbered; /* numbered: for a ctrl that confirms it; NULL = the same */
+};
+/* Send to the attempt's ctrl; false when none is connected. *answers (may be NULL): it will confirm. */
+bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id,
+                      const struct action *action, bool *answers);
 /* Around every store_post of this area, from posting to the end of its done function. */
 void logs_write_begin(engine_t *e);
 void logs_write_end(engine_t *e);
@@ -50,9 +53,9 @@ bool restart_check_here(engine_t *e, const char *workflow_uuid, const char *grou
 void barrier_join(struct logger_session *s, const char *name, int64_t count);
 /* logs_restart.c: tell this ctrl alone if it missed a restart. */
 void restart_check_one(struct logger_session *s);
-/* The ctrl confirms that it has begun again. */
-void restart_confirmed(struct logger_session *s);
-/* In a transaction: the attempt has been told, or has joined again. */
+/* The ctrl confirms the restart of this number. */
+void restart_confirmed(struct logger_session *s, const char *id);
+/* In a transaction: the attempt has joined again, which is how a ctrl answers that does not confirm. */
 int restart_answered(db_t *db, const char *group_uuid, const char *task, int64_t retry_id, osmo_error_t *err);
 /* Release this ctrl alone if it has joined a barrier that is open already. */
 void barrier_check_one(struct logger_session *s);

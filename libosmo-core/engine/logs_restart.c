@@ -1,9 +1,11 @@
 /* Restarts of commands: when the attempt of one task ends and begins again, the others of its group begin their
  * command again in the pods they have. The reactor leaves a mark for each of them; here they are told, at once or as
  * soon as their ctrl connects, to whichever replica. As with barriers (logs_barrier.c) the marks are the mailbox, and
- * a hint to the other replicas only says where to look. A mark goes when its task confirms it or joins a barrier
- * again; where neither can be (the ctrl does not have the extension "restarts", the group has no barriers), once it
- * has been told. */
+ * a hint to the other replicas only says where to look.
+ *
+ * A ctrl with the extension "restarts" is told the number of its mark as often as it may be necessary, begins again
+ * once for each number, and confirms it; then that mark goes. To others a restart is one word: their marks go when
+ * they join a barrier again or, in groups without barriers, once they have been told. */
 #include "engine/logs_internal.h"
 
 #include <stdlib.h>
@@ -13,59 +15,88 @@
 #include "engine/replicas.h"
 
 #define RESTART_ACTION "{\"action\":\"restart\"}"
+#define NUMBERED_ACTION "{\"action\":\"restart\",\"id\":\"%lld\"}"
 
-static char *mark_of(const char *task, int64_t retry_id) { return str_printf("%lld:%s", (long long)retry_id, task); }
+/* "RETRY:TASK:NUMBER"; task names have no colon. */
+struct mark {
+    int64_t retry_id, number;
+    char *task; /* malloc'ed */
+};
 
-int restart_answered(db_t *db, const char *group_uuid, const char *task, int64_t retry_id, osmo_error_t *err) {
-    _cleanup_free_ char *mark = mark_of(task, retry_id);
-    int64_t left = 0;
-    return mark ? repo_barrier_leave(db, group_uuid, mark, &left, err)
-                : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+static bool mark_parse(const char *text, struct mark *m) {
+    char *task;
+    m->retry_id = strtoll(text, &task, 10);
+    const char *colon = *task == ':' ? strchr(task + 1, ':') : NULL;
+    m->task = colon && str_to_i64(colon + 1, &m->number) ? strndup(task + 1, (size_t)(colon - task - 1)) : NULL;
+    return m->task != NULL;
 }
 
-/* ---- told once ---- */
+/* ---- a mark that goes ---- */
 
 struct told {
     engine_t *engine;
     char group_uuid[33];
-    int64_t retry_id;
-    char *task;
+    char *mark;
 };
 
 static void told_free(struct told *t) {
-    free(t->task);
+    free(t->mark);
     free(t);
 }
 
 static int told_fn(db_t *db, void *ctx, osmo_error_t *err) {
     const struct told *t = ctx;
-    return restart_answered(db, t->group_uuid, t->task, t->retry_id, err);
+    int64_t left = 0;
+    return repo_barrier_leave(db, t->group_uuid, t->mark, &left, err);
 }
 
 static void told_done(void *ctx, int rc, const osmo_error_t *err) {
     struct told *t = ctx;
     if (rc < 0)
-        log_warning(&t->engine->log, "task %s may be restarted twice: %s", t->task, err ? err->text : "");
+        log_warning(&t->engine->log, "restart %s may be told twice: %s", t->mark, err ? err->text : "");
     logs_write_end(t->engine);
     told_free(t);
 }
 
-/* Takes the mark away in the background: this may run on a writer thread. */
-static void told_once(engine_t *e, const char *workflow_uuid, const char *group_uuid, const char *task,
-                      int64_t retry_id) {
+/* In the background: this may run on a writer thread. */
+static void mark_remove(engine_t *e, const char *workflow_uuid, const char *group_uuid, const char *mark) {
     struct told *t = calloc(1, sizeof *t);
     if (t) {
-        *t = (struct told){ .engine = e, .retry_id = retry_id, .task = str_dup(task) };
+        *t = (struct told){ .engine = e, .mark = str_dup(mark) };
         snprintf(t->group_uuid, sizeof t->group_uuid, "%s", group_uuid);
     }
     logs_write_begin(e);
-    int rc = t && t->task ? store_post(e->store, workflow_uuid, told_fn, told_done, t) : OSMO_ENOMEM;
+    int rc = t && t->mark ? store_post(e->store, workflow_uuid, told_fn, told_done, t) : OSMO_ENOMEM;
     if (rc >= 0)
         return;
     logs_write_end(e);
-    log_warning(&e->log, "task %s may be restarted twice: %s", task, osmo_error_name(rc));
+    log_warning(&e->log, "restart %s may be told twice: %s", mark, osmo_error_name(rc));
     if (t)
         told_free(t);
+}
+
+void restart_confirmed(struct logger_session *s, const char *id) {
+    int64_t number;
+    _cleanup_free_ char *mark = NULL;
+    if (!id || !str_to_i64(id, &number))
+        return;
+    mark = str_printf("%lld:%s:%lld", (long long)s->retry_id, s->task, (long long)number);
+    if (mark)
+        mark_remove(s->engine, s->workflow_uuid, s->group_uuid, mark);
+}
+
+int restart_answered(db_t *db, const char *group_uuid, const char *task, int64_t retry_id, osmo_error_t *err) {
+    strlist_t marks = { 0 };
+    int rc = repo_barrier_members(db, group_uuid, RESTART_UNTIL_JOIN, &marks, err);
+    for (size_t i = 0; rc >= 0 && i < marks.len; i++) {
+        struct mark m = { 0 };
+        int64_t left = 0;
+        if (mark_parse(marks.items[i], &m) && m.retry_id == retry_id && str_eq(m.task, task))
+            rc = repo_barrier_leave(db, group_uuid, marks.items[i], &left, err);
+        free(m.task);
+    }
+    strlist_free(&marks);
+    return rc;
 }
 
 /* ---- telling ---- */
@@ -73,23 +104,31 @@ static void told_once(engine_t *e, const char *workflow_uuid, const char *group_
 struct telling {
     engine_t *engine;
     const char *workflow_uuid, *workflow_id, *group_uuid;
-    const char *only_mark; /* of one attempt; NULL = all */
-    bool marked;           /* there was somebody to tell */
+    const struct logger_session *only; /* its attempt; NULL = all */
+    bool marked;                       /* there was somebody to tell */
 };
+
+static void tell_one(struct telling *w, const struct mark *m, const char *text, bool once) {
+    char numbered[96];
+    bool answers = false;
+    if (w->only && (m->retry_id != w->only->retry_id || !str_eq(m->task, w->only->task)))
+        return;
+    w->marked = true;
+    snprintf(numbered, sizeof numbered, NUMBERED_ACTION, (long long)m->number);
+    const struct action restart = { RESTART_ACTION, numbered };
+    bool sent = logs_send_action(w->engine, w->workflow_id, m->task, m->retry_id, &restart, &answers);
+    if (sent && !answers && once)
+        mark_remove(w->engine, w->workflow_uuid, w->group_uuid, text);
+}
 
 static int tell_marked(struct telling *w, db_t *db, const char *kind, osmo_error_t *err) {
     strlist_t marks = { 0 };
     int rc = repo_barrier_members(db, w->group_uuid, kind, &marks, err);
     for (size_t i = 0; rc >= 0 && i < marks.len; i++) {
-        char *task;
-        int64_t retry = strtoll(marks.items[i], &task, 10);
-        if (*task++ != ':' || (w->only_mark && strcmp(w->only_mark, marks.items[i]) != 0))
-            continue;
-        w->marked = true;
-        bool answers = false;
-        bool sent = logs_send_action(w->engine, w->workflow_id, task, retry, RESTART_ACTION, &answers);
-        if (sent && !answers && strcmp(kind, RESTART_ONCE) == 0)
-            told_once(w->engine, w->workflow_uuid, w->group_uuid, task, retry);
+        struct mark m = { 0 };
+        if (mark_parse(marks.items[i], &m))
+            tell_one(w, &m, marks.items[i], strcmp(kind, RESTART_ONCE) == 0);
+        free(m.task);
     }
     strlist_free(&marks);
     return rc;
@@ -123,16 +162,11 @@ void logger_restart(engine_t *e, const char *workflow_uuid, const char *group_uu
 
 void restart_check_one(struct logger_session *s) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    _cleanup_free_ char *mark = mark_of(s->task, s->retry_id);
-    struct telling t = { s->engine, s->workflow_uuid, s->workflow_id, s->group_uuid, mark, false };
+    struct telling t = { s->engine, s->workflow_uuid, s->workflow_id, s->group_uuid, s, false };
     db_t *db;
-    int rc = mark ? store_reader(s->engine->store, &db, &err) : osmo_error_set(&err, OSMO_ENOMEM, "out of memory");
+    int rc = store_reader(s->engine->store, &db, &err);
     if (rc >= 0)
         rc = tell(&t, db, &err);
     if (rc < 0)
         log_warning(&s->engine->log, "restart of task %s of %s: %s", s->task, s->workflow_id, err.text);
-}
-
-void restart_confirmed(struct logger_session *s) {
-    told_once(s->engine, s->workflow_uuid, s->group_uuid, s->task, s->retry_id);
 }

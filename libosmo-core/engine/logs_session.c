@@ -299,7 +299,7 @@ static void on_frame(struct logger_session *s, const json_t *o) {
     if (type_name && !strcmp(type_name, "LOG_BATCH")) {
         on_batch(s, o);
     } else if (type_name && s->answers && !strcmp(type_name, "RESTARTED")) {
-        restart_confirmed(s);
+        restart_confirmed(s, member_str(o, "id"));
     } else if (is_line(type)) {
         struct log_entry entry;
         entry_read(o, type, &entry);

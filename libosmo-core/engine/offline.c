@@ -59,6 +59,7 @@ int offline_since(engine_t *e, db_t *db, const char *backend, int64_t heartbeat_
 
 struct loss {
     const char *backend, *cause;
+    const char *owed; /* the same, of what is done later */
     int64_t after; /* ordinal of the last group that is done with; -1: none yet */
     bool begun;    /* something of the workflow is at the backend that is not finished: the workflow ends. Out of the first turn */
     bool more;     /* out */
@@ -82,7 +83,7 @@ static int lose_group(struct txn *x, struct group_row *g, struct loss *l) {
         rc = txn_group_fail(x, g, STATUS_FAILED_BACKEND_ERROR, EXIT_BACKEND, l->cause);
         l->failed++;
     }
-    return rc >= 0 && sent && status_is_group_finished(g->sm.status) && !g->cleaned_up ? bury_cleanup(x, g, l->cause) : rc;
+    return rc >= 0 && sent && status_is_group_finished(g->sm.status) && !g->cleaned_up ? bury_cleanup(x, g, l->owed) : rc;
 }
 
 static int decide_loss(struct txn *x, void *arg) {
@@ -127,8 +128,9 @@ static int lose_work(engine_t *e, db_t *db, const struct backend_life *b, bool (
     size_t failed = 0;
     _cleanup_free_ char *cause =
         str_printf("backend %s has not been heard of since %s UTC", b->name, time_log(b->heartbeat_us, since));
-    struct loss l = { .backend = b->name, .cause = cause };
-    int rc = cause ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    _cleanup_free_ char *owed = cause ? str_printf("%s; it is tried again when the backend is back", cause) : NULL;
+    struct loss l = { .backend = b->name, .cause = cause, .owed = owed };
+    int rc = owed ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (bool more = true; rc >= 0 && more && !stopped(ctx);) {
         strlist_t uuids = { 0 };
         rc = repo_placed_workflows(db, b->name, after, WORKFLOWS_PER_PAGE, &uuids, err);

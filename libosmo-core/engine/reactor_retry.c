@@ -111,6 +111,8 @@ int txn_verdict(struct txn *x, const struct task_row *t, const struct task_event
  * nothing for them. */
 static int barrier_left(struct txn *x, const struct group_row *g, const struct task_row *t) {
     int64_t left = 0, barriers = 0;
+    if (g->sm.total == 1 && t->sm.status != STATUS_RESCHEDULED) /* nobody waits */
+        return 0;
     int rc = repo_barrier_leave(x->db, g->uuid, t->name, &left, x->err);
     if (rc >= 0)
         rc = repo_barrier_count(x->db, g->uuid, BARRIER_INDEX, &barriers, x->err);
@@ -119,8 +121,10 @@ static int barrier_left(struct txn *x, const struct group_row *g, const struct t
     return rc;
 }
 
+/* The number tells this restart from those before. */
 static int restart_mark(struct txn *x, const struct group_row *g, const struct task_row *sibling, const char *mark) {
-    _cleanup_free_ char *member = str_printf("%lld:%s", (long long)sibling->sm.retry_id, sibling->name);
+    _cleanup_free_ char *member =
+        str_printf("%lld:%s:%lld", (long long)sibling->sm.retry_id, sibling->name, (long long)x->now);
     return member ? repo_barrier_join(x->db, g->uuid, mark, member, x->err) : no_memory(x);
 }
 

@@ -74,7 +74,8 @@ struct replicas {
     struct member *members; /* changed by the thread, under the lock */
     size_t n;
     int64_t renewed_us; /* by the steady clock */
-    bool lapsed;
+    int64_t looked_us;  /* without a break since then */
+    bool registered, lapsed;
 };
 
 bool replicas_shared(const engine_t *e) { return e->replicas && e->replicas->shared; }
@@ -214,7 +215,7 @@ static int member_from(const struct replicas *r, const struct replica_row *row, 
     *m = (struct member){ .lease_until_us = row->lease_until_us, .seen_us = clock_mono_us(), .address = str_dup(row->address) };
     memcpy(m->id, row->id, sizeof m->id);
     if (old && old->lease_until_us == row->lease_until_us)
-        m->seen_us = old->seen_us;
+        m->seen_us = old->seen_us > r->looked_us ? old->seen_us : r->looked_us;
     m->live = !row->ended && !(row->lease_until_us <= db_us && is_quiet(r, m->seen_us));
     news->members |= m->live ? !old || !old->live || !str_eq(old->address, row->address) : old && old->live;
     news->ended |= !m->live && (!old || old->live);
@@ -291,10 +292,18 @@ static void follow_clock(struct replicas *r) {
         engine_wake(r->e, WAKE_WORK | WAKE_TIMERS);
 }
 
+/* Nobody is quiet while this one does not look: the others may have waited for the same database. */
+static void note_look(struct replicas *r, const struct turn *t) {
+    int64_t now = clock_mono_us();
+    if (now - r->renewed_us > 3 * r->renew_us)
+        r->looked_us = now;
+    r->renewed_us = t->began_us;
+}
+
 /* Returns when the next turn is due. */
 static int64_t turn_take(struct replicas *r) {
     struct turn *t = &r->turn;
-    struct news news = { 0 };
+    struct news news = { .ended = t->lost }; /* nobody told this one anything for a while */
     int64_t next = t->began_us + r->renew_us;
     if (t->rc < 0) {
         log_warning(&r->e->log, "the lease of this service was not renewed: %s", t->err.text);
@@ -303,7 +312,7 @@ static int64_t turn_take(struct replicas *r) {
     if (t->lost)
         lapse(r);
     r->lapsed = false;
-    r->renewed_us = t->began_us;
+    note_look(r, t);
     if (t->buried)
         log_warning(&r->e->log, "%zu other service%s of this database ended without a word: %s work was given back", t->buried,
                     t->buried > 1 ? "s" : "", t->buried > 1 ? "their" : "its");
@@ -375,7 +384,7 @@ static int storage_id(const char *dir, char **id, osmo_error_t *err) {
     return rc < 0 || *id ? rc : no_memory(err);
 }
 
-/* Keeps others out of the data directory. Who had it before is dead, then: *last. */
+/* Keeps others out of the data directory. Who had it before is dead, then: *last. What registers is remembered for the next. */
 static int take_data_dir(struct replicas *r, char last[33], osmo_error_t *err) {
     _cleanup_free_ char *path = str_printf("%s/" LAST_ID_FILE, r->e->data_dir);
     if (!path)
@@ -388,8 +397,6 @@ static int take_data_dir(struct replicas *r, char last[33], osmo_error_t *err) {
                                                "with --data-dir", r->e->data_dir);
     ssize_t n = pread(r->lock_fd, last, 32, 0);
     last[n == 32 ? 32 : 0] = '\0';
-    if (pwrite(r->lock_fd, r->id, 32, 0) != 32)
-        return osmo_error_set(err, OSMO_EIO, "cannot write %s: %s", path, strerror(errno));
     return 0;
 }
 
@@ -457,6 +464,9 @@ static int join(struct replicas *r, const osmo_service_options_t *o, osmo_error_
     r->renewed_us = clock_mono_us();
     if (rc >= 0)
         rc = store_write(r->store, NULL, register_run, &in, err);
+    r->registered = rc >= 0;
+    if (rc >= 0 && pwrite(r->lock_fd, r->id, 32, 0) != 32)
+        rc = osmo_error_set(err, OSMO_EIO, "cannot write %s/" LAST_ID_FILE ": %s", r->e->data_dir, strerror(errno));
     if (rc < 0)
         return rc;
     r->started = pthread_create(&r->thread, NULL, replicas_main, r) == 0;
@@ -536,9 +546,9 @@ void replicas_stop(engine_t *e) {
     waker_stop(&r->waker);
     if (r->started)
         pthread_join(r->thread, NULL);
-    if (r->started && store_post(r->store, NULL, leave_run, leave_done, r) < 0)
+    if (r->registered && store_post(r->store, NULL, leave_run, leave_done, r) < 0)
         log_warning(&e->log, "the lease of this service was not given back, it ends by itself");
-    r->started = false;
+    r->started = r->registered = false;
     store_close(r->store);
     r->store = NULL;
 }

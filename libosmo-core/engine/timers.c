@@ -30,6 +30,7 @@ struct monitor {
     int wake_fd;    /* an event: look again */
     int step_fd;    /* a timer that never ends, but by the clock being set; -1 when there is no such thing */
     atomic_bool stopped;
+    atomic_bool woken; /* wake_fd has been written and not been read: one system call for many events */
     pthread_mutex_t lock;
     pthread_cond_t drained;
     size_t pending;
@@ -165,8 +166,10 @@ static void wait_for_news(struct monitor *m, int64_t wait_us) {
     uint64_t count;
     if (atomic_load(&m->stopped) || poll(fds, ARRAY_SIZE(fds), (int)((wait_us + 999) / 1000)) <= 0)
         return;
-    if (fds[0].revents)
+    if (fds[0].revents) {
         (void)!read(m->wake_fd, &count, sizeof count);
+        atomic_store(&m->woken, false); /* behind it everything is looked at */
+    }
     if (fds[1].revents) {
         (void)!read(m->step_fd, &count, sizeof count); /* ECANCELED */
         watch_clock(m);
@@ -269,6 +272,6 @@ void monitor_close(engine_t *e) {
 
 void monitor_wake(engine_t *e) {
     uint64_t one = 1;
-    if (e->monitor)
+    if (e->monitor && !atomic_exchange(&e->monitor->woken, true))
         (void)!write(e->monitor->wake_fd, &one, sizeof one);
 }

@@ -21,8 +21,9 @@ void waker_destroy(struct waker *w) {
 
 void waker_wake(struct waker *w) {
     pthread_mutex_lock(&w->lock);
+    if (!w->woken) /* else it has been told and will look */
+        pthread_cond_broadcast(&w->cond);
     w->woken = true;
-    pthread_cond_broadcast(&w->cond);
     pthread_mutex_unlock(&w->lock);
 }
 

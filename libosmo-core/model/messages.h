@@ -26,8 +26,12 @@ int message_build_ack(const char *acked_uuid, const char *uuid, buf_t *out);
 #define OSMO_EXTENSIONS_HEADER "X-Osmo-Extensions"
 /* Extension tokens, comma separated in the header; each is used only when offered by the client and accepted by the server.
  * "job-parts": see job_part_write().
+ * "snapshot": the agent asks on the socket for pods, by a task_list of its own {"snapshot": N}; the operator then lists all pods it has
+ * and answers by task_list messages {"snapshot": N, "last": bool, "pods": [{workflow_uuid, group_uuid, task_uuid, retry_id, pod_name,
+ * installation, and what update_pod says: status, exit_code, message, node, pod_ip}]}, acknowledged and repeated like all others.
  * "jobs": job_status carries job_id and job_uuid, several jobs may be in flight. "logs": acknowledged batches of log entries.
- * "restarts": a ctrl confirms the action restart by {"IOType":"RESTARTED"}; until then it is told again whenever it connects. */
+ * "restarts": the action restart has an "id", and a ctrl confirms it by {"IOType":"RESTARTED","id":…}; until then it is told again
+ * whenever it connects. */
 bool extension_offered(const char *header, const char *token);
 
 #define JOB_FRAME_MAX (16u << 20)

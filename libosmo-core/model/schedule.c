@@ -97,6 +97,7 @@ int osmo_scheduler_adopt(osmo_scheduler_t *s, const osmo_sched_gang_t *gang, con
     for (size_t i = 0; i < g->npods; i++)
         g->pods[i].node = nodes[i] ? map_get(s->node_by_name, nodes[i]) : NULL;
     sched_take(s, g, 1);
+    sched_soft(s, g, 1);
     sched_commit(s, g);
     sched_queue_charge(s, g, 1);
     return 0;
@@ -146,6 +147,8 @@ int osmo_scheduler_remove(osmo_scheduler_t *s, const char *gang) {
         if (g->state == GANG_NOMINATED) {
             withdraw(s, g);
         } else {
+            if (g->state == GANG_RUNNING)
+                sched_soft(s, g, -1);
             leave_nodes(s, g);
             sched_running_remove(g);
         }
@@ -168,6 +171,8 @@ int osmo_scheduler_end_pod(osmo_scheduler_t *s, const char *gang, size_t index) 
         amount_add(&n->used, &p->shape->request, -1);
         if (g->state == GANG_EVICTED)
             amount_add(&n->releasing, &p->shape->request, -1);
+        else if (g->preemptible)
+            amount_add(&n->soft, &p->shape->request, -1);
         sched_node_commit(s, n);
     }
     if (g->state == GANG_RUNNING)
@@ -228,13 +233,19 @@ static void tell(struct run *run, struct gang *g) {
     waits(run, g, c->reason);
 }
 
+/* Whether the room that is missing would do if it lay together changes too often to be news. */
+static bool is_other(int was, int is) {
+    bool room = is == CAUSE_FIT && was >= CAUSE_TOTAL && was < CAUSE_NO_NODES;
+    return was != is && !room && !(was == CAUSE_FIT && is >= CAUSE_TOTAL && is < CAUSE_NO_NODES);
+}
+
 /* The class of g waits for this cause; who waits in it hears of it when it is another than before. */
 static void class_waits(struct run *run, struct gang *g, int cause) {
     osmo_scheduler_t *s = run->s;
     struct class *c = g->lane->class;
     char reason[REASON_MAX];
     char *copy = NULL;
-    if (c->cause != cause && sched_reason_text(s, g, cause, reason)) {
+    if (is_other(c->cause, cause) && sched_reason_text(s, g, cause, reason)) {
         if (!(copy = str_dup(reason))) {
             s->out_of_memory = true;
             sched_class_open(c);
@@ -321,6 +332,7 @@ static void settle(struct run *run) {
             sched_commit(s, g);
             wait_again(s, g);
         } else {
+            sched_soft(s, g, 1);
             sched_commit(s, g);
             placed(run, g);
         }
@@ -335,11 +347,12 @@ static bool make_room(struct run *run, struct gang *g) {
     size_t n;
     if (s->no_preemption || (!sched_has_victims(g->queue, g->priority) && !sched_may_reclaim(s, g)))
         return false;
-    if (run->searches >= MAX_PREEMPTORS || (c->searched_version == s->version && !s->full_runs))
+    if (sched_is_hopeless(s, g) || run->searches >= MAX_PREEMPTORS || (c->searched_version == s->version && !s->full_runs))
         return false;
     run->searches++;
     if (!sched_make_room(s, g, &victims, &n)) {
-        c->searched_version = s->version;
+        if (!s->out_of_memory)
+            c->searched_version = s->version;
         return false;
     }
     sched_queue_leave(s, g);
@@ -362,6 +375,7 @@ static void starts(struct run *run, struct gang *g) {
         s->out_of_memory = true;
         return;
     }
+    sched_soft(s, g, 1);
     sched_commit(s, g);
     sched_queue_leave(s, g);
     sched_queue_charge(s, g, 1);

@@ -162,6 +162,7 @@ static void nominate(osmo_scheduler_t *s, struct gang *g, struct gang **victims,
     for (size_t i = 0; i < n; i++) {
         struct gang *v = victims[i];
         sched_take(s, v, 1);
+        sched_soft(s, v, -1);
         sched_running_evict(v);
         v->evicted_for = g;
         sched_queue_charge(s, v, -1);
@@ -188,6 +189,17 @@ static bool nominated_reserve(osmo_scheduler_t *s) {
     s->nominated = grown;
     s->cap_nominated = cap;
     return true;
+}
+
+bool sched_is_hopeless(osmo_scheduler_t *s, const struct gang *g) {
+    for (size_t i = 0, runs = 0; i < g->npods && runs < RUNS_EXAMINED; i++) {
+        if (i && g->pods[i].shape == g->pods[i - 1].shape)
+            continue;
+        runs++;
+        if (!sched_could_hold(s, g->pods[i].shape) && !s->out_of_memory)
+            return true;
+    }
+    return false;
 }
 
 bool sched_make_room(osmo_scheduler_t *s, struct gang *g, struct gang ***victims, size_t *nvictims) {

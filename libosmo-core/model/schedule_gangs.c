@@ -90,6 +90,7 @@ static struct kind *kind_get(osmo_scheduler_t *s, const struct gang *g) {
     }
     k->refs++;
     k->total = g->total;
+    k->level = g->scopes[0].preferred ? -1 : g->scopes[0].level;
     k->simple = g->nscopes == 1 && !strchr(k->key, ' ')[1];
     return k;
 }

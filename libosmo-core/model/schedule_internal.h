@@ -21,6 +21,7 @@
 #define MAX_VICTIM_TRIES 64   /* placements that are tried for one gang with victims out of the way */
 #define MAX_VICTIMS 4096      /* gangs considered as victims for one gang */
 #define MAX_PREEMPTORS 256    /* gangs for which victims are looked for in one run */
+#define RUNS_EXAMINED 64      /* runs of pods of one shape in a gang of which it is asked whether they fit anywhere */
 #define REASON_MAX 320
 
 typedef osmo_sched_amount_t amount_t;
@@ -34,6 +35,7 @@ struct node_class { struct pairs labels, taints; bool gpu; };
 struct node {
     char *name;
     amount_t capacity, used, releasing, reserved;
+    amount_t soft;               /* used by gangs that could be made to leave */
     amount_t seen;               /* what was idle when the last decision or event was complete */
     bool dirty;                  /* it has got more room since the last pass, or is another */
     struct pairs labels, taints;
@@ -68,6 +70,7 @@ struct kind {
     size_t refs;
     bool simple;
     amount_t total;
+    int level;                   /* all its pods have to be in one domain of this level; -1 = anywhere */
     struct shape *shut_by;       /* it fails for certain until a node gets room for this */
     struct kind *prev, *next;    /* in that shape's list */
     uint64_t failed_version;     /* it fails for certain while nothing changes */
@@ -172,8 +175,9 @@ struct queue {
 };
 struct queue_turn { double share; struct queue *queue; };
 
-/* Complete binary tree over the nodes in topology order: what one below has at most, what all have together, which classes are there. */
-struct tree_node { amount_t most, sum; uint64_t classes; };
+/* Complete binary tree over the nodes in topology order: what one below has at most, has at most if all left that can be made to, what
+ * all have together, and which classes are there. */
+struct tree_node { amount_t most, possible, sum; uint64_t classes; };
 struct tree { struct tree_node *nodes; size_t leaves, cap; };
 
 struct osmo_scheduler {
@@ -235,6 +239,8 @@ void sched_nodes_free(osmo_scheduler_t *s);
 amount_t sched_node_idle(const struct node *n);                /* for new pods: without what is promised to somebody */
 /* First node in [from, to) that the shape fits, or NULL. */
 struct node *sched_find(osmo_scheduler_t *s, struct shape *shape, size_t from, size_t to);
+/* Is there a node that the shape would fit if everybody left who can be made to? */
+bool sched_could_hold(osmo_scheduler_t *s, struct shape *shape);
 amount_t sched_sum(const osmo_scheduler_t *s, size_t from, size_t to);
 bool sched_node_matches(osmo_scheduler_t *s, struct shape *shape, const struct node *n);
 bool sched_pair_has(const struct pairs *list, const struct pair *p);
@@ -281,6 +287,7 @@ bool sched_place(osmo_scheduler_t *s, struct gang *g);
 void sched_unplace(osmo_scheduler_t *s, struct gang *g);
 void sched_take(osmo_scheduler_t *s, struct gang *g, int sign); /* the room its pods have on their nodes */
 void sched_commit(osmo_scheduler_t *s, const struct gang *g); /* its nodes are as they are for good */
+void sched_soft(osmo_scheduler_t *s, const struct gang *g, int sign); /* where it runs it can, or can no longer, be made to leave */
 
 /* ---- schedule_reason.c ---- */
 enum { CAUSE_MAXIMUM = 10, CAUSE_GUARANTEE = 20, CAUSE_TOO_LARGE = 30, CAUSE_TOTAL = 40, CAUSE_NO_NODES = 50, CAUSE_FIT = 51 };
@@ -294,6 +301,8 @@ bool sched_reason_text(osmo_scheduler_t *s, struct gang *g, int cause, char out[
 /* Are there gangs that could be made to leave for one of this queue and priority, other queues' only if it may reclaim? */
 bool sched_has_victims(const struct queue *q, int priority);
 bool sched_may_reclaim(const osmo_scheduler_t *s, const struct gang *g);
+/* A pod of it would find no node even if everybody left who can be made to. */
+bool sched_is_hopeless(osmo_scheduler_t *s, const struct gang *g);
 /* Choose victims for a gang that has no room; on success the gang is nominated with its pods placed, and *victims lists them. */
 bool sched_make_room(osmo_scheduler_t *s, struct gang *g, struct gang ***victims, size_t *nvictims);
 #endif

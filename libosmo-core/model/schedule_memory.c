@@ -8,7 +8,6 @@
 #include "model/schedule_internal.h"
 
 #define NODES_ONE_BY_ONE 64 /* past that the tree tells sooner whether some node has room */
-#define RUNS_EXAMINED 64    /* of pods of one shape in a gang that failed */
 
 static void swap(struct band *b, size_t x, size_t y) {
     struct class *c = b->classes[x];
@@ -122,6 +121,35 @@ static void reopen_queue(const struct queue *q) {
     }
 }
 
+static bool domain_has_room(const osmo_scheduler_t *s, const struct node *n, const struct kind *k) {
+    const size_t *starts = s->starts[k->level];
+    size_t low = 0, high = s->nstarts[k->level]; /* starts[low] <= pos < starts[high] */
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (starts[middle] <= n->pos)
+            low = middle;
+        else
+            high = middle;
+    }
+    amount_t room = sched_sum(s, starts[low], starts[low + 1]);
+    return amount_fits(&k->total, &room);
+}
+
+/* Of a simple kind not even all room together may do, where a node has got more of it. What comes together later in nodes that cannot
+ * take one pod of it changes nothing for it. */
+static bool may_fit(const osmo_scheduler_t *s, const struct kind *k) {
+    if (!k->simple)
+        return true;
+    if (!amount_fits(&k->total, &s->tree.nodes[1].sum))
+        return false;
+    if (k->level < 0 || s->ndirty > NODES_ONE_BY_ONE)
+        return true;
+    for (size_t i = 0; i < s->ndirty; i++)
+        if (amount_fits(&k->shut_by->request, &s->dirty[i]->seen) && domain_has_room(s, s->dirty[i], k))
+            return true;
+    return false;
+}
+
 void sched_reopen(osmo_scheduler_t *s) {
     for (struct shape *x = s->shut_shapes, *next; s->ndirty && x; x = next) {
         next = x->next;
@@ -129,7 +157,7 @@ void sched_reopen(osmo_scheduler_t *s) {
             continue;
         for (struct kind *k = x->shut, *after; k; k = after) {
             after = k->next;
-            if (!k->simple || amount_fits(&k->total, &s->tree.nodes[1].sum)) /* of a simple one not even all together would do */
+            if (may_fit(s, k))
                 sched_kind_open(s, k);
         }
     }

@@ -211,8 +211,10 @@ static void leaf_set(osmo_scheduler_t *s, size_t pos) {
     struct tree_node *leaf = &s->tree.nodes[s->tree.leaves + pos];
     const struct node *n = s->order[pos];
     leaf->most = sched_node_idle(n);
-    for (int r = 0; r < R; r++)
+    for (int r = 0; r < R; r++) {
         leaf->sum.of[r] = leaf->most.of[r] > 0 ? leaf->most.of[r] : 0;
+        leaf->possible.of[r] = leaf->most.of[r] + (n->cordoned ? 0 : n->soft.of[r]);
+    }
     leaf->classes = n->class_index < MAX_CLASSES ? UINT64_C(1) << (n->class_index % 64) : ~UINT64_C(0);
 }
 
@@ -221,6 +223,7 @@ static void inner_set(struct tree *t, size_t i) {
     struct tree_node *n = &t->nodes[i];
     for (int r = 0; r < R; r++) {
         n->most.of[r] = a->most.of[r] > b->most.of[r] ? a->most.of[r] : b->most.of[r];
+        n->possible.of[r] = a->possible.of[r] > b->possible.of[r] ? a->possible.of[r] : b->possible.of[r];
         n->sum.of[r] = a->sum.of[r] + b->sum.of[r];
     }
     n->classes = a->classes | b->classes;
@@ -273,7 +276,7 @@ static int tree_build(osmo_scheduler_t *s) {
         struct tree_node *empty = &s->tree.nodes[leaves + i];
         *empty = (struct tree_node){ .classes = 0 };
         for (int r = 0; r < R; r++)
-            empty->most.of[r] = -1;
+            empty->most.of[r] = empty->possible.of[r] = -1;
     }
     for (size_t i = leaves; --i;)
         inner_set(&s->tree, i);
@@ -311,6 +314,20 @@ struct node *sched_find(osmo_scheduler_t *s, struct shape *shape, size_t from, s
             return found;
     }
     return find_below(s, shape, 1, 0, s->tree.leaves, from, to);
+}
+
+static bool held_below(osmo_scheduler_t *s, struct shape *shape, size_t i) {
+    const struct tree_node *n = &s->tree.nodes[i];
+    if (!(n->classes & shape->mask) || !amount_fits(&shape->request, &n->possible))
+        return false;
+    if (i >= s->tree.leaves)
+        return sched_node_matches(s, shape, s->order[i - s->tree.leaves]);
+    return held_below(s, shape, 2 * i) || held_below(s, shape, 2 * i + 1);
+}
+
+bool sched_could_hold(osmo_scheduler_t *s, struct shape *shape) {
+    shape_learn(s, shape);
+    return s->nnodes && held_below(s, shape, 1);
 }
 
 static void sum_below(const osmo_scheduler_t *s, size_t i, size_t lo, size_t hi, size_t from, size_t to, amount_t *sum) {

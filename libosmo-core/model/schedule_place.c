@@ -23,6 +23,14 @@ void sched_commit(osmo_scheduler_t *s, const struct gang *g) {
             sched_node_commit(s, g->pods[i].node);
 }
 
+void sched_soft(osmo_scheduler_t *s, const struct gang *g, int sign) {
+    for (size_t i = 0; g->preemptible && i < g->npods; i++)
+        if (g->pods[i].node) {
+            amount_add(&g->pods[i].node->soft, &g->pods[i].shape->request, sign);
+            sched_node_changed(s, g->pods[i].node);
+        }
+}
+
 /* ---- one attempt ---- */
 
 static void unplace(osmo_scheduler_t *s, struct pod *p) {

@@ -22,9 +22,11 @@ struct log_reader {
         int64_t last_n;    /* > 0: the start is still to be found */
         uint64_t next;     /* entry to look at */
         uint64_t offset;   /* of its text, for drivers that need it */
+        bool wanted;       /* chunks: it is known to be one that is wanted */
     } place;
     int64_t log_id;        /* chunks: the log this is a place in; 0 = not known yet */
     strlist_t tasks;       /* chunks: names by number, as far as they were needed */
+    size_t sparse;         /* chunks: so many bytes were passed for one that was wanted */
 };
 
 /* Where a read puts entries; items NULL: only their text is asked for. */

@@ -8,8 +8,10 @@
 #define LOOK_MAX 8192         /* entries of one query */
 #define SLICE_MAX (1u << 20)  /* of text of one query, unless one entry alone is longer */
 #define SLICE_MIN (4u << 10)
-#define FILTERED_MORE 4       /* so much more of text than is asked for, as some of it is not wanted */
+#define LOOK_MIN 256
+#define SPARSE_MAX 16         /* at most so much more of text than is asked for, as some of it is not wanted */
 #define LINE_SHORT 50         /* few lines are shorter: so many more records than text come along */
+#define LINE_LONG 160         /* few are longer: so much text is enough for so many items */
 
 /* What every query says of the log. */
 struct view { bool there, other /* than the one that was read so far */; int64_t log_id, entries, ended, task; };
@@ -47,7 +49,7 @@ static void read_view(log_reader_t *r, db_rows_t *rows, struct view *v) {
         return;
     if (r->log_id) {
         v->other = true;
-        r->place.next = r->place.offset = 0;
+        r->place = (struct log_place){ 0 };
         strlist_free(&r->tasks);
     }
     r->log_id = v->log_id;
@@ -145,13 +147,12 @@ static int read_slice(log_reader_t *r, db_rows_t *rows, struct slice *c, buf_t *
 }
 
 /* One query without text. *found: the reader's place is an entry that is wanted. */
-static int look(log_reader_t *r, struct forward *f, bool *found, osmo_error_t *err) {
+static int look(log_reader_t *r, struct forward *f, int64_t many, bool *found, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     _cleanup_buf_ buf_t records = BUF_INIT(SLICE_MAX);
     struct view *v = &f->view;
     int64_t next = (int64_t)r->place.next;
-    int rc = db_query(f->db, look_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(LOOK_MAX), WINDOW_ARGS(next, LOOK_MAX),
-                                               DB_T(r->id)),
+    int rc = db_query(f->db, look_sql, DB_ARGS(DB_T(r->task), DB_I(next), DB_I(many), WINDOW_ARGS(next, many), DB_T(r->id)),
                       &rows, err);
     *v = (struct view){ 0 };
     *found = false;
@@ -196,10 +197,10 @@ static bool at_end(const log_reader_t *r, const struct view *v) {
 
 /* To the next entry that is wanted: 1, or 0 at the end. */
 static int go_to_wanted(log_reader_t *r, struct forward *f, osmo_error_t *err) {
-    for (;;) {
+    for (int64_t many = LOOK_MIN;; many = many < LOOK_MAX ? many * 2 : many) {
         bool found;
         uint64_t before = r->place.next;
-        int rc = look(r, f, &found, err);
+        int rc = look(r, f, many, &found, err);
         if (rc < 0 || found)
             return rc < 0 ? rc : 1;
         if (at_end(r, &f->view))
@@ -209,23 +210,39 @@ static int go_to_wanted(log_reader_t *r, struct forward *f, osmo_error_t *err) {
     }
 }
 
+static size_t text_to_fetch(const log_reader_t *r, const struct log_taken *t) {
+    size_t want = t->enough - t->out->len;
+    if (t->items && want > (LOG_ITEMS_MAX - t->n) * LINE_LONG)
+        want = (LOG_ITEMS_MAX - t->n) * LINE_LONG;
+    want = (want < SLICE_MAX ? want : SLICE_MAX) * (r->sparse ? r->sparse : 1);
+    return want < SLICE_MIN ? SLICE_MIN : want > SLICE_MAX ? SLICE_MAX : want;
+}
+
+/* How much has to be fetched the next time for as much as is asked for? */
+static void learn(log_reader_t *r, size_t passed, size_t taken) {
+    size_t sparse = taken ? passed / taken : SPARSE_MAX;
+    r->sparse = sparse < 1 ? 1 : sparse > SPARSE_MAX ? SPARSE_MAX : sparse;
+}
+
 static int read_forward(log_reader_t *r, struct forward *f, struct log_taken *t, osmo_error_t *err) {
     bool filtered = r->task || r->retry >= 0 || r->error_only;
     size_t need = 0; /* of an entry that was not whole */
     while (t->out->len < t->enough) {
-        int rc = filtered && !need ? go_to_wanted(r, f, err) : 1;
+        int rc = filtered && !r->place.wanted ? go_to_wanted(r, f, err) : 1;
         if (rc <= 0)
             return rc;
-        uint64_t before = r->place.next;
-        size_t want = t->enough - t->out->len;
-        want = (want < SLICE_MAX ? want : SLICE_MAX) * (filtered ? FILTERED_MORE : 1);
-        want = want < SLICE_MIN ? SLICE_MIN : want > SLICE_MAX ? SLICE_MAX : want;
+        struct log_place before = r->place;
+        size_t have = t->out->len, want = text_to_fetch(r, t);
+        r->place.wanted = false;
         rc = fetch(r, f, want < need ? need : want, t, err);
-        if (rc < 0 || f->why == STOP_FULL)
+        if (rc < 0)
             return rc;
-        if (f->why == STOP_OUT && at_end(r, &f->view))
+        r->place.wanted = f->why != STOP_OUT;
+        if (filtered && r->place.offset > before.offset)
+            learn(r, (size_t)(r->place.offset - before.offset), t->out->len - have);
+        if (f->why == STOP_FULL || (f->why == STOP_OUT && at_end(r, &f->view)))
             return 0;
-        if (r->place.next == before && !f->view.other && (f->why == STOP_OUT || need))
+        if (r->place.next == before.next && !f->view.other && (f->why == STOP_OUT || need))
             return damaged(r, err);
         need = f->why == STOP_CUT ? f->length : 0;
     }

@@ -122,7 +122,8 @@ int repo_work_of_workflow(db_t *db, const char *workflow_uuid, size_t limit, str
 int repo_work_dead(db_t *db, int64_t after, size_t limit, struct dead_row **out, size_t *n, osmo_error_t *err) {
     return SELECT_LIST(dead_type,
                        "SELECT k.id, k.attempts, k.run_at_us, k.kind, k.work_key, k.workflow_uuid, w.id, g.name,"
-                       " CASE WHEN k.backend LIKE '/%' THEN '' ELSE k.backend END, k.last_error FROM work k LEFT JOIN workflows w ON w.uuid = k.workflow_uuid"
+                       " CASE WHEN k.backend LIKE '/%' THEN '' ELSE k.backend END, k.last_error"
+                       " FROM work k LEFT JOIN workflows w ON w.uuid = k.workflow_uuid"
                        " LEFT JOIN workflow_groups g ON g.uuid = substr(k.work_key, 1, 32) WHERE k.dead = 1 AND k.id > ?"
                        " ORDER BY k.id LIMIT ?",
                        out, n, err, DB_I(after), DB_I((int64_t)limit));

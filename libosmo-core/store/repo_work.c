@@ -226,9 +226,10 @@ int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_err
 
 /* The clock was set by step_us: everything that waits goes on waiting as long as before. Dead items wait for nothing. */
 int repo_deadlines_move(db_t *db, int64_t step_us, osmo_error_t *err) {
-    int rc = db_exec(db, "UPDATE timers SET due_us = due_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
-    if (rc >= 0) /* a silent backend is not longer silent than before */
-        rc = db_exec(db, "UPDATE backends SET heartbeat_us = heartbeat_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
+    /* a silent backend is not longer silent than before; first, as whoever gives one up locks it before timers and items */
+    int rc = db_exec(db, "UPDATE backends SET heartbeat_us = heartbeat_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
+    if (rc >= 0)
+        rc = db_exec(db, "UPDATE timers SET due_us = due_us + ?", DB_ARGS(DB_I(step_us)), NULL, err);
     return rc < 0 ? rc : db_exec(db, "UPDATE work SET run_at_us = run_at_us + ?, due_us = due_us + ?, lease_until_us ="
                                      " CASE WHEN lease_until_us > 0 THEN lease_until_us + ? ELSE 0 END WHERE dead = 0",
                                  DB_ARGS(DB_I(step_us), DB_I(step_us), DB_I(step_us)), NULL, err);

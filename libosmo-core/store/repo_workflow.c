@@ -135,7 +135,8 @@ int repo_workflow_update(db_t *db, const struct workflow_row *r, osmo_error_t *e
     int64_t rowid;
     if (db_is_pgsql(db))
         return row_update(db, ONE_ROW(db, "UPDATE workflows SET status = ?, " WORKFLOW_MUTABLE(COL_SET_F, COL_SET_N)
-                                          " WHERE uuid = ?"), MUTABLE_COLS - 1, MUTABLE_LEN + 1, r, DB_ARGS(DB_T(r->uuid)), r->uuid, "workflow", err);
+                                          " WHERE uuid = ?"), MUTABLE_COLS - 1, MUTABLE_LEN + 1, r,
+                          DB_ARGS(DB_T(r->uuid)), r->uuid, "workflow", err);
     row_cache_t *cache = db_row_cache(db);
     const struct workflow_row *known = cache ? row_cache_find(cache, &workflow_type, r->uuid, 0, &rowid) : NULL;
     if (known)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define BUCKETS 16384u /* a power of two */
+#define TYPES 4
 
 struct entry {
     struct entry *next_key, *next_rowid; /* chains */
@@ -20,6 +21,7 @@ struct entry {
 
 struct row_cache {
     size_t bytes, bytes_max;
+    const struct row_type *types[TYPES]; /* that it has seen */
     struct entry *oldest, *newest;
     struct entry *by_key[BUCKETS], *by_rowid[BUCKETS];
 };
@@ -36,10 +38,13 @@ size_t row_cache_bytes(const row_cache_t *c) { return c->bytes; }
 /* ---- places ---- */
 
 static struct entry **key_bucket(row_cache_t *c, const char *uuid, int64_t number) {
-    uint64_t h = 0xcbf29ce484222325u ^ (uint64_t)number;
-    for (; *uuid; uuid++)
-        h = (h ^ (unsigned char)*uuid) * 0x100000001b3u;
-    return &c->by_key[(h ^ h >> 32) & (BUCKETS - 1)];
+    uint64_t head = 0, tail = 0;
+    size_t len = strlen(uuid), n = len < sizeof(head) ? len : sizeof(head);
+    memcpy(&head, uuid, n); /* a uuid is random throughout */
+    memcpy(&tail, uuid + len - n, n);
+    uint64_t h = (head ^ (uint64_t)number) * 0x9e3779b97f4a7c15u;
+    h = (h ^ h >> 32 ^ tail) * 0x9e3779b97f4a7c15u;
+    return &c->by_key[(h >> 40) & (BUCKETS - 1)];
 }
 
 static struct entry **rowid_bucket(row_cache_t *c, int64_t rowid) {
@@ -88,9 +93,18 @@ void row_cache_free(row_cache_t *c) {
     free(c);
 }
 
+/* Most rows that change are of other tables. */
+static const struct row_type *type_of(const row_cache_t *c, const char *table) {
+    for (size_t i = 0; i < TYPES && c->types[i]; i++)
+        if (strcmp(c->types[i]->table, table) == 0)
+            return c->types[i];
+    return NULL;
+}
+
 void row_cache_changed(row_cache_t *c, const char *table, int64_t rowid) {
-    struct entry *e = *rowid_bucket(c, rowid);
-    while (e && (e->rowid != rowid || strcmp(e->type->table, table) != 0))
+    const struct row_type *t = type_of(c, table);
+    struct entry *e = t ? *rowid_bucket(c, rowid) : NULL;
+    while (e && (e->rowid != rowid || e->type != t))
         e = e->next_rowid;
     if (e)
         drop(c, e);
@@ -130,12 +144,21 @@ static size_t texts_size(const struct row_type *t, const void *row) {
     return size;
 }
 
+static bool note_type(row_cache_t *c, const struct row_type *t) {
+    size_t i = 0;
+    while (i < TYPES && c->types[i] && c->types[i] != t)
+        i++;
+    if (i < TYPES)
+        c->types[i] = t;
+    return i < TYPES;
+}
+
 void row_cache_put(row_cache_t *c, const struct row_type *t, const char *uuid, int64_t number, int64_t rowid, const void *row) {
     struct entry *e = find(c, t, uuid, number);
     if (e)
         drop(c, e);
     size_t size = sizeof(*e) + t->size + texts_size(t, row);
-    if (strlen(uuid) >= sizeof(e->uuid) || size > c->bytes_max || !(e = malloc(size)))
+    if (strlen(uuid) >= sizeof(e->uuid) || size > c->bytes_max || !note_type(c, t) || !(e = malloc(size)))
         return;
     *e = (struct entry){ .type = t, .number = number, .rowid = rowid, .size = size };
     memcpy(e->uuid, uuid, strlen(uuid) + 1);

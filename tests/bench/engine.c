@@ -3,10 +3,13 @@
  *   engine transitions URL DIR WORKFLOWS TASKS            pod reports of WORKFLOWS x TASKS tasks, from SCHEDULING to COMPLETED,
  *                                                         given to the session of an operator; the commits of all are waited for
  *   engine latency URL DIR WORKFLOWS PER_SECOND SECONDS   from a pod report until a reader sees the new status
+ *   engine memory URL DIR WORKFLOWS TASKS                 bytes of resident memory for each running task
+ *   engine restart URL DIR WORKFLOWS TASKS                from the opening of the database of so many live tasks until it answers
  * The tasks have been handed to a worker before, which is what makes a report count; each must have changed its task.
- * The last two open an engine of their own on the database URL, with DIR as its data directory. */
+ * All but the first open an engine of their own on the database URL, with DIR as its data directory. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -35,7 +38,8 @@
 static int usage(void) {
     fprintf(stderr, "usage: engine submit PORT TOKEN SECONDS CONNECTIONS [same]\n"
                     "       engine transitions URL DIR WORKFLOWS TASKS\n"
-                    "       engine latency URL DIR WORKFLOWS PER_SECOND SECONDS\n");
+                    "       engine latency URL DIR WORKFLOWS PER_SECOND SECONDS\n"
+                    "       engine memory|restart URL DIR WORKFLOWS TASKS\n");
     return 2;
 }
 
@@ -300,7 +304,10 @@ static void close_engine(void) {
         agent_closed(bench.listener);
     if (bench.e)
         engine_close(bench.e);
+    bench.listener = NULL;
+    bench.e = NULL;
     free(bench.tasks);
+    bench.tasks = NULL;
 }
 
 static int note_tasks(const char *id, struct task *out, osmo_error_t *err) {
@@ -518,11 +525,77 @@ static int run_latency(char **argv) {
     return 0;
 }
 
+/* ---- memory and restart ---- */
+
+static double resident(void) {
+    unsigned long pages = 0;
+    malloc_trim(0);
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f || fscanf(f, "%*u %lu", &pages) != 1)
+        exit(fail("statm", NULL));
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static int run_memory(char **argv) {
+    size_t workflows = strtoul(argv[2], NULL, 10), tasks = strtoul(argv[3], NULL, 10);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!workflows || !tasks)
+        return usage();
+    if (open_engine(argv[0], argv[1], &err) < 0)
+        return fail("open", &err);
+    double before = resident();
+    if (submit_all(workflows, tasks) != 0)
+        return 1;
+    if (hand_out(workflows * tasks, &err) < 0)
+        return fail("worker", &err);
+    size_t acks = bench.acks, sent = 0;
+    for (size_t s = 0; life[s] != STATUS_COMPLETED; s++)
+        for (size_t i = 0; i < bench.ntasks; i++, sent++)
+            report(&bench.tasks[i], life[s]);
+    wait_acks(acks + sent);
+    double mine = (double)(bench.ntasks * sizeof *bench.tasks);
+    printf("%.0f\n", (resident() - before - mine) / (double)bench.ntasks);
+    close_engine();
+    return 0;
+}
+
+static int run_restart(char **argv) {
+    size_t workflows = strtoul(argv[2], NULL, 10), tasks = strtoul(argv[3], NULL, 10);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (!workflows || !tasks)
+        return usage();
+    if (open_engine(argv[0], argv[1], &err) < 0)
+        return fail("open", &err);
+    if (submit_all(workflows, tasks) != 0)
+        return 1;
+    struct task known = bench.tasks[bench.ntasks - 1];
+    close_engine();
+    int64_t from = clock_mono_us();
+    db_t *db;
+    struct task_row row = { 0 };
+    int rc = open_engine(argv[0], argv[1], &err);
+    if (rc >= 0)
+        rc = store_reader(bench.e->store, &db, &err);
+    if (rc >= 0)
+        rc = repo_task_get(db, known.workflow_uuid, known.uuid, 0, &row, &err);
+    if (rc < 0)
+        return fail("restart", &err);
+    printf("%.0f\n", (double)(clock_mono_us() - from) / 1000);
+    task_row_clear(&row);
+    close_engine();
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if ((argc == 6 || argc == 7) && !strcmp(argv[1], "submit"))
         return run_submit(argv + 2, argc == 7);
     if (argc == 6 && !strcmp(argv[1], "transitions"))
         return run_transitions(argv + 2);
+    if (argc == 6 && !strcmp(argv[1], "memory"))
+        return run_memory(argv + 2);
+    if (argc == 6 && !strcmp(argv[1], "restart"))
+        return run_restart(argv + 2);
     if (argc == 7 && !strcmp(argv[1], "latency"))
         return run_latency(argv + 2);
     return usage();

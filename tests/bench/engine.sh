@@ -33,6 +33,7 @@ figures() { # name of the database
     stop_all
     repeat single own transitions 1000 10
     repeat latency own latency 1000 200 10
+    [[ $1 == SQLite ]] && own memory 300 100 > "$work/memory" && own restart "${RESTART_WORKFLOWS:-20}" 10000 > "$work/restart"
     row "$1: one-task submissions, 64 connections (per s)" "$(column 1 "$work/distinct")" ">= 5000"
     row "  p50 / p99 (ms)" "$(column 2 "$work/distinct") / $(column 3 "$work/distinct")" ""
     row "  all of one name (per s)" "$(column 1 "$work/same")" ""
@@ -40,6 +41,9 @@ figures() { # name of the database
     row "$1: transitions, 1000 workflows x 10 tasks (per s)" "$(column 1 "$work/single")" ">= 30000"
     row "$1: pod event to readable, 1000 live: p50 (ms)" "$(column 2 "$work/latency")" ""
     row "  p99 (ms)" "$(column 3 "$work/latency")" "< 20"
+    [[ $1 == SQLite ]] || return 0
+    row "$1: memory of a running task, 30000 of them (bytes)" "$(< "$work/memory")" ""
+    row "$1: restart with $((${RESTART_WORKFLOWS:-20} * 10000)) live tasks (ms)" "$(< "$work/restart")" "< 5000 of 1e6"
 }
 echo "machine: $(nproc) x $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1), load $(cut -d' ' -f1 /proc/loadavg); $(sed -n "s/^CFLAGS = /CFLAGS /p" "$bin/Makefile"); $runs runs, medians"
 row "figure" "measured" "aim"

@@ -1,8 +1,8 @@
 /*
- * Scheduling figures: a cluster of N nodes in racks and zones and P waiting pods in gangs of several users and two queues. Two schedulers see
- * the same events: one that remembers what failed ("incremental"), and one that looks at every waiting gang in each run ("full"), which is
- * what a run cost before. A third is made anew from the picture at the end. Medians of processor time; decisions are pods placed, and pods
- * found to have to wait. Usage: schedule NODES PODS
+ * Scheduling figures: a cluster of N nodes in racks and zones and P waiting pods in gangs of several users and two queues. Two schedulers
+ * see the same events: one that remembers what failed ("incremental"), and one that looks at everything that waits in each run ("full").
+ * At the end a third is made anew from the picture, as a caller without a lasting scheduler would for each decision. Medians of processor
+ * time; decisions are pods placed, and pods found to have to wait. Usage: schedule NODES PODS
  */
 #include <stdio.h>
 #include <stdlib.h>

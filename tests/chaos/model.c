@@ -16,7 +16,7 @@
 
 #include "model/sm_workflow.h"
 
-enum { ATTEMPTS_MAX = 8, ACTIONS_MAX = 4, STATES_MAX = 1 << 20, KEY_MAX = 256, ENDS_MAX = 4096 };
+enum { ATTEMPTS_MAX = 8, ACTIONS_MAX = 4, STATES_MAX = 1 << 20, KEY_MAX = 256 };
 
 struct outcome { enum status status; int64_t exit_code; };
 struct script { struct sm_exit_action actions[ACTIONS_MAX]; struct outcome ends[ATTEMPTS_MAX]; size_t n; };
@@ -31,8 +31,6 @@ struct world {
     size_t depth, cap;
     char **seen;
     size_t nseen;
-    char **ends;
-    size_t nends;
 };
 
 static void die(const char *what, const char *more) {
@@ -60,7 +58,9 @@ static size_t key_of(const struct smw *w, char *key) {
         for (size_t t = 0; t < w->groups[g].ntasks; t++) {
             key[n++] = (char)(w->groups[g].tasks[t].sm.status + 1);
             key[n++] = (char)(w->groups[g].tasks[t].sm.retry_id + 1);
-            key[n++] = (char)(1 + (w->groups[g].tasks[t].sm.exit_code & 0x7f));
+            int64_t code = w->groups[g].tasks[t].sm.exit_code + 1;
+            key[n++] = (char)(1 + (code & 0x3f));
+            key[n++] = (char)(1 + (code >> 6 & 0x7f));
         }
     }
     key[n] = '\0';
@@ -81,7 +81,8 @@ static bool visit(struct world *v, const char *key) {
     return true;
 }
 
-static void note_end(struct world *v, const struct smw *w) {
+/* Each state is visited once; two that differ in what was asked for only look the same. */
+static void print_end(const struct world *v, const struct smw *w) {
     char text[4096];
     size_t n = (size_t)snprintf(text, sizeof text, "%s", status_name(w->sm.status));
     for (size_t g = 0; g < w->ngroups; g++) {
@@ -92,12 +93,7 @@ static void note_end(struct world *v, const struct smw *w) {
                                   (int)k->exit_code);
         }
     }
-    for (size_t i = 0; i < v->nends; i++)
-        if (!strcmp(v->ends[i], text))
-            return;
-    if (v->nends == ENDS_MAX)
-        die("too many end states", v->name);
-    v->ends[v->nends++] = must(strdup(text));
+    printf("%s %s\n", v->name, text);
 }
 
 /* Applies an event to a copy. What the backend hears of at once is not worth a state of its own. */
@@ -116,7 +112,7 @@ static void try(struct world *v, const struct smw *from, struct smw_event ev) {
         return;
     if (status_is_workflow_finished(w.sm.status)) {
         if (v->cancel != 2 || w.cancel_requested)
-            note_end(v, &w);
+            print_end(v, &w);
         return;
     }
     if (v->depth == v->cap) {
@@ -152,7 +148,6 @@ static void task_events(struct world *v, const struct smw *w, int g, int t) {
 static void explore(struct world *v) {
     struct smw w;
     v->seen = must(calloc(2 * STATES_MAX, sizeof *v->seen));
-    v->ends = must(calloc(ENDS_MAX, sizeof *v->ends));
     try(v, &v->first, (struct smw_event){ .kind = SMW_ACCEPTED });
     while (v->depth) {
         copy(&w, &v->stack[--v->depth]);
@@ -167,8 +162,6 @@ static void explore(struct world *v) {
         if (v->cancel && !w.cancel_requested)
             try(v, &w, (struct smw_event){ .kind = SMW_CANCEL });
     }
-    for (size_t i = 0; i < v->nends; i++)
-        printf("%s %s\n", v->name, v->ends[i]);
     printf("%s .\n", v->name);
     fflush(stdout);
 }
@@ -217,10 +210,7 @@ static void free_actions(struct sm_exit_action *actions) {
 static void world_free(struct world *v) {
     for (size_t i = 0; v->seen && i < 2 * STATES_MAX; i++)
         free(v->seen[i]);
-    for (size_t i = 0; i < v->nends; i++)
-        free(v->ends[i]);
     free(v->seen);
-    free(v->ends);
     free(v->stack);
     free_actions(v->pool);
     for (size_t g = 0; g < SMW_GROUPS_MAX; g++)

@@ -73,3 +73,20 @@ check "what waited is done" eventually 60 has_status "$waiting" COMPLETED
 check "no dead letters are left" eventually 30 bash -c "'$osmo' work list | grep -q 'No work item ran out of attempts.'"
 check "no pods are left" eventually 60 no_pods
 check "what was given up stays so" is_over "$id"
+
+# The scripted cluster forgets its pods when it ends: to the service that is a reset.
+stop_all
+rm -rf "$work/data" "$work/backend"
+mkdir -m 700 "$work/data" "$work/backend"
+printf 'tasks:\n  t: {duration_ms: 3600000}\n' > "$work/script.yaml"
+start_service --config "$config" && login && start_backend --cluster scripted --script "$work/script.yaml" || exit 1
+id=$(submit "$work/waiting.yaml")
+check "it runs in the script" eventually 60 has_status "$id" RUNNING
+stop_one "$service_pid" KILL
+start_service --config "$config" || exit 1
+check "the service comes back to it" eventually 30 grep -q "backend default has 1 pods: .* 0 are missing" "$work/service.log"
+check "and it goes on" has_status "$id" RUNNING
+stop_one "$backend_pid" KILL
+start_backend --cluster scripted --script "$work/script.yaml"
+check "the script begins anew" eventually 30 is_over "$id"
+check_has "and nothing is left of it" "$(explain "$id")" "or the cluster was reset"

@@ -134,3 +134,21 @@ whole 2 "$id"
 # What replicas tell each other is for replicas only.
 port=${replica_url[2]##*:}
 check_eq "an unsigned message" "$(http_request POST /api/internal/replica '{"hints":[["all"]]}' | http_status)" 401
+
+# Three of them, of which one after the other is killed or stopped in order, loses its directory and comes back, while work goes on.
+[[ ${OSMO_SOAK-} ]] || exit 0
+replica_start 1
+replica_start 3
+targets front 1 2 3
+targets agent 1 2 3
+ids=()
+for ((turn = 0; turn < 20; turn++)); do
+    for i in 1 2 3; do ids+=("$(send "$i" "soak$turn-$i" 0.3)"); done
+    n=$((RANDOM % 3 + 1))
+    replica_stop "$n" "$((RANDOM % 2 ? 9 : 15))"
+    rm -rf "$work/replica$n"
+    replica_start "$n"
+    targets front 1 2 3
+    targets agent 1 2 3
+done
+for i in "${!ids[@]}"; do whole $((i % 3 + 1)) "${ids[i]}"; done

@@ -54,7 +54,8 @@ static void log_lines(const char *task, int64_t retry, enum io_type type, const 
 
 static int put_files(db_t *db, void *ctx, osmo_error_t *err) {
     (void)ctx;
-    int rc = repo_file_put(db, wf_uuid, "templated_workflow_spec.yaml", "API_TOKEN: '" SECRET "'\nx: {{y}}\n", 42, err);
+    static const char template[] = "API_TOKEN: '" SECRET "'\nx: {{y}}\n";
+    int rc = repo_file_put(db, wf_uuid, "templated_workflow_spec.yaml", template, sizeof template - 1, err);
     if (rc >= 0)
         rc = repo_file_put(db, wf_uuid, "b_error_logs.txt", "one\ntwo\n", 8, err);
     for (int i = 0; rc >= 0 && i < 130; i++) { /* more than a page of names */

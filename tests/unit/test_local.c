@@ -426,6 +426,83 @@ static void test_gang(void)
     finish();
 }
 
+static json_t *worker(const char *name, const char *priority, int percent, const char *text)
+{
+    json_t *p = pod(name, NULL, text, NULL), *labels = json_get(json_get(p, "metadata"), "labels");
+    _cleanup_free_ char *resources =
+        str_printf("{\"requests\":{\"cpu\":\"%ldm\"}}", sysconf(_SC_NPROCESSORS_ONLN) * 10 * percent);
+    json_set(user_of(p), "resources", parse(resources));
+    json_set_str(labels, "osmo.priority", priority);
+    json_set_str(labels, "kai.scheduler/queue", "q");
+    return p;
+}
+
+static const char *condition(const json_t *p, const char *type, const char *key)
+{
+    const json_t *list = json_path(p, "status", "conditions", NULL);
+    for (size_t i = 0; i < json_len(list); i++)
+        if (str_eq(json_get_str(json_at(list, i), "type"), type))
+            return json_get_str(json_at(list, i), key);
+    return NULL;
+}
+
+/* Two of low priority fill the machine; one of high priority takes the place of the later one, which does not obey and is
+ * killed in the end; what became of it is known after a restart. */
+static void test_preemption(void)
+{
+    osmo_error_t err = OSMO_ERROR_INIT;
+    static const char wait[] = "while :; do sleep 0.1; done", deaf[] = "trap '' TERM; while :; do sleep 0.1; done";
+    REQUIRE(begin("cpu-overcommit=1"));
+    CHECK_INT(submit(worker("low1", "low", 40, wait)), 0);
+    json_free(await("low1", "Running"));
+    CHECK_INT(submit(worker("low2", "low", 40, deaf)), 0);
+    json_free(await("low2", "Running"));
+    CHECK_INT(submit(worker("normal", "normal", 30, "exit 0")), 0);
+    json_free(await("normal", "Succeeded"));
+    json_t *p = await("low2", "Failed");
+    CHECK_STR(condition(p, "DisruptionTarget", "reason"), "PreemptionByScheduler");
+    CHECK_STR(condition(p, "DisruptionTarget", "message"),
+              "preempted for group normal: a gang of higher priority needs its place");
+    json_free(p);
+    p = await("low1", "Running");
+    CHECK(condition(p, "DisruptionTarget", "reason") == NULL);
+    json_free(p);
+    pthread_mutex_lock(&cl.lock);
+    CHECK_CONTAINS(cl.events, "\"Preempted\"");
+    pthread_mutex_unlock(&cl.lock);
+    shut();
+    CHECK_OK(open_in("cpu-overcommit=1", &err), &err);
+    p = await("low2", "Failed");
+    CHECK_STR(condition(p, "DisruptionTarget", "reason"), "PreemptionByScheduler");
+    json_free(p);
+    json_free(await("low1", "Running"));
+    CHECK_INT(submit(worker("high", "high", 50, "exit 0")), 0); /* low1 counts again after the restart */
+    json_free(await("high", "Succeeded"));
+    p = await("low1", "Running");
+    json_free(p);
+    finish();
+}
+
+/* A Queue that the control plane makes limits the pods that name it, and no others. */
+static void test_queue(void)
+{
+    REQUIRE(begin("cpu-overcommit=1"));
+    _cleanup_free_ char *queue =
+        str_printf("{\"apiVersion\":\"scheduling.run.ai/v2\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\",\"labels\":{\"a\":\"b\"}},"
+                   "\"spec\":{\"resources\":{\"cpu\":{\"quota\":%ld,\"limit\":-1}}}}",
+                   sysconf(_SC_NPROCESSORS_ONLN) * 200);
+    CHECK_INT(create(queue), 0);
+    CHECK_INT(submit(worker("firm", "normal", 30, "exit 0")), 0);
+    CHECK_INT(submit(worker("lent", "low", 30, "exit 0")), 0); /* borrows */
+    json_free(await("lent", "Succeeded"));
+    json_t *p = await("firm", "Pending");
+    CHECK_CONTAINS(condition(p, "PodScheduled", "message"), "queue q is guaranteed");
+    json_free(p);
+    CHECK_INT(D->remove(cl.impl, "scheduling.run.ai/v2", "Queue", "a=b", 0, NULL), 1);
+    json_free(await("firm", "Succeeded"));
+    finish();
+}
+
 static void test_unschedulable(void)
 {
     REQUIRE(begin(NULL));
@@ -610,6 +687,8 @@ static const struct check_test tests[] = {
     { "isolation", test_isolation },
     { "files", test_files },
     { "gang", test_gang },
+    { "preemption", test_preemption },
+    { "queue", test_queue },
     { "unschedulable", test_unschedulable },
     { "removal", test_removal },
     { "restart", test_restart },

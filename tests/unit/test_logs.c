@@ -279,8 +279,8 @@ static void counted_barrier(void) {
 
 static int mark_both(db_t *db, void *ctx, osmo_error_t *err) {
     const struct seed *s = ctx;
-    int rc = repo_barrier_join(db, s->group_uuid, RESTART_ONCE, "0:t0", err);
-    return rc < 0 ? rc : repo_barrier_join(db, s->group_uuid, RESTART_ONCE, "0:t1", err);
+    int rc = repo_barrier_join(db, s->group_uuid, RESTART_ONCE, "0:t0:77", err);
+    return rc < 0 ? rc : repo_barrier_join(db, s->group_uuid, RESTART_ONCE, "0:t1:78", err);
 }
 
 static int nothing(db_t *db, void *ctx, osmo_error_t *err) {
@@ -300,7 +300,8 @@ static void check_marks(struct fixture *f, const struct seed *s, int64_t want) {
 
 /* A ctrl that confirms is told until it does, on every connection; another one is told once. */
 static void restarts_are_confirmed(void) {
-    static const char restart[] = "{\"action\":\"restart\"}", confirm[] = "{\"IOType\":\"RESTARTED\"}";
+    static const char restart[] = "{\"action\":\"restart\"}", numbered[] = "{\"action\":\"restart\",\"id\":\"77\"}",
+                      confirm[] = "{\"IOType\":\"RESTARTED\",\"id\":\"77\"}";
     struct fixture f;
     struct seed s;
     const char *extensions;
@@ -313,14 +314,17 @@ static void restarts_are_confirmed(void) {
     CHECK_STR(extensions, "restarts");
     CHECK_OK(store_write(f.engine->store, s.uuid, mark_both, &s, &err), &err);
     logger_restart(f.engine, s.uuid, s.group_uuid);
-    CHECK_INT(fixture_count(&f, 1, restart, 1), 1);
+    CHECK_INT(fixture_count(&f, 1, numbered, 1), 1);
     CHECK_INT(fixture_count(&f, 2, restart, 1), 1);
     check_marks(&f, &s, 1);
     osmo_ws_closed(a);
     a = connect_ctrl(&f, s.id, "t0", 0, 3, "logs, restarts", &extensions, &status);
     REQUIRE(a);
     CHECK_STR(extensions, "logs, restarts");
-    CHECK_INT(fixture_count(&f, 3, restart, 1), 1);
+    CHECK_INT(fixture_count(&f, 3, numbered, 1), 1);
+    send_single(a, "{\"IOType\":\"RESTARTED\",\"id\":\"76\"}"); /* of one before */
+    send_single(a, "{\"IOType\":\"RESTARTED\"}");
+    check_marks(&f, &s, 1);
     send_single(a, confirm);
     check_marks(&f, &s, 0);
     osmo_ws_closed(a);

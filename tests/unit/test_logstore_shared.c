@@ -1,5 +1,5 @@
-/* Logs in chunks that several services share: the same lines from two of them at once, a killed service, what one reads of
- * the other, waiting together, large entries, merging after the end, removal while somebody writes. */
+/* Logs in chunks that several services share: the same lines from two of them at once, a killed service, lost connections,
+ * what one reads of the other, large entries, merging after the end, removal while somebody writes. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -189,9 +189,11 @@ static void killed(void) {
         start(&s);
         struct log_query q = { NULL, round, 0, false, 0 };
         char *text = read_all(&s, "killed", &q, &rc);
-        for (char *line = text, *nl; (nl = strchr(line, '\n')); line = nl + 1, lines++)
-            CHECK(strncmp(lines % 4 == 3 ? line : strstr(line, "] ") + 2, lines % 4 == 3 ? "of 3" : "1\0002\0003" + lines % 4 * 2,
-                          lines % 4 == 3 ? 4 : 1) == 0);
+        for (char *line = text, *nl; (nl = strchr(line, '\n')); line = nl + 1, lines++) {
+            static const char *const want[] = { "1", "2", "3", "of 3" };
+            const char *words = lines % 4 == 3 ? line : strstr(line, "] ") + 2;
+            CHECK(strncmp(words, want[lines % 4], strlen(want[lines % 4])) == 0);
+        }
         CHECK(lines >= (round * 10 + 1) * 4);
         CHECK_INT(lines % 4, 0);
         CHECK_INT(rc, 0);
@@ -200,6 +202,60 @@ static void killed(void) {
                             " ON c.log_id = s.log_id WHERE s.workflow_id = 'killed' GROUP BY s.bytes"), 0);
         stop(&s);
     }
+}
+
+/* Connections are cut while lines come that have no sequence to tell them apart. */
+#define LOSSES 6
+static int cut_all(db_t *db, void *ctx, osmo_error_t *e) {
+    (void)ctx;
+    int64_t n;
+    return db_exec(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                       " AND backend_type = 'client backend'", NULL, 0, &n, e);
+}
+
+struct lines { pthread_mutex_t m; pthread_cond_t c; int n; };
+
+static void *cut_now_and_then(void *arg) {
+    struct lines *l = arg;
+    struct store_options o = { .url = url, .writers = 1 };
+    osmo_error_t mine = OSMO_ERROR_INIT;
+    for (int i = 1; i <= LOSSES; i++) {
+        store_t *s = NULL;
+        pthread_mutex_lock(&l->m);
+        while (l->n < i * 20)
+            pthread_cond_wait(&l->c, &l->m);
+        pthread_mutex_unlock(&l->m);
+        if (store_open(&o, &s, &mine) < 0 || store_write(s, NULL, cut_all, NULL, &mine) < 0)
+            fprintf(stderr, "%s\n", mine.text);
+        store_close(s);
+    }
+    return NULL;
+}
+
+static void connections_lost(void) {
+    struct service s;
+    pthread_t t;
+    struct lines l = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+    char text[32];
+    int rc, lines = (LOSSES + 1) * 20;
+    start(&s);
+    REQUIRE(pthread_create(&t, NULL, cut_now_and_then, &l) == 0);
+    for (int i = 0; i < lines; i++) {
+        snprintf(text, sizeof(text), "%d", i);
+        CHECK_OK(put(&s, "lost", "t", text, 0), &err);
+        pthread_mutex_lock(&l.m);
+        l.n = i + 1;
+        pthread_cond_broadcast(&l.c);
+        pthread_mutex_unlock(&l.m);
+    }
+    pthread_join(t, NULL);
+    char *got = read_all(&s, "lost", NULL, &rc);
+    int n = 0;
+    for (char *line = got, *nl; (nl = strchr(line, '\n')); line = nl + 1)
+        CHECK_INT(atoi(strstr(line, "] ") + 2), n++);
+    CHECK_INT(n, lines);
+    free(got);
+    stop(&s);
 }
 
 /* An append that is refused leaves those alone that it was written with. */
@@ -389,8 +445,8 @@ static void on_chunks(void (*test)(void)) {
         test();
 }
 #define ON_CHUNKS(test) static void test##_(void) { on_chunks(test); }
-ON_CHUNKS(one_reads_the_other) ON_CHUNKS(the_same_lines_at_once) ON_CHUNKS(killed) ON_CHUNKS(refused_among_others)
-ON_CHUNKS(large) ON_CHUNKS(merged) ON_CHUNKS(removed_while_written) ON_CHUNKS(removed_and_made_again)
+ON_CHUNKS(one_reads_the_other) ON_CHUNKS(the_same_lines_at_once) ON_CHUNKS(killed) ON_CHUNKS(connections_lost)
+ON_CHUNKS(refused_among_others) ON_CHUNKS(large) ON_CHUNKS(merged) ON_CHUNKS(removed_while_written) ON_CHUNKS(removed_and_made_again)
 
 static void clean_up(void) {
     free(url);
@@ -401,6 +457,7 @@ static const struct check_test tests[] = {
     { "one service reads the other", one_reads_the_other_ },
     { "the same lines through two services at once", the_same_lines_at_once_ },
     { "a service is killed", killed_ },
+    { "connections are lost", connections_lost_ },
     { "a refused append among others", refused_among_others_ },
     { "large entries", large_ },
     { "merged after the end", merged_ },

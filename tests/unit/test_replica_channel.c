@@ -401,7 +401,7 @@ static bool two_has_ctrl(void *ctx) {
 static bool two_has_none(void *ctx) { return !two_has_ctrl(ctx); }
 
 static int mark_restart(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_barrier_join(db, ((struct seed *)ctx)->group_uuid, RESTART_ONCE, "0:t1", err);
+    return repo_barrier_join(db, ((struct seed *)ctx)->group_uuid, RESTART_ONCE, "0:t1:5", err);
 }
 
 static void test_ctrls(void) {

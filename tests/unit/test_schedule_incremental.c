@@ -300,7 +300,8 @@ static void round_of(void) {
 }
 
 static void cluster(unsigned kind) {
-    options = (osmo_scheduler_options_t){ .size = sizeof options, .levels = levels, .strict_order = kind % 3 == 1, .no_preemption = kind % 4 == 3 };
+    options = (osmo_scheduler_options_t){ .size = sizeof options, .levels = levels, .strict_order = kind % 3 == 1,
+                                          .no_preemption = kind % 4 == 3 };
     REQUIRE(osmo_scheduler_new(&options, &quick, NULL) == 0);
     options.full_runs = 1;
     REQUIRE(osmo_scheduler_new(&options, &full, NULL) == 0);

@@ -23,7 +23,7 @@
 enum pod_state { POD_PENDING, POD_STARTED, POD_ENDED };
 
 struct pod {
-    char *name, *uid, *group, *hostname, *subdomain, *user; /* user: name of the first container */
+    char *name, *uid, *hostname, *subdomain, *user; /* user: name of the first container */
     json_t *labels;
     char *manifest;          /* JSON object without its closing brace and without status */
     char *status;            /* JSON */

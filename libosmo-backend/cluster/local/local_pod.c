@@ -21,7 +21,8 @@ void pod_free(void *v)
     struct pod *p = v;
     if (p->pidfd >= 0)
         close(p->pidfd);
-    free(p->name), free(p->uid), free(p->group), free(p->hostname), free(p->subdomain), free(p->user), free(p->manifest), free(p->status), free(p->preempted);
+    free(p->name), free(p->uid), free(p->hostname), free(p->subdomain), free(p->user);
+    free(p->manifest), free(p->status), free(p->preempted);
     json_free(p->labels);
     free(p);
 }
@@ -86,19 +87,15 @@ static int set_uid(json_t *meta)
 int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *err)
 {
     json_t *meta = json_get(manifest, "metadata"), *spec = json_get(manifest, "spec");
-    const char *name = json_get_str(meta, "name"), *group;
+    const char *name = json_get_str(meta, "name");
     struct pod *p = calloc(1, sizeof(*p));
     if (!p || set_uid(meta) < 0 || json_set_str(meta, "namespace", l->namespace_) < 0) {
         free(p);
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }
     p->pidfd = -1;
-    group = json_get_str(json_get(meta, "annotations"), "pod-group-name");
-    if (!group)
-        group = json_get_str(json_get(meta, "labels"), "pod-group-name");
     p->name = str_dup(name);
     p->uid = str_dup(json_get_str(meta, "uid"));
-    p->group = str_dup(group);
     p->hostname = str_dup(json_get_str(spec, "hostname"));
     p->subdomain = str_dup(json_get_str(spec, "subdomain"));
     p->user = str_dup(json_get_str(json_at(json_get(spec, "containers"), 0), "name"));

@@ -67,7 +67,7 @@ int object_create(struct local *l, const char *kind, const char *name, json_t *v
     _cleanup_free_ char *text = json_to_text(v);
     if (!key || !path || !dir || !text)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (map_has(l->objects, key))
+    if (map_has(l->objects, key) && !str_eq(kind, "Queue")) /* those are brought in line again and again */
         return osmo_error_set(err, OSMO_EEXISTS, "%s %s already exists", kind, name);
     if (map_len(l->objects) >= 10 * LOCAL_MAX_PODS)
         return osmo_error_set(err, OSMO_ELIMIT, "the local cluster holds too many objects");
@@ -109,6 +109,7 @@ int object_remove_all(struct local *l, const char *kind, const char *selector, o
         if (path)
             unlink(path);
         place_object_gone(l->place, kind, o->name);
+        l->place_needed = true;
         map_remove(l->objects, key);
         n++;
     }

@@ -116,8 +116,8 @@ typedef struct osmo_sched_sink {
      */
     void (*evict)(void *ctx, const char *gang, const char *for_gang, const char *reason);
     /**
-     * The gang waits, and why. Called once for each kind of reason (a limit, too little of something, no node that fits), not when only
-     * amounts differ: osmo_scheduler_get_reason() has those of the moment.
+     * The gang waits, and why. Called once for each kind of reason (a limit, too little of something), not when only amounts or
+     * nodes differ: osmo_scheduler_get_reason() has those of the moment.
      */
     void (*wait)(void *ctx, const char *gang, const char *reason);
 } osmo_sched_sink_t;
