@@ -170,45 +170,52 @@ suite_differential() {
 # ThreadSanitizer on everything that has threads. The pure tests and the ones of single functions would show nothing.
 suite_tsan() {
     build=$here/build-tsan logs=$here/build-tsan/test-logs
-    local t options="halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$here/tests/tsan.supp"
+    local options="halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$here/tests/tsan.supp"
     local units_except="test_base test_crypto test_explain test_golden test_invalid test_invalid_tasks test_json test_logline test_messages
         test_pod_status test_pods test_pods_specs test_reconcile test_schedule test_settings test_sm test_sm_explore test_spec test_spec_form
         test_spec_public test_spec_rules test_spec_values test_status test_template test_template_filters test_template_language
         test_template_public test_validate test_yaml"
     build_or_die "$build" --enable-werror --enable-tsan
     run_units "tsan/" "TSAN_OPTIONS=$options" OSMO_TSAN=1
-    for t in kill failing; do
-        run_test "tsan/test_$t" env OSMO_BUILD="$build" OSMO_SANITIZED=1 "TSAN_OPTIONS=$options" bash "$here/tests/system/test_$t.sh"
-    done
+    run_test tsan/test_failing env OSMO_BUILD="$build" OSMO_SANITIZED=1 "TSAN_OPTIONS=$options" bash "$here/tests/system/test_failing.sh"
+    local chaos_prefix=tsan/
+    export TSAN_OPTIONS=$options
+    chaos_build_programs
+    chaos local-replicas --kills 8
+    chaos sqlite --kills 10 --rate 3
+    unset TSAN_OPTIONS
 }
 
-chaos_build() {
+chaos_build_programs() {
     local programs
-    build_or_die "$build" --enable-werror
     mapfile -t programs < <(make -C "$build" --no-print-directory -s print-chaos-programs | tr -s ' ' '\n' | grep '^tests/')
     build_more "${programs[@]}"
 }
 chaos() { # mode, arguments
-    local mode=$1
+    local mode=$1 name=${chaos_prefix-}chaos/$1
     shift
-    run_test "chaos/$mode" "${PYTHON:-/usr/bin/python3}" "$here/tests/chaos/chaos.py" --bin "$build" --mode "$mode" "$@"
-    [[ -z $only || chaos/$mode == *"$only"* ]] && grep -aE '^mode |kills in' "$logs/chaos_$mode.log" | sed 's/^/      /'
+    run_test "$name" "${PYTHON:-/usr/bin/python3}" "$here/tests/chaos/chaos.py" --bin "$build" --mode "$mode" "$@"
+    [[ -n $only && $name != *"$only"* ]] || grep -aE '^mode |kills in' "$logs/${name//\//_}.log" | sed 's/^/      /'
 }
 
 # Kills by the number: SEED= replays, KILLS= is for each of the modes. What failed is kept in the directory that it names.
 suite_chaos() {
-    chaos_build
-    chaos sqlite --kills "${KILLS:-110}"
-    chaos pgsql --kills "${KILLS:-80}"
-    chaos replicas --kills "${KILLS:-80}"
-    chaos local --kills "${KILLS:-50}"
+    build_or_die "$build" --enable-werror
+    chaos_build_programs
+    chaos sqlite --kills "${KILLS:-90}"
+    chaos pgsql --kills "${KILLS:-60}"
+    chaos replicas --kills "${KILLS:-60}"
+    chaos wiped --kills "${KILLS:-30}"
+    chaos local --kills "${KILLS:-40}"
+    chaos local-replicas --kills "${KILLS:-30}"
 }
 
 # An hour, the modes one after another.
 suite_soak() {
     local mode TEST_SECONDS=2400
-    chaos_build
-    for mode in sqlite pgsql replicas local; do chaos "$mode" --soak "${SOAK_SECONDS:-900}"; done
+    build_or_die "$build" --enable-werror
+    chaos_build_programs
+    for mode in sqlite pgsql replicas wiped local local-replicas; do chaos "$mode" --soak "${SOAK_SECONDS:-600}"; done
 }
 
 closing_line() {

@@ -239,6 +239,12 @@ int place_pod(place_t *p, const json_t *pod, int64_t arrival, const char *node, 
     return 0;
 }
 
+void place_pod_leaving(place_t *p, const char *pod) {
+    struct waiter *w = map_get(p->pods, pod);
+    if (w)
+        w->leaving = true;
+}
+
 void place_pod_ended(place_t *p, const char *pod) {
     struct waiter *w = map_get(p->pods, pod);
     if (!w || w->ended)

@@ -50,6 +50,8 @@ int place_object(place_t *p, const json_t *object, osmo_error_t *err);
 void place_object_gone(place_t *p, const char *kind, const char *name);
 /* A pod waits (node NULL) or runs already. Earlier arrivals go first. OSMO_EEXISTS, OSMO_ELIMIT, OSMO_ENOMEM */
 int place_pod(place_t *p, const json_t *pod, int64_t arrival, const char *node, osmo_error_t *err);
+/* After a restart: a pod that place_pod() said to run was preempted before and is on its way out, so that nobody else has to go. */
+void place_pod_leaving(place_t *p, const char *pod);
 /* It has ended: its room is free; its group is as large as before. An unknown one is no error. */
 void place_pod_ended(place_t *p, const char *pod);
 /* It is gone, or is being removed before it started. An unknown one is no error. */

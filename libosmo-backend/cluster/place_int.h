@@ -17,7 +17,7 @@ struct waiter {
     struct group *group;
     size_t pos;                   /* in its group's list */
     struct unit *unit;            /* NULL = of none yet, or of none any more */
-    bool ended;
+    bool ended, leaving;          /* leaving: it ran already, and was preempted */
     size_t index;                 /* in its unit */
 };
 

@@ -1,4 +1,5 @@
 /* Groups as the scheduler knows them: what of a PodGroup was placed together, or waits to be, is one gang there. Called by place.c. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -137,17 +138,30 @@ static int ask_build(const place_t *p, const struct unit *u, struct ask *a) {
     return 0;
 }
 
+/* What leaves anyway is the first that others are given the place of. */
+static bool ask_leaving(const struct unit *u, struct ask *a) {
+    bool leaving = false;
+    for (size_t i = 0; i < u->npods; i++)
+        leaving |= u->pods[i]->leaving;
+    if (leaving) {
+        a->gang.priority = INT_MIN;
+        a->gang.preemptible = 1;
+    }
+    return leaving;
+}
+
 /* What the scheduler refuses waits with its reason. */
 static int unit_begin(place_t *p, struct group *g, struct waiter **pods, size_t n, bool ran) {
     osmo_error_t err = OSMO_ERROR_INIT;
     struct ask ask = { 0 };
     struct unit *u = unit_new(p, g, pods, n);
     int rc = u ? ask_build(p, u, &ask) : OSMO_ENOMEM;
+    bool leaving = rc == 0 && ran && ask_leaving(u, &ask);
     if (rc == 0)
         rc = ran ? osmo_scheduler_adopt(p->scheduler, &ask.gang, ask.nodes, &err) : osmo_scheduler_submit(p->scheduler, &ask.gang, &err);
     ask_free(&ask);
     if (rc == 0) {
-        u->state = ran ? UNIT_RUNNING : UNIT_WAITING;
+        u->state = leaving ? UNIT_ENDING : ran ? UNIT_RUNNING : UNIT_WAITING;
         if (!ran)
             g->waiting = u;
         return 0;

@@ -3,7 +3,8 @@
  * under way is merged by kind and key and makes the next one, so that a quiet channel answers in one round trip and a
  * busy one grows by what is new, not by how often it is said. A batch is dropped once the other has answered 200;
  * else it is given back and tried again, as long as the other is a member. A new member is told to look at everything
- * first: what was committed before it was known here was not told to it.
+ * first: what was committed before it was known here was not told to it. Somebody who has nothing to tell asks once a
+ * second whether the other is still there, for that one takes with it what it had to tell.
  *
  * Requests carry no identity of a user. They are signed with a key derived from the master secret, which all
  * processes on one database have, over the path, the time, the replica that is meant and the body. Called by engine/
@@ -31,6 +32,7 @@
 #define BACKOFF_FIRST_US (50LL * 1000)
 #define BACKOFF_MAX_US (1000LL * 1000)
 #define FAILURES_TOLD 6 /* more than a second */
+#define PING_US (1000LL * 1000)
 #define REST_MAX_US (50LL * 1000)
 #define MAC_HEX 64
 
@@ -176,14 +178,26 @@ static void batch_clear(struct batch *b) {
     b->all = false;
 }
 
-/* Waits for something to tell; false when the thread is to end. What is pending when the service stops is tried once.
- * */
+static struct timespec later(int64_t us) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += us % 1000000 * 1000;
+    t.tv_sec += us / 1000000 + t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* Waits for something to tell, or until it is time to see whether the other is still there; false when the thread is
+ * to end. What is pending when the service stops is tried once. */
 static bool batch_take(struct peer *p, struct batch *b) {
     struct channel *c = p->c;
+    struct timespec until = later(PING_US);
+    int rc = 0;
     pthread_mutex_lock(&c->lock);
-    while (!p->all && !map_len(p->pending) && !p->leaving && !c->stopped)
-        pthread_cond_wait(&p->news, &c->lock);
-    bool go = !p->leaving && (p->all || map_len(p->pending)) && !(c->stopped && p->failures);
+    while (!p->all && !map_len(p->pending) && !p->leaving && !c->stopped && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&p->news, &c->lock, &until);
+    bool some = p->all || map_len(p->pending);
+    bool go = !p->leaving && (!c->stopped || (some && !p->failures));
     size_t it = 0;
     const char *key;
     b->all = go && p->all;
@@ -193,7 +207,7 @@ static bool batch_take(struct peer *p, struct batch *b) {
             break;
         map_remove(p->pending, key);
     }
-    if (go && !b->all && !b->items.len) { /* no memory for the list */
+    if (go && some && !b->all && !b->items.len) { /* no memory for the list */
         b->all = true;
         pending_clear(p);
     }
@@ -248,11 +262,7 @@ static int deliver(struct peer *p, http_client_t **http, const struct batch *b, 
 
 static void rest(struct peer *p, int64_t us) {
     struct channel *c = p->c;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += us % 1000000 * 1000;
-    until.tv_sec += us / 1000000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = later(us);
     pthread_mutex_lock(&c->lock);
     int rc = 0;
     while (!p->leaving && !c->stopped && rc != ETIMEDOUT)
@@ -260,7 +270,8 @@ static void rest(struct peer *p, int64_t us) {
     pthread_mutex_unlock(&c->lock);
 }
 
-/* One that is being stopped does not answer for a moment, which is no news. */
+/* Who does not answer any more may have died behind a commit that it told nobody. That is looked for now, and once more
+ * when its lease ends; that one does not answer for a moment is nothing to log. */
 static void count_failure(struct peer *p, bool failed, const osmo_error_t *err) {
     logger_t *log = &p->c->e->log;
     pthread_mutex_lock(&p->c->lock);
@@ -268,6 +279,8 @@ static void count_failure(struct peer *p, bool failed, const osmo_error_t *err) 
     p->failures = !failed ? 0 : before < FAILURES_TOLD ? before + 1 : before;
     int now = p->failures;
     pthread_mutex_unlock(&p->c->lock);
+    if (now == 1)
+        hint_apply(p->c->e, HINT_ALL, NULL);
     if (now == FAILURES_TOLD && before < now)
         log_warning(log, "the service %.8s of this database cannot be told what changes, trying again as long as its "
                          "lease is renewed: %s", p->id, err->text);

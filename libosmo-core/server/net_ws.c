@@ -76,8 +76,10 @@ static struct message *take_message(struct osmo_server *s, struct session *w) { 
 /* Worker: at most one at a time per session, so calls keep their order. */
 static void run_session(struct osmo_server *s, struct job *job) {
     struct session *w = (struct session *)job;
+    pthread_mutex_lock(&s->lock);
     bool first = !w->opened;
     w->opened = true;
+    pthread_mutex_unlock(&s->lock);
     if (first)
         osmo_ws_opened(w->ws);
     for (int i = 0;; i++) {

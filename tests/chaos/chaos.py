@@ -139,9 +139,9 @@ def end_pods(state):
 class Submitter(threading.Thread):
     """Submits at a steady rate and cancels what shall be cancelled; remembers what was answered."""
 
-    def __init__(self, env, rate, real):
+    def __init__(self, env, rate):
         super().__init__(daemon=True)
-        self.env, self.rate, self.real = env, rate, real
+        self.env, self.rate = env, rate
         self.workflows, self.cancels, self.over, self.broken = [], [], threading.Event(), None
         self.client = Client(env)
 
@@ -165,7 +165,7 @@ class Submitter(threading.Thread):
             self.broken = e
 
     def _submit(self):
-        w = Workflow(self.env.seed, len(self.workflows), self.real)
+        w = Workflow(self.env.seed, len(self.workflows), self.env.real, self.env.wiped)
         self.workflows.append(w)
         status, answer = self.client.call("POST", "/api/pool/default/workflow", {"file": w.spec()})
         w.id = w.name + "-1"
@@ -250,7 +250,7 @@ def run(env, args, found):
         env.start_service(n)
     env.client.login()
     env.backend.start()
-    submitter = Submitter(env, args.rate or env.kind["rate"], env.real)
+    submitter = Submitter(env, args.rate or env.kind["rate"])
     submitter.start()
     kills = 0
     for gap, what, pause in steps:

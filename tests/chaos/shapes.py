@@ -52,11 +52,13 @@ class Group:
 class Workflow:
     """One submission. cancel_after: seconds, None for never; cancel: what is known of it: no, may, must."""
 
-    def __init__(self, seed, number, real):
+    def __init__(self, seed, number, real, wiped):
         rng = random.Random("%s/%d" % (seed, number))
         self.name, self.real = "c%d" % number, real
         self.id, self.accepted, self.cancel = None, False, "no"
-        self.timeout = rng.choices(["none", "exec", "queue"], [90, 6, 0 if real else 4])[0]
+        # Real nodes have room. And queue_timeout is the group's: a retry of one that had its room before, until it was wiped
+        # away, waits without a limit.
+        self.timeout = rng.choices(["none", "exec", "queue"], [90, 6, 0 if real or wiped else 4])[0]
         self.cancel_after = rng.choice([0, 0.02, 0.1, 0.3, 1.0]) if rng.random() < 0.15 else None
         self.groups = []
         self._build(rng, rng.choice([self._chain, self._parallel, self._diamond, self._gangs, self._single]))

@@ -254,6 +254,23 @@ static void test_adoption(void) {
     end();
 }
 
+/* One that was preempted before the restart is still on its way out: nobody else has to go. */
+static void test_adoption_of_one_that_leaves(void) {
+    begin(true, true);
+    node("n", 4, 0, "r", "");
+    group("l1", "q", "low", "\"minMember\":1");
+    group("l2", "q", "low", "\"minMember\":1");
+    group("h", "q", "high", "\"minMember\":1");
+    pod_at("a", "l1", "\"cpu\":2", "", "n");
+    place_pod_leaving(p, "a");
+    pod_at("b", "l2", "\"cpu\":2", "", "n");
+    pod("c", "h", "\"cpu\":2");
+    CHECK_STR(run(), "c? waits for the gangs that leave for it\n");
+    place_pod_ended(p, "a");
+    CHECK_STR(run(), "c: n\n");
+    end();
+}
+
 static void test_bad_input(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     begin(true, true);
@@ -342,6 +359,7 @@ static const struct check_test tests[] = {
     { "topology", test_topology },
     { "queues reclaim", test_queues_reclaim },
     { "adoption", test_adoption },
+    { "adoption of one that leaves", test_adoption_of_one_that_leaves },
     { "bad input", test_bad_input },
     { "out of memory", test_out_of_memory },
 };

@@ -135,9 +135,9 @@ static void policies(void) {
 /* ---- the engine ---- */
 
 static const char fails_fast[] = "service: {backend_offline: {after: 2m, action: fail}}\n";
-static _Atomic int64_t ahead;
+static _Atomic int64_t ahead, set_by; /* what has passed; how much the wall clock was set */
 
-static int64_t now_us(void) { return clock_now_us() + atomic_load(&ahead); }
+static int64_t now_us(void) { return clock_now_us() + atomic_load(&ahead) + atomic_load(&set_by); }
 static int64_t steady_us(void) { return clock_mono_us() + atomic_load(&ahead); }
 static bool never(void *ctx) { return ctx != NULL; }
 
@@ -157,13 +157,17 @@ static void pass_most(void) {
 
 static bool begin_offline(const char *config) {
     engine_clock_source(now_us, steady_us);
-    return start_with(config);
+    if (!start_with(config))
+        return false;
+    pass(0); /* it listens from here on */
+    return true;
 }
 
 static void end_offline(void) {
     stop(true);
     engine_clock_source(NULL, NULL);
     atomic_store(&ahead, 0);
+    atomic_store(&set_by, 0);
 }
 
 
@@ -540,6 +544,28 @@ static void it_returns_in_time(void) {
     end_offline();
 }
 
+/* Setting the clock makes no backend silent for longer. */
+static void the_clock_is_set(void) {
+    static const int64_t hours[] = { 1, -5 };
+    for (size_t i = 0; i < ARRAY_SIZE(hours); i++) {
+        REQUIRE(begin_offline(fails_fast));
+        connect_backend();
+        REQUIRE(submit_and_create(single));
+        pod("t", "RUNNING", -1);
+        backend_gone();
+        pass(0);
+        atomic_fetch_add(&set_by, hours[i] * 3600 * SECOND);
+        engine_wake(e, WAKE_TIMERS);
+        pass_most();
+        CHECK_INT(workflow_status(NULL), STATUS_RUNNING);
+        pass(60); /* setting it may give the whole time again */
+        pass(60);
+        pass(20);
+        CHECK(until(is_finished));
+        end_offline();
+    }
+}
+
 static void it_is_waited_for(void) {
     REQUIRE(begin_offline("backends:\n  default: {offline: {after: 30s}}\n"));
     connect_backend();
@@ -636,6 +662,7 @@ static const struct check_test tests[] = {
     { "jobs are not awaited for ever", jobs_are_not_awaited_for_ever },
     { "it never returns", it_never_returns },
     { "it returns in time", it_returns_in_time },
+    { "the clock is set", the_clock_is_set },
     { "it is waited for", it_is_waited_for },
     { "a workflow ends as a whole", a_workflow_ends_as_a_whole },
     { "only the cleanup was owed", only_the_cleanup_was_owed },

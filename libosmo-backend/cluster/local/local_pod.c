@@ -339,8 +339,10 @@ static int restore_started(struct local *l, struct pod *p, json_t *manifest, con
     json_t *st = json_get(plan, "status");
     pod_set_status(p, st ? json_copy(st) : json_object());
     p->state = POD_STARTED;
-    if (p->preempted)
+    if (p->preempted) {
+        place_pod_leaving(l->place, p->name);
         show_preempted(p);
+    }
     if (json_set_str(json_get(manifest, "spec"), "nodeName", l->node_name) == 0)
         pod_set_manifest(p, manifest);
     pod_read_status(l, p);
