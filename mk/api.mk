@@ -10,7 +10,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/auth.c libosmo-core/engine/auth_identify.c libosmo-core/engine/auth_internal.h libosmo-core/engine/auth_tokens.c \
 	libosmo-core/engine/logs.c libosmo-core/engine/logs_barrier.c libosmo-core/engine/logs_internal.h libosmo-core/engine/logs_session.c \
 	libosmo-core/engine/archive.c libosmo-core/engine/archive.h libosmo-core/engine/archive_read.c libosmo-core/engine/archive_tasks.c \
-	libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
+	libosmo-core/engine/logs_lines.c libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
 	libosmo-core/engine/storage_internal.h libosmo-core/engine/storage_tree.c
 
 unit_tests += tests/unit/test_api tests/unit/test_auth tests/unit/test_logs
@@ -18,8 +18,13 @@ tests_unit_test_api_SOURCES = tests/unit/test_api.c tests/unit/service_fixture.h
 tests_unit_test_api_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_auth_SOURCES = tests/unit/test_auth.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
 tests_unit_test_auth_LDADD = $(UNIT_CORE_LIBS)
-tests_unit_test_logs_SOURCES = tests/unit/test_logs.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
+logs_fixture = tests/unit/logs_fixture.c tests/unit/logs_fixture.h tests/unit/service_fixture.h tests/unit/service_fixture.c \
+	tests/unit/signing_key.c tests/unit/signing_key.h $(store_fixture)
+tests_unit_test_logs_SOURCES = tests/unit/test_logs.c $(logs_fixture)
 tests_unit_test_logs_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_logs_lines
+tests_unit_test_logs_lines_SOURCES = tests/unit/test_logs_lines.c $(logs_fixture)
+tests_unit_test_logs_lines_LDADD = $(UNIT_CORE_LIBS)
 
 unit_tests += tests/unit/test_api_list
 tests_unit_test_api_list_SOURCES = tests/unit/test_api_list.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h $(store_fixture)

@@ -21,7 +21,8 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c \
 	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c libosmo-core/engine/agent_kinds.c \
 	libosmo-core/engine/agent_messages.c libosmo-core/engine/agent_nodes.c \
-	libosmo-core/engine/reconcile.c libosmo-core/engine/reconcile.h libosmo-core/engine/offline.c
+	libosmo-core/engine/reconcile.c libosmo-core/engine/reconcile.h libosmo-core/engine/offline.c \
+	libosmo-core/engine/queues.c libosmo-core/engine/queues.h
 
 unit_tests += tests/unit/test_status
 tests_unit_test_status_SOURCES = tests/unit/test_status.c tests/unit/check.c tests/unit/check.h
@@ -61,6 +62,9 @@ tests_unit_test_replicas_dead_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_upkeep
 tests_unit_test_upkeep_SOURCES = tests/unit/test_upkeep.c $(engine_fixture)
 tests_unit_test_upkeep_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_queues
+tests_unit_test_queues_SOURCES = tests/unit/test_queues.c $(engine_fixture)
+tests_unit_test_queues_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_reconcile
 tests_unit_test_reconcile_SOURCES = tests/unit/test_reconcile.c $(engine_fixture)
 tests_unit_test_reconcile_LDADD = $(UNIT_CORE_LIBS)

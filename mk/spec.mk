@@ -2,7 +2,7 @@
 libmodel_la_SOURCES += libosmo-core/model/label_selector.c libosmo-core/model/label_selector.h \
 	libosmo-core/model/pods.c libosmo-core/model/pods.h libosmo-core/model/pods_internal.h \
 	libosmo-core/model/pods_credential.c libosmo-core/model/pods_labels.c \
-	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_secret.c \
+	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_queues.c libosmo-core/model/pods_queues.h libosmo-core/model/pods_secret.c \
 	libosmo-core/model/pods_template.c libosmo-core/model/pods_topology.c libosmo-core/model/pods_vars.c \
 	libosmo-core/model/quantity.c \
 	libosmo-core/model/node_match.c libosmo-core/model/node_match.h \

@@ -91,8 +91,10 @@ static int get_file(struct call *c, const struct workflow_row *w, const char *pa
         rc = repo_file_get(db, w->uuid, path, text, len, err);
     if (rc != OSMO_ENOTFOUND)
         return rc;
-    if (repo_archive_get(db, w->uuid, &state, err) < 0 || state != ARCHIVE_ONLY)
-        return rc;
+    osmo_error_t cause = OSMO_ERROR_INIT;
+    int known = repo_archive_get(db, w->uuid, &state, &cause);
+    if (known < 0 || state != ARCHIVE_ONLY)
+        return known < 0 ? osmo_error_set(err, known, "%s", cause.text) : rc;
     _cleanup_buf_ buf_t found = BUF_INIT(SHOWN_MAX);
     rc = archive_text(c->engine, w->id, path, &found, err);
     *text = rc < 0 ? NULL : buf_steal(&found, len);

@@ -1,4 +1,7 @@
-/* Websocket upgrades: which path opens which session, and who may. The sessions themselves live in engine/. */
+/* Websocket upgrades: which path opens which session, and who may. The sessions themselves live in engine/.
+ * Until a session is open the network thread waits for us, because the library it runs answers an upgrade at once or never. So
+ * nothing here may block: path, token and offers are looked at, and what takes the database comes when the session is open,
+ * which refuses by a close frame. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +80,8 @@ int ws_routes_add(router_t *r, unsigned roles) {
 
 static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
                    const char **extensions, osmo_error_t *err) {
+    if (!auth_is_ready(c->engine))
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the service is making its signing key: connect again in a moment");
     int rc = auth_identify(c->engine, c->rq, &c->who, err);
     return rc < 0 ? rc : r->open(c, r, conn, ws, extensions, err);
 }

@@ -1,5 +1,6 @@
 /* Objects as files below a directory: file:///DIRECTORY. An object is written beside its place under a name of the driver's
- * own, synced, renamed, and the directory synced. Nothing here follows a symbolic link below the directory. */
+ * own, synced, renamed, and the directory synced. Its writer holds a lock on it, which ends with the process: so others can tell
+ * what is left over from what is being written. Nothing here follows a symbolic link below the directory. */
 #include "data/object_store.h"
 
 #include <dirent.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +80,23 @@ static void file_close(object_store_t *base) {
     free(s);
 }
 
+/* The directory is there after a power failure, too. */
+static int sync_parent(const struct file_store *s) {
+    _cleanup_close_ int fd = openat(s->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? 0 : -1;
+}
+
+static int open_root(struct file_store *s, osmo_error_t *err) {
+    s->fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->fd >= 0 || errno != ENOENT)
+        return s->fd < 0 ? fail(err, errno, "open the directory", s->root) : 0;
+    errno = 0;
+    if (dir_make(s->root, 0700, err) < 0)
+        return fail(err, errno ? errno : EIO, "make the directory", s->root);
+    s->fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return s->fd < 0 || sync_parent(s) < 0 ? fail(err, errno, "open the directory", s->root) : 0;
+}
+
 static int file_open(const char *url, object_store_t **out, osmo_error_t *err) {
     struct file_store *s = NULL;
     int rc = check_path(url, err);
@@ -91,13 +110,8 @@ static int file_open(const char *url, object_store_t **out, osmo_error_t *err) {
     rc = s->root ? 0 : no_memory(err);
     for (size_t n = s->root ? strlen(s->root) : 0; n > 1 && s->root[n - 1] == '/'; n--)
         s->root[n - 1] = '\0';
-    errno = 0;
-    if (rc >= 0 && dir_make(s->root, 0700, err) < 0)
-        rc = fail(err, errno ? errno : EIO, "make the directory", s->root);
-    if (rc >= 0) {
-        s->fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        rc = s->fd < 0 ? fail(err, errno, "open the directory", s->root) : 0;
-    }
+    if (rc >= 0)
+        rc = open_root(s, err);
     if (rc < 0) {
         file_close(&s->base);
         return rc;
@@ -165,7 +179,24 @@ static int open_part(struct file_writer *w, osmo_error_t *err) {
         return osmo_error_set(err, OSMO_EIO, "cannot read random bytes from the system");
     snprintf(w->part, sizeof w->part, PART_PREFIX "%s", id);
     w->fd = openat(w->dir, w->part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (w->fd >= 0)
+        (void)flock(w->fd, LOCK_EX | LOCK_NB); /* where there are no locks, nothing is ever taken for left over */
     return w->fd < 0 ? fail(err, errno, "write", w->path) : 0;
+}
+
+/* Somebody else may tidy up between the two steps, and remove a directory in which nothing is yet. */
+static int open_place(struct file_store *s, const char *name, struct file_writer *w, osmo_error_t *err) {
+    for (int again = 0;; again++) {
+        w->dir = walk_name(s, name, true, &w->name);
+        if (w->dir < 0)
+            return fail(err, errno, "write", w->path);
+        int rc = open_part(w, err);
+        if (rc != OSMO_ENOTFOUND || again == 3)
+            return rc;
+        close(w->dir);
+        w->dir = -1;
+        free(STEAL(w->name));
+    }
 }
 
 static int file_put(object_store_t *base, const char *name, object_writer_t **out, osmo_error_t *err) {
@@ -176,10 +207,8 @@ static int file_put(object_store_t *base, const char *name, object_writer_t **ou
     w->fd = w->dir = -1;
     w->path = str_printf("%s/%s", s->root, name);
     int rc = w->path ? 0 : no_memory(err);
-    if (rc >= 0) {
-        w->dir = walk_name(s, name, true, &w->name);
-        rc = w->dir < 0 ? fail(err, errno, "write", w->path) : open_part(w, err);
-    }
+    if (rc >= 0)
+        rc = open_place(s, name, w, err);
     if (rc < 0) {
         file_discard(&w->base);
         return rc;
@@ -299,6 +328,12 @@ static int file_remove(object_store_t *base, const char *name, osmo_error_t *err
     return e == ENOENT ? 0 : fail(err, e, "remove", path ? path : name);
 }
 
+static void remove_left_over(int dir, const char *part) {
+    _cleanup_close_ int fd = openat(dir, part, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(dir, part, 0); /* what stays does no harm */
+}
+
 static int file_tidy(object_store_t *base, const char *prefix, osmo_error_t *err) {
     struct file_store *s = (struct file_store *)base;
     struct dirent *entry;
@@ -306,7 +341,7 @@ static int file_tidy(object_store_t *base, const char *prefix, osmo_error_t *err
     int rc = open_listing(s, prefix, &d, err);
     while (d && (entry = readdir(d)))
         if (str_starts(entry->d_name, PART_PREFIX))
-            unlinkat(dirfd(d), entry->d_name, 0); /* what stays does no harm */
+            remove_left_over(dirfd(d), entry->d_name);
     if (!d)
         return rc;
     closedir(d);

@@ -127,9 +127,18 @@ void object_done(object_reader_t *r) {
         r->driver->done(r);
 }
 
+struct listing { object_list_fn fn; void *ctx; };
+
+/* What nobody could have put there is none of ours. */
+static int list_one(void *ctx, const char *name, uint64_t size, osmo_error_t *err) {
+    const struct listing *l = ctx;
+    return check_name(name, NULL) < 0 ? 0 : l->fn(l->ctx, name, size, err);
+}
+
 int object_list(object_store_t *s, const char *prefix, object_list_fn fn, void *ctx, osmo_error_t *err) {
+    struct listing l = { fn, ctx };
     int rc = check_name(prefix, err);
-    return rc < 0 ? rc : s->driver->list(s, prefix, fn, ctx, err);
+    return rc < 0 ? rc : s->driver->list(s, prefix, list_one, &l, err);
 }
 
 int object_remove(object_store_t *s, const char *name, osmo_error_t *err) {

@@ -7,6 +7,7 @@
 #include "engine/reconcile.h"
 #include "store/repo_reconcile.h"
 #include "engine/replicas.h"
+#include "store/repo_replica.h"
 
 #define CLOSE_PROTOCOL 1008
 #define CLOSE_AGAIN 1013
@@ -139,7 +140,9 @@ void agent_opened(agent_session_t *s) {
 }
 
 static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_work_release(db, ((struct agent_session *)ctx)->owner, err);
+    const char *owner = ((struct agent_session *)ctx)->owner;
+    int rc = repo_worker_ended(db, owner, err);
+    return rc < 0 ? rc : repo_work_release(db, owner, err);
 }
 
 static void release_done(void *ctx, int rc, const osmo_error_t *err) {
@@ -254,6 +257,8 @@ static int init_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct init *i = ctx;
     i->snapshot = 0;
     int rc = repo_backend_upsert(db, &i->row, err);
+    if (rc >= 0 && i->ticket->s->kind == AGENT_WORKER)
+        rc = repo_worker_set(db, i->row.name, i->ticket->s->owner, err);
     if (rc >= 0)
         rc = repo_backend_returned(db, i->row.name, &i->returned, err);
     if (rc >= 0 && reports_pods(i->ticket->s))

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "engine/replicas.h"
 #include "store/repo_replica.h"
@@ -103,21 +104,23 @@ static bool in_flight(const struct held *h, int64_t work_id) {
     return found;
 }
 
-/* Of one group: its create before any retry, both before its cleanup. */
+/* At one backend: its pools before what runs in them; of one group, its create before any retry, both before its cleanup. */
 static bool goes_first(const struct job *other, const struct job *j) {
+    if (other->kind == JOB_QUEUES)
+        return j->kind == JOB_CREATE;
     bool precedes = other->kind == JOB_CREATE ? j->kind == JOB_RESCHEDULE || j->kind == JOB_CLEANUP
                                               : other->kind == JOB_RESCHEDULE && j->kind == JOB_CLEANUP;
     return precedes && str_eq(other->group_uuid, j->group_uuid);
 }
 
 /* Is something with some worker that must be answered before the job is sent? */
-static bool must_wait(const struct held *h, const struct job *j) {
+static bool must_wait(const struct held *h, const char *backend, const struct job *j) {
     bool found = false;
     for (size_t i = 0; i < h->n && !found; i++) {
         struct agent_session *s = h->s[i];
         pthread_mutex_lock(&s->lock);
         for (size_t k = 0; k < s->njobs && !s->closed; k++)
-            found |= goes_first(s->jobs[k], j);
+            found |= str_eq(s->backend, backend) && goes_first(s->jobs[k], j);
         pthread_mutex_unlock(&s->lock);
     }
     return found;
@@ -259,7 +262,7 @@ static struct job *job_new(const struct work_row *row) {
     j->next_after = next ? strtoll(next + strlen("\"" WORK_NEXT "\":"), NULL, 10) : -1;
     memcpy(j->workflow_uuid, row->workflow_uuid, sizeof j->workflow_uuid);
     snprintf(j->owner, sizeof j->owner, "%s", row->owner ? row->owner : "");
-    if (j->kind != JOB_LABEL)
+    if (j->kind != JOB_LABEL && j->kind != JOB_QUEUES)
         snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
     j->payload = str_dup(row->payload_json);
     if (row->payload_json && !j->payload) {
@@ -283,7 +286,7 @@ static void hand_out(engine_t *e, struct parcel *parcels, size_t n) {
         p->h.settings = engine_settings(e);
         memcpy(p->h.group_uuid, p->job->group_uuid, sizeof p->h.group_uuid);
         /* what nobody knows has no workflow to ask */
-        int rc = p->job->kind == JOB_ORPHAN
+        int rc = job_is_loose(p->job)
                      ? 1
                      : reactor_post(e, p->job->workflow_uuid, handout_decide, &p->h, NULL, parcel_done, p);
         if (rc)
@@ -325,19 +328,19 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         return false;
     }
     /* the workflow is gone; or our own lease ran out while the worker works */
-    if ((!p->h.wf.id && j->kind != JOB_ORPHAN) || in_flight(all, j->work_id)) {
+    if ((!p->h.wf.id && !job_is_loose(j)) || in_flight(all, j->work_id)) {
         job_free(j);
         return false;
     }
     int rc = job_frame(s->e, s->backend, &p->h, s->parts_extension ? JOB_TOTAL_MAX : JOB_FRAME_MAX, j, &err);
     if (rc < 0) {
         log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s",
-                  p->h.group.name ? p->h.group.name : "-", p->h.wf.id, err.text);
+                  p->h.group.name ? p->h.group.name : "-", p->h.wf.id ? p->h.wf.id : "-", err.text);
         job_finish(s->e, j, rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL ? JOB_RETRY : JOB_FAILED, err.text);
         return false;
     }
     /* sent when what goes first is answered, or others have left room */
-    if (must_wait(all, j) || !has_room(s, j->size)) {
+    if (must_wait(all, s->backend, j) || !has_room(s, j->size)) {
         if (attach(s, j, false))
             return false;
         job_free(j);
@@ -414,7 +417,7 @@ static void send_waiting(const struct held *all, struct agent_session *s) {
         pthread_mutex_unlock(&s->lock);
         /* unsent jobs are removed by this thread or at the end of the session only */
         for (size_t i = 0; i < n && !next; i++)
-            if (!must_wait(all, waiting[i]) && has_room(s, waiting[i]->size))
+            if (!must_wait(all, s->backend, waiting[i]) && has_room(s, waiting[i]->size))
                 next = waiting[i];
         if (!next)
             return;
@@ -454,6 +457,7 @@ static int64_t until_next(struct agents *a, int64_t next, int64_t since) {
 static void *dispatch_main(void *arg) {
     struct agents *a = arg;
     while (!waker_stopped(&a->waker)) {
+        queues_follow(a);
         struct held all = hold_workers(a);
         int64_t since = engine_now(a->e); /* what becomes due from here on may be missed by this turn */
         int64_t next = renew_leases(&all, send_heartbeats(&all));
@@ -462,7 +466,7 @@ static void *dispatch_main(void *arg) {
             next = jobs_overdue(all.s[i], next);
             send_waiting(&all, all.s[i]);
             size_t room = capacity(&all, all.s[i]);
-            if (room)
+            if (room && queues_introduced(all.s[i]))
                 claimed += serve(&all, all.s[i], room);
         }
         held_drop(&all);
@@ -514,6 +518,7 @@ void agents_close(engine_t *e) {
     agents_stop(e);
     e->agents = NULL;
     map_free(a->heartbeats);
+    engine_settings_put(a->queues_of);
     waker_destroy(&a->waker);
     pthread_cond_destroy(&a->idle);
     pthread_mutex_destroy(&a->lock);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "model/pods.h"
 
@@ -19,7 +20,8 @@ static char *job_id(enum job_kind kind, const struct job *j, const struct handou
     case JOB_RESCHEDULE:
         return str_printf("%s-%s-%lld-reschedule", workflow, h->retry->name, (long long)h->retry->sm.retry_id);
     case JOB_LABEL:
-    case JOB_ORPHAN: return str_dup(random);
+    case JOB_ORPHAN:
+    case JOB_QUEUES: return str_dup(random);
     }
     return NULL;
 }
@@ -350,6 +352,7 @@ static int job_body(engine_t *e, const char *backend, const struct handout *h, s
     case JOB_RESCHEDULE: return reschedule_body(e, backend, h, j, o, err);
     case JOB_LABEL: return label_body(h, o, err);
     case JOB_ORPHAN: break; /* orphan_body() makes the whole of it */
+    case JOB_QUEUES: break; /* so does queues_body() */
     }
     return OSMO_EINTERNAL;
 }
@@ -361,6 +364,8 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     _cleanup_json_ json_t *o = NULL;
     if (j->kind == JOB_ORPHAN) {
         rc = orphan_body(e, backend, j, &o, err);
+    } else if (j->kind == JOB_QUEUES) {
+        rc = queues_body(backend, j, &o, err);
     } else {
         o = job_envelope(j->kind, j->id, backend, h, j);
         rc = o ? job_body(e, backend, h, j, o, err) : no_memory(err);
@@ -370,6 +375,8 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     buf_init(&j->frame, SIZE_MAX / 2); /* what compression may need at worst; the result is bounded */
     rc = job_pack(o, max, &j->frame, err);
     j->size = j->frame.len;
+    if (rc < 0 && j->kind == JOB_QUEUES)
+        return osmo_error_prefix(err, "the queues of backend %s", backend);
     return rc >= 0 ? 0
                    : osmo_error_prefix(err, "the objects of the %zu tasks of group %s", h->ntasks,
                                        h->group.name ? h->group.name : "-");

@@ -79,6 +79,7 @@ struct agent_session {
     char owner[64];
     struct job *jobs[JOBS_MAX];
     size_t njobs;
+    bool queues_wanted; /* see queues_introduced(); the dispatcher's */
     int64_t next_heartbeat, next_renewal; /* monotonic */
 };
 
@@ -93,6 +94,7 @@ struct agents {
     struct waker waker;
     pthread_t thread;
     bool started;
+    const struct settings *queues_of; /* what queues_follow() has followed; the dispatcher's */
     char installation[33]; /* reconcile.c: on all objects created for this database */
 };
 
@@ -132,6 +134,8 @@ int64_t jobs_overdue(struct agent_session *s, int64_t next);
 void agent_job_status(struct agent_session *s, const json_t *body);
 void agent_pod_log(struct agent_session *s, const json_t *body);
 void job_free(struct job *j);
+/* Is it of no workflow? Then it is handed out and settled by itself. */
+static inline bool job_is_loose(const struct job *j) { return j->kind == JOB_ORPHAN || j->kind == JOB_QUEUES; }
 /* Outcome of a job that is not (or no longer) in any session. Takes j. */
 void job_finish(engine_t *e, struct job *j, int outcome, const char *cause);
 /* The frame of a handed-out item, at most `max` bytes. On failure the outcome is reported by the caller. */

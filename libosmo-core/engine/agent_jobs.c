@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "model/spec.h"
 
@@ -84,6 +85,8 @@ static void finish(engine_t *e, struct job *j, int outcome, const char *cause, e
 void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
     if (j->kind == JOB_ORPHAN)
         orphan_finish(e, j, final_outcome(e, j, outcome), cause);
+    else if (j->kind == JOB_QUEUES)
+        queues_finish(e, j, final_outcome(e, j, outcome), cause);
     else
         finish(e, j, outcome, cause, NULL, NULL);
 }
@@ -143,7 +146,7 @@ int64_t jobs_overdue(struct agent_session *s, int64_t next) {
         snprintf(cause, sizeof cause, "the operator of backend %.200s did not answer within its job_timeout of %s", s->backend, text);
         log_warning(&s->e->log, "job %s: %s", j->id, cause);
         session_ref(s);
-        if (j->kind == JOB_ORPHAN) {
+        if (job_is_loose(j)) {
             job_finish(s->e, j, JOB_RETRY, cause);
             close_late(s, 0, NULL);
         } else {

@@ -186,6 +186,18 @@ static int begin(struct archive_copy *c, const char *name, object_writer_t **out
     return path ? object_put(c->store, path, out, err) : no_memory(err);
 }
 
+/* Another service, or another item of the same workflow, may have archived the log meanwhile, and the log store's copy may be
+ * dropped since: then what was read is not the log. Asked when all has been read. */
+static int is_archived(const struct archive_copy *c, bool *yes, osmo_error_t *err) {
+    enum archive_state state = ARCHIVE_NONE;
+    db_t *db;
+    int rc = store_reader(c->e->store, &db, err);
+    if (rc >= 0)
+        rc = repo_archive_get(db, c->workflow_uuid, &state, err);
+    *yes = state != ARCHIVE_NONE;
+    return rc;
+}
+
 /* The index comes last: a reader that finds it finds the others. */
 static int log_commit(struct log_copy *l, osmo_error_t *err) {
     object_writer_t **order[] = { &l->text, &l->names, &l->index };
@@ -205,11 +217,14 @@ static int copy_log(struct archive_copy *c, osmo_error_t *err) {
         rc = begin(c, ARCHIVE_INDEX, &l.index, err);
     if (rc >= 0)
         rc = begin(c, ARCHIVE_TASKS, &l.names, err);
+    bool archived = false;
     if (rc >= 0)
         rc = log_pieces(&l, err);
     if (rc >= 0)
+        rc = is_archived(c, &archived, err);
+    if (rc >= 0 && !archived)
         rc = log_commit(&l, err);
-    return rc < 0 || !by_task ? rc : archive_task_logs(c, l.attempts, l.nattempts, &l.tasks, err);
+    return rc < 0 || archived || !by_task ? rc : archive_task_logs(c, l.attempts, l.nattempts, &l.tasks, err);
 }
 
 /* ---- events and files ---- */

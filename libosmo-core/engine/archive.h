@@ -26,6 +26,9 @@ int archive_workflow(engine_t *e, const struct work_row *item, osmo_error_t *err
 /* Everything of the workflow goes; without a configured archive nothing does. */
 int archive_remove(engine_t *e, const char *workflow_id, osmo_error_t *err);
 
+/* Does the configured archive have the log of the workflow? Otherwise an error tells what is wrong with it. */
+int archive_has_log(engine_t *e, const char *workflow_id, osmo_error_t *err);
+
 /* A log, as logstore_reader has it; `skip` bytes of what it would give were given before. The end is always known. */
 typedef struct archive_reader archive_reader_t;
 int archive_reader(engine_t *e, const char *workflow_id, const struct log_query *q, uint64_t skip, archive_reader_t **out,

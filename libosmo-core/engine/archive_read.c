@@ -81,6 +81,14 @@ static int open_all(archive_reader_t *r, const struct log_query *q, osmo_error_t
     return rc;
 }
 
+int archive_has_log(engine_t *e, const char *workflow_id, osmo_error_t *err) {
+    static const struct log_query all = { .retry_id = -1 };
+    archive_reader_t *r = NULL;
+    int rc = archive_reader(e, workflow_id, &all, 0, &r, err);
+    archive_reader_free(r);
+    return rc;
+}
+
 int archive_reader(engine_t *e, const char *workflow_id, const struct log_query *q, uint64_t skip, archive_reader_t **out,
                    osmo_error_t *err) {
     archive_reader_t *r = calloc(1, sizeof *r);

@@ -173,6 +173,13 @@ int auth_key(struct auth *a, const rsa_key_t **out, osmo_error_t *err) {
     return 0;
 }
 
+bool auth_is_ready(engine_t *e) {
+    pthread_mutex_lock(&e->auth->lock);
+    bool ready = e->auth_mode == OSMO_AUTH_DEV || e->auth->key_done;
+    pthread_mutex_unlock(&e->auth->lock);
+    return ready;
+}
+
 json_t *auth_jwks(engine_t *e) {
     const rsa_key_t *key = NULL;
     if (auth_key(e->auth, &key, NULL) < 0)

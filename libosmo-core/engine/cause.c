@@ -60,7 +60,8 @@ char *task_failure_text(const struct task_row *t) {
     char code[64] = "", kind[48] = "";
     const char *why = after_code(t->failure_message, t->sm.exit_code), *signal = signal_of(t->sm.exit_code);
     if (t->sm.exit_code != EXIT_CODE_NONE)
-        snprintf(code, sizeof code, signal ? " with exit code %lld (128 + SIG%s)" : " with exit code %lld", (long long)t->sm.exit_code, signal);
+        snprintf(code, sizeof code, signal ? " with exit code %lld (128 + SIG%s)" : " with exit code %lld", (long long)t->sm.exit_code,
+                 signal);
     if (t->sm.status != STATUS_FAILED)
         snprintf(kind, sizeof kind, " (%s)", status_name(t->sm.status));
     bool has = why && *why;

@@ -5,7 +5,8 @@
  * On an embedded database the wall clock is this machine's, and the process with the delayed-job monitor does this; it is the only
  * one of its database. Services that share a server may run on several machines: they all go by the database's clock, which each
  * follows by its own steady one. Whoever notices first that it was set moves the deadlines and says so in the database by how much it
- * was set in all; the others find that and only follow. What they write until then, for a second or two, is off by that much. */
+ * was set in all; the others find that and only follow. What they write until then, for the time of a hint or two seconds at the most,
+ * is off by that much. */
 #include <stdlib.h>
 #include <time.h>
 

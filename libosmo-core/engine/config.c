@@ -82,7 +82,7 @@ int engine_reload(engine_t *e, osmo_error_t *err) {
     struct snapshot *old = c->current;
     c->current = next;
     if (c->wakes)
-        engine_wake_here(e, WAKE_TIMERS); /* how long things are kept may be new */
+        engine_wake_here(e, WAKE_TIMERS | WAKE_WORK); /* how long things are kept may be new, and what backends know of pools */
     pthread_mutex_unlock(&c->lock);
     engine_settings_put(&old->shown);
     log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "built-in defaults");

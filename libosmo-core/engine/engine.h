@@ -206,6 +206,8 @@ bool identity_has_role(const struct identity *id, const char *role);
 /* Who is asking: Authorization: Bearer / x-osmo-auth (required mode), x-osmo-user (dev mode, with Host and Origin
  * checks). OSMO_EUNAUTH / OSMO_EDENIED. */
 int auth_identify(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err);
+/* Whether auth_identify() would wait for nothing: only while the first signing key of a database is being made it would. */
+bool auth_is_ready(engine_t *e);
 /* Access token (43 or 64 characters) → JWT valid 300 s. */
 int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_at_s, osmo_error_t *err);
 /* Task refresh token → JWT. *finished set when the task is finished (answer is the FINISHED detail). */

@@ -21,8 +21,10 @@ static void log_grew(void *ctx, const char *workflow_id) {
 
 /* Where the database is shared, so are the logs. */
 static int open_log_store(engine_t *e, osmo_error_t *err) {
-    if (store_is_pgsql(e->store))
-        return logstore_open_pgsql(e->store, log_grew, e, &e->logs, err);
+    if (store_is_pgsql(e->store)) {
+        int opened = logstore_open_pgsql(e->store, log_grew, e, &e->logs, err);
+        return opened < 0 ? opened : lines_open(e, err);
+    }
     _cleanup_free_ char *dir = str_printf("%s/logs", e->data_dir);
     int rc = dir ? dir_make(dir, 0700, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     return rc < 0 ? rc : logstore_open(dir, log_grew, e, &e->logs, err);
@@ -50,6 +52,7 @@ void logs_close(engine_t *e) {
     while (l->writes)
         pthread_cond_wait(&l->idle, &l->lock);
     pthread_mutex_unlock(&l->lock);
+    lines_close(e);
     if (e->logs)
         logstore_close(e->logs);
     e->logs = NULL;
@@ -157,6 +160,8 @@ int logs_finish_workflow(engine_t *e, const char *workflow_uuid, osmo_error_t *e
         return rc;
     if (engine_now(e) < w.sm.end_us + LAST_LINES_US && ctrl_is_connected(e, w.id))
         rc = osmo_error_set(err, OSMO_EBUSY, "tasks of workflow %s are still sending their log", w.id);
+    else
+        lines_flush_workflow(e, w.id);
     if (rc >= 0 && status_is_failed(w.sm.status))
         rc = append_banner(e, &w, err);
     if (rc >= 0)

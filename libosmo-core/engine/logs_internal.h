@@ -4,6 +4,7 @@
 #ifndef ENGINE_LOGS_INTERNAL_H
 #define ENGINE_LOGS_INTERNAL_H
 #include <pthread.h>
+#include "base/buf.h"
 #include "base/map.h"
 #include "engine/engine.h"
 #include "store/repo.h"
@@ -18,6 +19,16 @@ struct loggers {
     pthread_cond_t idle;
     _Atomic uint64_t dropped;    /* copies of archived logs: followers see that theirs may be gone */
     size_t writes;               /* posted and not yet done: closing waits for them */
+    struct line_writers *lines;  /* NULL: appending is fast, nothing is queued */
+};
+/* Lines that are to be written, under the lock of logs_lines.c. */
+struct session_lines {
+    struct logger_session *prev, *next;
+    struct log_entry *entries;   /* one behind the other in text, which they do not point to yet */
+    size_t n, cap;
+    buf_t text;
+    uint64_t oldest, writing_since; /* when they came, by the count of lines: of those that wait, of those being written */
+    bool listed, writing;
 };
 struct logger_session {
     engine_t *engine;
@@ -28,7 +39,8 @@ struct logger_session {
     int64_t retry_id;
     bool batches;                /* extension "logs" in use */
     bool answers;                /* extension "restarts" in use: it confirms them */
-    char refusal[121];           /* why the session is closed as soon as it is open; "" = it is not */
+    bool refused;                /* closed as soon as it was open */
+    struct session_lines lines;
 };
 /* "workflow \n task \n retry", malloc'ed. */
 char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id);
@@ -43,6 +55,16 @@ void logs_write_begin(engine_t *e);
 void logs_write_end(engine_t *e);
 void logs_send_text(struct logger_session *s, const char *text);
 void logs_close_session(struct logger_session *s, int code, const char *reason);
+
+/* logs_lines.c: where each append waits for a commit, lines without a number queue up and are written in bulk. */
+int lines_open(engine_t *e, osmo_error_t *err);
+void lines_close(engine_t *e); /* writes what there is */
+/* Copies the line; waits while too much is queued. 0 or OSMO_ENOMEM, OSMO_ELIMIT. */
+int lines_put(struct logger_session *s, const struct log_entry *entry);
+/* Returns when everything the session has sent is written. Not while somebody calls lines_put() for it. */
+void lines_flush(struct logger_session *s);
+/* Everything that the ctrls of the workflow that are connected here have sent until now. */
+void lines_flush_workflow(engine_t *e, const char *workflow_id);
 
 /* Does a task of the workflow have its ctrl connected to this process? */
 bool logs_ctrl_is_here(engine_t *e, const char *workflow_id);

@@ -16,28 +16,29 @@
 
 /* ---- opening and closing ---- */
 
-static int load_attempt(struct logger_session *s, const char *workflow, const char *task, int64_t retry_id,
-                        osmo_error_t *err) {
+/* The session has the names as the ctrl gave them until here. */
+static int load_attempt(struct logger_session *s, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct task_row t = { 0 };
     db_t *db;
     int rc = store_reader(s->engine->store, &db, err);
     if (rc >= 0)
-        rc = repo_workflow_get(db, workflow, &w, err);
+        rc = repo_workflow_get(db, s->workflow_id, &w, err);
     if (rc == OSMO_ENOTFOUND)
-        osmo_error_set(err, rc, "Workflow %s does not exist", workflow);
+        osmo_error_set(err, rc, "Workflow %s does not exist", s->workflow_id);
     if (rc >= 0) {
-        rc = repo_task_by_name(db, w.uuid, task, retry_id, &t, err);
+        rc = repo_task_by_name(db, w.uuid, s->task, s->retry_id, &t, err);
         if (rc == OSMO_ENOTFOUND)
-            osmo_error_set(err, rc, "Workflow %s has no task %s, attempt %lld", w.id, task, (long long)retry_id);
+            osmo_error_set(err, rc, "Workflow %s has no task %s, attempt %lld", w.id, s->task, (long long)s->retry_id);
     }
     if (rc >= 0) {
         memcpy(s->workflow_uuid, w.uuid, sizeof s->workflow_uuid);
         memcpy(s->task_uuid, t.uuid, sizeof s->task_uuid);
         memcpy(s->group_uuid, t.group_uuid, sizeof s->group_uuid);
+        free(s->workflow_id);
+        free(s->task);
         s->workflow_id = STEAL(w.id);
         s->task = STEAL(t.name);
-        s->retry_id = retry_id;
     }
     task_row_clear(&t);
     workflow_row_clear(&w);
@@ -72,32 +73,23 @@ static void session_unregister(struct logger_session *s) {
     pthread_mutex_unlock(&l->lock);
 }
 
-/* A close reason has room for 120 bytes and must stay UTF-8. */
-static void set_refusal(struct logger_session *s, const char *text) {
-    size_t n = strnlen(text, sizeof s->refusal - 1);
-    while (n && text[n] && ((unsigned char)text[n] & 0xC0) == 0x80)
-        n--;
-    memcpy(s->refusal, text, n);
-    s->refusal[n] = '\0';
-}
-
+/* The network thread is waiting for this, so nothing here may: the database is asked when the session is open. */
 int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t conn,
                 const char *offered_extensions,
                 logger_session_t **out, const char **accepted_extensions, osmo_error_t *err) {
-    osmo_error_t reason = OSMO_ERROR_INIT;
     struct logger_session *s = calloc(1, sizeof *s);
-    if (!s)
+    if (s) {
+        s->workflow_id = str_dup(workflow_id);
+        s->task = str_dup(task);
+    }
+    if (!s || !s->workflow_id || !s->task) {
+        if (s)
+            session_free(s);
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
     s->engine = e;
     s->conn = conn;
-    int rc = load_attempt(s, workflow_id, task, retry_id, &reason);
-    if (rc == OSMO_ENOTFOUND) {
-        /* the protocol answers after the handshake, by a close frame */
-        set_refusal(s, reason.text);
-    } else if (rc < 0) {
-        session_free(s);
-        return osmo_error_set(err, rc, "%s", reason.text);
-    }
+    s->retry_id = retry_id;
     static const char *const accepted[2][2] = { { NULL, EXTENSION_RESTARTS },
                                                 { EXTENSION_LOGS, EXTENSION_LOGS ", " EXTENSION_RESTARTS } };
     s->batches = extension_offered(offered_extensions, EXTENSION_LOGS);
@@ -125,11 +117,29 @@ static void send_ack(struct logger_session *s, uint64_t seq) {
     logs_send_text(s, text);
 }
 
+/* The protocol refuses after the handshake, by a close frame. Its reason has room for 120 bytes and must stay UTF-8. */
+static void refuse(struct logger_session *s, int rc, const osmo_error_t *err) {
+    char reason[121];
+    s->refused = true;
+    if (rc != OSMO_ENOTFOUND) {
+        log_error(&s->engine->log, "logger of %s, task %s: %s", s->workflow_id, s->task, err->text);
+        logs_close_session(s, CLOSE_INTERNAL, "the task cannot be looked up now: connect again");
+        return;
+    }
+    size_t n = strnlen(err->text, sizeof reason - 1);
+    while (n && err->text[n] && ((unsigned char)err->text[n] & 0xC0) == 0x80)
+        n--;
+    memcpy(reason, err->text, n);
+    reason[n] = '\0';
+    logs_close_session(s, CLOSE_APPLICATION, reason);
+}
+
 void logger_opened(logger_session_t *s) {
     osmo_error_t err = OSMO_ERROR_INIT;
     uint64_t seq = 0;
-    if (s->refusal[0]) {
-        logs_close_session(s, CLOSE_APPLICATION, s->refusal);
+    int rc = load_attempt(s, &err);
+    if (rc < 0) {
+        refuse(s, rc, &err);
         return;
     }
     if (session_register(s) < 0) {
@@ -148,7 +158,9 @@ void logger_opened(logger_session_t *s) {
     barrier_check_one(s);
 }
 
+/* The end of the workflow's log waits for those that are registered: first the lines, then that. */
 void logger_closed(logger_session_t *s) {
+    lines_flush(s);
     session_unregister(s);
     session_free(s);
 }
@@ -212,6 +224,13 @@ static bool append(struct logger_session *s, const struct log_entry *entries, si
     return false;
 }
 
+static void put_line(struct logger_session *s, const struct log_entry *entry) {
+    if (!s->engine->loggers->lines)
+        (void)append(s, entry, 1);
+    else if (lines_put(s, entry) < 0)
+        logs_close_session(s, CLOSE_INTERNAL, "out of memory");
+}
+
 static void on_batch(struct logger_session *s, const json_t *o) {
     const json_t *list = member(o, "entries");
     size_t n = json_len(list), used = 0;
@@ -237,6 +256,7 @@ static void on_batch(struct logger_session *s, const json_t *o) {
         entry_read(item, type, &entries[used++]);
         last = (uint64_t)seq;
     }
+    lines_flush(s); /* those without a number came before */
     if (used && append(s, entries, used))
         send_ack(s, last);
 }
@@ -304,14 +324,14 @@ static void on_frame(struct logger_session *s, const json_t *o) {
         struct log_entry entry;
         entry_read(o, type, &entry);
         entry.seq = 0;
-        (void)append(s, &entry, 1);
+        put_line(s, &entry);
     } else if (type == IO_METRICS) {
         on_metrics(s, o);
     } else if (type == IO_BARRIER) {
         const char *name = member_str(o, "Name");
         barrier_join(s, name ? name : "", member_int(o, "Count", -1));
     } else if (type == IO_LOG_DONE) {
-        /* appends are synchronous: everything before this frame is stored */
+        lines_flush(s); /* everything before this frame is stored, or the session is closed */
         logs_send_text(s, "{\"action\":\"log_done\"}");
     } else {
         logs_close_session(s, CLOSE_APPLICATION, "a frame has an unknown IOType");
@@ -321,7 +341,7 @@ static void on_frame(struct logger_session *s, const json_t *o) {
 void logger_message(logger_session_t *s, const void *data, size_t len, bool binary) {
     _cleanup_json_ json_t *outer = NULL, *inner = NULL;
     (void)binary;
-    if (s->refusal[0])
+    if (s->refused)
         return;
     if (json_parse(data, len, &outer, NULL) >= 0 && json_kind(outer) == JSON_STRING)
         (void)json_parse(json_str(outer), json_str_len(outer), &inner, NULL);

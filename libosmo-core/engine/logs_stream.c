@@ -92,19 +92,23 @@ static int append_matching(struct follow *f) {
 }
 
 /* 1 when the log is in the archive and the log store may have lost it. Asked when nothing came, which is often: the database is
- * asked only if a copy was dropped by this process, or now and then. */
+ * asked only if the log store has no such log, which may have been another process's doing, if a copy was dropped by this
+ * process, or now and then. */
 static int is_archive_only(struct follow *f, osmo_error_t *err) {
     enum archive_state state = ARCHIVE_NONE;
     uint64_t dropped = atomic_load(&f->engine->loggers->dropped);
     int64_t now = clock_mono_us();
     db_t *db;
-    if (dropped == f->dropped && now - f->looked_at < LOOK_AGAIN_US)
+    bool none = f->reader && log_reader_found_none(f->reader);
+    if (!none && dropped == f->dropped && now - f->looked_at < LOOK_AGAIN_US)
         return 0;
     int rc = store_reader(f->engine->store, &db, err);
     if (rc >= 0)
         rc = repo_archive_get(db, f->workflow_uuid, &state, err);
     f->dropped = dropped;
     f->looked_at = now;
+    if (rc >= 0 && none && f->given && state == ARCHIVE_NONE)
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the workflow was deleted before its log was read to the end");
     return rc < 0 ? rc : state == ARCHIVE_DROPPING || state == ARCHIVE_ONLY;
 }
 

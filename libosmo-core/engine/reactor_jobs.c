@@ -29,6 +29,7 @@ enum job_kind job_kind_of(const char *work_kind) {
            : str_eq(work_kind, WORK_RESCHEDULE) ? JOB_RESCHEDULE
            : str_eq(work_kind, WORK_LABEL)      ? JOB_LABEL
            : str_eq(work_kind, WORK_ORPHAN)     ? JOB_ORPHAN
+           : str_eq(work_kind, WORK_QUEUES)     ? JOB_QUEUES
                                                 : JOB_CREATE;
 }
 
@@ -88,10 +89,11 @@ static int job_buried(struct txn *x, const struct job_result *r) {
 }
 
 /* A cleanup that was given up and tried again brings files when the workflow is archived, or is being archived right now. */
-static int archive_late_files(struct txn *x) {
+static int archive_late_files(struct txn *x, const struct job_result *r) {
     if (!status_is_workflow_finished(x->wf.sm.status) || x->wf.groups_uncleaned > 0)
         return 0;
-    _cleanup_free_ char *key = str_printf("%s/late", x->wf.uuid);
+    /* an item of its own: another one may be running, and has looked already which files there are */
+    _cleanup_free_ char *key = str_printf("%s/late/%lld/%lld", x->wf.uuid, (long long)r->work_id, (long long)r->attempts);
     x->fx->wake |= WAKE_ARCHIVE;
     return key ? repo_work_hurry(x->db, WORK_ARCHIVE, key, x->wf.uuid, ARCHIVE_LANE, x->now, x->err)
                : osmo_error_set(x->err, OSMO_ENOMEM, "out of memory");
@@ -113,7 +115,7 @@ static int decide_job(struct txn *x, void *arg) {
     for (size_t i = 0; rc >= 0 && i < r->nfiles; i++)
         rc = repo_file_put(x->db, x->wf.uuid, r->files[i].path, r->files[i].content, r->files[i].len, x->err);
     if (rc >= 0 && r->nfiles)
-        rc = archive_late_files(x);
+        rc = archive_late_files(x, r);
     if (rc < 0)
         return rc;
     if (r->outcome == JOB_RETRY)

@@ -269,13 +269,15 @@ static void tell(struct replicas *r, const struct news *news) {
         engine_wake(r->e, WAKE_WORK | WAKE_TIMERS);
 }
 
-/* Not before its lease is back, or surely over: it may have been taken for dead. */
-static void lapse(struct replicas *r) {
-    if (r->lapsed)
+/* What it had may be with others by now, or is for sure: also what came after it had noticed the former. */
+static void lapse(struct replicas *r, bool sure) {
+    if (r->lapsed && !sure)
         return;
+    if (!r->lapsed)
+        log_warning(&r->e->log,
+                    "this service has not reached its database for %lld s and counts as dead: backends are asked to connect again",
+                    (long long)(r->lease_us / 1000000));
     r->lapsed = true;
-    log_warning(&r->e->log, "this service has not reached its database for %lld s and counts as dead: backends are asked to connect again",
-                (long long)(r->lease_us / 1000000));
     if (atomic_load(&r->open))
         agents_disconnect(r->e);
 }
@@ -310,7 +312,7 @@ static int64_t turn_take(struct replicas *r) {
         return clock_mono_us() + r->renew_us / 2;
     }
     if (t->lost)
-        lapse(r);
+        lapse(r, true);
     r->lapsed = false;
     note_look(r, t);
     if (t->buried)
@@ -349,7 +351,7 @@ static void *replicas_main(void *arg) {
         int64_t now = clock_mono_us();
         bool busy = turn_is(r, &r->turn.busy);
         if (now - r->renewed_us >= r->lease_us)
-            lapse(r);
+            lapse(r, false);
         if (!busy && now >= next) {
             turn_begin(r);
             continue;

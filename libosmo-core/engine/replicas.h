@@ -4,8 +4,8 @@
  * Who is alive is the table `replicas` (id, internal address, lease), renewed by replicas.c on the database's clock. What a commit
  * of one replica means for the sessions, followers and threads of the others are hints: they carry no state, only where to look, so
  * that each may arrive twice. Hints wait, merged, until the other replica has acknowledged them; one that dies takes its hints with
- * it, one that overflows is told to look at everything (HINT_ALL), and so does everybody when a replica's lease ends, for it may
- * have committed without telling. Called by engine/ and by the internal route of api/. */
+ * it, one that overflows is told to look at everything (HINT_ALL), and so does everybody when a replica stops answering and when its lease
+ * ends, for it may have committed without telling. Called by engine/ and by the internal route of api/. */
 #ifndef ENGINE_REPLICAS_H
 #define ENGINE_REPLICAS_H
 #include "base/buf.h"

@@ -1,5 +1,9 @@
 /* Websockets: upgrade, messages in order through the workers (one at a time per session), bounded queues both ways.
- * Network thread unless marked "worker" or "any thread". */
+ * Network thread unless marked "worker" or "any thread".
+ *
+ * libwebsockets answers an upgrade from within its callback, so whether there is a session must be known without waiting for
+ * anything. What the service has to look up is looked up by the first call on a worker, osmo_ws_opened(); messages that arrive
+ * meanwhile wait in the session. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -58,5 +58,7 @@ int log_reader_read(log_reader_t *r, buf_t *out, size_t max, osmo_error_t *err);
 #define LOG_ITEMS_MAX 128
 struct log_item { char task[256]; int64_t retry_id, time_us; enum io_type type; size_t length; };
 int log_reader_items(log_reader_t *r, buf_t *out, size_t max, struct log_item *items, osmo_error_t *err);
+/* Was there no log at all when it was read last? */
+bool log_reader_found_none(const log_reader_t *r);
 void log_reader_free(log_reader_t *r);
 #endif

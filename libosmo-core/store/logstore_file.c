@@ -314,11 +314,27 @@ int wlog_write(struct wlog *w, const buf_t *text, const buf_t *records, osmo_err
     return 0;
 }
 
-/* The end is durable, and with it everything before it. */
-int wlog_finish(struct wlog *w, osmo_error_t *err) {
+/* A file of the log, or its directory (name ""); that it was never made is fine. */
+static int sync_one(struct wlog *w, int dir_fd, const char *name, osmo_error_t *err) {
+    _cleanup_free_ char *path = str_printf("%s/%s", w->id, name);
+    if (!path)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    _cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    return fd < 0 || fsync(fd) != 0 ? failed(w, "write to the disk", err) : 0;
+}
+
+/* Records are worth nothing without the names they refer to, and files nothing without their directories. */
+int wlog_finish(struct wlog *w, int dir_fd, osmo_error_t *err) {
     uint8_t raw[LOG_RECORD_SIZE];
     struct log_record r = { .offset = w->text_size, .type = LOG_RECORD_END };
-    if (fdatasync(w->text_fd) != 0 || fdatasync(w->idx_fd) != 0)
+    int rc = sync_one(w, dir_fd, TASKS_FILE, err);
+    if (rc == 0)
+        rc = sync_one(w, dir_fd, "", err);
+    if (rc < 0)
+        return rc;
+    if (fsync(dir_fd) != 0 || fdatasync(w->text_fd) != 0 || fdatasync(w->idx_fd) != 0)
         return failed(w, "write to the disk", err);
     log_record_pack(&r, raw);
     if (write_at(w->idx_fd, (const char *)raw, sizeof(raw), w->records * LOG_RECORD_SIZE) < 0 ||

@@ -50,7 +50,8 @@ void log_record_pack(const struct log_record *r, uint8_t out[LOG_RECORD_SIZE]);
 bool log_record_unpack(const uint8_t in[LOG_RECORD_SIZE], struct log_record *r); /* false: torn */
 /* All or nothing: a failed write is cut off again. */
 int wlog_write(struct wlog *w, const buf_t *text, const buf_t *records, osmo_error_t *err);
-int wlog_finish(struct wlog *w, osmo_error_t *err);
+/* The end is durable, and with it everything before it. */
+int wlog_finish(struct wlog *w, int dir_fd, osmo_error_t *err);
 /* Up to max records from number `first`; *n may be 0. */
 int wlog_records(struct wlog *w, uint64_t first, size_t max, struct log_record *out, size_t *n, osmo_error_t *err);
 

@@ -232,11 +232,10 @@ static int files_end(logstore_t *base, const char *workflow_id, osmo_error_t *er
     int rc = log_files_hold(s, workflow_id, true, &w, err);
     if (rc < 0)
         return rc;
-    bool ends = !w->ended;
-    if (ends)
-        rc = wlog_finish(w, err);
+    if (!w->ended)
+        rc = wlog_finish(w, s->dir_fd, err);
     log_files_let_go(s, w);
-    if (rc == 0 && ends)
+    if (rc == 0) /* also when it had ended: the one that did it may have failed behind its last write */
         logstore_notify(base, workflow_id);
     return rc;
 }

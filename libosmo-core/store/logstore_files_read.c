@@ -106,6 +106,7 @@ int log_files_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
     int rc = log_files_hold(s, r->id, false, &w, err);
     if (rc < 0)
         return rc;
+    r->none = w->idx_fd < 0;
     rc = read_held(r, w, t, err);
     log_files_let_go(s, w);
     return rc;

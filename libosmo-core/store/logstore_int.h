@@ -17,6 +17,7 @@ struct log_reader {
     char *id, *task;       /* task NULL: all */
     int64_t retry, scan_max;
     bool error_only;
+    bool none;             /* the last read found no log */
     /* What a read moves, and what a failed one puts back. */
     struct log_place {
         int64_t last_n;    /* > 0: the start is still to be found */

@@ -323,6 +323,7 @@ int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
         rc = find_start(r, f.db, err);
     if (rc >= 0)
         rc = read_forward(r, &f, t, err);
+    r->none = rc >= 0 && !f.view.there;
     if (rc < 0 || t->n)
         return rc;
     return f.view.there && f.view.ended && at_end(r, &f.view) ? OSMO_EGONE : 0;

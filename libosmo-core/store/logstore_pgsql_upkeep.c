@@ -9,7 +9,7 @@
 
 /* ---- the end ---- */
 
-struct ending { const char *id; bool ends, merge; };
+struct ending { const char *id; bool merge; };
 
 static int end_fn(db_t *db, void *ctx, osmo_error_t *err) {
     static const char sql[] = "UPDATE log_state SET ended = 1 WHERE workflow_id = ?";
@@ -18,9 +18,8 @@ static int end_fn(db_t *db, void *ctx, osmo_error_t *err) {
     int rc = log_pgsql_lock(db, e->id, true, &st, err);
     if (rc < 0)
         return rc;
-    e->ends = !st.ended;
     e->merge = st.ended != LOG_MERGED;
-    return e->ends ? db_exec(db, sql, DB_ARGS(DB_T(e->id)), NULL, err) : 0;
+    return st.ended ? 0 : db_exec(db, sql, DB_ARGS(DB_T(e->id)), NULL, err);
 }
 
 /* ---- merging ---- */
@@ -91,8 +90,7 @@ int log_pgsql_end(logstore_t *base, const char *workflow_id, osmo_error_t *err) 
     int rc = writers_write(s->writers, workflow_id, end_fn, &e, err);
     if (rc < 0)
         return rc;
-    if (e.ends)
-        logstore_notify(base, workflow_id);
+    logstore_notify(base, workflow_id); /* also when it had ended: the answer to the one that did it may have been lost */
     for (m.more = e.merge; rc >= 0 && m.more; m.from = m.reached)
         rc = writers_write(s->writers, workflow_id, merge_fn, &m, err);
     return rc;
@@ -121,8 +119,9 @@ static int hide_fn(db_t *db, void *ctx, osmo_error_t *err) {
 }
 
 static int next_hidden(db_t *db, int64_t *log_id, osmo_error_t *err) {
-    static const char sql[] = "SELECT log_id FROM log_state WHERE workflow_id >= '!' AND workflow_id < '\"'"
-                              " ORDER BY workflow_id LIMIT 1 FOR UPDATE SKIP LOCKED";
+    /* Not by a range of names: where one begins depends on the database's collation. As the index log_state_hidden has it. */
+    static const char sql[] = "SELECT log_id FROM log_state WHERE workflow_id LIKE '!%' ORDER BY log_id LIMIT 1"
+                              " FOR UPDATE SKIP LOCKED";
     _cleanup_rows_ db_rows_t *rows = NULL;
     int rc = db_query(db, sql, NULL, 0, &rows, err);
     if (rc >= 0 && (rc = db_next(rows, err)) == 1)

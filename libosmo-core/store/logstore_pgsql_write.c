@@ -125,19 +125,23 @@ static void take_request(struct batch *b, struct log_request *q) {
     size_t text = b->text.len, records = b->records.len;
     struct attempt *a = attempt_of(b, task_of(b, q->task), q->retry, false);
     uint64_t seq = a->seq;
+    bool again = false;
     b->text.max = text + LOG_APPEND_TEXT_MAX;
     b->records.max = records + LOG_APPEND_TEXT_MAX;
     for (size_t i = 0; q->rc == 0 && i < q->n; i++) {
         if (!q->e[i].seq || q->e[i].seq > a->seq)
             q->rc = take_entry(b, q, a, &q->e[i]);
+        else
+            again = true;
     }
     if (q->rc < 0) {
         a->seq = seq;
         cut(&b->text, text);
         cut(&b->records, records);
     }
-    q->grew = b->records.len > records;
-    a->changed |= q->grew && (!a->stored || a->seq != seq);
+    bool more = b->records.len > records;
+    q->grew = more || (again && q->rc == 0); /* whoever stored it may not have come to tell of it */
+    a->changed |= more && (!a->stored || a->seq != seq);
 }
 
 /* ---- writing ---- */

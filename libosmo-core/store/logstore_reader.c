@@ -24,6 +24,8 @@ int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_que
     return 0;
 }
 
+bool log_reader_found_none(const log_reader_t *r) { return r->none; }
+
 void log_reader_free(log_reader_t *r) {
     if (!r)
         return;
@@ -45,11 +47,15 @@ void log_taken_add(struct log_taken *t, const struct log_record *rec, const strl
 
 static int read_into(log_reader_t *r, struct log_taken *t, size_t max, osmo_error_t *err) {
     struct log_place before = r->place;
+    int64_t log_id = r->log_id;
     t->before = t->out->len;
     t->enough = t->before + (max ? max : 1);
     int rc = r->store->drv->read(r, t, err);
     if (rc < 0 && rc != OSMO_EGONE) { /* a failed read hands out nothing and moves nothing */
         r->place = before;
+        if (r->log_id != log_id) /* a place in the other one, and its numbers of tasks */
+            strlist_free(&r->tasks);
+        r->log_id = log_id;
         buf_truncate(t->out, t->before);
     }
     if (rc == OSMO_EGONE)

@@ -29,6 +29,11 @@ int repo_archive_set(db_t *db, const char *workflow_uuid, enum archive_state sta
                    DB_ARGS(DB_I(local_of[state]), DB_T(workflow_uuid)), NULL, err);
 }
 
+int repo_archive_items(db_t *db, const char *workflow_uuid, const char *kind, int64_t *n, osmo_error_t *err) {
+    return int_select(db, "SELECT COUNT(*) FROM work WHERE workflow_uuid = ? AND kind = ?",
+                      DB_ARGS(DB_T(workflow_uuid), DB_T(kind)), 0, n, err);
+}
+
 static const struct col place_cols[] = { COL_ENTRY(expired_row, UUID, workflow_uuid, uuid)
                                          COL_ENTRY(expired_row, TEXT, workflow_id, id)
                                          COL_ENTRY(expired_row, I64, archived_us, end_us) };

@@ -19,6 +19,8 @@ int repo_archive_set(db_t *db, const char *workflow_uuid, enum archive_state sta
 /* Of those that are not in the archive only, the one that was archived first behind (time, uuid); end_us is when.
  * OSMO_ENOTFOUND. */
 int repo_archive_next(db_t *db, int64_t after_us, const char *after_uuid, struct expired_row *out, osmo_error_t *err);
+/* Work items of that kind that the workflow has still, dead ones included. */
+int repo_archive_items(db_t *db, const char *workflow_uuid, const char *kind, int64_t *n, osmo_error_t *err);
 int repo_archive_delete(db_t *db, const char *workflow_uuid, osmo_error_t *err);
 
 /* Names of the files of a workflow behind `after`, in their order, at most `limit`. */

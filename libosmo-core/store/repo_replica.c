@@ -136,6 +136,14 @@ int repo_replica_bury(db_t *db, const char *id, bool *gone, osmo_error_t *err) {
     return repo_replica_delete(db, id, err);
 }
 
+int repo_worker_set(db_t *db, const char *backend, const char *owner, osmo_error_t *err) {
+    return db_exec(db, "UPDATE backends SET worker = ? WHERE name = ?", DB_ARGS(DB_T(owner), DB_T(backend)), NULL, err);
+}
+
+int repo_worker_ended(db_t *db, const char *owner, osmo_error_t *err) {
+    return db_exec(db, "UPDATE backends SET worker = '' WHERE worker = ?", DB_ARGS(DB_T(owner)), NULL, err);
+}
+
 int repo_work_is_due(db_t *db, const char *backend, int64_t now_us, bool *due, osmo_error_t *err) {
     int64_t n = 0;
     int rc = int_select(db, "SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE backend = ? AND dead = 0 AND due_us <= ? LIMIT 1) AS x",

@@ -43,6 +43,9 @@ int repo_replica_bury(db_t *db, const char *id, bool *gone, osmo_error_t *err);
 int repo_work_release_replica(db_t *db, const char *id, osmo_error_t *err);
 /* Items whose owner is no living service; on an embedded database all. */
 int repo_work_recover(db_t *db, osmo_error_t *err);
+/* Which session has the newest worker of the backend; the others get no more jobs. The session with this name has ended. */
+int repo_worker_set(db_t *db, const char *backend, const char *owner, osmo_error_t *err);
+int repo_worker_ended(db_t *db, const char *owner, osmo_error_t *err);
 /* Is there something to claim for the backend (NULL = the worker role)? Read only. */
 int repo_work_is_due(db_t *db, const char *backend, int64_t now_us, bool *due, osmo_error_t *err);
 #endif

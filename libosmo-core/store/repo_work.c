@@ -61,6 +61,10 @@ static int by_urgency(const void *a, const void *b) {
 #define NOT_ELSEWHERE \
     "w WHERE NOT EXISTS (SELECT 1 FROM work o WHERE " KEY_OF_GROUP("o.") " = " KEY_OF_GROUP("w.") " AND o.owner IS NOT NULL" \
     " AND o.lease_until_us > ? AND split_part(o.owner, '/', 1) <> ? OFFSET 0) AND backend = ?"
+/* A worker that came later, to whichever service, gets the jobs: the connection of the other may be long lost without a sign. */
+#define NO_NEWER_WORKER \
+    " AND NOT EXISTS (SELECT 1 FROM backends b JOIN replicas r ON r.id = split_part(b.worker, '/', 1) AND r.ended = 0" \
+    " WHERE b.name = ? AND b.worker <> ?)"
 
 /* Jobs of one group may have to wait for each other, which a service knows of those that it has taken itself: what has another job of
  * its group with another service is left. Two that claim at once would not see each other's; so there is one at a time for each
@@ -72,9 +76,10 @@ static int claim_jobs(db_t *db, const char *backend, const char *owner, int64_t 
     snprintf(replica, sizeof replica, "%.*s", (int)strcspn(owner, "/"), owner);
     int rc = int_select(db, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended(?, 5718))) AS locked",
                         DB_ARGS(DB_T(backend)), 0, &unused, err);
-    return rc < 0 ? rc : rows_select(db, &work_type, CLAIM("w.", NOT_ELSEWHERE, " FOR UPDATE OF w SKIP LOCKED"),
+    return rc < 0 ? rc : rows_select(db, &work_type, CLAIM("w.", NOT_ELSEWHERE NO_NEWER_WORKER, " FOR UPDATE OF w SKIP LOCKED"),
                                      DB_ARGS(DB_T(owner), DB_I(until_us), DB_I(until_us), DB_I(now_us), DB_T(replica),
-                                             DB_T(backend), DB_I(now_us), DB_I(limit)), list, n, err);
+                                             DB_T(backend), DB_T(backend), DB_T(owner), DB_I(now_us), DB_I(limit)),
+                                     list, n, err);
 }
 
 int repo_work_claim(db_t *db, const char *backend, const char *owner, int64_t now_us, int64_t lease_us, size_t limit,

@@ -217,7 +217,8 @@ static const char replicas_sql[] =
     "CREATE TABLE replicas ("
     " id TEXT NOT NULL PRIMARY KEY, address TEXT NOT NULL, storage TEXT NOT NULL, host TEXT NOT NULL, version TEXT NOT NULL,"
     " pid BIGINT NOT NULL, started_us BIGINT NOT NULL, lease_until_us BIGINT NOT NULL, ended BIGINT NOT NULL){end};"
-    "ALTER TABLE submissions ADD COLUMN owner TEXT NOT NULL DEFAULT '';";
+    "ALTER TABLE submissions ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE backends ADD COLUMN worker TEXT NOT NULL DEFAULT '';";
 static const char leased_sql[] = "CREATE INDEX work_leased ON work (substr(work_key, 1, 32)) WHERE owner IS NOT NULL;";
 
 /* Workflows that are in the archive; local_log: 1 = the log store still has its copy, 2 = it is being dropped, 0 = gone.
@@ -235,6 +236,7 @@ static const char logs_sql[] =
     "CREATE TABLE log_state ("
     " workflow_id TEXT NOT NULL PRIMARY KEY, log_id BIGINT GENERATED ALWAYS AS IDENTITY, bytes BIGINT NOT NULL,"
     " entries BIGINT NOT NULL, tasks BIGINT NOT NULL, ended BIGINT NOT NULL) WITH (fillfactor = 50);"
+    "CREATE INDEX log_state_hidden ON log_state (log_id) WHERE workflow_id LIKE '!%';"
     "CREATE TABLE log_chunks ("
     " log_id BIGINT NOT NULL, end_entry BIGINT NOT NULL, first_entry BIGINT NOT NULL, first_offset BIGINT NOT NULL,"
     " body BYTEA NOT NULL, entries BYTEA NOT NULL, PRIMARY KEY (log_id, end_entry));"

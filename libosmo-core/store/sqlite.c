@@ -156,6 +156,7 @@ static int configure(struct sqlite_conn *c, bool writer, osmo_error_t *err) {
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static void library_setup(void) { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
 
+/* Called for every row but those of a DELETE without WHERE, which nobody writes for the tables in question. */
 static void row_changed(void *ctx, int op, const char *database, const char *table, sqlite3_int64 rowid) {
     (void)op;
     (void)database;

@@ -143,7 +143,7 @@ targets front 1 2 3
 targets agent 1 2 3
 ids=()
 for ((turn = 0; turn < 20; turn++)); do
-    for i in 1 2 3; do ids+=("$(send "$i" "soak$turn-$i" 0.3)"); done
+    for i in 1 2 3; do ids+=("$(send "$i" "soak$turn-$i" 0.8)"); done
     n=$((RANDOM % 3 + 1))
     replica_stop "$n" "$((RANDOM % 2 ? 9 : 15))"
     rm -rf "$work/replica$n"

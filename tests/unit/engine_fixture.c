@@ -61,11 +61,14 @@ static const osmo_transport_t transport = {
     .size = sizeof transport, .ws_send = net_send, .ws_close = net_close, .stream_wake = net_wake
 };
 
+static size_t pools_told; /* jobs that session() has answered */
+
 static void net_reset(void) {
     pthread_mutex_lock(&net.lock);
     for (size_t i = 0; i < net.n; i++)
         free(net.sent[i].data);
     net.n = net.wakes = net.closes = 0;
+    pools_told = 0;
     net.close_code = 0;
     pthread_mutex_unlock(&net.lock);
 }
@@ -111,6 +114,7 @@ size_t jobs_sent(void) {
     pthread_mutex_lock(&net.lock);
     for (size_t i = 0; i < net.n; i++)
         n += net.sent[i].binary != 0;
+    n -= pools_told;
     pthread_mutex_unlock(&net.lock);
     return n;
 }
@@ -144,8 +148,30 @@ bool report(const char *type, const char *body) {
     return got != NULL;
 }
 
+bool knows_pools = true;
+
+static bool pools_known(void) {
+    _cleanup_free_ char *digest = NULL;
+    return repo_kv_get(reader(), "queues/default", &digest, NULL) >= 0;
+}
+
+/* They come before everything else. */
+static void learn_pools(agent_session_t *s, uint64_t conn) {
+    _cleanup_json_ json_t *told = net_take(conn, 1, NULL);
+    char body[400];
+    CHECK_STR(json_get_str(told, "job_type"), "BackendSynchronizeQueues");
+    pthread_mutex_lock(&net.lock);
+    pools_told++;
+    pthread_mutex_unlock(&net.lock);
+    snprintf(body, sizeof body, "{\"status\":\"SUCCESS\",\"message\":null,\"job_id\":\"%s\",\"job_uuid\":\"%s\"}",
+             json_get_str(told, "job_id"), json_get_str(told, "job_uuid"));
+    say(s, "job_status", body);
+    CHECK(until(pools_known));
+}
+
 agent_session_t *session(enum agent_socket kind, uint64_t conn, const char *extensions) {
     osmo_error_t err = OSMO_ERROR_INIT;
+    bool tell = kind == AGENT_WORKER && knows_pools && !pools_known();
     const char *accepted = NULL;
     agent_session_t *s = NULL;
     CHECK_OK(agent_open(e, kind, "default", conn, extensions, &s, &accepted, &err), &err);
@@ -153,6 +179,8 @@ agent_session_t *session(enum agent_socket kind, uint64_t conn, const char *exte
     agent_opened(s);
     say(s, "init",
         "{\"k8s_uid\":\"u1\",\"k8s_namespace\":\"ns\",\"version\":\"6.4.0\",\"node_condition_prefix\":\"osmo/\"}");
+    if (tell)
+        learn_pools(s, conn);
     return s;
 }
 

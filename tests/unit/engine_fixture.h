@@ -47,7 +47,9 @@ engine_t *start_another(const char *name, const char *config, osmo_error_t *err)
 void stop(bool remove);
 db_t *reader(void);
 
-/* Opens a session and sends its INIT. */
+/* Opens a session and sends its INIT. A worker whose backend has never been told of its pools confirms that it is, unless the test
+ * does it (knows_pools = false); it is no job of jobs_sent(). */
+extern bool knows_pools;
 agent_session_t *session(enum agent_socket kind, uint64_t conn, const char *extensions);
 void backend_connect(const char *extensions);
 void backend_gone(void);

@@ -142,8 +142,9 @@ static int insert_one(db_t *db, int i, osmo_error_t *e) {
         rows[k].sm = (struct sm_task){ .status = t->status, .start_us = t->start_us };
     }
     if (rc >= 0 && (has_tag(i, "nightly") || has_tag(i, "rare")))
-        rc = repo_tags_change(db, m->uuid, &(strlist_t)LIST((char *)(has_tag(i, "nightly") ? "nightly" : "rare"),
-                                                            (char *)(has_tag(i, "rare") ? "rare" : "nightly")), &(strlist_t){ 0 }, e);
+        rc = repo_tags_change(db, m->uuid,
+                              &(strlist_t)LIST((char *)(has_tag(i, "nightly") ? "nightly" : "rare"),
+                                               (char *)(has_tag(i, "rare") ? "rare" : "nightly")), &(strlist_t){ 0 }, e);
     return rc < 0 ? rc : repo_tasks_insert(db, rows, TASKS, e);
 }
 
@@ -159,7 +160,8 @@ static char u0[] = "u0@x", u1[] = "u1@x", u2[] = "u2@x", u3[] = "u3@x", u4[] = "
     p0[] = "p0", p1[] = "p1", p2[] = "p2", high[] = "HIGH", low[] = "LOW", running[] = "RUNNING", pending[] = "PENDING",
     failed[] = "FAILED", pull[] = "FAILED_IMAGE_PULL", submission[] = "FAILED_SUBMISSION", red[] = "team=red-1",
     either[] = "team=red-1|blue.0|blue.2", blue[] = "team=blue.*", any_team[] = "team=*", golden[] = "golden=yes",
-    nightly[] = "nightly", rare[] = "rare", unknown[] = "unknown", team_key[] = "team", golden_key[] = "golden", mixed[] = "team=blue.1|re*";
+    nightly[] = "nightly", rare[] = "rare", unknown[] = "unknown",
+    team_key[] = "team", golden_key[] = "golden", mixed[] = "team=blue.1|re*";
 
 static const struct workflow_filter filters[] = {
     { .users = LIST(u0) }, { .users = LIST(u1) }, { .users = LIST(u1, u1, u2) }, { .users = LIST(nobody) },
@@ -471,8 +473,10 @@ static void tag_routes(struct fixture *f) {
     f->options.config_file = path;
     REQUIRE(fixture_reopen(f));
     static const struct { const char *query; int status; const char *part, *tags; } steps[] = {
-        { "add=gold&add=silver", 200, "null", "[\"gold\",\"silver\"]" }, { "add=gold&remove=silver&remove=never", 200, "null", "[\"gold\"]" },
-        { "add=lead&remove=gold", 400, "Tag lead is not one", "[\"gold\"]" }, { "add=silver", 200, "null", "[\"gold\",\"silver\"]" },
+        { "add=gold&add=silver", 200, "null", "[\"gold\",\"silver\"]" },
+        { "add=gold&remove=silver&remove=never", 200, "null", "[\"gold\"]" },
+        { "add=lead&remove=gold", 400, "Tag lead is not one", "[\"gold\"]" },
+        { "add=silver", 200, "null", "[\"gold\",\"silver\"]" },
         { "add=gold&remove=gold&remove=silver", 200, "null", "[\"gold\"]" },
     };
     struct answer a = ask(f, "GET", "/api/tag", "", NULL, NULL);

@@ -173,6 +173,34 @@ static void test_timeout(void) {
     close(fd);
 }
 
+/* The proxy that the environment names is for what is far away: not for this machine, nor where the caller knows better. */
+static void test_proxy(void) {
+    static const struct { const char *host; bool direct; int rc; } cases[] = {
+        { "127.0.0.1", false, 0 }, { "0x7f000001", false, OSMO_EUNAVAIL }, { "0x7f000001", true, 0 },
+    };
+    static const char *const answers[] = { ANSWER("0\r\n\r\n"), ANSWER("0\r\n\r\n"), NULL };
+    static struct peer p;
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int port, closed = check_listen(&port);
+    char url[64];
+    REQUIRE(closed >= 0 && peer_start(&p, answers));
+    close(closed); /* nobody listens there now */
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
+    setenv("http_proxy", url, 1);
+    REQUIRE(http_client_new("unit/1", &c, &err) == 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(url, sizeof url, "http://%s:%d/", cases[i].host, p.port);
+        http_request_t rq = { .method = "GET", .url = url, .direct = cases[i].direct, .timeout_ms = 10000 };
+        CHECK_INT(http_perform(c, &rq, &rs, &err), cases[i].rc);
+        http_response_free(&rs);
+    }
+    unsetenv("http_proxy");
+    http_client_free(c);
+    peer_end(&p);
+}
+
 static void test_urls(void) {
     static const struct { const char *url, *scheme, *host; int port; const char *path; } good[] = {
         { "http://h", "http", "h", 80, "/" }, { "https://h:8443/a/b?c=d#e", "https", "h", 8443, "/a/b?c=d" },
@@ -218,6 +246,7 @@ static const struct check_test tests[] = {
     { "upload from a descriptor", test_upload },
     { "failures", test_failures },
     { "timeout", test_timeout },
+    { "proxies", test_proxy },
     { "URLs", test_urls },
     { "escapes", test_escapes },
 };

@@ -1,68 +1,17 @@
 /* Logger websockets and the text that readers get: both encodings, batches and their acknowledgement, barriers,
  * refusals, the end. */
-#include "service_fixture.h"
+#include "logs_fixture.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 
 #define BARRIER "{\"action\":\"barrier\"}"
-#define DONE "{\"action\":\"log_done\"}"
-#define LINE(type, text)                                                                                               \
-    "{\"Source\":\"t0\",\"Time\":\"2026-03-01T09:31:12.123456789Z\",\"IOType\":\"" type "\",\"Text\":\"" text "\"}"
-
-static osmo_ws_t *connect_ctrl(struct fixture *f, const char *workflow, const char *task, int retry, uint64_t conn,
-                               const char *offer,
-                               const char **extensions, int *status) {
-    _cleanup_free_ char *path = str_printf("//api/logger/workflow/%s/osmo_ctrl/%s/retry_id/%d", workflow, task, retry);
-    const char *headers[] = { "host", "127.0.0.1:8000", offer ? "x-osmo-extensions" : NULL, offer, NULL };
-    osmo_request_t rq = { .size = sizeof rq, .method = "GET", .path = path, .query = "", .headers = headers,
-        .peer = "127.0.0.1" };
-    osmo_response_t rs;
-    osmo_ws_t *ws = NULL;
-    osmo_service_ws_open(f->service, &rq, conn, &ws, extensions, &rs);
-    *status = ws ? 101 : rs.status;
-    osmo_response_clear(&rs);
-    if (ws)
-        osmo_ws_opened(ws);
-    return ws;
-}
-
-static osmo_ws_t *plain(struct fixture *f, const struct seed *s, const char *task, uint64_t conn) {
-    const char *extensions;
-    int status;
-    osmo_ws_t *ws = connect_ctrl(f, s->id, task, 0, conn, NULL, &extensions, &status);
-    CHECK_INT(status, 101);
-    CHECK(extensions == NULL);
-    return ws;
-}
-
-static void send_single(osmo_ws_t *ws, const char *json) {
-    osmo_ws_message(ws, json, strlen(json), 0);
-}
-
-/* As upstream's ctrl sends: a JSON string that holds the object. */
-static void send_double(osmo_ws_t *ws, const char *json) {
-    json_t *s = json_string(json);
-    _cleanup_free_ char *text = json_to_text(s);
-    json_free(s);
-    send_single(ws, text);
-}
-
-static char *logs_of(struct fixture *f, const struct seed *s, const char *query, bool *ended) {
-    _cleanup_free_ char *path = str_printf("/api/workflow/%s/logs", s->id);
-    struct answer a = ask(f, "GET", path, query, NULL, NULL);
-    CHECK_INT(a.status, 200);
-    CHECK_STR(a.rs.content_type, "text/plain; charset=us-ascii");
-    char *text = drain(&a, ended);
-    answer_free(&a);
-    return text;
-}
 
 static void lines_become_text(void) {
     struct fixture f;
     struct seed s;
     bool ended;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 2, &s));
     osmo_ws_t *ws = plain(&f, &s, "t0", 7);
     REQUIRE(ws != NULL);
@@ -97,7 +46,7 @@ static void batches_are_acknowledged(void) {
     const char *extensions;
     int status;
     bool ended;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     osmo_ws_t *ws = connect_ctrl(&f, s.id, "t0", 0, 1, "other, logs", &extensions, &status);
     REQUIRE(ws != NULL);
@@ -124,7 +73,7 @@ static void bad_frames_close(void) {
     };
     struct fixture f;
     struct seed s;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     osmo_ws_t *ws = plain(&f, &s, "t0", 1);
     REQUIRE(ws != NULL);
@@ -145,7 +94,7 @@ static void unknown_attempts(void) {
     struct seed s;
     const char *extensions;
     int status;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         osmo_ws_t *ws = connect_ctrl(&f, cases[i].workflow, cases[i].task, cases[i].retry, 10 + i, NULL, &extensions,
@@ -186,7 +135,7 @@ static void only_that_task_may_log(void) {
     struct fixture f;
     struct seed s;
     char *jwt = NULL;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_REQUIRED, ADMIN_TOKEN));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_REQUIRED, ADMIN_TOKEN));
     CHECK(seed_workflow(&f, "wf", "maya", 2, &s));
     CHECK_INT(auth_task_jwt(f.engine, "maya", s.id, "g", "t0", 0, &jwt, NULL), 0);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -211,7 +160,7 @@ static void send_barrier(osmo_ws_t *ws) {
 static void barrier_releases_all(void) {
     struct fixture f;
     struct seed s;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 3, &s));
     osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &s, "t1", 2);
     REQUIRE(a && b);
@@ -240,7 +189,7 @@ static void late_join(void) {
     struct seed s;
     strlist_t members = { 0 };
     db_t *db;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 2, &s));
     osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &s, "t1", 2);
     REQUIRE(a && b);
@@ -261,7 +210,7 @@ static void late_join(void) {
 static void counted_barrier(void) {
     struct fixture f;
     struct seed s;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 3, &s));
     osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &s, "t1", 2);
     REQUIRE(a && b);
@@ -307,7 +256,7 @@ static void restarts_are_confirmed(void) {
     const char *extensions;
     int status;
     osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 2, &s));
     osmo_ws_t *a = connect_ctrl(&f, s.id, "t0", 0, 1, "restarts", &extensions, &status), *b = plain(&f, &s, "t1", 2);
     REQUIRE(a && b);
@@ -338,21 +287,12 @@ static void restarts_are_confirmed(void) {
     fixture_close(&f);
 }
 
-static int end_now(db_t *db, void *ctx, osmo_error_t *err) {
-    struct workflow_row w = { 0 };
-    int rc = repo_workflow_get(db, ctx, &w, err);
-    w.sm.end_us = clock_now_us();
-    rc = rc < 0 ? rc : repo_workflow_update(db, &w, err);
-    workflow_row_clear(&w);
-    return rc;
-}
-
 /* While a ctrl of a workflow that has just ended is connected, its last lines are waited for. */
 static void last_lines(void) {
     struct fixture f;
     struct seed s, other;
     osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s) && seed_workflow(&f, "wf", "testuser", 1, &other));
     osmo_ws_t *a = plain(&f, &s, "t0", 1), *b = plain(&f, &other, "t0", 2);
     REQUIRE(a && b);
@@ -369,7 +309,7 @@ static void end_of_the_log(void) {
     struct seed s;
     bool ended;
     osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     osmo_ws_t *ws = plain(&f, &s, "t0", 1);
     REQUIRE(ws != NULL);
@@ -416,7 +356,7 @@ static void refused_workflow_ends(void) {
     struct fixture f;
     struct seed s;
     osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     CHECK_OK(store_write(f.engine->store, s.uuid, archive, &s, &err), &err);
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
@@ -433,7 +373,7 @@ static void status_follows(void) {
     struct fixture f;
     struct seed s;
     bool ended;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     struct answer a = ask(&f, "GET", "/api/workflow/wf-1/watch", "", NULL, NULL);
     CHECK_STR(a.rs.content_type, "application/x-ndjson");
@@ -460,7 +400,7 @@ static void events_and_error_logs(void) {
     struct seed s;
     bool ended;
     osmo_error_t err = OSMO_ERROR_INIT;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     struct answer a = ask(&f, "GET", "/api/workflow/wf-1/events", "task_name=t0", NULL, NULL);
     CHECK_INT(a.status, 200);
@@ -499,7 +439,7 @@ static void events_and_error_logs(void) {
 static void metrics_are_stored(void) {
     struct fixture f;
     struct seed s;
-    REQUIRE(fixture_open(&f, OSMO_AUTH_DEV, NULL));
+    REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     osmo_ws_t *ws = plain(&f, &s, "t0", 1);
     REQUIRE(ws != NULL);
@@ -520,6 +460,19 @@ static void metrics_are_stored(void) {
     fixture_close(&f);
 }
 
+/* What does not depend on the kind of log store, with the other one. */
+static void also_on_pgsql(void) {
+    static void (*const again[])(void) = {
+        lines_become_text, batches_are_acknowledged, bad_frames_close, unknown_attempts, only_that_task_may_log,
+        last_lines, end_of_the_log, events_and_error_logs,
+    };
+    _cleanup_free_ char *url = pgsql_fixture_url();
+    on_pgsql = true;
+    for (size_t i = 0; url && i < ARRAY_SIZE(again); i++)
+        again[i]();
+    on_pgsql = false;
+}
+
 static const struct check_test tests[] = {
     { "lines become text", lines_become_text },
     { "batches are acknowledged and replays skipped", batches_are_acknowledged },
@@ -536,5 +489,6 @@ static const struct check_test tests[] = {
     { "status lines follow changes", status_follows },
     { "events and error logs", events_and_error_logs },
     { "metrics are stored", metrics_are_stored },
+    { "on PostgreSQL", also_on_pgsql },
 };
 TEST_MAIN("logs", tests)

@@ -663,6 +663,21 @@ static void test_told_again(void) {
     box_leave();
 }
 
+/* One that dies takes with it what it had to tell. */
+static void test_silence(void) {
+    struct seed seed;
+    struct follower f;
+    if (!box_join())
+        return;
+    CHECK(seed_workflow(&one.seeds, "untold", "alice", 1, &seed));
+    CHECK(follow(&f, &one, seed.id));
+    CHECK(seed_workflow_status(&one.seeds, &seed, STATUS_FAILED_CANCELED, NULL)); /* as the other would have */
+    box_down();
+    box.fd = -1;
+    expect_cancelled(&f);
+    box_leave();
+}
+
 static void hint_many(int n) {
     char key[32];
     for (int i = 0; i < n; i++) {
@@ -720,6 +735,7 @@ static const struct check_test tests[] = {
     { "a barrier and a restart reach ctrls at two replicas", test_ctrls },
     { "what nobody told is found by looking at everything", test_everything },
     { "what a peer could not be told is told again", test_told_again },
+    { "whoever is silent may have died behind a commit", test_silence },
     { "too much becomes everything", test_overflow },
     { "a peer that is gone", test_gone },
 };

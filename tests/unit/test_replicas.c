@@ -271,6 +271,46 @@ static void work_is_found(void) {
     stop_pair();
 }
 
+#define WORKER_OF_SECOND 4
+
+static bool worker_is(engine_t *of) {
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM backends WHERE worker LIKE '%s/%%'", replicas_id(of));
+    return becomes(sql, NULL, 1);
+}
+
+static bool gets_job(uint64_t conn) {
+    if (!submit(single_task))
+        return false;
+    _cleanup_json_ json_t *j = net_take(conn, 1, NULL);
+    CHECK_STR(json_get_str(j, "workflow_id"), wf_id);
+    return j != NULL;
+}
+
+/* The worker of the backend connects to the second while the first has not noticed that it is gone: the newer one gets the jobs,
+ * until that is gone too. */
+static void newest_worker(void) {
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    engine_t *first = e;
+    worker = session(AGENT_WORKER, WORKER, "jobs");
+    CHECK(worker_is(first));
+    CHECK(gets_job(WORKER));
+    e = second;
+    agent_session_t *newer = session(AGENT_WORKER, WORKER_OF_SECOND, "jobs");
+    CHECK(worker_is(second));
+    e = first;
+    for (int i = 0; i < 3; i++)
+        CHECK(gets_job(WORKER_OF_SECOND));
+    agent_closed(newer);
+    CHECK(becomes("SELECT COUNT(*) FROM backends WHERE worker = ''", NULL, 1));
+    for (int i = 0; i < 3; i++) /* which the newer one had */
+        json_free(net_take(WORKER, 1, NULL));
+    CHECK(gets_job(WORKER));
+    CHECK_INT(count("SELECT COUNT(*) FROM work WHERE owner IS NOT NULL", NULL), 5);
+    stop_pair();
+}
+
 /* As if its pods had been created. */
 static int sent_run(db_t *db, void *ctx, osmo_error_t *err) {
     return db_exec(db, "UPDATE workflow_groups SET exec_generation = 1 WHERE workflow_uuid = ?", DB_ARGS(DB_T(ctx)), NULL, err);
@@ -294,6 +334,27 @@ static void timers_fire_once(void) {
                         wf_uuid), 1);
         CHECK_INT(count("SELECT COUNT(*) FROM timers WHERE workflow_uuid = ?", wf_uuid), 0);
     }
+    stop_pair();
+}
+
+static int cut_run(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    return db_exec(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'osmo-service' AND"
+                       " pid <> pg_backend_pid()", NULL, 0, NULL, err);
+}
+
+/* Every connection to the database is cut again and again: nobody counts as dead for it, and work goes on. */
+static void connections_are_cut(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    NEEDS_PGSQL;
+    REQUIRE(start_pair(NULL));
+    for (int i = 0; i < 5; i++) {
+        CHECK_OK(store_write(i % 2 ? second->store : e->store, NULL, cut_run, NULL, &err), &err);
+        REQUIRE(submit(single_task));
+        CHECK_INT(count("SELECT COUNT(*) FROM replicas WHERE ended = 0", NULL), 2);
+    }
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas WHERE id = ?", replicas_id(e)), 1);
+    CHECK_INT(count("SELECT COUNT(*) FROM replicas WHERE id = ?", replicas_id(second)), 1);
     stop_pair();
 }
 
@@ -513,7 +574,9 @@ static const struct check_test tests[] = {
     { "groups stay together", groups_stay_together },
     { "results of the dead", results_of_the_dead },
     { "work is found", work_is_found },
+    { "newest worker", newest_worker },
     { "timers fire once", timers_fire_once },
+    { "connections are cut", connections_are_cut },
     { "retention by both", retention_by_both },
     { "submission is taken", submission_is_taken },
     { "clock is set", clock_is_set },

@@ -140,7 +140,7 @@ static int remove_all(db_t *db, void *ctx, osmo_error_t *e) {
     int rc = 0;
     while (rc >= 0 && more)
         rc = repo_submission_remove(db, WF, 10, &more, e);
-    return rc < 0 ? rc : db_exec(db, "DELETE FROM workflows", NULL, 0, NULL, e);
+    return rc < 0 ? rc : db_exec(db, "DELETE FROM workflows WHERE uuid = ?", DB_ARGS(DB_T(WF)), NULL, e);
 }
 
 static void writer_body(store_t *s, const char *url) {

@@ -129,11 +129,14 @@ typedef struct osmo_ws osmo_ws_t;
 /**
  * Ask to upgrade. On success *ws is the session and *extensions (static or owned by the session) the value of the
  * X-Osmo-Extensions answer header or NULL. Otherwise *response is the refusal and *ws is NULL. Nothing may be sent to
- * @p conn before osmo_ws_opened().
+ * @p conn before osmo_ws_opened(). Does not block: it may be called on the thread of the connections.
  */
 OSMO_API void osmo_service_ws_open(osmo_service_t *service, const osmo_request_t *request, uint64_t conn, osmo_ws_t **ws,
                                    const char **extensions, osmo_response_t *response);
-/** The upgrade answer is on its way: the session may send now. */
+/**
+ * The upgrade answer is on its way: the session may send now. First call for it; like the next two it may block on the store and
+ * belongs on a worker thread. What the store then refuses is refused by a close.
+ */
 OSMO_API void osmo_ws_opened(osmo_ws_t *ws);
 /** One whole message. Calls for one session are made one after another, in order. */
 OSMO_API void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary);
