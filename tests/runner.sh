@@ -171,10 +171,10 @@ suite_differential() {
 suite_tsan() {
     build=$here/build-tsan logs=$here/build-tsan/test-logs
     local options="halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$here/tests/tsan.supp"
-    local units_except="test_base test_crypto test_explain test_golden test_invalid test_invalid_tasks test_json test_logline test_messages
-        test_pod_status test_pods test_pods_specs test_reconcile test_schedule test_settings test_sm test_sm_explore test_spec test_spec_form
-        test_spec_public test_spec_rules test_spec_values test_status test_template test_template_filters test_template_language
-        test_template_public test_validate test_yaml"
+    local units_except="test_base test_crypto test_explain test_golden test_invalid test_invalid_tasks test_json test_logline \
+        test_messages test_pod_status test_pods test_pods_specs test_reconcile test_schedule test_schedule_incremental test_settings \
+        test_sm test_sm_explore test_spec test_spec_form test_spec_public test_spec_rules test_spec_values test_status test_submission \
+        test_template test_template_filters test_template_language test_template_public test_validate test_yaml"
     build_or_die "$build" --enable-werror --enable-tsan
     run_units "tsan/" "TSAN_OPTIONS=$options" OSMO_TSAN=1
     run_test tsan/test_failing env OSMO_BUILD="$build" OSMO_SANITIZED=1 "TSAN_OPTIONS=$options" bash "$here/tests/system/test_failing.sh"

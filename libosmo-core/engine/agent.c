@@ -171,7 +171,7 @@ void agent_closed(agent_session_t *s) {
     pthread_mutex_unlock(&s->lock);
     if (s->kind == AGENT_WORKER) {
         session_ref(s);
-        if (store_post(s->e->store, NULL, release_run, release_done, s) < 0)
+        if (store_post(s->e->store, s->backend, release_run, release_done, s) < 0) /* behind its INIT */
             session_unref(s);
     }
     session_drop(s);
@@ -311,7 +311,7 @@ static int handle_init(struct agent_session *s, const json_t *body, struct ticke
                                    .created_us = now };
     s->inited = true;
     bool whole = i->row.name && i->row.k8s_uid && i->row.k8s_namespace && i->row.version && i->row.node_prefix;
-    int rc = whole ? store_post(s->e->store, NULL, init_run, init_done, i) : OSMO_ENOMEM;
+    int rc = whole ? store_post(s->e->store, s->backend, init_run, init_done, i) : OSMO_ENOMEM;
     if (rc < 0) {
         osmo_error_t busy = OSMO_ERROR_INIT;
         osmo_error_set(&busy, rc, "the store does not accept more work");

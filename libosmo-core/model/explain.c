@@ -14,6 +14,7 @@
 
 /* An operator says every 20 s that it lives; one that was silent for longer than this counts as offline. */
 #define ONLINE_US (120LL * 1000 * 1000)
+#define MISSED_US (25LL * 1000 * 1000) /* at least once it said nothing */
 #define WORDS_MAX 2000
 
 static const char *const why_names[WHY_COUNT] = {
@@ -123,8 +124,14 @@ static const struct explain_event *telling_event(const struct explain_task *t, b
 
 /* ---- one group ---- */
 
+/* Where a deadline runs it is told before it is over. */
+static int64_t silence(const struct explain_snapshot *s) {
+    int64_t half = s->offline.action == OFFLINE_FAIL ? s->offline.after_us / 2 : ONLINE_US;
+    return half < MISSED_US ? MISSED_US : half < ONLINE_US ? half : ONLINE_US;
+}
+
 static bool backend_offline(const struct explain_snapshot *s) {
-    return s->link == LINK_DOWN || (s->link == LINK_UNKNOWN && s->now_us - s->heartbeat_us > ONLINE_US);
+    return s->link == LINK_DOWN || (s->link == LINK_UNKNOWN && s->now_us - s->heartbeat_us > silence(s));
 }
 
 /* What was handed out may fail by then; what was not waits in any case. */

@@ -162,6 +162,17 @@ static int journal_open(struct chaos *c, osmo_error_t *err) {
     return 0;
 }
 
+/* A line of `starts`: what begins, and what vanishes by itself ("gone"): its attempt may begin again where nobody had heard of
+ * it yet. */
+static int note(struct chaos *c, const char *word, const json_t *pod) {
+    const json_t *meta = json_get(pod, "metadata"), *labels = json_get(meta, "labels");
+    const char *workflow = json_get_str(labels, "osmo.workflow_uuid"), *task = json_get_str(labels, "osmo.task_name");
+    const char *retry = json_get_str(labels, "osmo.retry_id");
+    _cleanup_free_ char *line = str_printf("%s%s %s %s\n", word, workflow ? workflow : "-", task ? task : "-",
+                                           retry ? retry : "0");
+    return line ? fd_write_all(c->starts_fd, line, strlen(line)) : OSMO_ENOMEM;
+}
+
 /* ---- reports (lock held) ---- */
 
 static void report(struct chaos *c, bool node, osmo_change_t change, const json_t *json) {
@@ -208,6 +219,7 @@ static int64_t advance(struct chaos *c, int64_t now) {
         }
         int64_t at = next_of(o);
         if (o->rule.event == EVENT_DELETE && phase_at(o, now) == POD_ENDED) {
+            note(c, "gone ", o->json);
             remove_object(c, key, o);
             continue;
         }
@@ -285,6 +297,7 @@ static void report_all(struct chaos *c) {
             continue;
         enum pod_phase phase = phase_at(o, now);
         if (o->rule.event == EVENT_DELETE && phase == POD_ENDED) {
+            note(c, "gone ", o->json);
             write_line(c->journal_fd, '-', 0, key, "");
             map_remove(c->objects, key);
             continue;
@@ -327,15 +340,6 @@ static int chaos_open(const osmo_cluster_options_t *o, const osmo_cluster_sink_t
 
 static const char *chaos_uid(void *impl) { return ((struct chaos *)impl)->uid; }
 
-static int note_start(struct chaos *c, const json_t *pod, const char *name) {
-    const json_t *labels = json_path(pod, "metadata", "labels", NULL);
-    const char *workflow = json_get_str(labels, "osmo.workflow_uuid"), *task = json_get_str(labels, "osmo.task_name");
-    const char *retry = json_get_str(labels, "osmo.retry_id");
-    _cleanup_free_ char *line = str_printf("%s %s %s %s\n", workflow ? workflow : "-", task ? task : "-",
-                                           retry ? retry : "0", name);
-    return line ? fd_write_all(c->starts_fd, line, strlen(line)) : OSMO_ENOMEM;
-}
-
 static int chaos_create(void *impl, const char *text, size_t len, osmo_error_t *err) {
     struct chaos *c = impl;
     _cleanup_json_ json_t *json = NULL;
@@ -354,7 +358,7 @@ static int chaos_create(void *impl, const char *text, size_t len, osmo_error_t *
         int64_t born = clock_now_us();
         json_set_str(json_get(json, "metadata"), "creationTimestamp", time_rfc3339(born, now));
         if (pod)
-            note_start(c, json, name);
+            note(c, "", json);
         struct object *o = object_new(c, key, STEAL(json), born);
         journal_put(c, key, o);
         if (pod) {

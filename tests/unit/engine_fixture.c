@@ -57,8 +57,17 @@ static void log_news(void *ctx, int level, const char *text) {
     net_wake(NULL, 0);
 }
 
+void (*_Atomic on_wake)(void);
+
+static void stream_wake(void *impl, uint64_t request) {
+    void (*also)(void) = on_wake;
+    if (also)
+        also();
+    net_wake(impl, request);
+}
+
 static const osmo_transport_t transport = {
-    .size = sizeof transport, .ws_send = net_send, .ws_close = net_close, .stream_wake = net_wake
+    .size = sizeof transport, .ws_send = net_send, .ws_close = net_close, .stream_wake = stream_wake
 };
 
 static size_t pools_told; /* jobs that session() has answered */

@@ -34,6 +34,7 @@ extern bool use_pgsql;    /* the next fresh start is on PostgreSQL, where there 
 extern bool without_key;  /* the next fresh start is on an empty database, where the service makes its signing key */
 extern osmo_auth_mode_t test_auth;
 extern engine_t *e;
+extern void (*_Atomic on_wake)(void); /* called with every stream_wake; may be NULL */
 extern agent_session_t *listener, *worker;
 extern char wf_id[80], wf_uuid[33]; /* of the last submit() */
 

@@ -7,11 +7,13 @@
 #include "base/file.h"
 #include "engine/archive.h"
 #include "engine/engine_internal.h"
+#include "engine/logs_internal.h"
 #include "engine/explain.h"
 #include "engine_fixture.h"
 #include "pgsql_fixture.h"
 #include "store/repo_archive.h"
 #include "store/repo_explain.h"
+#include "store/writer.h"
 
 #define SECRET "s3cr3t-0815-value"
 
@@ -589,9 +591,129 @@ static void templates_that_are_gone(void) {
     stop(true);
 }
 
+/* ---- what another service, or another item, has done meanwhile ---- */
+
+static int only_run(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    int rc = repo_archive_add(db, wf_uuid, wf_id, 1, err);
+    return rc < 0 ? rc : repo_archive_set(db, wf_uuid, ARCHIVE_ONLY, err);
+}
+
+/* Archives a log of one line and drops the log store's, in the middle of an archiver's work: it has written the last lines of the
+ * log, and not read it yet. */
+static void archive_first(void) {
+    static const char text[] = "GOOD\n", task[] = "a\n";
+    uint8_t index[ARCHIVE_RECORD_SIZE];
+    char path[300];
+    uint64_t seq = 0;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (writers_is_writer() || logstore_last_seq(e->logs, wf_id, "osmo:banner", 0, &seq, NULL) < 0 || seq != 1)
+        return;
+    on_wake = NULL;
+    archive_record_pack(&(struct archive_record){ 5, 0, 0, IO_STDOUT }, index);
+    snprintf(path, sizeof path, "%s/archive/%s", fixture_dir(), wf_id);
+    CHECK_OK(dir_make(path, 0700, &err), &err);
+    strcat(path, "/workflow_logs.txt");
+    CHECK_OK(file_write_atomic(path, text, 5, 0600, false, &err), &err);
+    strcpy(strrchr(path, '.'), ".tasks");
+    CHECK_OK(file_write_atomic(path, task, 2, 0600, false, &err), &err);
+    strcpy(strrchr(path, '.'), ".idx");
+    CHECK_OK(file_write_atomic(path, index, sizeof index, 0600, false, &err), &err);
+    CHECK_OK(store_write(e->store, wf_uuid, only_run, NULL, &err), &err);
+    CHECK_OK(logstore_remove(e->logs, wf_id, &err), &err);
+}
+
+static void archived_twice(void) {
+    REQUIRE(begin(""));
+    REQUIRE(run());
+    on_wake = archive_first;
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    CHECK(on_wake == NULL);
+    on_wake = NULL;
+    CHECK_INT(state(), ARCHIVE_ONLY);
+    check_archived("workflow_logs.txt", "GOOD\n");
+    _cleanup_free_ char *log = log_of(0);
+    CHECK_STR(log, "GOOD\n");
+    stop(true);
+}
+
+/* A reader of another service than the one that drops the copy, a moment after it began. */
+static void dropped_elsewhere(void) {
+    osmo_stream_t *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char piece[10];
+    bool ended = false;
+    REQUIRE(begin(""));
+    REQUIRE(run());
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    _cleanup_free_ char *all = log_of(0);
+    CHECK_OK(logs_stream(e, wf_id, NULL, NULL, 41, &s, &err), &err);
+    REQUIRE(s != NULL);
+    CHECK_INT(s->read(s, piece, sizeof piece), sizeof piece);
+    CHECK_OK(store_write(e->store, wf_uuid, only_run, NULL, &err), &err);
+    CHECK_OK(logstore_remove(e->logs, wf_id, &err), &err);
+    _cleanup_free_ char *rest = all_of(s, &ended);
+    CHECK(ended);
+    CHECK_STR(rest, all + sizeof piece);
+    s->close(s);
+    stop(true);
+}
+
+/* ---- the copy beside the archive ---- */
+
+static bool never(void *ctx) {
+    (void)ctx;
+    return false;
+}
+
+static void sweep_once(enum archive_state want) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int64_t wait = INT64_MAX;
+    CHECK_OK(retention_sweep(e, never, NULL, &wait, &err), &err);
+    CHECK(wait > 0); /* not at once again */
+    CHECK_INT(state(), want);
+    CHECK_INT(log_is_local(), want == ARCHIVE_BOTH);
+}
+
+static int owe_run(db_t *db, void *ctx, osmo_error_t *err) {
+    return ctx ? repo_work_add(db, "archive_workflow", "held", wf_uuid, "/nobody", 5, "{}", 1, err)
+               : db_exec(db, "DELETE FROM work WHERE work_key = 'held'", NULL, 0, NULL, err);
+}
+
+static void the_only_copy_stays(void) {
+    char path[200], away[200];
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(begin(", keep_local: 1h"));
+    REQUIRE(run());
+    job("CleanupGroup", "b-group", "SUCCESS");
+    CHECK(until(is_archived));
+    /* the archive is not where it was */
+    snprintf(path, sizeof path, "%s/archive", fixture_dir());
+    snprintf(away, sizeof away, "%s/away", fixture_dir());
+    CHECK_INT(rename(path, away), 0);
+    configure(", keep_local: 0");
+    sweep_once(ARCHIVE_BOTH);
+    _cleanup_free_ char *log = log_of(0);
+    CHECK_CONTAINS(log, A0("first"));
+    CHECK_OK(store_write(e->store, wf_uuid, owe_run, wf_uuid, &err), &err);
+    CHECK_INT(rename(away, path), 0);
+    /* something has still to be archived */
+    sweep_once(ARCHIVE_BOTH);
+    char *text = NULL;
+    size_t len;
+    CHECK_INT(repo_file_get(reader(), wf_uuid, "b_error_logs.txt", &text, &len, NULL), 0);
+    free(text);
+    CHECK_OK(store_write(e->store, wf_uuid, owe_run, NULL, &err), &err);
+    sweep_once(ARCHIVE_ONLY);
+    stop(true);
+}
+
 static const struct check_test engine_tests[] = {
     { "", archives }, { "", failure_is_a_dead_letter }, { "", without_an_archive }, { "", retention_and_the_archive },
     { "", end_of_the_log }, { "", late_files }, { "", many_attempts }, { "", templates_that_are_gone },
+    { "", archived_twice }, { "", dropped_elsewhere }, { "", the_only_copy_stays },
 };
 
 static void on_pgsql(void) {
@@ -612,6 +734,9 @@ static const struct check_test tests[] = {
     { "late files", late_files },
     { "many attempts", many_attempts },
     { "templates that are gone", templates_that_are_gone },
+    { "archived twice", archived_twice },
+    { "dropped elsewhere", dropped_elsewhere },
+    { "the only copy stays", the_only_copy_stays },
     { "on PostgreSQL", on_pgsql },
 };
 TEST_MAIN("archive", tests)

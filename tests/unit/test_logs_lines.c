@@ -179,11 +179,11 @@ static void the_end_comes_last(void) {
     REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s) && seed_workflow(&f, "wf", "testuser", 1, &other));
     struct talker t = { .ws = plain(&f, &s, "t0", 1), .lines = 50 }, u = { .ws = plain(&f, &other, "t0", 2), .lines = 50 };
-    CHECK_OK(store_write(f.engine->store, NULL, end_now, s.uuid, &err), &err);
     REQUIRE(t.ws && u.ws && hold(&h, &f, HOLD_LOGS));
     talk(&t);
     talk(&u);
     REQUIRE(pthread_create(&thread, NULL, close_ws, t.ws) == 0);
+    CHECK_OK(store_write(f.engine->store, NULL, end_now, s.uuid, &err), &err);
     CHECK_INT(logs_finish_workflow(f.engine, s.uuid, &err), OSMO_EBUSY);
     let_go(&h);
     pthread_join(thread, NULL);

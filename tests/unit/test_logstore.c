@@ -404,6 +404,25 @@ static void big(void) {
 
 /* ---- removal ---- */
 
+/* Whoever stored something may have failed behind it, and told nobody: the next attempt does. */
+static void told_again(void) {
+    struct bell bell = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+    struct log_entry e = { T0, IO_STDOUT, "line", 4, 7 };
+    fresh();
+    logstore_t *s = open_log(ring, &bell);
+    for (unsigned i = 1; i <= 2; i++) {
+        CHECK_INT(logstore_append(s, "w-1", "a", 0, &e, 1, &err), 0);
+        CHECK_INT(bell.rung, chunks ? i : 1); /* one process's memory knows what it told */
+    }
+    for (unsigned i = 1; i <= 2; i++) {
+        unsigned before = bell.rung;
+        CHECK_INT(logstore_end(s, "w-1", &err), 0);
+        CHECK_INT(bell.rung, before + 1);
+    }
+    EXPECT(s, "w-1", NULL, OSMO_EGONE, L("a", "line"));
+    close_log(s);
+}
+
 static void removal(void) {
     fresh();
     logstore_t *s = open_log(NULL, NULL);
@@ -550,7 +569,7 @@ static void on_chunks(void (*test)(void)) {
 }
 #define BOTH(test) \
     static void test##_in_chunks(void) { on_chunks(test); }
-BOTH(filters) BOTH(replay) BOTH(bad_names) BOTH(followers) BOTH(many_logs) BOTH(big) BOTH(removal)
+BOTH(filters) BOTH(replay) BOTH(bad_names) BOTH(followers) BOTH(many_logs) BOTH(big) BOTH(removal) BOTH(told_again)
 
 static void clean_up(void) {
     free(url);
@@ -567,6 +586,7 @@ static const struct check_test tests[] = {
     { "followers", followers }, { "followers, chunks", followers_in_chunks },
     { "many logs", many_logs }, { "many logs, chunks", many_logs_in_chunks },
     { "many lines", big }, { "many lines, chunks", big_in_chunks },
+    { "told again", told_again }, { "told again, chunks", told_again_in_chunks },
     { "removal", removal }, { "removal, chunks", removal_in_chunks },
     { "segments and chunks hand out the same", the_same }, { "cleaning up", clean_up },
 };

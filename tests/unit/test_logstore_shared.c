@@ -438,6 +438,25 @@ static void removed_and_made_again(void) {
     stop(&s);
 }
 
+static int script(db_t *db, void *sql, osmo_error_t *e) { return db_exec(db, sql, NULL, 0, NULL, e); }
+
+/* Where punctuation counts for nothing when names are compared, as in many languages. */
+static void removed_in_any_language(void) {
+    struct service s;
+    start(&s);
+    if (store_write(s.store, NULL, script, (void *)"CREATE COLLATION words_only (provider = icu, locale = 'und-u-ka-shifted')", &err) == 0) {
+        CHECK_OK(store_write(s.store, NULL, script, (void *)"ALTER TABLE log_state ALTER COLUMN workflow_id TYPE TEXT COLLATE"
+                                                            " words_only", &err), &err);
+        CHECK_INT(put(&s, "w-1", "t", "line", 1), 0);
+        CHECK_INT(logstore_remove(s.logs, "w-1", &err), 0);
+        CHECK_INT(count(&s, "SELECT COUNT(*) FROM log_state WHERE workflow_id LIKE '!%'"), 0);
+        CHECK_OK(store_write(s.store, NULL, script, (void *)"ALTER TABLE log_state ALTER COLUMN workflow_id TYPE TEXT COLLATE"
+                                                            " \"default\"", &err), &err);
+        CHECK_OK(store_write(s.store, NULL, script, (void *)"DROP COLLATION words_only", &err), &err);
+    }
+    stop(&s);
+}
+
 static void on_chunks(void (*test)(void)) {
     if (!url)
         url = pgsql_fixture_url();
@@ -447,6 +466,7 @@ static void on_chunks(void (*test)(void)) {
 #define ON_CHUNKS(test) static void test##_(void) { on_chunks(test); }
 ON_CHUNKS(one_reads_the_other) ON_CHUNKS(the_same_lines_at_once) ON_CHUNKS(killed) ON_CHUNKS(connections_lost)
 ON_CHUNKS(refused_among_others) ON_CHUNKS(large) ON_CHUNKS(merged) ON_CHUNKS(removed_while_written) ON_CHUNKS(removed_and_made_again)
+ON_CHUNKS(removed_in_any_language)
 
 static void clean_up(void) {
     free(url);
@@ -463,6 +483,7 @@ static const struct check_test tests[] = {
     { "merged after the end", merged_ },
     { "removed while written", removed_while_written_ },
     { "removed and made again", removed_and_made_again_ },
+    { "removed in any language", removed_in_any_language_ },
     { "cleaning up", clean_up },
 };
 TEST_MAIN("logstore_shared", tests)

@@ -152,6 +152,33 @@ static void leftovers(void) {
     object_store_close(s);
 }
 
+/* Two that write below the same prefix, as two services with the same work item do: neither takes the other's for left over. */
+static void at_once(void) {
+    char path[300];
+    object_store_t *s = open_place("at-once"), *other = open_place("at-once");
+    object_writer_t *w = NULL, *early = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(s != NULL && other != NULL);
+    CHECK_OK(object_put(s, "w/log", &w, &err), &err);
+    CHECK_OK(object_write(w, "whole", 5, &err), &err);
+    CHECK_OK(object_tidy(other, "w", &err), &err);
+    CHECK_OK(object_put(other, "w/log", &early, &err), &err);
+    CHECK_OK(object_write(early, "whole", 5, &err), &err);
+    CHECK_OK(object_commit(early, &err), &err);
+    CHECK_OK(object_commit(w, &err), &err);
+    char *text = content(s, "w/log");
+    CHECK_STR(text, "whole");
+    free(text);
+    /* what was put there by somebody else does not keep ours from being removed */
+    snprintf(path, sizeof path, "%s/w/strange\nname", place);
+    CHECK_OK(file_write_atomic(path, "x", 1, 0600, false, &err), &err);
+    struct seen seen = { 0, 0 };
+    CHECK_OK(object_list(s, "w", count_object, &seen, &err), &err);
+    CHECK_INT(seen.n, 1);
+    object_store_close(s);
+    object_store_close(other);
+}
+
 static void stores_that_do_not_open(void) {
     char url[200], file[160];
     snprintf(file, sizeof file, "%s/file", fixture_dir());
@@ -272,12 +299,108 @@ static void masking(void) {
     CHECK_INT(redact_text("a_token: x\n", 11, &small), OSMO_ELIMIT);
 }
 
+/* Ways to write a secret down. Nothing of hunter2 may be left, and of the rest what is said to stay. */
+static void hidden_secrets(void) {
+    static const struct { const char *in, *stays; } cases[] = {
+        /* below the key */
+        { "passwords:\n  - hunter2\n  - hunter2b\nnext: x\n", "next: x\n" },
+        { "passwords:\n- hunter2\n- a: hunter2\nnext: x\n", "next: x\n" },
+        { "password:\n  hunter2\nnext: x\n", "next: x\n" },
+        { "password: # why\n\n  hunter2\nnext: x\n", "next: x\n" },
+        { "a:\n  secret:\n    value: hunter2\n    more: {x: hunter2}\n  next: x\n", "  next: x\n" },
+        { "{\n  \"secret\":\n    \"hunter2\",\n  \"next\": 1}\n", "\"next\": 1}" },
+        { "{\n \"tokens\": [\n  \"hunter2\"\n ],\n \"next\": 1}\n", "\"next\": 1}" },
+        { " \"secret\": |\n  hunter2\n next: x\n", " next: x\n" },
+        /* as name and value, and as flags */
+        { "- name: DB_PASSWORD\n  value: hunter2\n- name: X\n  value: y\n", "- name: X\n  value: y\n" },
+        { "env: [{name: 'A_TOKEN', value: 'hunter2'}, {name: X, value: y}]\n", "{name: X, value: y}]" },
+        { "args: [run, --password, hunter2, --name, x]\n", "--name, x]" },
+        { "args: [\"--api-key\", \"hunter2\", \"--name\", \"x\"]\n", "\"--name\", \"x\"]" },
+        { "- --password\n- hunter2\n- --name\n- x\n", "- --name\n- x\n" },
+        { "run --password hunter2 --name x\n", "--name x\n" },
+        { "run --password \\\n  hunter2 \\\n  --name x\n", "--name x\n" },
+        /* references that have the secret in them */
+        { "A_TOKEN: ${X:-hunter2}\nnext: x\n", "next: x\n" },
+        { "A_TOKEN: '{{ x | default(\"hunter2\") }}'\nnext: x\n", "next: x\n" },
+        { "A_TOKEN: {{a}}hunter2{{b}}\nB_TOKEN: {{a}}hunter2\nnext: x\n", "next: x\n" },
+        { "A_TOKEN=$(echo hunter2)\nnext: x\n", "next: x\n" },
+        /* words of a shell, and other languages */
+        { "PASSWORD=a,hunter2 run\n", " run\n" },
+        { "PASSWORD='a'\"hunter2\" run\n", " run\n" },
+        { "PASSWORD=\"a\"hunter2 run\n", " run\n" },
+        { "PASSWORD=a\\ hunter2 run\n", " run\n" },
+        { "PASSWORD=a;hunter2 run\n", " run\n" },
+        { "password := \"hunter2\"\nnext\n", "next\n" },
+        { "os.environ[\"PASSWORD\"] = \"hunter2\"\nnext\n", "next\n" },
+        { "if password == \"hunter2\":\n", "if password == " },
+        { "  :password => \"hunter2\", x: 1\n", ", x: 1\n" },
+        { "<password>hunter2</password><x>y</x>\n", "</password><x>y</x>\n" },
+        { "data: \"{\\\"password\\\": \\\"hunter2\\\", \\\"x\\\": 1}\"\n", "\\\"x\\\": 1}\"\n" },
+        { "\"db password\": hunter2\nnext: x\n", "next: x\n" },
+        { "curl -H \"X-Api-Key:hunter2\" url\n", " url\n" },
+        { "SMTP_PASS: hunter2\nDB_PWD: hunter2\nnext: x\n", "next: x\n" },
+        { "passWord: hunter2\nSecretKey: hunter2\nnext: x\n", "next: x\n" },
+        /* anchors */
+        { "x: &pw hunter2\npassword: *pw\ny: &open stays\nz: *open\n", "y: &open stays\nz: *open\n" },
+        { "x: &my_token |\n  hunter2\ny: z\n", "y: z\n" },
+        /* addresses, and what is hidden in base64 */
+        { "url: https://bob:p@hunter2@host/x\n", "@host/x\n" },
+        { "url: redis://:hunter2@host/x\n", "@host/x\n" },
+        { "git clone https://ghp_hunter2hunter2hunter2@github.com/x\n", "https://[MASKED]@github.com/x\n" },
+        { "key: nvapi-hunter2hunter2hunter2\nurl: x\n", "url: x\n" },
+        /* a file that a task gets is no part of the specification */
+        { "files:\n- contents: |\n    credentials:\n      aws_secret: hunter2\n  path: /x\n", "  path: /x\n" },
+        { "files:\n- path: /x\n  contents: |-\n    credentials: {password: hunter2}\nnext: x\n", "next: x\n" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_buf_ buf_t out = BUF_INIT(1u << 20);
+        CHECK_INT(redact_text(cases[i].in, strlen(cases[i].in), &out), 0);
+        if (strstr(buf_cstr(&out), "hunter2"))
+            CHECK_STR(buf_cstr(&out), cases[i].in); /* shows both */
+        CHECK(!strstr(buf_cstr(&out), "hunter2"));
+        CHECK_CONTAINS(buf_cstr(&out), cases[i].stays);
+    }
+    /* what is not in the first piece of a long run of base64, and a key in one */
+    static const char part[] = "bm90aGluZyB0byBzZWUgaGVyZSwg"; /* "nothing to see here, " */
+    static const char *const ends[] = { "CnBhc3N3b3JkOiBodW50ZXIy" /* password: hunter2 */,
+                                        "Ci0tLS0tQkVHSU4gUFJJVkFURSBLRVktLS0tLQph" /* BEGIN PRIVATE KEY */ };
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+        _cleanup_buf_ buf_t in = BUF_INIT(1u << 20), out = BUF_INIT(1u << 20);
+        buf_puts(&in, "x: ");
+        for (int n = 0; n < 1000; n++)
+            buf_puts(&in, part);
+        buf_puts(&in, ends[i]);
+        CHECK_INT(redact_text(buf_cstr(&in), in.len, &out), 0);
+        CHECK_STR(buf_cstr(&out), "x: [MASKED]");
+    }
+}
+
+/* What looks a little like a secret and is needed by those who read the specification. */
+static void open_texts(void) {
+    static const char *const texts[] = {
+        "image: nvcr.io/my-secret:1.2\n", "image: 'a/token:latest'\n", "args: [--max-tokens, 4096, --tokenizer, bert]\n",
+        "run --num-tokens 10000000 --x y\n", "A_TOKEN: ${TOKEN}\nB: $(cat /run/token)\n", "password: '{{ pw }}'\nx: {{ y }}\n",
+        "name: my-secret-job\ntasks:\n- name: a\n  image: x\n", "- name: X\n  value: y\n", "x: &a\n  b: c\nd: *a\n",
+        "workflow:\n  tasks:\n  - credentials:\n      my:\n        DB_PASSWORD: key\n    image: x\n", "token:\nnext: x\n",
+        "scikit: sk-learn-extended-package-for-models\n", "if [ \"$TOKEN\" == \"\" ]; then\n", "tokens: 512\n",
+        "url: https://host/a:b@c\n", "bypass: yes\ncompass: north\n",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        _cleanup_buf_ buf_t out = BUF_INIT(1u << 20);
+        CHECK_INT(redact_text(texts[i], strlen(texts[i]), &out), 0);
+        CHECK_STR(buf_cstr(&out), texts[i]);
+    }
+}
+
 static const struct check_test tests[] = {
     { "objects", objects },
     { "names of objects", object_names },
     { "leftovers of writers", leftovers },
+    { "two writers at once", at_once },
     { "stores that do not open", stores_that_do_not_open },
     { "configuration", configuration },
     { "masking", masking },
+    { "secrets that are hidden", hidden_secrets },
+    { "texts without secrets", open_texts },
 };
 TEST_MAIN("objects", tests)

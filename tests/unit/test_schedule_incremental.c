@@ -25,7 +25,7 @@ struct node_op { int node; bool removed; osmo_sched_amount_t capacity; int zone,
 enum phase { NONE, WAITING, RUNNING, LEAVING };
 struct gang {
     enum phase phase;
-    char name[16], queue[8], user[8];
+    char name[16], queue[16], user[16];
     osmo_sched_gang_t ask;
     osmo_sched_pod_t pods[PODS];
     osmo_sched_scope_t scopes[SCOPES];

@@ -15,7 +15,7 @@
 /* ---- the service under the server: echoes, sleeps, streams ---- */
 struct osmo_service { const osmo_transport_t *transport; };
 struct osmo_stream { uint64_t id; int pieces; };
-struct osmo_ws { uint64_t conn; int count; };
+struct osmo_ws { uint64_t conn; int count; bool slow; };
 
 static osmo_server_t *server;
 static struct osmo_service service;
@@ -149,18 +149,22 @@ ssize_t osmo_stream_read(osmo_stream_t *st, char *data, size_t max) {
 void osmo_service_ws_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t conn, osmo_ws_t **ws,
                           const char **extensions, osmo_response_t *r) {
     (void)s;
-    if (strcmp(rq->path, "/ws") != 0 || strcmp(find_header(rq, "x-osmo-user"), "alice") != 0) {
+    bool slow = strcmp(rq->path, "/ws/slow") == 0;
+    if ((!slow && strcmp(rq->path, "/ws") != 0) || strcmp(find_header(rq, "x-osmo-user"), "alice") != 0) {
         text(r, 403, "{\"detail\":\"no\"}");
         return;
     }
     *ws = calloc(1, sizeof **ws);
     (*ws)->conn = conn;
+    (*ws)->slow = slow;
     last_ws = conn;
     *extensions = strcmp(find_header(rq, "x-osmo-extensions"), "job-ids, acks") == 0 ? "job-ids" : NULL;
 }
 
 void osmo_ws_opened(osmo_ws_t *ws) {
     ws_opened_count++;
+    if (ws->slow) /* as one that asks a database */
+        wait_gate();
     service.transport->ws_send(service.transport->impl, ws->conn, "hello", 5, 0);
 }
 
@@ -543,6 +547,44 @@ static void test_ws_refused(void) {
     stop();
 }
 
+/* What a session looks up when it opens holds up a worker and nobody else. Messages wait for it in order; a client that leaves
+ * meanwhile ends its session afterwards, with what it had sent. */
+static void test_ws_slow_open(void) {
+    struct client stays, leaves, other;
+    http_client_t *h = NULL;
+    http_response_t rs;
+    REQUIRE(start_with(4, 0));
+    REQUIRE(http_client_new("test", &h, NULL) == 0);
+    REQUIRE(client_start(&stays, "/ws/slow", NULL));
+    REQUIRE(client_start(&leaves, "/ws/slow", NULL));
+    wait_for(&ws_opened_count, 2);
+    for (int i = 0; i < 300; i++) {
+        char text_n[32];
+        int len = snprintf(text_n, sizeof text_n, "n%d", i);
+        CHECK_INT(ws_conn_send(stays.loop, stays.conn, text_n, (size_t)len, false), 0);
+    }
+    CHECK_INT(ws_conn_send(leaves.loop, leaves.conn, "n0", 2, false), 0);
+    ws_conn_close(leaves.loop, leaves.conn, 1000, "done");
+    client_end(&leaves);
+    REQUIRE(client_start(&other, "/ws", NULL));
+    wait_for(&other.messages, 1);
+    CHECK_INT(get(h, "/line", "GET", NULL, 0, &rs), 200);
+    http_response_free(&rs);
+    CHECK_INT(stays.messages, 0);
+    CHECK_INT(ws_closed_count, 0);
+    set_gate(true);
+    wait_for(&stays.messages, 301);
+    CHECK(stays.in_order);
+    wait_for(&ws_closed_count, 1);
+    ws_conn_close(stays.loop, stays.conn, 1000, "done");
+    ws_conn_close(other.loop, other.conn, 1000, "done");
+    client_end(&stays);
+    client_end(&other);
+    wait_for(&ws_closed_count, 3);
+    http_client_free(h);
+    stop();
+}
+
 /* ---- life ---- */
 static void *stop_thread(void *arg) {
     (void)arg;
@@ -616,6 +658,7 @@ static const struct check_test tests[] = {
     { "websocket echo, extensions, close", test_ws },
     { "websocket order", test_ws_order },
     { "websocket refused", test_ws_refused },
+    { "websocket that opens slowly", test_ws_slow_open },
     { "stop drains", test_stop_drains },
     { "port in use and bad addresses", test_port_in_use },
 };
