@@ -16,6 +16,7 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/operator/pod_decide.h libosmo-backend/operator/pod_status.c \
 	libosmo-backend/operator/pods.c libosmo-backend/operator/pods.h \
 	libosmo-backend/operator/quantity.c libosmo-backend/operator/quantity.h \
+	libosmo-backend/operator/queues.c \
 	libosmo-backend/operator/rules.c libosmo-backend/operator/rules.h \
 	libosmo-backend/operator/session.c \
 	libosmo-backend/operator/snapshot.c \
@@ -25,6 +26,9 @@ bin_PROGRAMS += osmo-backend
 osmo_backend_SOURCES = daemons/osmo-backend/main.c
 osmo_backend_LDADD = libosmo-backend.la libbase.la $(BASE_EXTERNAL)
 
+unit_tests += tests/unit/test_queues_cluster
+tests_unit_test_queues_cluster_SOURCES = tests/unit/test_queues_cluster.c tests/unit/check.c
+tests_unit_test_queues_cluster_LDADD = $(UNIT_BACKEND_LIBS)
 unit_tests += tests/unit/test_messages tests/unit/test_pod_status tests/unit/test_operator tests/unit/test_operator_parts
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c tests/unit/check.c
 tests_unit_test_messages_LDADD = $(UNIT_MODEL_LIBS)

@@ -125,7 +125,7 @@ static int take_pod(void *ctx, const char *json, size_t len) {
     return 0;
 }
 
-static void resolve(const json_t *spec, char version[128], const char **kind) {
+void job_spec_kind(const json_t *spec, char version[128], const char **kind) {
     const json_t *generic = json_get(spec, "generic_api"), *custom = json_get(spec, "custom_api");
     const char *api = json_get_str(generic, "api_version");
     *kind = json_get_str(generic, "kind");
@@ -176,7 +176,7 @@ static int remove_matching(const struct job_env *env, const char *version, const
 static enum job_outcome remove_spec(const struct job_env *env, const json_t *spec, bool force, struct job_result *r) {
     char version[128];
     const char *kind;
-    resolve(spec, version, &kind);
+    job_spec_kind(spec, version, &kind);
     _cleanup_free_ char *selector = job_selector(json_get(spec, "labels"));
     if (!kind || !selector)
         return job_fail(r, JOB_FAILED_NO_RETRY, "a cleanup spec needs a kind and labels");
@@ -207,7 +207,7 @@ static void announce(const struct job_env *env, const json_t *specs) {
     for (size_t i = 0; json_kind(specs) == JSON_ARRAY && i < json_len(specs); i++) {
         char version[128];
         const char *kind;
-        resolve(json_at(specs, i), version, &kind);
+        job_spec_kind(json_at(specs, i), version, &kind);
         if (str_eq(kind, "Pod"))
             env->cleaning(env->ctx, json_get(json_at(specs, i), "labels"));
     }

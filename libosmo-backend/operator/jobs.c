@@ -1,4 +1,4 @@
-/* The job table and the jobs that create and patch; cleanup.c has the one that removes. Every job may arrive twice and may
+/* The job table and the jobs that create and patch; cleanup.c has the one that removes, queues.c the one for pools. Every job may arrive twice and may
  * have been half done before: existing objects are fine, missing ones are fine. Called by the executor (worker.c). */
 #include "operator/jobs.h"
 #include <stdlib.h>
@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-#define MAX_OBJECTS 100000u
 #define MAX_ATTEMPTS 7
 #define RESCHEDULE_ROUNDS 5
 #define RESCHEDULE_WAIT_MS 3000
@@ -46,7 +45,7 @@ char *job_selector(const json_t *labels) {
 
 /* ---- create ---- */
 
-static int create_object(const struct job_env *env, const char *text, osmo_error_t *err) {
+int job_create_object(const struct job_env *env, const char *text, osmo_error_t *err) {
     for (int attempt = 1;; attempt++) {
         int rc = env->driver->create(env->impl, text, strlen(text), err);
         int64_t delay = job_error_is_retryable(rc) ? job_retry_delay(attempt) : -1;
@@ -87,8 +86,8 @@ static enum job_outcome create_group(const struct job_env *env, const json_t *jo
     const json_t *objects = json_get(job, "k8s_resources");
     const char *installation = json_get_str(job, "installation");
     *existed = false;
-    if (json_kind(objects) != JSON_ARRAY || json_len(objects) > MAX_OBJECTS)
-        return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources must be an array of at most %u objects", MAX_OBJECTS);
+    if (json_kind(objects) != JSON_ARRAY || json_len(objects) > JOB_OBJECTS_MAX)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources must be an array of at most %u objects", JOB_OBJECTS_MAX);
     if (!env->driver->create)
         return job_fail(r, JOB_FAILED_NO_RETRY, "the %s cluster cannot create objects", env->driver->name);
     for (size_t i = 0; i < json_len(objects); i++) {
@@ -98,7 +97,7 @@ static enum job_outcome create_group(const struct job_env *env, const json_t *jo
         if (!text)
             return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] is not an object", i);
         osmo_error_t err = OSMO_ERROR_INIT;
-        int rc = create_object(env, text, &err);
+        int rc = job_create_object(env, text, &err);
         if (rc == OSMO_EEXISTS) {
             *existed = true;
         } else if (rc < 0) {
@@ -188,7 +187,7 @@ static enum job_outcome run_reschedule(const struct job_env *env, const json_t *
     return job_fail(r, JOB_FAILED_RETRY, "the pod of the previous attempt is still there");
 }
 
-/* ---- nodes, and kinds that only schedulers of Kubernetes have ---- */
+/* ---- nodes, and what only Kubernetes has ---- */
 
 static enum job_outcome run_label(const struct job_env *env, const json_t *job, struct job_result *r) {
     const char *node = json_get_str(job, "node_name");
@@ -209,16 +208,6 @@ static enum job_outcome run_label(const struct job_env *env, const json_t *job, 
                     *err.text ? err.text : osmo_error_name(rc));
 }
 
-/* A cluster that places pods itself takes the limits of the pools from Queues; one that exists is replaced. Those of pools that are gone
- * stay: nobody names them any more. */
-static enum job_outcome run_queues(const struct job_env *env, const json_t *job, struct job_result *r) {
-    bool existed;
-    enum job_outcome o = create_group(env, job, r, &existed);
-    if (o == JOB_SUCCESS)
-        buf_reset(&r->message);
-    return o;
-}
-
 /* Test cron jobs run in Kubernetes; the clusters here have none, so there is nothing to bring in line and the service may go on. */
 static enum job_outcome run_nothing(const struct job_env *env, const json_t *job, struct job_result *r) {
     (void)r;
@@ -235,7 +224,7 @@ static const struct { const char *type; job_fn run; } job_table[] = {
     {"CleanupGroup", run_cleanup},
     {"RescheduleTask", run_reschedule},
     {"LabelNode", run_label},
-    {"BackendSynchronizeQueues", run_queues},
+    {"BackendSynchronizeQueues", job_queues},
     {"BackendSynchronizeBackendTest", run_nothing},
 };
 

@@ -37,12 +37,20 @@ char *job_key(const json_t *job);
 /* result->message is released by the caller. */
 void job_run(const struct job_env *env, const json_t *job, struct job_result *result);
 
-/* Parts shared by jobs.c and cleanup.c. */
+#define JOB_OBJECTS_MAX 100000u
+
+/* Parts shared by jobs.c, cleanup.c and queues.c. */
 enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool job_error_is_retryable(int code);
 /* Delay before attempt n (from 1), or -1 when there were enough. */
 int64_t job_retry_delay(int attempt);
+/* The pools of the backend, as its scheduler is to know them. */
+enum job_outcome job_queues(const struct job_env *env, const json_t *job, struct job_result *result);
+/* The driver's, tried again where that may help. */
+int job_create_object(const struct job_env *env, const char *text, osmo_error_t *err);
 enum job_outcome job_cleanup(const struct job_env *env, const json_t *job, bool force, struct job_result *result);
+/* The kind that a cleanup spec names, in whichever form; *kind is NULL when it names none. */
+void job_spec_kind(const json_t *spec, char version[128], const char **kind);
 /* "k=v,k=v" of a labels object. */
 char *job_selector(const json_t *labels);
 #endif

@@ -61,6 +61,7 @@ void object_done(object_reader_t *r); /* NULL is fine */
 int object_list(object_store_t *s, const char *prefix, object_list_fn fn, void *ctx, osmo_error_t *err);
 /* That there is none is fine. */
 int object_remove(object_store_t *s, const char *name, osmo_error_t *err);
-/* Removes what writers below the prefix left behind when their process died, nothing of those that still write, and the place itself when nothing is in it. */
+/* Removes what writers below the prefix left behind when their process died, nothing of those that still write, and the
+ * place itself when nothing is in it. */
 int object_tidy(object_store_t *s, const char *prefix, osmo_error_t *err);
 #endif

@@ -91,6 +91,13 @@ void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
         finish(e, j, outcome, cause, NULL, NULL);
 }
 
+/* Those that wait to be sent stay in order. */
+static struct job *take_at(struct agent_session *s, size_t i) {
+    struct job *j = s->jobs[i];
+    memmove(&s->jobs[i], &s->jobs[i + 1], (--s->njobs - i) * sizeof *s->jobs);
+    return j;
+}
+
 /* With the "jobs" extension the answer names its job; without it the one job in flight is meant. */
 static struct job *take_job(struct agent_session *s, const json_t *body) {
     const char *id = json_get_str(body, "job_id"), *uuid = json_get_str(body, "job_uuid");
@@ -100,8 +107,7 @@ static struct job *take_job(struct agent_session *s, const json_t *body) {
         struct job *j = s->jobs[i];
         if (!j->sent || (s->jobs_extension && (!str_eq(j->id, id) || !str_eq(j->uuid, uuid))))
             continue;
-        found = j;
-        s->jobs[i] = s->jobs[--s->njobs];
+        found = take_at(s, i);
     }
     pthread_mutex_unlock(&s->lock);
     return found;
@@ -117,8 +123,7 @@ static struct job *take_overdue(struct agent_session *s, int64_t limit_us, int64
         if (!j->sent)
             continue;
         if (j->sent_us + limit_us <= now) {
-            found = j;
-            s->jobs[i] = s->jobs[--s->njobs];
+            found = take_at(s, i);
         } else if (j->sent_us + limit_us < *next) {
             *next = j->sent_us + limit_us;
         }

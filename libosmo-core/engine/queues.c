@@ -149,19 +149,20 @@ static void end_free(struct queues_end *q) {
     free(q);
 }
 
-/* Another service that has the item by now tells of it itself. What is wanted meanwhile goes at once. */
+/* What was done is done, whoever has the item by now (the session may have ended right behind its answer); who has it tells of the rest
+ * itself. What is wanted meanwhile goes at once. */
 static int end_run(db_t *db, void *ctx, osmo_error_t *err) {
     const struct queues_end *q = ctx;
     const char *cause = q->cause ? q->cause : "";
     int64_t now = engine_now(q->e);
     bool mine = false, same = false;
     int rc = repo_work_is_mine(db, q->work_id, q->owner, &mine, err);
-    if (rc < 0 || !mine)
+    if (rc < 0 || (!mine && q->outcome != JOB_DONE))
         return rc;
     rc = repo_queues_unchanged(db, q->work_id, q->payload, &same, err);
     if (rc >= 0 && q->outcome == JOB_DONE)
         rc = repo_queues_have(db, q->backend, q->digest, err);
-    if (rc < 0)
+    if (rc < 0 || (!mine && !same))
         return rc;
     if (!same)
         return gone_is_fine(repo_work_postpone(db, q->work_id, now, err));

@@ -41,7 +41,8 @@ static void on_bind(void *ctx, const char *pod, const char *node) { (void)ctx, (
 static void on_words(void *ctx, const char *pod, const char *words) { (void)ctx, (void)pod, (void)words; }
 
 static void place_everything(struct local *l) {
-    static const char node[] = "{\"metadata\":{\"name\":\"local\"},\"status\":{\"allocatable\":{\"cpu\":\"4\",\"memory\":\"8Gi\",\"pods\":\"8\"}}}";
+    static const char node[] = "{\"metadata\":{\"name\":\"local\"},"
+                               "\"status\":{\"allocatable\":{\"cpu\":\"4\",\"memory\":\"8Gi\",\"pods\":\"8\"}}}";
     const struct place_sink sink = { .bind = on_bind, .preempt = on_words, .wait = on_words };
     json_t *v = NULL;
     if (json_parse(node, strlen(node), &v, NULL) < 0 || place_node(l->place, v, NULL) < 0 || place_run(l->place, &sink, NULL) < 0)

@@ -74,7 +74,7 @@ targets agent 1
 url=$agent start_backend
 
 # What happens through replica 1 is seen at once through replica 2, by followers of the log and of the status.
-id=$(send 1 seen 0.4)
+id=$(send 1 seen 0.8)
 check_eq "submitted through 1" "$id" seen-1
 at 2 workflow logs "$id" > "$work/follow.log" 2>&1 &
 follower=$!
@@ -90,7 +90,7 @@ whole 2 "$id"
 
 # Through both at a time; a cancel through the other one.
 ids=()
-for i in 1 2 3 4 5 6; do ids+=("$(send $((i % 2 + 1)) "both$i" 0.1)"); done
+for i in 1 2 3 4 5 6; do ids+=("$(send $((i % 2 + 1)) "both$i" 0.8)"); done
 id=$(send 1 stopped 60)
 check "$id runs" eventually 60 has_line 2 "$id" 'tick 1'
 at 2 workflow cancel "$id" > "$work/cancel.out" 2>&1
@@ -105,7 +105,7 @@ unset 'replica_pid[1]'
 rm -rf "$work/replica1"
 targets front 2
 targets agent 2
-more=$(send 2 after 0.2)
+more=$(send 2 after 0.8)
 whole 2 "$id"
 whole 2 "$more"
 whole 2 seen-1
@@ -119,7 +119,7 @@ whole 3 killed-1
 targets agent 2 3
 stop_one "$backend_pid"
 url=$agent start_backend
-id=$(send 3 third 0.2)
+id=$(send 3 third 0.8)
 whole 2 "$id"
 
 # One that is stopped in order takes nothing with it.

@@ -295,10 +295,40 @@ static int local_create(void *impl, const char *json, size_t len, osmo_error_t *
     if (!name_ok(kind) || !name_ok(name))
         return osmo_error_set(err, OSMO_EINVAL, "an object needs a kind and a metadata.name");
     pthread_mutex_lock(&l->lock);
-    rc = str_eq(kind, "Pod") ? create_pod(l, name, v, err) : object_create(l, kind, name, v, err);
+    rc = str_eq(kind, "Pod") ? create_pod(l, name, v, err) : object_put(l, kind, name, v, false, err);
     pthread_mutex_unlock(&l->lock);
     if (rc == 0)
         loop_wake(l);
+    return rc;
+}
+
+static int local_replace(void *impl, const char *json, size_t len, osmo_error_t *err)
+{
+    struct local *l = impl;
+    _cleanup_json_ json_t *v = NULL;
+    int rc = json_parse(json, len, &v, err);
+    if (rc < 0)
+        return rc;
+    const char *kind = json_get_str(v, "kind"), *name = json_get_str(json_get(v, "metadata"), "name");
+    if (!name_ok(kind) || !name_ok(name) || str_eq(kind, "Pod"))
+        return osmo_error_set(err, OSMO_EINVAL, "an object needs a kind, other than Pod, and a metadata.name");
+    pthread_mutex_lock(&l->lock);
+    rc = object_put(l, kind, name, v, true, err);
+    pthread_mutex_unlock(&l->lock);
+    loop_wake(l);
+    return rc;
+}
+
+static int local_erase(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err)
+{
+    struct local *l = impl;
+    (void)api_version;
+    if (!name_ok(kind) || !name_ok(name) || str_eq(kind, "Pod"))
+        return osmo_error_set(err, OSMO_EINVAL, "a kind, other than Pod, and a name are needed");
+    pthread_mutex_lock(&l->lock);
+    int rc = object_erase(l, kind, name, err);
+    pthread_mutex_unlock(&l->lock);
+    loop_wake(l);
     return rc;
 }
 
@@ -478,4 +508,6 @@ const osmo_cluster_driver_t local_cluster_driver = {
     .logs = local_logs,
     .patch = local_patch,
     .close = local_close,
+    .replace = local_replace,
+    .erase = local_erase,
 };

@@ -68,7 +68,9 @@ struct local {
 
 /* local_store.c */
 bool selector_match(const json_t *labels, const char *selector);
-int object_create(struct local *l, const char *kind, const char *name, json_t *v, osmo_error_t *err);
+/* A new one, or another one in the place of that which exists. */
+int object_put(struct local *l, const char *kind, const char *name, json_t *v, bool exists, osmo_error_t *err);
+int object_erase(struct local *l, const char *kind, const char *name, osmo_error_t *err);
 int object_remove_all(struct local *l, const char *kind, const char *selector, osmo_error_t *err);
 int object_read(const struct local *l, const char *kind, const char *name, json_t **out, osmo_error_t *err);
 int object_load_all(struct local *l, osmo_error_t *err);

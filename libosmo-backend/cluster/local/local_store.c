@@ -59,7 +59,7 @@ static char *object_path(const struct local *l, const char *kind, const char *na
     return str_printf("%s/objects/%s/%s.json", l->state_dir, kind, name);
 }
 
-int object_create(struct local *l, const char *kind, const char *name, json_t *v, osmo_error_t *err)
+int object_put(struct local *l, const char *kind, const char *name, json_t *v, bool exists, osmo_error_t *err)
 {
     _cleanup_free_ char *key = str_printf("%s/%s", kind, name);
     _cleanup_free_ char *path = object_path(l, kind, name);
@@ -67,8 +67,9 @@ int object_create(struct local *l, const char *kind, const char *name, json_t *v
     _cleanup_free_ char *text = json_to_text(v);
     if (!key || !path || !dir || !text)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (map_has(l->objects, key) && !str_eq(kind, "Queue")) /* those are brought in line again and again */
-        return osmo_error_set(err, OSMO_EEXISTS, "%s %s already exists", kind, name);
+    if (map_has(l->objects, key) != exists)
+        return exists ? osmo_error_set(err, OSMO_ENOTFOUND, "there is no %s %s", kind, name)
+                      : osmo_error_set(err, OSMO_EEXISTS, "%s %s already exists", kind, name);
     if (map_len(l->objects) >= 10 * LOCAL_MAX_PODS)
         return osmo_error_set(err, OSMO_ELIMIT, "the local cluster holds too many objects");
     int rc = dir_make(dir, 0700, err);
@@ -94,6 +95,28 @@ int object_read(const struct local *l, const char *kind, const char *name, json_
     return rc < 0 ? osmo_error_set(err, rc, "%s \"%s\": %s", kind, name, osmo_error_name(rc)) : 0;
 }
 
+static void object_drop(struct local *l, const char *key)
+{
+    struct object *o = map_get(l->objects, key);
+    _cleanup_free_ char *path = object_path(l, o->kind, o->name);
+    if (path)
+        unlink(path);
+    place_object_gone(l->place, o->kind, o->name);
+    l->place_needed = true;
+    map_remove(l->objects, key);
+}
+
+int object_erase(struct local *l, const char *kind, const char *name, osmo_error_t *err)
+{
+    _cleanup_free_ char *key = str_printf("%s/%s", kind, name);
+    if (!key)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (!map_has(l->objects, key))
+        return osmo_error_set(err, OSMO_ENOTFOUND, "there is no %s %s", kind, name);
+    object_drop(l, key);
+    return 0;
+}
+
 int object_remove_all(struct local *l, const char *kind, const char *selector, osmo_error_t *err)
 {
     size_t it = 0;
@@ -105,12 +128,7 @@ int object_remove_all(struct local *l, const char *kind, const char *selector, o
         struct object *o = value;
         if (!str_eq(o->kind, kind) || !selector_match(o->labels, selector))
             continue;
-        _cleanup_free_ char *path = object_path(l, kind, o->name);
-        if (path)
-            unlink(path);
-        place_object_gone(l->place, kind, o->name);
-        l->place_needed = true;
-        map_remove(l->objects, key);
+        object_drop(l, key);
         n++;
     }
     return n;

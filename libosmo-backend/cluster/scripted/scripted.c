@@ -318,6 +318,39 @@ static bool of_kind(const char *key, const char *kind) {
     return strncmp(key, kind, len) == 0 && key[len] == '/';
 }
 
+static int scripted_replace(void *impl, const char *text, size_t len, osmo_error_t *err) {
+    struct scripted *s = impl;
+    _cleanup_json_ json_t *json = NULL;
+    int rc = json_parse(text, len, &json, err);
+    if (rc < 0)
+        return rc;
+    const char *kind = json_get_str(json, "kind"), *name = json_get_str(json_get(json, "metadata"), "name");
+    _cleanup_free_ char *key = str_printf("%s/%s", kind ? kind : "", name ? name : "");
+    pthread_mutex_lock(&s->lock);
+    struct object *o = key ? map_get(s->objects, key) : NULL;
+    if (o && !o->pod) {
+        json_free(o->json);
+        o->json = STEAL(json);
+    } else {
+        rc = osmo_error_set(err, OSMO_ENOTFOUND, "there is no %s to be replaced", key ? key : "object");
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+static int scripted_erase(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err) {
+    struct scripted *s = impl;
+    (void)api_version;
+    _cleanup_free_ char *key = str_printf("%s/%s", kind, name);
+    pthread_mutex_lock(&s->lock);
+    struct object *o = key ? map_get(s->objects, key) : NULL;
+    int rc = o && !o->pod ? 0 : osmo_error_set(err, OSMO_ENOTFOUND, "there is no %s %s to be removed", kind, name);
+    if (rc == 0)
+        map_remove(s->objects, key);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 static int scripted_remove(void *impl, const char *api_version, const char *kind, const char *selector, int force,
                            osmo_error_t *err) {
     struct scripted *s = impl;
@@ -434,5 +467,5 @@ static void scripted_close(void *impl) {
 const osmo_cluster_driver_t scripted_cluster_driver = {
     .size = sizeof(osmo_cluster_driver_t), .name = "scripted", .open = scripted_open, .uid = scripted_uid,
     .create = scripted_create, .remove = scripted_remove, .list = scripted_list, .logs = scripted_logs, .patch = scripted_patch,
-    .close = scripted_close,
+    .close = scripted_close, .replace = scripted_replace, .erase = scripted_erase,
 };

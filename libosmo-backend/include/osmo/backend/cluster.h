@@ -75,6 +75,10 @@ typedef struct osmo_cluster_driver {
                  osmo_error_t *err);
     /** Stop reporting and free. Running pods stay (local: their supervisors go on). */
     void (*close)(void *impl);
+    /** Put one object in the place of the one of its kind and name; not for pods. ::OSMO_ENOTFOUND when there is none. */
+    int (*replace)(void *impl, const char *json, size_t len, osmo_error_t *err);
+    /** Remove one object by its name; not for pods. ::OSMO_ENOTFOUND when there is none. */
+    int (*erase)(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err);
 } osmo_cluster_driver_t;
 /** Driver by name ("local", "scripted"), or NULL. Static. */
 OSMO_API const osmo_cluster_driver_t *osmo_cluster_driver_find(const char *name);
