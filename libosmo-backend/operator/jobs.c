@@ -1,5 +1,5 @@
-/* The job table and the jobs that create and patch; cleanup.c has the one that removes, queues.c the one for pools. Every job may arrive twice and may
- * have been half done before: existing objects are fine, missing ones are fine. Called by the executor (worker.c). */
+/* The job table and the jobs that create and patch; cleanup.c has the one that removes, queues.c the one for pools. Every job may
+ * arrive twice and may have been half done before: existing objects are fine, missing ones are fine. Called by the executor (worker.c). */
 #include "operator/jobs.h"
 #include <stdlib.h>
 #include <string.h>

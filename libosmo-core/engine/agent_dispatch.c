@@ -315,6 +315,35 @@ static bool attach(struct agent_session *s, struct job *j, bool sent) {
     return open;
 }
 
+/* Jobs that waited for others of their group, or for room. */
+static void send_waiting(const struct held *all, struct agent_session *s) {
+    for (;;) {
+        struct job *next = NULL;
+        buf_t frame = { 0 };
+        pthread_mutex_lock(&s->lock);
+        struct job *waiting[JOBS_MAX];
+        size_t n = 0;
+        for (size_t i = 0; i < s->njobs; i++)
+            if (!s->jobs[i]->sent)
+                waiting[n++] = s->jobs[i];
+        pthread_mutex_unlock(&s->lock);
+        /* unsent jobs are removed by this thread or at the end of the session only */
+        for (size_t i = 0; i < n && !next; i++)
+            if (!must_wait(all, s->backend, waiting[i]) && has_room(s, waiting[i]->size))
+                next = waiting[i];
+        if (!next)
+            return;
+        pthread_mutex_lock(&s->lock);
+        next->sent = true;
+        next->sent_us = clock_mono_us();
+        frame = next->frame;
+        next->frame = (buf_t){ 0 };
+        pthread_mutex_unlock(&s->lock);
+        send_job(s, &frame);
+        buf_free(&frame);
+    }
+}
+
 /* true when the item stays leased without being with the session: its lease has to be returned. */
 static bool deliver(const struct held *all, struct agent_session *s, struct parcel *p) {
     struct job *j = STEAL(p->job);
@@ -339,8 +368,11 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         job_finish(s->e, j, rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL ? JOB_RETRY : JOB_FAILED, err.text);
         return false;
     }
+    bool waits = must_wait(all, s->backend, j);
+    if (!waits)
+        send_waiting(all, s); /* what came before it need not wait any longer either */
     /* sent when what goes first is answered, or others have left room */
-    if (must_wait(all, s->backend, j) || !has_room(s, j->size)) {
+    if (waits || !has_room(s, j->size)) {
         if (attach(s, j, false))
             return false;
         job_free(j);
@@ -403,35 +435,6 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
     return claimed;
 }
 
-/* Jobs that waited for others of their group, or for room. */
-static void send_waiting(const struct held *all, struct agent_session *s) {
-    for (;;) {
-        struct job *next = NULL;
-        buf_t frame = { 0 };
-        pthread_mutex_lock(&s->lock);
-        struct job *waiting[JOBS_MAX];
-        size_t n = 0;
-        for (size_t i = 0; i < s->njobs; i++)
-            if (!s->jobs[i]->sent)
-                waiting[n++] = s->jobs[i];
-        pthread_mutex_unlock(&s->lock);
-        /* unsent jobs are removed by this thread or at the end of the session only */
-        for (size_t i = 0; i < n && !next; i++)
-            if (!must_wait(all, s->backend, waiting[i]) && has_room(s, waiting[i]->size))
-                next = waiting[i];
-        if (!next)
-            return;
-        pthread_mutex_lock(&s->lock);
-        next->sent = true;
-        next->sent_us = clock_mono_us();
-        frame = next->frame;
-        next->frame = (buf_t){ 0 };
-        pthread_mutex_unlock(&s->lock);
-        send_job(s, &frame);
-        buf_free(&frame);
-    }
-}
-
 void agents_disconnect(engine_t *e) {
     if (!e->agents)
         return;
@@ -488,9 +491,11 @@ int agents_open(engine_t *e, osmo_error_t *err) {
     a->heartbeats = map_new(free);
     if (!a->heartbeats)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    int rc = reconcile_open(e, err);
-    if (rc < 0)
-        return rc;
+    return reconcile_open(e, err);
+}
+
+int agents_start(engine_t *e, osmo_error_t *err) {
+    struct agents *a = e->agents;
     a->started = pthread_create(&a->thread, NULL, dispatch_main, a) == 0;
     return a->started ? 0
                       : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the dispatcher thread: too many threads");

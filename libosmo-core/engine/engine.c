@@ -91,6 +91,14 @@ static int open_dirs(engine_t *e, const osmo_service_options_t *o, osmo_error_t 
     return dir_make(e->storage_dir, 0700, err);
 }
 
+/* Once all parts are there: their threads wake each other. */
+static int start_threads(engine_t *e, osmo_error_t *err) {
+    int rc = e->worker ? worker_start(e, err) : 0;
+    if (rc >= 0 && e->monitor)
+        rc = monitor_start(e, err);
+    return rc >= 0 && e->agents ? agents_start(e, err) : rc;
+}
+
 static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
     int rc = roles_parse(o->roles, &e->roles, err);
     if (rc >= 0)
@@ -115,6 +123,8 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
         rc = worker_open(e, err);
     if (rc >= 0 && (e->roles & ROLE_MONITOR))
         rc = monitor_open(e, err);
+    if (rc >= 0)
+        rc = start_threads(e, err);
     if (rc >= 0) {
         config_wakes(e, true);
         replicas_start(e);

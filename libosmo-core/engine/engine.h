@@ -234,6 +234,10 @@ void logs_close(engine_t *e);
 int agents_open(engine_t *e,
                 osmo_error_t *err); /* dispatcher thread: claims create/cleanup items for connected backends */
 void agents_close(engine_t *e);
+/* The threads of the parts that are open; each may wake any other, so all are prepared before the first one starts. */
+int agents_start(engine_t *e, osmo_error_t *err);
+int worker_start(engine_t *e, osmo_error_t *err);
+int monitor_start(engine_t *e, osmo_error_t *err);
 int worker_open(engine_t *e, osmo_error_t *err); /* worker role: archive and other service-side items */
 void worker_close(engine_t *e);
 int monitor_open(engine_t *e, osmo_error_t *err); /* delayed-job monitor: sleeps until the next timer row */

@@ -99,7 +99,7 @@ static int is_archive_only(struct follow *f, osmo_error_t *err) {
     uint64_t dropped = atomic_load(&f->engine->loggers->dropped);
     int64_t now = clock_mono_us();
     db_t *db;
-    bool none = f->reader && log_reader_found_none(f->reader);
+    bool none = !f->reader || log_reader_found_none(f->reader); /* who follows events does not know and asks */
     if (!none && dropped == f->dropped && now - f->looked_at < LOOK_AGAIN_US)
         return 0;
     int rc = store_reader(f->engine->store, &db, err);

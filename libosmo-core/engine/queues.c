@@ -110,7 +110,8 @@ static int read_payload(const struct job *j, json_t **out, osmo_error_t *err) {
 
 int queues_body(const char *backend, struct job *j, json_t **out, osmo_error_t *err) {
     _cleanup_json_ json_t *payload = NULL, *o = json_object();
-    char *id = str_printf("%s-modify-queues-%.8s%.4s%.4s%.4s%.12s", backend, j->uuid, j->uuid + 9, j->uuid + 14, j->uuid + 19, j->uuid + 24);
+    char *id = str_printf("%s-modify-queues-%.8s%.4s%.4s%.4s%.12s", backend, j->uuid, j->uuid + 9, j->uuid + 14, j->uuid + 19,
+                          j->uuid + 24);
     int rc = o && id ? read_payload(j, &payload, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (rc < 0) {
         free(id);
@@ -160,9 +161,10 @@ static int end_run(db_t *db, void *ctx, osmo_error_t *err) {
     if (rc < 0 || (!mine && q->outcome != JOB_DONE))
         return rc;
     rc = repo_queues_unchanged(db, q->work_id, q->payload, &same, err);
-    if (rc >= 0 && q->outcome == JOB_DONE)
-        rc = repo_queues_have(db, q->backend, q->digest, err);
     if (rc < 0 || (!mine && !same))
+        return rc;
+    rc = q->outcome == JOB_DONE ? repo_queues_have(db, q->backend, q->digest, err) : 0;
+    if (rc < 0)
         return rc;
     if (!same)
         return gone_is_fine(repo_work_postpone(db, q->work_id, now, err));
@@ -221,7 +223,7 @@ void queues_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
         pthread_mutex_lock(&a->lock);
         a->pending++;
         pthread_mutex_unlock(&a->lock);
-        int rc = store_post(e->store, NULL, end_run, end_done, q);
+        int rc = store_post(e->store, q->backend, end_run, end_done, q);
         if (rc < 0)
             end_done(q, rc, NULL);
     }

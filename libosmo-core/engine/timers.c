@@ -237,12 +237,16 @@ int monitor_open(engine_t *e, osmo_error_t *err) {
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->drained, NULL);
     e->monitor = m;
-    if (m->wake_fd < 0 || pthread_create(&m->thread, NULL, monitor_main, m) != 0) {
-        monitor_close(e);
-        return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the timer thread: too many threads or open files");
-    }
-    m->started = true;
-    return 0;
+    if (m->wake_fd >= 0)
+        return 0;
+    monitor_close(e);
+    return osmo_error_set(err, OSMO_EUNAVAIL, "cannot prepare the timer thread: too many open files");
+}
+
+int monitor_start(engine_t *e, osmo_error_t *err) {
+    struct monitor *m = e->monitor;
+    m->started = pthread_create(&m->thread, NULL, monitor_main, m) == 0;
+    return m->started ? 0 : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the timer thread: too many threads");
 }
 
 void monitor_stop(engine_t *e) {

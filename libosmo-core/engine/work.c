@@ -182,7 +182,7 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-static int thread_open(engine_t *e, struct worker *w, size_t number, osmo_error_t *err) {
+static void thread_init(engine_t *e, struct worker *w, size_t number) {
     w->e = e;
     w->limit = number ? ARCHIVE_BATCH : BATCH;
     w->backend = number ? ARCHIVE_LANE : NULL;
@@ -193,21 +193,26 @@ static int thread_open(engine_t *e, struct worker *w, size_t number, osmo_error_
         snprintf(w->owner, sizeof w->owner, "%s/worker", replicas_id(e));
     waker_init(&w->waker);
     w->usable = true;
-    w->started = pthread_create(&w->thread, NULL, worker_main, w) == 0;
-    return w->started ? 0 : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the worker threads: too many threads");
 }
 
 int worker_open(engine_t *e, osmo_error_t *err) {
     struct worker *w = calloc(THREADS, sizeof *w);
     if (!w)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    int rc = 0;
+    for (size_t i = 0; i < THREADS; i++)
+        thread_init(e, &w[i], i);
     e->worker = w;
-    for (size_t i = THREADS; rc >= 0 && i-- > 0;) /* a thread wakes the one behind it */
-        rc = thread_open(e, &w[i], i, err);
-    if (rc < 0)
-        worker_close(e);
-    return rc;
+    return 0;
+}
+
+int worker_start(engine_t *e, osmo_error_t *err) {
+    for (size_t i = 0; i < THREADS; i++) {
+        struct worker *w = &e->worker[i];
+        w->started = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+        if (!w->started)
+            return osmo_error_set(err, OSMO_EUNAVAIL, "cannot start the worker threads: too many threads");
+    }
+    return 0;
 }
 
 bool worker_is_stopping(engine_t *e) {

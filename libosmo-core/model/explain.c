@@ -94,6 +94,7 @@ static enum topic event_topic(const char *words) {
  * an administrator or time can change comes before what the user chose. */
 static enum explain_why scheduler_why(const char *words) {
     static const struct { const char *word; enum explain_why why; } table[] = {
+        { "has a maximum of", WHY_QUOTA }, { "is guaranteed", WHY_QUOTA },
         { "quota", WHY_QUOTA }, { "over limit", WHY_QUOTA }, { "overlimit", WHY_QUOTA },
         { "over-limit", WHY_QUOTA }, { "limit of", WHY_QUOTA }, { "deserved", WHY_QUOTA },
         { "topology", WHY_TOPOLOGY }, { "insufficient", WHY_FIT }, { "not enough", WHY_FIT }, { "too large", WHY_FIT },

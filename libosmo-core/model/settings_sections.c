@@ -187,8 +187,9 @@ static void read_archive_endpoint(struct reader *r, const yaml_node_t *n, const 
     if (!str_starts(url, "file:///"))
         read_report(r, at, n, "is '%.200s'; finished workflows can be archived to file:///ABSOLUTE/DIRECTORY only in this "
                               "version", url);
-    else if (strstr(url, "/../") || str_ends(url, "/..") || strlen(url) > 4000)
-        read_report(r, at, n, "must name a directory without '..'");
+    else if (strstr(url, "/../") || str_ends(url, "/..") || strlen(url) > 4000 ||
+             strspn(url + strlen("file://"), "/") == strlen(url + strlen("file://")))
+        read_report(r, at, n, "must name a directory below the root, without '..'");
     free(s->archive_endpoint);
     s->archive_endpoint = url;
 }

@@ -383,6 +383,7 @@ static struct frame *next_job(void) {
     return f;
 }
 
+/* 1 when it was a create job: the backend is told of its pools first. */
 static int answer_job(agent_session_t *worker, const struct frame *f, osmo_error_t *err) {
     json_t *job = NULL;
     char body[800];
@@ -391,22 +392,23 @@ static int answer_job(agent_session_t *worker, const struct frame *f, osmo_error
         return rc;
     snprintf(body, sizeof body, "{\"job_id\":\"%s\",\"job_uuid\":\"%s\",\"status\":\"SUCCESS\",\"message\":\"\"}",
              json_get_str(job, "job_id"), json_get_str(job, "job_uuid"));
+    int create = str_eq(json_get_str(job, "job_type"), "CreateGroup");
     json_free(job);
     say(worker, "job_status", body);
-    return 0;
+    return create;
 }
 
 /* Takes the create jobs of all groups, one of each task, and leaves: nobody asks for the cleanup jobs. */
 static int hand_out(size_t groups, osmo_error_t *err) {
     agent_session_t *worker;
     int rc = open_session(AGENT_WORKER, WORKER, "jobs", &worker, err);
-    for (size_t i = 0; rc >= 0 && i < groups; i++) {
+    for (size_t i = 0; rc >= 0 && i < groups; i += rc > 0) {
         struct frame *f = next_job();
         rc = answer_job(worker, f, err);
         free(f);
     }
     agent_closed(worker);
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 static int prepare(char **argv, size_t workflows, size_t tasks) {

@@ -644,8 +644,14 @@ static void dropped_elsewhere(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char piece[10];
     bool ended = false;
+    char line[4000];
+    const char *const lines[] = { line };
+    memset(line, 'x', sizeof line - 1);
+    line[sizeof line - 1] = '\0';
     REQUIRE(begin(""));
     REQUIRE(run());
+    for (int i = 0; i < 50; i++) /* more than is read at a time */
+        log_lines("a", 0, IO_STDOUT, lines, 1);
     job("CleanupGroup", "b-group", "SUCCESS");
     CHECK(until(is_archived));
     _cleanup_free_ char *all = log_of(0);

@@ -19,7 +19,12 @@ struct holder {
 
 static int hold_fn(db_t *db, void *ctx, osmo_error_t *err) {
     struct holder *h = ctx;
+    _cleanup_rows_ db_rows_t *rows = NULL;
     int rc = db_exec(db, h->sql, NULL, 0, NULL, err);
+    if (rc >= 0) /* statements are sent ahead: once this one is answered, the one before it has been carried out */
+        rc = db_query(db, "SELECT 1", NULL, 0, &rows, err);
+    if (rc >= 0)
+        rc = db_next(rows, err);
     pthread_mutex_lock(&h->lock);
     h->held = true;
     pthread_cond_broadcast(&h->changed);
@@ -85,20 +90,28 @@ static const char *talked(const char *text, const char *task, int lines) {
     return text;
 }
 
+static void *ask_done(void *ws) {
+    send_single(ws, LINE("LOG_DONE", ""));
+    return NULL;
+}
+
 /* A frame does not wait for its commit, the answer to LOG_DONE does. */
 static void lines_do_not_wait(void) {
     struct fixture f;
     struct seed s;
     struct holder h;
+    pthread_t thread;
     bool ended;
     REQUIRE(open_fixture(&f, OSMO_AUTH_DEV, NULL));
     CHECK(seed_workflow(&f, "wf", "testuser", 1, &s));
     struct talker t = { .ws = plain(&f, &s, "t0", 7), .lines = 1000 };
     REQUIRE(t.ws && hold(&h, &f, HOLD_LOGS));
     talk(&t);
-    let_go(&h);
+    REQUIRE(pthread_create(&thread, NULL, ask_done, t.ws) == 0);
+    usleep(50000); /* a chance to answer too early */
     CHECK_INT(fixture_count(&f, 7, DONE, 0), 0);
-    send_single(t.ws, LINE("LOG_DONE", ""));
+    let_go(&h);
+    pthread_join(thread, NULL);
     CHECK_INT(fixture_count(&f, 7, DONE, 0), 1);
     _cleanup_free_ char *text = logs_of(&f, &s, "", &ended);
     const char *rest = talked(text, "t0", t.lines);
@@ -121,7 +134,7 @@ static void a_full_queue_waits(void) {
     REQUIRE(t.ws && hold(&h, &f, HOLD_LOGS));
     REQUIRE(pthread_create(&thread, NULL, talk, &t) == 0);
     for (int i = 0; i < 1000 && t.sent < 1000; i++)
-        usleep(10000);
+        usleep(10000); /* ends as soon as they are */
     CHECK(t.sent >= 1000);
     CHECK(t.sent < t.lines);
     let_go(&h);
@@ -168,6 +181,15 @@ static void *close_ws(void *ws) {
     return NULL;
 }
 
+struct finisher { engine_t *e; const char *uuid; };
+
+static void *finish(void *arg) {
+    const struct finisher *fin = arg;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(logs_finish_workflow(fin->e, fin->uuid, &err), &err);
+    return NULL;
+}
+
 /* The end of the log comes after what was queued: it waits for a session that is closing, and one that stays open is flushed. */
 static void the_end_comes_last(void) {
     struct fixture f;
@@ -192,8 +214,13 @@ static void the_end_comes_last(void) {
     const char *rest = talked(closed, "t0", t.lines);
     CHECK(ended && rest && !*rest);
     CHECK(seed_workflow_status(&f, &other, STATUS_FAILED, "exit code 3"));
+    REQUIRE(hold(&h, &f, HOLD_LOGS));
     talk(&u);
-    CHECK_OK(logs_finish_workflow(f.engine, other.uuid, &err), &err);
+    struct finisher fin = { f.engine, other.uuid };
+    REQUIRE(pthread_create(&thread, NULL, finish, &fin) == 0);
+    usleep(50000); /* a chance to be too early */
+    let_go(&h);
+    pthread_join(thread, NULL);
     _cleanup_free_ char *open = logs_of(&f, &other, "", &ended);
     rest = talked(talked(open, "t0", u.lines), "t0", u.lines);
     CHECK(ended && rest && str_starts(rest, "-----"));

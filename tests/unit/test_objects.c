@@ -186,7 +186,8 @@ static void stores_that_do_not_open(void) {
     snprintf(url, sizeof url, "file://%s/below", file);
     const struct { const char *url, *text; } cases[] = {
         { "s3://bucket/x", "s3:// are not supported" }, { "gs://b", "gs:// are not supported" }, { "/tmp/x", "is not a URL" },
-        { "file://host/x", "ABSOLUTE" }, { "file:///tmp/../x", "'..'" }, { url, file },
+        { "file://host/x", "ABSOLUTE" }, { "file:///tmp/../x", "'..'" }, { "file:///", "does not name a directory" },
+        { "file:////", "does not name a directory" }, { url, file },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         object_store_t *s = NULL;
@@ -205,6 +206,13 @@ static void configuration(void) {
         { "credential: {endpoint: 's3://bucket/logs'}", "file:///ABSOLUTE/DIRECTORY" },
         { "credential: {endpoint: 'file://relative'}", "file:///ABSOLUTE/DIRECTORY" },
         { "credential: {endpoint: 'file:///a/../b'}", "'..'" },
+        { "credential: {endpoint: 'file:///'}", "below the root" },
+        { "credential: {endpoint: [file:///x]}", "workflow.workflow_log.credential.endpoint" },
+        { "credential: {endpoint: null}", "workflow.workflow_log.credential.endpoint" },
+        { "credential: {endpoint: ''}", "workflow.workflow_log.credential.endpoint" },
+        { "credential: file:///x", "workflow.workflow_log.credential" },
+        { "keep_local: [1h]", "keep_local" }, { "keep_local: soon", "keep_local" }, { "attempts: many", "attempts" },
+        { "attempts: 1001", "attempts" }, { "task_logs: 3", "task_logs" },
         { "credential: {region: x}", "endpoint" },
         { "credentials: {}", "credentials" },
         { "keep_local: -1", "keep_local" },

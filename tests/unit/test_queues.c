@@ -41,8 +41,8 @@ static void object_line(const json_t *o, char *out, size_t size) {
     const char *name = json_get_str(json_get(o, "metadata"), "name"), *parent = json_get_str(spec, "parentQueue");
     size_t n = (size_t)snprintf(out, size, "%s", name);
     if (gpu)
-        snprintf(out + n, size - n, " %s %g %g %g", parent ? parent : "-", json_get_double(gpu, "quota", 99), json_get_double(gpu, "limit", 99),
-                 json_get_double(gpu, "overQuotaWeight", 99));
+        snprintf(out + n, size - n, " %s %g %g %g", parent ? parent : "-", json_get_double(gpu, "quota", 99),
+                 json_get_double(gpu, "limit", 99), json_get_double(gpu, "overQuotaWeight", 99));
     for (size_t i = 0; i < json_len(levels); i++)
         n += (size_t)snprintf(out + n, size - n, " %s", json_get_str(json_at(levels, i), "nodeLabel"));
 }
@@ -96,7 +96,8 @@ static void digest_of(const char *yaml, const char *uid, const char *ns, char ou
 static void digests(void) {
     static const struct { const char *yaml, *uid, *ns; bool same; } cases[] = {
         { "pools: {a: {backend: east}, b: {backend: east}}", "u", "ns", true },
-        { "pools: {b: {backend: east, description: other}, a: {backend: east, enable_maintenance: true}, c: {backend: west}}", "u", "ns", true },
+        { "pools: {b: {backend: east, description: other}, a: {backend: east, enable_maintenance: true}, c: {backend: west}}", "u", "ns",
+          true },
         { "pools: {a: {backend: east}}", "u", "ns", false },
         { "pools: {a: {backend: east}, b: {backend: east, resources: {gpu: {guarantee: 1}}}}", "u", "ns", false },
         { "pools: {a: {backend: east}, b: {backend: east}}", "v", "ns", false }, /* another cluster */
@@ -134,7 +135,7 @@ static int64_t items(void) { return one_number("SELECT COUNT(*) FROM work WHERE 
 static bool nothing_owed(void) { return items() == 0; }
 static bool given_up(void) { return one_number("SELECT COUNT(*) FROM work WHERE kind = 'sync_queues' AND dead = 1") == 1; }
 
-/* The next job tells the backend of its pools: what `default` is guaranteed. -9 when it is another job. */
+/* The next job tells the backend of its pools. *guarantee: of `default`, -9 when it is not there. */
 static json_t *queues_job(double *guarantee) {
     json_t *j = net_take(WORKER, 1, NULL);
     CHECK_STR(json_get_str(j, "job_type"), "BackendSynchronizeQueues");

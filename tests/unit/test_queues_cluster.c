@@ -47,8 +47,15 @@ static int put(const char *what, const char *text, size_t len, bool exists, osmo
     return map_set(objects, key, str_dup(text));
 }
 
-static int fake_create(void *impl, const char *text, size_t len, osmo_error_t *err) { (void)impl; return put("create", text, len, false, err); }
-static int fake_replace(void *impl, const char *text, size_t len, osmo_error_t *err) { (void)impl; return put("replace", text, len, true, err); }
+static int fake_create(void *impl, const char *text, size_t len, osmo_error_t *err) {
+    (void)impl;
+    return put("create", text, len, false, err);
+}
+
+static int fake_replace(void *impl, const char *text, size_t len, osmo_error_t *err) {
+    (void)impl;
+    return put("replace", text, len, true, err);
+}
 
 static int fake_erase(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err) {
     _cleanup_free_ char *key = str_printf("%s/%s", kind, name);
@@ -70,7 +77,8 @@ static int fake_list(void *impl, const char *api_version, const char *kind, cons
         return osmo_error_set(err, OSMO_ENOTFOUND, "no such kind");
     while (map_next(objects, &it, &key, &text)) {
         json_t *v = parse(text);
-        _cleanup_free_ char *label = str_printf("osmo.namespace=%s", json_get_str(json_path(v, "metadata", "labels", NULL), "osmo.namespace"));
+        const char *ns = json_get_str(json_path(v, "metadata", "labels", NULL), "osmo.namespace");
+        _cleanup_free_ char *label = str_printf("osmo.namespace=%s", ns ? ns : "");
         if (str_starts(key, kind) && str_eq(label, selector))
             fn(ctx, text, strlen(text));
         json_free(v);
@@ -125,8 +133,8 @@ static void end(void) {
 
 static void objects_are_brought_in_line(void) {
     begin();
-    const char *foreign = "{\"kind\":\"Queue\",\"apiVersion\":\"x\",\"metadata\":{\"name\":\"theirs\",\"labels\":{\"osmo.namespace\":\"other\"}}}";
-    map_set(objects, "Queue/theirs", str_dup(foreign));
+    map_set(objects, "Queue/theirs", str_dup("{\"kind\":\"Queue\",\"apiVersion\":\"x\",\"metadata\":{\"name\":\"theirs\","
+                                             "\"labels\":{\"osmo.namespace\":\"other\"}}}"));
     CHECK_STR(sync_pools("pools:\n" A1 T("r")), "create Queue/osmo-default-ns\ncreate Queue/osmo-pool-ns-a\ncreate Queue/osmo-pool-ns-t\n"
                                               "create Topology/osmo-pool-ns-t-topology\n");
     CHECK_STR(sync_pools("pools:\n" A1 T("r")), ""); /* twice is as good as once */
@@ -205,11 +213,12 @@ static int64_t arrivals;
 /* A group of one pod. */
 static void pod(const char *name, const char *pool, const char *priority, int gpus) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    _cleanup_free_ char *group = str_printf("{\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"g-%s\"},\"spec\":{\"queue\":\"osmo-pool-ns-%s\","
-                                            "\"priorityClassName\":\"osmo-%s\",\"minMember\":1}}", name, pool, priority);
-    _cleanup_free_ char *text = str_printf("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"annotations\":{\"pod-group-name\":\"g-%s\"}},"
-                                           "\"spec\":{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"1\",\"nvidia.com/gpu\":\"%d\"}}}]}}",
-                                           name, name, gpus);
+    _cleanup_free_ char *group = str_printf("{\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"g-%s\"},\"spec\":{\"queue\":"
+                                            "\"osmo-pool-ns-%s\",\"priorityClassName\":\"osmo-%s\",\"minMember\":1}}",
+                                            name, pool, priority);
+    _cleanup_free_ char *text = str_printf("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"annotations\":{\"pod-group-name\":"
+                                           "\"g-%s\"}},\"spec\":{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"1\","
+                                           "\"nvidia.com/gpu\":\"%d\"}}}]}}", name, name, gpus);
     _cleanup_json_ json_t *g = parse(group), *p = parse(text);
     CHECK_OK(place_object(place, g, &err), &err);
     CHECK_OK(place_pod(place, p, ++arrivals, NULL, &err), &err);
@@ -242,6 +251,10 @@ static const char limits[] = "pools:\n"
                              "  small: {backend: b, resources: {gpu: {guarantee: 2, maximum: 4}}}\n"
                              "  free: {backend: b}\n";
 
+#define GUARANTEE \
+    "queue osmo-pool-ns-small is guaranteed 2 gpu, of which 2 are used and 1 asked; a lower priority may borrow"
+#define MAXIMUM "queue osmo-pool-ns-small has a maximum of 4 gpu, of which 4 are used and 1 asked"
+
 /* NORMAL and HIGH stay within the guarantee, LOW goes up to the maximum, and only GPUs count. */
 static void limits_are_kept(void) {
     const struct place_options o = { .any_node = true };
@@ -254,13 +267,13 @@ static void limits_are_kept(void) {
     pod("firm", "small", "normal", 2);
     CHECK_STR(run(), "firm runs\n");
     pod("second", "small", "high", 1);
-    CHECK_STR(run(), "second: queue osmo-pool-ns-small is guaranteed 2 gpu, of which 2 are used and 1 asked; a lower priority may borrow\n");
-    CHECK_STR(explained("queue osmo-pool-ns-small is guaranteed 2 gpu, of which 2 are used and 1 asked; a lower priority may borrow"), "quota");
+    CHECK_STR(run(), "second: " GUARANTEE "\n");
+    CHECK_STR(explained(GUARANTEE), "quota");
     pod("without", "small", "normal", 0);
     pod("lent", "small", "low", 2);
     pod("over", "small", "low", 1);
-    CHECK_STR(run(), "without runs\nlent runs\nover: queue osmo-pool-ns-small has a maximum of 4 gpu, of which 4 are used and 1 asked\n");
-    CHECK_STR(explained("queue osmo-pool-ns-small has a maximum of 4 gpu, of which 4 are used and 1 asked"), "quota");
+    CHECK_STR(run(), "without runs\nlent runs\nover: " MAXIMUM "\n");
+    CHECK_STR(explained(MAXIMUM), "quota");
     pod("elsewhere", "free", "normal", 4); /* the node has room for it */
     CHECK_STR(run(), "elsewhere runs\n");
     place_pod_ended(place, "lent");
