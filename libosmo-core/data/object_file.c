@@ -67,7 +67,8 @@ static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM
 
 static int check_path(const char *url, osmo_error_t *err) {
     const char *path = url + strlen(SCHEME);
-    bool good = path[0] == '/' && strspn(path, "/") < strlen(path) && strlen(path) < 4096 && !strstr(path, "/../") && !str_ends(path, "/..");
+    bool good = path[0] == '/' && strspn(path, "/") < strlen(path) && strlen(path) < 4096 &&
+                !strstr(path, "/../") && !str_ends(path, "/..");
     return good ? 0 : osmo_error_set(err, OSMO_EINVAL, "'%.200s' does not name a directory: use file:///ABSOLUTE/DIRECTORY, "
                                                        "without '..'", url);
 }

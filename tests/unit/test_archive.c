@@ -688,6 +688,18 @@ static int owe_run(db_t *db, void *ctx, osmo_error_t *err) {
                : db_exec(db, "DELETE FROM work WHERE work_key = 'held'", NULL, 0, NULL, err);
 }
 
+/* Archived before the one that is looked at, and can never go. */
+static int stuck_run(db_t *db, void *ctx, osmo_error_t *err) {
+    int rc = 0;
+    (void)ctx;
+    for (int i = 0; rc >= 0 && i < 150; i++) {
+        char uuid[33];
+        snprintf(uuid, sizeof uuid, "%032d", i);
+        rc = repo_archive_add(db, uuid, "../stuck", i + 1, err);
+    }
+    return rc;
+}
+
 static void the_only_copy_stays(void) {
     char path[200], away[200];
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -711,6 +723,8 @@ static void the_only_copy_stays(void) {
     size_t len;
     CHECK_INT(repo_file_get(reader(), wf_uuid, "b_error_logs.txt", &text, &len, NULL), 0);
     free(text);
+    /* those that cannot go do not keep the others */
+    CHECK_OK(store_write(e->store, wf_uuid, stuck_run, NULL, &err), &err);
     CHECK_OK(store_write(e->store, wf_uuid, owe_run, NULL, &err), &err);
     sweep_once(ARCHIVE_ONLY);
     stop(true);
