@@ -29,7 +29,7 @@ static void create(struct local *l, const char *text, size_t len) {
         const char *kind = json_get_str(v, "kind"), *name = json_get_str(json_get(v, "metadata"), "name");
         if (name_ok(kind) && name_ok(name)) {
             if (!str_eq(kind, "Pod"))
-                object_create(l, kind, name, v, &err);
+                object_put(l, kind, name, v, false, &err);
             else if (json_len(json_path(v, "spec", "containers", NULL)) && place_pod(l->place, v, (int64_t)len, NULL, &err) >= 0)
                 plan(l, v);
         }
