@@ -244,7 +244,7 @@ static int group_cause(struct txn *x, const struct group_row *g, const struct ta
 
 static int group_follow(struct txn *x, struct group_row *g, const struct task_row *t) {
     enum status s = t->sm.status;
-    enum status to = status_is_in_queue(s) || status_is_canceled(s) ? s : sm_group_derive(&g->sm);
+    enum status to = status_is_canceled(s) ? s : sm_group_follow(&g->sm, s);
     _cleanup_free_ char *cause = NULL;
     int rc = status_is_failed(to) ? group_cause(x, g, t, to, &cause) : 0;
     return rc < 0 ? rc : txn_group_settle(x, g, to, true, cause);

@@ -142,7 +142,9 @@ bool sm_group_apply(struct sm_group *g, enum status to, bool forced, int64_t now
 }
 
 enum status sm_group_follow(const struct sm_group *g, enum status task_status) {
-    return status_is_in_queue(task_status) ? task_status : sm_group_derive(g);
+    if (status_is_in_queue(task_status))
+        return task_status;
+    return task_status == STATUS_RESCHEDULED ? STATUS_RUNNING : sm_group_derive(g);
 }
 
 static void workflow_count_one(struct sm_workflow *w, enum status s, int64_t d) {

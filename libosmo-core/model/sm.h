@@ -36,7 +36,8 @@ enum status sm_group_derive(const struct sm_group *g);
 /* Guarded group transition; `forced` lifts the PROCESSING guard of the cancel family. */
 bool sm_group_apply(struct sm_group *g, enum status to, bool forced, int64_t now_us);
 /* Status the group should have after one of its tasks got task_status and the counters moved: what waits in the queue
- * is handed on as it is, everything else is derived. */
+ * is handed on as it is, everything else is derived. A group whose task begins again runs, also when it did not before: from then on its
+ * exec_timeout counts, over all attempts. */
 enum status sm_group_follow(const struct sm_group *g, enum status task_status);
 void sm_workflow_count(struct sm_workflow *w, enum status from, enum status to);
 enum status sm_workflow_derive(const struct sm_workflow *w);

@@ -57,7 +57,7 @@ class Workflow:
         self.name, self.real = "c%d" % number, real
         self.id, self.accepted, self.cancel = None, False, "no"
         # Real nodes have room. And queue_timeout is the group's: a retry of one that had its room before, until it was wiped
-        # away, waits without a limit.
+        # away, is limited by its exec_timeout alone.
         self.timeout = rng.choices(["none", "exec", "queue"], [90, 6, 0 if real or wiped else 4])[0]
         self.cancel_after = rng.choice([0, 0.02, 0.1, 0.3, 1.0]) if rng.random() < 0.15 else None
         self.groups = []

@@ -292,7 +292,7 @@ static void retry(void) {
     CHECK_INT(g.total, 1);
     CHECK_INT(g.unfinished, 1);
     CHECK_INT(g.finished_or_rescheduled, 0);
-    CHECK_INT(sm_group_follow(&g, S(RESCHEDULED)), S(INITIALIZING));
+    CHECK_INT(sm_group_follow(&g, S(RESCHEDULED)), S(RUNNING));
 }
 
 static void ends_of_tasks(void) {

@@ -391,8 +391,8 @@ static enum status naive_group(const struct smw_group *b, const struct smw_group
         return b->sm.status;
     if (!open)
         return naive_end(a);
-    enum status least = begun                     ? S(RUNNING)
-                        : initializing || retried ? S(INITIALIZING)
+    enum status least = begun || retried          ? S(RUNNING)
+                        : initializing            ? S(INITIALIZING)
                         : scheduling              ? S(SCHEDULING)
                         : a->tasks[0].sm.status == S(PROCESSING) ? S(PROCESSING)
                         : accepted                               ? S(WAITING)
