@@ -1,6 +1,7 @@
 # net: crypto, the HTTP client and the websocket client of base/
 libbase_la_SOURCES += \
 	libosmo-core/base/crypto.c libosmo-core/base/crypto.h libosmo-core/base/crypto_text.c libosmo-core/base/crypto_text.h \
+	libosmo-core/base/crypto_jwk.c libosmo-core/base/jwk.h libosmo-core/base/crypto_seal.c libosmo-core/base/seal.h \
 	libosmo-core/base/http.c libosmo-core/base/http.h \
 	libosmo-core/base/ws_client.c libosmo-core/base/ws_client.h \
 	libosmo-core/base/ws_client_conn.c libosmo-core/base/ws_client_conn.h \
@@ -13,3 +14,8 @@ tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/check.c tests/u
 tests_unit_test_http_LDADD = $(UNIT_BASE_LIBS)
 tests_unit_test_ws_client_SOURCES = tests/unit/test_ws_client.c tests/unit/check.c
 tests_unit_test_ws_client_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_seal tests/unit/test_jwk
+tests_unit_test_seal_SOURCES = tests/unit/test_seal.c tests/unit/check.c
+tests_unit_test_seal_LDADD = $(UNIT_BASE_LIBS)
+tests_unit_test_jwk_SOURCES = tests/unit/test_jwk.c tests/unit/check.c
+tests_unit_test_jwk_LDADD = $(UNIT_BASE_LIBS)

@@ -88,6 +88,32 @@ int jwt_part(const char *text, size_t len, json_t **out, osmo_error_t *err) {
     return OSMO_OK;
 }
 
+static bool claim_time(const json_t *claims, const char *name, double *out) {
+    const json_t *v = json_get(claims, name);
+    enum json_kind kind = json_kind(v);
+    if (kind != JSON_INT && kind != JSON_DOUBLE)
+        return false;
+    *out = json_as_double(v, 0);
+    return true;
+}
+
+int jwt_check_times(const json_t *claims, int64_t now_s, int64_t skew_s, osmo_error_t *err) {
+    double t;
+    if (json_has(claims, "exp")) {
+        if (!claim_time(claims, "exp", &t))
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token has a malformed exp claim");
+        if ((double)(now_s - skew_s) >= t)
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token has expired");
+    }
+    if (json_has(claims, "nbf")) {
+        if (!claim_time(claims, "nbf", &t))
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token has a malformed nbf claim");
+        if ((double)(now_s + skew_s) < t)
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token is not valid yet");
+    }
+    return OSMO_OK;
+}
+
 int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err) {
     struct jwt_parts p;
     int rc = jwt_split(token, len, &p, err);
