@@ -100,7 +100,8 @@ int jwk_read(const json_t *o, jwk_t **out, osmo_error_t *err) {
     EVP_PKEY *pkey = ec ? read_ec(o) : read_rsa(o);
     ERR_clear_error();
     if (!pkey)
-        return osmo_error_set(err, OSMO_EINVAL, ec ? "an EC key needs crv P-256 and a point x, y on it" : "an RSA key needs n of 2048 to 8192 bits, and e");
+        return osmo_error_set(err, OSMO_EINVAL,
+                              ec ? "an EC key needs crv P-256 and a point x, y on it" : "an RSA key needs n of 2048 to 8192 bits, and e");
     jwk_t *k = calloc(1, sizeof *k);
     if (k)
         *k = (jwk_t){ .pkey = pkey, .ec = ec, .kid = str_dup(kid ? kid : "") };
@@ -204,7 +205,8 @@ int jwk_set_read(const json_t *o, jwk_set_t **out, osmo_error_t *err) {
     }
     jwk_set_free(s);
     return rc == OSMO_ENOMEM ? osmo_error_set(err, rc, "out of memory")
-                             : osmo_error_set(err, OSMO_EINVAL, "no key of the set can be used: %s", json_len(keys) ? why.text : "it is empty");
+                             : osmo_error_set(err, OSMO_EINVAL, "no key of the set can be used: %s",
+                                              json_len(keys) ? why.text : "it is empty");
 }
 
 void jwk_set_free(jwk_set_t *s) {
@@ -224,7 +226,8 @@ int jwk_set_verify(const jwk_set_t *s, const char *token, size_t len, int64_t no
     if (rc < 0)
         return rc;
     const char *kid = json_get_str(header, "kid");
-    rc = osmo_error_set(err, kid ? OSMO_ENOTFOUND : OSMO_EUNAUTH, kid ? "the token names a key that is not known: %.60s" : "no key fits the token", kid);
+    rc = osmo_error_set(err, kid ? OSMO_ENOTFOUND : OSMO_EUNAUTH,
+                        kid ? "the token names a key that is not known: %.60s" : "no key fits the token", kid);
     for (size_t i = 0; i < s->n; i++) {
         bool fits = kid ? str_eq(kid, s->keys[i]->kid) : str_eq(json_get_str(header, "alg"), jwk_alg(s->keys[i]));
         if (fits && (rc = verify_parts(s->keys[i], token, &p, header, now_s, skew_s, claims, err)) == 0)

@@ -241,7 +241,8 @@ int unseal(const struct seal_key *k, const char *text, size_t len, buf_t *out, o
     _cleanup_json_ json_t *header = NULL;
     uint8_t iv[IV_SIZE], tag[TAG_SIZE], wrapped[SEAL_KEY_SIZE], content_key[SEAL_KEY_SIZE];
     char kid[SEAL_KID_MAX];
-    if (split(text, len, &p) < 0 || read_header(&p, &header) < 0 || read_kid(header, kid) < 0 || header_bytes(header, "iv", iv, IV_SIZE) < 0 ||
+    if (split(text, len, &p) < 0 || read_header(&p, &header) < 0 || read_kid(header, kid) < 0 ||
+        header_bytes(header, "iv", iv, IV_SIZE) < 0 ||
         header_bytes(header, "tag", tag, TAG_SIZE) < 0 || read_bytes(p.text[1], p.len[1], wrapped, sizeof wrapped) < 0)
         return no_seal(err);
     const struct gcm wrap = { k->key, iv, NULL, 0 };

@@ -1,5 +1,6 @@
-/* What roles permit, prepared so that a decision costs a few comparisons however many roles, policies and actions there are: for each action the
- * texts and prefixes of resources that are denied and allowed, sorted, and without those that a shorter one covers. See policy.h. */
+/* What roles permit, prepared so that a decision costs a few comparisons however many roles, policies and actions there are: for each
+ * action the texts and prefixes of resources that are denied and allowed, sorted, and without those that a shorter one covers. See
+ * policy.h. */
 #include "model/policy.h"
 
 #include <stdlib.h>
@@ -51,7 +52,9 @@ static int by_text(const void *a, const void *b) {
     return c ? c : (x->len > y->len) - (x->len < y->len);
 }
 
-static bool covers(const struct pattern *prefix, const char *text, size_t len) { return len >= prefix->len && !memcmp(prefix->text, text, prefix->len); }
+static bool covers(const struct pattern *prefix, const char *text, size_t len) {
+    return len >= prefix->len && !memcmp(prefix->text, text, prefix->len);
+}
 
 /* The one prefix that the text may begin with: the last that is not behind it, for no prefix begins with another. */
 static bool any_prefix(const struct rules *r, const char *text, size_t len) {

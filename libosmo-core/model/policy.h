@@ -1,9 +1,9 @@
-/* Roles and what they permit: documents, and the decision whether callers with some roles may do an action on a resource. Pure; called by
- * engine/auth*.c, the role routes and include/osmo/policy.h.
+/* Roles and what they permit: documents, and the decision whether callers with some roles may do an action on a resource. Pure; called
+ * by engine/auth*.c, the role routes and include/osmo/policy.h.
  *
- * A policy allows or denies actions ("workflow:Create", "workflow:*", "*:Read", "*:*", "*") on resources ("pool/team-a", "pool/team-*", "*"). A denial
- * of any role wins over everything that others allow; what nobody allows is denied. A policy without resources speaks of requests without a
- * resource only. Requests outside of the registry of actions are for those who may do everything. */
+ * A policy allows or denies actions ("workflow:Create", "workflow:*", "*:Read", "*:*", "*") on resources ("pool/team-a", "pool/team-*",
+ * "*"). A denial of any role wins over everything that others allow; what nobody allows is denied. A policy without resources speaks of
+ * requests without a resource only. Requests outside of the registry of actions are for those who may do everything. */
 #ifndef MODEL_POLICY_H
 #define MODEL_POLICY_H
 #include <stdbool.h>
@@ -71,8 +71,8 @@ struct role {
     strlist_t external_roles;
 };
 
-/* {"name", "description", "policies": [{"effect", "actions", "resources"}], "immutable", "sync_mode", "external_roles"}; a lone text stands for a list
- * of one. OSMO_EUSER names the member and what it may be. */
+/* {"name", "description", "policies": [{"effect", "actions", "resources"}], "immutable", "sync_mode", "external_roles"}; a lone text
+ * stands for a list of one. OSMO_EUSER names the member and what it may be. */
 int role_read(const json_t *document, struct role *out, osmo_error_t *err);
 void role_clear(struct role *r);
 /* NULL when memory is short. Actions are sorted, empty resources are left out. */
@@ -87,8 +87,10 @@ typedef struct grants grants_t;
 int grants_new(const struct role *const *roles, size_t n, grants_t **out, osmo_error_t *err);
 void grants_free(grants_t *g);
 enum verdict { VERDICT_NONE, VERDICT_ALLOW, VERDICT_DENY };
-/* resource: "pool/NAME", "config/KIND", "backend/NAME", "user/NAME"; NULL or "" for none. Never "X/…" of something unknown: the caller refuses
- * what does not exist to those who may not see everything. */
+/* resource: "pool/NAME", "config/KIND", "backend/NAME", "user/NAME"; NULL or "" for none. Never "X/…" of something unknown: the caller
+ * refuses what does not exist to those who may not see everything. */
 enum verdict grants_decide(const grants_t *g, enum action a, const char *resource);
-static inline bool grants_allow(const grants_t *g, enum action a, const char *resource) { return grants_decide(g, a, resource) == VERDICT_ALLOW; }
+static inline bool grants_allow(const grants_t *g, enum action a, const char *resource) {
+    return grants_decide(g, a, resource) == VERDICT_ALLOW;
+}
 #endif

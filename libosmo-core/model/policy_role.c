@@ -27,8 +27,8 @@ void role_clear(struct role *r) {
 struct place { const char *role, *member; size_t policy; osmo_error_t *err; };
 
 static int wrong(const struct place *at, const char *what) {
-    return osmo_error_set(at->err, OSMO_EUSER, at->policy ? "role %.60s: %s of policy %zu %s" : "role %.60s: %s%.0zu %s", at->role, at->member,
-                          at->policy, what);
+    return osmo_error_set(at->err, OSMO_EUSER, at->policy ? "role %.60s: %s of policy %zu %s" : "role %.60s: %s%.0zu %s",
+                          at->role, at->member, at->policy, what);
 }
 
 static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -213,7 +213,8 @@ static const char *const defaults[] = {
     "{\"name\": \"osmo-ctrl\", \"description\": \"What runs beside a task\", \"immutable\": true, \"policies\": ["
     "{\"actions\": [\"internal:Logger\", \"internal:Router\"], \"resources\": \"*\"}]}",
     "{\"name\": \"osmo-default\", \"description\": \"Everybody\", \"immutable\": true, \"policies\": ["
-    "{\"actions\": [\"system:Health\", \"system:Version\", \"auth:Login\", \"auth:Refresh\", \"auth:Token\", \"profile:*\"], \"resources\": \"*\"}]}",
+    "{\"actions\": [\"system:Health\", \"system:Version\", \"auth:Login\", \"auth:Refresh\", \"auth:Token\","
+    " \"profile:*\"], \"resources\": \"*\"}]}",
 };
 
 const char *role_default(size_t i) { return i < ARRAY_SIZE(defaults) ? defaults[i] : NULL; }

@@ -9,14 +9,16 @@ static osmo_error_t err;
 #define NOW 1800000000
 
 static const char ec_key[] =
-    "{\"crv\":\"P-256\",\"kid\":\"ec1\",\"kty\":\"EC\",\"x\":\"cy6fetkZiSvaON17evTyxRpa6ugysq6SFlq6QOHPGp4\",\"y\":\"0OosWKEjqkTClq63CyGNyDh4JUO"
+    "{\"crv\":\"P-256\",\"kid\":\"ec1\",\"kty\":\"EC\",\"x\":\"cy6fetkZiSvaON17evTyxRpa6ugysq6SFlq6QOHPGp4\","
+    "\"y\":\"0OosWKEjqkTClq63CyGNyDh4JUO"
     "Zq1T9CXihktAa0OE\"}";
 static const char ec_token[] =
     "eyJhbGciOiJFUzI1NiIsImtpZCI6ImVjMSIsInR5cCI6IkpXVCJ9.eyJhdWQiOiJvc21vIiwiZW1haWwiOiJhbm5AZXhhbXBsZS5jb20iLCJleHAiOjQwMDA"
     "wMDAwMDAsImlzcyI6Imh0dHBzOi8vaWRwLmV4YW1wbGUiLCJyb2xlcyI6WyJ0ZWFtIl0sInN1YiI6InUxIn0.2GZ2nC_MDFA6iArqvBpToICaD3YtsiPnwZV"
     "vjgaczsYUeNgj-p-P6gXn2UJqaObM0fyfClNJ6zbwZmaVcybMXg";
 static const char rsa_jwk[] =
-    "{\"e\":\"AQAB\",\"kid\":\"rsa1\",\"kty\":\"RSA\",\"n\":\"iqxA6mxePjQ3tHBVpjUaaHcSDeW8TFxNryKxotZ7meGDxAVsoIM5vgtcYvzWwqu-ovuZyOwoWdkV8u"
+    "{\"e\":\"AQAB\",\"kid\":\"rsa1\",\"kty\":\"RSA\",\"n\":\"iqxA6mxePjQ3tHBVpjUaaHcSDeW8TFxNryKxotZ7meGDxAVsoIM5vgtcYv"
+    "zWwqu-ovuZyOwoWdkV8u"
     "u4zH5JvgNCXE4Pp7K2BcOYjRG7cMzc4gWZyMd5IeGKAhxfnO8NhURXwxX1U2X1R9yEmjr-sCYjxR5qdEazPN8cxsn3khFpA7ydWTdaKNa7Ed6WXZ0MOymqyu"
     "3ptpprJHus-vAqqrLINNxU15aRHFuJACTEJASkDMmoeLNvWwvX1HAHcrC4Bd-DwGDYD-RwRj4gHb6aXxJ4V5FGNJtxMQNFv-mntRYGhyCirwxCfZjPQmX3QB"
     "TaLwLAFwA9IBH-Z44TPfwpXQ\"}";
@@ -79,7 +81,8 @@ static void damage(void) {
 
 /* A token that says of itself how it is to be verified: none, or by a public key taken for a secret. */
 static void confusion(void) {
-    static const char *const headers[] = { "{\"alg\":\"none\"}", "{\"alg\":\"HS256\"}", "{\"alg\":\"rs256\"}", "{}", "{\"alg\":[\"RS256\"]}", "{\"alg\":\"RS256\",\"crit\":[\"x\"]}" };
+    static const char *const headers[] = { "{\"alg\":\"none\"}", "{\"alg\":\"HS256\"}", "{\"alg\":\"rs256\"}", "{}",
+        "{\"alg\":[\"RS256\"]}", "{\"alg\":\"RS256\",\"crit\":[\"x\"]}" };
     jwk_t *k = key_of(rsa_jwk);
     const char *rest = strchr(rsa_token, '.');
     for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
@@ -104,11 +107,13 @@ static void bad_keys(void) {
         "{}", "{\"kty\":\"oct\",\"k\":\"AA\"}", "{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}", "{\"kty\":\"RSA\",\"e\":\"AQAB\"}",
         "{\"kty\":\"EC\",\"crv\":\"P-384\",\"x\":\"AA\",\"y\":\"AA\"}", "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}",
         /* not on the curve */
-        "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"kquux8k4r9J4DdhuBv5p2lzAJDxTqN9G6NMXcAg9cxg\",\"y\":\"kquux8k4r9J4DdhuBv5p2lzAJDxTqN9G6NMXcAg9cxg\"}",
+        "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"kquux8k4r9J4DdhuBv5p2lzAJDxTqN9G6NMXcAg9cxg\","
+        "\"y\":\"kquux8k4r9J4DdhuBv5p2lzAJDxTqN9G6NMXcAg9cxg\"}",
     };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         CHECK(!key_of(bad[i]));
-    _cleanup_free_ char *other_use = str_printf("{\"use\":\"enc\",%s", ec_key + 1), *other_alg = str_printf("{\"alg\":\"RS256\",%s", ec_key + 1),
+    _cleanup_free_ char *other_use = str_printf("{\"use\":\"enc\",%s", ec_key + 1), *other_alg = str_printf("{\"alg\":\"RS256\",%s",
+        ec_key + 1),
                         *good = str_printf("{\"use\":\"sig\",\"alg\":\"ES256\",%s", ec_key + 1);
     CHECK(!key_of(other_use));
     CHECK(!key_of(other_alg));

@@ -14,19 +14,24 @@ static void documents(void) {
     static const struct { const char *text, *want; } good[] = {
         { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[]}",
           "{\"name\":\"r\",\"description\":\"d\",\"policies\":[],\"immutable\":false,\"sync_mode\":\"import\",\"external_roles\":[]}" },
-        { "{\"name\":\"r\",\"description\":\"\",\"policies\":[{\"actions\":\"*\"}],\"sync_mode\":\"force\",\"external_roles\":[\"b\",\"a\",\"b\"]}",
-          "{\"name\":\"r\",\"description\":\"\",\"policies\":[{\"effect\":\"Allow\",\"actions\":[\"*\"]}],\"immutable\":false,\"sync_mode\":\"force\","
+        { "{\"name\":\"r\",\"description\":\"\",\"policies\":[{\"actions\":\"*\"}],\"sync_mode\":\"force\",\"external_roles\":[\"b\","
+          "\"a\",\"b\"]}",
+          "{\"name\":\"r\",\"description\":\"\",\"policies\":[{\"effect\":\"Allow\",\"actions\":[\"*\"]}],\"immutable\":false,"
+          "\"sync_mode\":\"force\","
           "\"external_roles\":[\"a\",\"b\"]}" },
-        { "{\"name\":\"r\",\"description\":\"d\",\"immutable\":true,\"policies\":[{\"effect\":\"Deny\",\"actions\":[\"workflow:Read\",\"*:Cancel\"],"
+        { "{\"name\":\"r\",\"description\":\"d\",\"immutable\":true,\"policies\":[{\"effect\":\"Deny\",\"actions\":[\"workflow:Read\","
+          "\"*:Cancel\"],"
           "\"resources\":\"pool/x\"}]}",
-          "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"effect\":\"Deny\",\"actions\":[\"*:Cancel\",\"workflow:Read\"],\"resources\":[\"pool/x\"]}],"
+          "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"effect\":\"Deny\",\"actions\":[\"*:Cancel\",\"workflow:Read\"],"
+          "\"resources\":[\"pool/x\"]}],"
           "\"immutable\":true,\"sync_mode\":\"import\",\"external_roles\":[]}" },
     };
     static const struct { const char *text, *why; } bad[] = {
         { "{}", "name" }, { "[]", "name" }, { "{\"name\":\"a,b\"}", "commas" }, { "{\"name\":\"r\"}", "description" },
         { "{\"name\":\"r\",\"description\":\"d\"}", "policies" }, { "{\"name\":\"r\",\"description\":\"d\",\"policies\":{}}", "policies" },
         { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[1]}", "policy 1" },
-        { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"actions\":[]},{\"effect\":\"allow\"}]}", "effect of policy 2 must be Allow or Deny" },
+        { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"actions\":[]},{\"effect\":\"allow\"}]}",
+          "effect of policy 2 must be Allow or Deny" },
         { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"actions\":[\"Workflow:Read\"]}]}", "actions of policy 1 must look like" },
         { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"actions\":[\"workflow\"]}]}", "must look like" },
         { "{\"name\":\"r\",\"description\":\"d\",\"policies\":[{\"actions\":[\"workflow:\"]}]}", "must look like" },
@@ -70,9 +75,11 @@ static grants_t *grants_of(const char *const *texts, size_t n) {
 
 static void table(void) {
     static const char *const roles[] = {
-        "{\"name\":\"team\",\"description\":\"\",\"policies\":[{\"actions\":\"workflow:*\",\"resources\":[\"pool/team-*\",\"pool/shared\"]},"
+        "{\"name\":\"team\",\"description\":\"\",\"policies\":[{\"actions\":\"workflow:*\",\"resources\":[\"pool/team-*\","
+        "\"pool/shared\"]},"
         "{\"actions\":[\"pool:List\",\"user:List\"]}]}",
-        "{\"name\":\"no-exec\",\"description\":\"\",\"policies\":[{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/team-b\"}]}",
+        "{\"name\":\"no-exec\",\"description\":\"\",\"policies\":[{\"effect\":\"Deny\",\"actions\":\"*:Exec\","
+        "\"resources\":\"pool/team-b\"}]}",
         "{\"name\":\"reader\",\"description\":\"\",\"policies\":[{\"actions\":\"*:Read\",\"resources\":\"*\"}]}",
     };
     static const struct { enum action a; const char *resource; enum verdict want; } cases[] = {
@@ -83,7 +90,8 @@ static void table(void) {
         { ACTION_WORKFLOW_READ, "pool/other", VERDICT_ALLOW }, { ACTION_CONFIG_READ, "config/role", VERDICT_ALLOW },
         { ACTION_CONFIG_UPDATE, "config/role", VERDICT_NONE }, { ACTION_WORKFLOW_LIST, NULL, VERDICT_ALLOW },
         { ACTION_POOL_LIST, "", VERDICT_ALLOW }, { ACTION_USER_LIST, "user/x", VERDICT_NONE }, { ACTION_NONE, "", VERDICT_NONE },
-        { ACTION_WORKFLOW_EXEC, "", VERDICT_DENY }, { ACTION_CREDENTIALS_READ, "", VERDICT_ALLOW }, { ACTION_CREDENTIALS_CREATE, "", VERDICT_NONE },
+        { ACTION_WORKFLOW_EXEC, "", VERDICT_DENY }, { ACTION_CREDENTIALS_READ, "", VERDICT_ALLOW },
+        { ACTION_CREDENTIALS_CREATE, "", VERDICT_NONE },
     };
     grants_t *g = grants_of(roles, ARRAY_SIZE(roles));
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -97,9 +105,11 @@ static void table(void) {
 static void default_roles(void) {
     static const struct { size_t role; enum action a; const char *resource; bool allow; } cases[] = {
         { 0, ACTION_NONE, "", true }, { 0, ACTION_INTERNAL_ROUTER, "backend/x", true }, { 1, ACTION_WORKFLOW_CREATE, "pool/default", true },
-        { 1, ACTION_WORKFLOW_CREATE, "pool/x", false }, { 1, ACTION_WORKFLOW_READ, "pool/x", true }, { 1, ACTION_CONFIG_READ, "config/role", false },
+        { 1, ACTION_WORKFLOW_CREATE, "pool/x", false }, { 1, ACTION_WORKFLOW_READ, "pool/x", true },
+        { 1, ACTION_CONFIG_READ, "config/role", false },
         { 1, ACTION_NONE, "", false }, { 2, ACTION_INTERNAL_OPERATOR, "backend/b", true }, { 2, ACTION_WORKFLOW_LIST, "", false },
-        { 2, ACTION_CONFIG_READ, "config/backend_test", true }, { 2, ACTION_CONFIG_READ, "config/role", false }, { 3, ACTION_INTERNAL_LOGGER, "x", true },
+        { 2, ACTION_CONFIG_READ, "config/backend_test", true }, { 2, ACTION_CONFIG_READ, "config/role", false },
+        { 3, ACTION_INTERNAL_LOGGER, "x", true },
         { 3, ACTION_WORKFLOW_READ, "pool/default", false }, { 4, ACTION_PROFILE_UPDATE, "", true }, { 4, ACTION_WORKFLOW_LIST, "", false },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -116,7 +126,8 @@ static void default_roles(void) {
 static void completion(void) {
     struct role mine, standard;
     bool changed;
-    REQUIRE(read_one("{\"name\":\"osmo-user\",\"description\":\"ours\",\"policies\":[{\"actions\":[\"workflow:*\"],\"resources\":[\"pool/default\"]},"
+    REQUIRE(read_one("{\"name\":\"osmo-user\",\"description\":\"ours\",\"policies\":[{\"actions\":[\"workflow:*\"],"
+    "\"resources\":[\"pool/default\"]},"
                      "{\"effect\":\"Deny\",\"actions\":\"app:*\",\"resources\":\"*\"}]}", &mine));
     REQUIRE(read_one(role_default(1), &standard));
     CHECK_INT(role_complete(&mine, &standard, &changed, &err), 0);
@@ -174,8 +185,10 @@ static unsigned chance(unsigned n) {
     return (unsigned)(state >> 33) % n;
 }
 
-static const char *const resources[] = { "*", "pool/*", "pool/a", "pool/a*", "pool/ab", "pool/ab*", "pool/b", "p*", "config/role", "config/*", "pool/", "z" };
-static const char *const actions[] = { "*", "*:*", "workflow:*", "*:Read", "workflow:Read", "workflow:Exec", "pool:List", "config:*", "*:List" };
+static const char *const resources[] = { "*", "pool/*", "pool/a", "pool/a*", "pool/ab", "pool/ab*", "pool/b", "p*", "config/role",
+    "config/*", "pool/", "z" };
+static const char *const actions[] = { "*", "*:*", "workflow:*", "*:Read", "workflow:Read", "workflow:Exec", "pool:List", "config:*",
+    "*:List" };
 
 static void random_role(struct role *r, struct policy policies[3]) {
     *r = (struct role){ .policies = policies, .npolicies = chance(4) };
@@ -189,7 +202,8 @@ static void random_role(struct role *r, struct policy policies[3]) {
 }
 
 static void random_roles(void) {
-    static const char *const asked[] = { "", "pool/a", "pool/ab", "pool/abc", "pool/b", "pool/", "pool", "config/role", "config/x", "z", "zz", "x" };
+    static const char *const asked[] = { "", "pool/a", "pool/ab", "pool/abc", "pool/b", "pool/", "pool", "config/role", "config/x", "z",
+        "zz", "x" };
     size_t differ = 0, seen[3] = { 0 };
     for (int round = 0; round < 2000; round++) {
         struct policy policies[4][3];

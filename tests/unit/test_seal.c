@@ -21,7 +21,8 @@ static bool read_key(const char *text, struct seal_key *k) {
 static void keys(void) {
     static const char *const bad[] = {
         "{}", "{\"kty\":\"RSA\",\"kid\":\"a\",\"k\":\"AA\"}", "{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}",
-        "{\"kty\":\"oct\",\"kid\":\"\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}", "{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"AAEC\"}",
+        "{\"kty\":\"oct\",\"kid\":\"\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}",
+            "{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"AAEC\"}",
         "{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8A\"}", "{\"kty\":\"oct\",\"kid\":\"a\"}",
     };
     struct seal_key k, again;
