@@ -19,7 +19,7 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/logstore_pgsql.c libosmo-core/store/logstore_pgsql.h libosmo-core/store/logstore_pgsql_write.c \
     libosmo-core/store/logstore_pgsql_read.c libosmo-core/store/logstore_pgsql_upkeep.c
 
-unit_tests += tests/unit/test_store tests/unit/test_writer tests/unit/test_row_cache tests/unit/test_repo tests/unit/test_logstore tests/unit/test_logstore_shared tests/unit/test_logline
+unit_tests += tests/unit/test_store tests/unit/test_writer tests/unit/test_row_cache tests/unit/test_repo tests/unit/test_repo_lease tests/unit/test_logstore tests/unit/test_logstore_shared tests/unit/test_logline
 store_fixture = tests/unit/check.c tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h
 
 tests_unit_test_store_SOURCES = tests/unit/test_store.c $(store_fixture)
@@ -30,6 +30,8 @@ tests_unit_test_row_cache_SOURCES = tests/unit/test_row_cache.c $(store_fixture)
 tests_unit_test_row_cache_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_repo_SOURCES = tests/unit/test_repo.c $(store_fixture)
 tests_unit_test_repo_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_repo_lease_SOURCES = tests/unit/test_repo_lease.c $(store_fixture)
+tests_unit_test_repo_lease_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logstore_SOURCES = tests/unit/test_logstore.c $(store_fixture)
 tests_unit_test_logstore_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logstore_shared_SOURCES = tests/unit/test_logstore_shared.c $(store_fixture)

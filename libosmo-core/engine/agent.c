@@ -140,9 +140,14 @@ void agent_opened(agent_session_t *s) {
 }
 
 static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
-    const char *owner = ((struct agent_session *)ctx)->owner;
-    int rc = repo_worker_ended(db, owner, err);
-    return rc < 0 ? rc : repo_work_release(db, owner, err);
+    struct agent_session *s = ctx;
+    int rc = repo_worker_ended(db, s->owner, err);
+    return rc < 0 ? rc : repo_work_release(db, s->owner, &s->leases_left, err);
+}
+
+static int release_one_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct agent_session *s = ctx;
+    return repo_work_release_one(db, s->owner, &s->leases_left, err);
 }
 
 static void release_done(void *ctx, int rc, const osmo_error_t *err) {
@@ -151,7 +156,8 @@ static void release_done(void *ctx, int rc, const osmo_error_t *err) {
         log_warning(&s->e->log, "jobs of a lost session of backend %s stay leased until their lease ends: %s",
                     s->backend, err->text);
     engine_wake(s->e, WAKE_WORK); /* its backend may be connected elsewhere by now */
-    session_unref(s);
+    if (rc < 0 || !s->leases_left || store_post(s->e->store, NULL, release_one_run, release_done, s) < 0)
+        session_unref(s);
 }
 
 /* The operator is gone; its jobs become free at once. The operator may still finish what it had begun: jobs are

@@ -221,10 +221,6 @@ static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
     return repo_work_claim(db, c->s->backend, c->s->owner, engine_now(c->s->e), LEASE_US, c->limit, &c->rows, &c->n, err);
 }
 
-static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_work_release(db, ((struct agent_session *)ctx)->owner, err);
-}
-
 /* Handing out of a batch: every item is its own transaction under its workflow, posted together so that one commit
  * carries them. */
 struct parcel {
@@ -428,7 +424,7 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
         pthread_mutex_lock(&s->lock);
         bool over = s->closed;
         pthread_mutex_unlock(&s->lock);
-        if (over && store_write(s->e->store, NULL, release_run, s, &err) < 0)
+        if (over && work_give_back(s->e, s->owner, &err) < 0)
             log_warning(&s->e->log, "jobs of backend %s stay leased until their lease ends: %s", s->backend,
                         err.text);
     }

@@ -77,6 +77,7 @@ struct agent_session {
     bool ready;      /* its INIT is committed: jobs may go out */
     uint64_t serial; /* the newest wins */
     char owner[64];
+    int64_t leases_left; /* of a closed session, while they are given back */
     struct job *jobs[JOBS_MAX];
     size_t njobs;
     bool queues_wanted; /* see queues_introduced(); the dispatcher's */

@@ -27,6 +27,7 @@ struct snapshot {
 
 struct config {
     engine_t *e;
+    pthread_mutex_t reload; /* one at a time, so that what was read last is what stays */
     pthread_mutex_t lock;
     struct snapshot *current;
     char *path, *base_url;
@@ -75,15 +76,19 @@ const struct settings *engine_settings(engine_t *e) {
 int engine_reload(engine_t *e, osmo_error_t *err) {
     struct config *c = e->config;
     struct snapshot *next;
+    pthread_mutex_lock(&c->reload);
     int rc = snapshot_new(c->path, &next, err);
-    if (rc < 0)
+    if (rc < 0) {
+        pthread_mutex_unlock(&c->reload);
         return rc;
+    }
     pthread_mutex_lock(&c->lock);
     struct snapshot *old = c->current;
     c->current = next;
     if (c->wakes)
         engine_wake_here(e, WAKE_TIMERS | WAKE_WORK); /* how long things are kept may be new, and what backends know of pools */
     pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->reload);
     engine_settings_put(&old->shown);
     log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "built-in defaults");
     return 0;
@@ -183,6 +188,7 @@ int config_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err)
     c->e = e;
     c->inotify_fd = c->stop_fd = -1;
     pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->reload, NULL);
     e->config = c;
     c->path = str_dup(o->config_file);
     c->base_url = url_trimmed(o->base_url);
@@ -210,6 +216,7 @@ void config_close(engine_t *e) {
     free(c->path);
     free(c->base_url);
     pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->reload);
     free(c);
     e->config = NULL;
 }

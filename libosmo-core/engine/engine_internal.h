@@ -24,6 +24,8 @@ void waker_wait(struct waker *w, int64_t wait_us);
  * *_close functions of engine.h free the struct and come after the reactor has drained. */
 void agents_stop(engine_t *e);
 void worker_stop(engine_t *e);
+/* Returns all leases of an owner (work.c). Waits; never on a writer thread. */
+int work_give_back(engine_t *e, const char *owner, osmo_error_t *err);
 /* For items that take long: they are not waited for to their end. */
 bool worker_is_stopping(engine_t *e);
 void monitor_stop(engine_t *e);

@@ -156,7 +156,28 @@ static bool is_due(struct worker *w) {
     return due;
 }
 
-static int release_run(db_t *db, void *ctx, osmo_error_t *err) { return repo_work_release(db, ctx, err); }
+struct giving_back {
+    const char *owner;
+    int64_t left; /* out */
+};
+
+static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct giving_back *g = ctx;
+    return repo_work_release(db, g->owner, &g->left, err);
+}
+
+static int release_one_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct giving_back *g = ctx;
+    return repo_work_release_one(db, g->owner, &g->left, err);
+}
+
+int work_give_back(engine_t *e, const char *owner, osmo_error_t *err) {
+    struct giving_back g = { .owner = owner };
+    int rc = store_write(e->store, NULL, release_run, &g, err);
+    while (rc >= 0 && g.left > 0)
+        rc = store_write(e->store, NULL, release_one_run, &g, err);
+    return rc;
+}
 
 static void *worker_main(void *arg) {
     struct worker *w = arg;
@@ -226,7 +247,7 @@ static void thread_stop(struct worker *w) {
         return;
     pthread_join(w->thread, NULL);
     w->started = false;
-    if (store_write(w->e->store, NULL, release_run, w->owner, &err) < 0)
+    if (work_give_back(w->e, w->owner, &err) < 0)
         log_warning(&w->e->log, "leases of the worker were not returned, they end by themselves: %s", err.text);
 }
 

@@ -187,7 +187,10 @@ int repo_work_payload(db_t *db, int64_t id, const char *payload_json, osmo_error
 /* Releases until run_at_us, attempts kept. */
 int repo_work_postpone(db_t *db, int64_t id, int64_t run_at_us, osmo_error_t *err);
 int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err);           /* dead letter */
-int repo_work_release(db_t *db, const char *owner, osmo_error_t *err); /* all leases of an owner, attempts kept */
+/* Leases of an owner, attempts kept. *left: how many somebody else had locked, to be given back one by one, each in a transaction that
+ * has nothing else in hand, for it waits. */
+int repo_work_release(db_t *db, const char *owner, int64_t *left, osmo_error_t *err);
+int repo_work_release_one(db_t *db, const char *owner, int64_t *left, osmo_error_t *err);
 /* all leases of an owner */
 int repo_work_renew(db_t *db, const char *owner, int64_t lease_until_us,
                     osmo_error_t *err);

@@ -153,15 +153,25 @@ int repo_work_kill(db_t *db, int64_t id, const char *error, osmo_error_t *err) {
                        DB_ARGS(DB_T(error), DB_I(id)), id, err);
 }
 
-/* On a server, rows that somebody else has locked are left: they are being settled, and waiting for one with others in hand could be
- * a deadlock. */
+/* On a server, rows that somebody else has locked are left: waiting for one with others in hand could be a deadlock. */
 #define OF_OWNER "(SELECT id FROM work WHERE owner = ? FOR UPDATE SKIP LOCKED)"
 
-int repo_work_release(db_t *db, const char *owner, osmo_error_t *err) {
-    return db_exec(db, db_is_pgsql(db)
-                           ? "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE id IN " OF_OWNER
-                           : "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?",
-                   DB_ARGS(DB_T(owner)), NULL, err);
+static int count_of_owner(db_t *db, const char *owner, int64_t *left, osmo_error_t *err) {
+    return int_select(db, "SELECT COUNT(*) FROM work WHERE owner = ?", DB_ARGS(DB_T(owner)), 0, left, err);
+}
+
+int repo_work_release(db_t *db, const char *owner, int64_t *left, osmo_error_t *err) {
+    static const char all[] = "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE owner = ?";
+    static const char free_ones[] = "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE id IN " OF_OWNER;
+    *left = 0;
+    int rc = db_exec(db, db_is_pgsql(db) ? free_ones : all, DB_ARGS(DB_T(owner)), NULL, err);
+    return rc < 0 || !db_is_pgsql(db) ? rc : count_of_owner(db, owner, left, err);
+}
+
+int repo_work_release_one(db_t *db, const char *owner, int64_t *left, osmo_error_t *err) {
+    int rc = db_exec(db, "UPDATE work SET owner = NULL, lease_until_us = 0, due_us = run_at_us WHERE id ="
+                         " (SELECT MIN(id) FROM work WHERE owner = ?) AND owner = ?", DB_ARGS(DB_T(owner), DB_T(owner)), NULL, err);
+    return rc < 0 ? rc : count_of_owner(db, owner, left, err);
 }
 
 int repo_work_renew(db_t *db, const char *owner, int64_t lease_until_us, osmo_error_t *err) {

@@ -180,7 +180,8 @@ static void *take_once(void *arg) {
 }
 
 static int end_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_work_release(db, ctx, err);
+    int64_t left;
+    return repo_work_release(db, ctx, &left, err);
 }
 
 /* Jobs of one group are never with two services, however they come. */

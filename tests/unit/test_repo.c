@@ -441,7 +441,12 @@ static int postpone_work(db_t *db, void *ctx, osmo_error_t *e) {
     return repo_work_postpone(db, *(int64_t *)ctx, 7000, e);
 }
 static int done_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_done(db, *(int64_t *)ctx, e); }
-static int release_work(db_t *db, void *ctx, osmo_error_t *e) { return repo_work_release(db, ctx, e); }
+static int release_work(db_t *db, void *ctx, osmo_error_t *e) {
+    int64_t left = -1;
+    int rc = repo_work_release(db, ctx, &left, e);
+    CHECK_INT(left, 0);
+    return rc;
+}
 
 static int64_t next_due(int64_t now) {
     int64_t due = -1;
