@@ -138,6 +138,36 @@ static void replay_line(struct chaos *c, char *line) {
         object_new(c, key, json, at);
 }
 
+/* A line of `starts`: what begins, and what vanishes by itself ("gone"): its attempt may begin again where nobody had heard of
+ * it yet. malloc'ed. */
+static char *start_line(const char *word, const json_t *pod) {
+    const json_t *meta = json_get(pod, "metadata"), *labels = json_get(meta, "labels");
+    const char *workflow = json_get_str(labels, "osmo.workflow_uuid"), *task = json_get_str(labels, "osmo.task_name");
+    const char *retry = json_get_str(labels, "osmo.retry_id");
+    return str_printf("%s%s %s %s\n", word, workflow ? workflow : "-", task ? task : "-", retry ? retry : "0");
+}
+
+static int note(struct chaos *c, const char *word, const json_t *pod) {
+    _cleanup_free_ char *line = start_line(word, pod);
+    return line ? fd_write_all(c->starts_fd, line, strlen(line)) : OSMO_ENOMEM;
+}
+
+/* A pod is in the journal first: one that has no line was made when its process was killed. */
+static int note_missing(struct chaos *c, osmo_error_t *err) {
+    _cleanup_buf_ buf_t text = BUF_INIT(JOURNAL_MAX);
+    size_t it = 0;
+    const char *key;
+    void *o;
+    int rc = file_exists(c->starts) ? file_read(c->starts, &text, err) : 0;
+    while (rc >= 0 && map_next(c->objects, &it, &key, &o)) {
+        const struct object *pod = o;
+        _cleanup_free_ char *line = pod->pod ? start_line("", pod->json) : NULL;
+        if (line && !(text.len && strstr(buf_cstr(&text), line)))
+            rc = note(c, "", pod->json);
+    }
+    return rc;
+}
+
 /* Reads it and begins a new one with what is left; the last line may have been cut off. */
 static int journal_open(struct chaos *c, osmo_error_t *err) {
     buf_t text = BUF_INIT(JOURNAL_MAX);
@@ -157,20 +187,11 @@ static int journal_open(struct chaos *c, osmo_error_t *err) {
     void *o;
     while (c->journal_fd >= 0 && rc == 0 && map_next(c->objects, &it, &key, &o))
         rc = journal_put(c, key, o);
+    if (rc == 0 && c->starts_fd >= 0)
+        rc = note_missing(c, err);
     if (c->journal_fd < 0 || c->starts_fd < 0 || rc < 0 || rename(fresh, c->journal) < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot write %s", c->journal);
     return 0;
-}
-
-/* A line of `starts`: what begins, and what vanishes by itself ("gone"): its attempt may begin again where nobody had heard of
- * it yet. */
-static int note(struct chaos *c, const char *word, const json_t *pod) {
-    const json_t *meta = json_get(pod, "metadata"), *labels = json_get(meta, "labels");
-    const char *workflow = json_get_str(labels, "osmo.workflow_uuid"), *task = json_get_str(labels, "osmo.task_name");
-    const char *retry = json_get_str(labels, "osmo.retry_id");
-    _cleanup_free_ char *line = str_printf("%s%s %s %s\n", word, workflow ? workflow : "-", task ? task : "-",
-                                           retry ? retry : "0");
-    return line ? fd_write_all(c->starts_fd, line, strlen(line)) : OSMO_ENOMEM;
 }
 
 /* ---- reports (lock held) ---- */
@@ -357,11 +378,10 @@ static int chaos_create(void *impl, const char *text, size_t len, osmo_error_t *
         char now[TIME_TEXT_MAX];
         int64_t born = clock_now_us();
         json_set_str(json_get(json, "metadata"), "creationTimestamp", time_rfc3339(born, now));
-        if (pod)
-            note(c, "", json);
         struct object *o = object_new(c, key, STEAL(json), born);
         journal_put(c, key, o);
         if (pod) {
+            note(c, "", o->json);
             set_status(o, POD_PENDING);
             report(c, false, OSMO_CHANGE_ADDED, o->json);
         }
