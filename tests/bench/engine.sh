@@ -15,7 +15,11 @@ repeat() {
     : > "$work/$name"
     for ((i = 0; i < runs; i++)); do "$@" >> "$work/$name" || exit 1; done
 }
-fresh() { rm -rf "$work/engine"; mkdir -m 700 "$work/engine"; }
+fresh() { # nothing of the measurement before it
+    rm -rf "$work/engine"
+    mkdir -m 700 "$work/engine"
+    [[ -z ${database-} ]] || psql -q "$database" -c 'DROP SCHEMA public CASCADE; CREATE SCHEMA public' 2> /dev/null
+}
 own() { # what it measures, then its arguments: an engine of its own, on $database or a new SQLite file
     local what=$1
     shift
