@@ -13,17 +13,6 @@ static int set_duration(json_t *o, const char *key, int64_t us) {
     return json_set_str(o, key, us > 0 ? duration_text(us, text) : "");
 }
 
-static json_t *strings_json(const strlist_t *l) {
-    json_t *a = json_array();
-    for (size_t i = 0; a && i < l->len; i++) {
-        if (json_add_str(a, l->items[i]) < 0) {
-            json_free(a);
-            return NULL;
-        }
-    }
-    return a;
-}
-
 static int set_platforms(json_t *pool, const struct pool *p) {
     json_t *all = json_object();
     int failed = json_set(pool, "platforms", all);
@@ -36,8 +25,8 @@ static int set_platforms(json_t *pool, const struct pool *p) {
         failed |= json_set_str(o, "description", pl->description ? pl->description : "");
         failed |= json_set_bool(o, "host_network_allowed", pl->host_network_allowed);
         failed |= json_set_bool(o, "privileged_allowed", pl->privileged_allowed);
-        failed |= json_set(o, "allowed_mounts", strings_json(&pl->allowed_mounts));
-        failed |= json_set(o, "default_mounts", strings_json(&pl->default_mounts));
+        failed |= json_set_strs(o, "allowed_mounts", &pl->allowed_mounts);
+        failed |= json_set_strs(o, "default_mounts", &pl->default_mounts);
     }
     return failed;
 }

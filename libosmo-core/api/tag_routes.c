@@ -7,17 +7,9 @@
 int get_tags(struct call *c, osmo_error_t *err) {
     (void)err;
     _cleanup_json_ json_t *o = json_object();
-    json_t *list = json_array();
     const struct settings *s = engine_settings(c->engine);
-    int rc = o && list ? 0 : OSMO_ENOMEM;
-    for (size_t i = 0; rc >= 0 && i < s->workflow_tags.len; i++)
-        rc = json_add_str(list, s->workflow_tags.items[i]);
+    int rc = o ? json_set_strs(o, "tags", &s->workflow_tags) : OSMO_ENOMEM;
     engine_settings_put(s);
-    if (rc < 0) {
-        json_free(list);
-        return rc;
-    }
-    rc = json_set(o, "tags", list);
     return rc < 0 ? rc : answer_json(c, 200, STEAL(o));
 }
 

@@ -226,14 +226,6 @@ int view_set_apps(json_t *o) {
     return json_set(o, "app_owner", NULL) | json_set(o, "app_name", NULL) | json_set(o, "app_version", NULL);
 }
 
-static int json_set_texts(json_t *o, const char *key, const strlist_t *texts) {
-    json_t *list = json_array();
-    int failed = !list || json_set(o, key, list) < 0;
-    for (size_t i = 0; !failed && i < texts->len; i++)
-        failed = json_add_str(list, texts->items[i]) < 0;
-    return failed;
-}
-
 /* The members before "groups", and those behind. */
 static int set_head(json_t *o, const struct workflow_view *v) {
     const struct workflow_row *w = v->w;
@@ -242,7 +234,7 @@ static int set_head(json_t *o, const struct workflow_view *v) {
     failed |= json_set_text(o, "cancelled_by", w->cancelled_by);
     failed |= set_urls(o, v) | set_parent(o, w);
     failed |= json_set(o, "dashboard_url", NULL) | json_set(o, "grafana_url", NULL);
-    failed |= json_set_texts(o, "tags", v->tags);
+    failed |= json_set_strs(o, "tags", v->tags);
     failed |= json_set_time(o, "submit_time", w->submit_us) | json_set_time(o, "start_time", w->sm.start_us);
     failed |= json_set_time(o, "end_time", w->sm.end_us);
     failed |= set_timeouts(o, w) | view_set_durations(o, w->submit_us, w->sm.start_us, w->sm.end_us, v->now_us);

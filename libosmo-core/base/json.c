@@ -332,6 +332,14 @@ int json_add_str(json_t *array, const char *s) {
     return s && !v ? OSMO_ENOMEM : json_add(array, v);
 }
 
+int json_set_strs(json_t *object, const char *key, const strlist_t *list) {
+    json_t *array = json_array();
+    int rc = array ? json_set(object, key, array) : OSMO_ENOMEM;
+    for (size_t i = 0; rc >= 0 && i < list->len; i++)
+        rc = json_add_str(array, list->items[i]);
+    return rc;
+}
+
 void json_del(json_t *object, const char *key) {
     if (json_kind(object) == JSON_OBJECT)
         json_object_object_del(object, key);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
+#include "base/str.h"
 #include "osmo/error.h"
 
 typedef struct json_object json_t; /* JSON null is the NULL pointer */
@@ -38,6 +39,7 @@ int json_set_str(json_t *object, const char *key, const char *s); /* NULL s sets
 int json_set_int(json_t *object, const char *key, int64_t v);
 int json_set_bool(json_t *object, const char *key, bool v);
 int json_set_double(json_t *object, const char *key, double v);
+int json_set_strs(json_t *object, const char *key, const strlist_t *list); /* an array of strings */
 int json_add(json_t *array, json_t *v);
 int json_add_str(json_t *array, const char *s);
 void json_del(json_t *object, const char *key);

@@ -1,5 +1,5 @@
-/* Roles and what they permit: documents, and the decision whether callers with some roles may do an action on a resource. Pure; called
- * by engine/auth*.c, the role routes and include/osmo/policy.h.
+/* Roles and what they permit: documents, and the decision whether callers with some roles may do an action on a resource. Pure. For
+ * the authorisation of requests, which does not call it yet.
  *
  * A policy allows or denies actions ("workflow:Create", "workflow:*", "*:Read", "*:*", "*") on resources ("pool/team-a", "pool/team-*",
  * "*"). A denial of any role wins over everything that others allow; what nobody allows is denied. A policy without resources speaks of

@@ -153,21 +153,13 @@ int role_read(const json_t *document, struct role *out, osmo_error_t *err) {
 
 /* ---- writing ---- */
 
-static int set_texts(json_t *o, const char *key, const strlist_t *texts) {
-    json_t *list = json_array();
-    int rc = list ? json_set(o, key, list) : OSMO_ENOMEM;
-    for (size_t i = 0; rc >= 0 && i < texts->len; i++)
-        rc = json_add_str(list, texts->items[i]);
-    return rc;
-}
-
 static json_t *policy_json(const struct policy *p) {
     json_t *o = json_object();
     int rc = o ? json_set_str(o, "effect", p->deny ? "Deny" : "Allow") : OSMO_ENOMEM;
     if (rc >= 0)
-        rc = set_texts(o, "actions", &p->actions);
+        rc = json_set_strs(o, "actions", &p->actions);
     if (rc >= 0 && p->resources.len)
-        rc = set_texts(o, "resources", &p->resources);
+        rc = json_set_strs(o, "resources", &p->resources);
     if (rc >= 0)
         return o;
     json_free(o);
@@ -190,7 +182,7 @@ json_t *role_json(const struct role *r) {
     if (rc >= 0)
         rc = json_set_str(o, "sync_mode", sync_words[r->sync_mode]);
     if (rc >= 0)
-        rc = set_texts(o, "external_roles", &r->external_roles);
+        rc = json_set_strs(o, "external_roles", &r->external_roles);
     if (rc >= 0)
         return o;
     json_free(list);

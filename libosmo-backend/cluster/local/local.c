@@ -284,9 +284,8 @@ static int create_pod(struct local *l, const char *name, json_t *v, osmo_error_t
     return rc;
 }
 
-static int local_create(void *impl, const char *json, size_t len, osmo_error_t *err)
+static int put(struct local *l, const char *json, size_t len, bool exists, osmo_error_t *err)
 {
-    struct local *l = impl;
     _cleanup_json_ json_t *v = NULL;
     int rc = json_parse(json, len, &v, err);
     if (rc < 0)
@@ -294,29 +293,24 @@ static int local_create(void *impl, const char *json, size_t len, osmo_error_t *
     const char *kind = json_get_str(v, "kind"), *name = json_get_str(json_get(v, "metadata"), "name");
     if (!name_ok(kind) || !name_ok(name))
         return osmo_error_set(err, OSMO_EINVAL, "an object needs a kind and a metadata.name");
+    if (exists && str_eq(kind, "Pod"))
+        return osmo_error_set(err, OSMO_EINVAL, "a Pod cannot be replaced");
     pthread_mutex_lock(&l->lock);
-    rc = str_eq(kind, "Pod") ? create_pod(l, name, v, err) : object_put(l, kind, name, v, false, err);
+    rc = str_eq(kind, "Pod") ? create_pod(l, name, v, err) : object_put(l, kind, name, v, exists, err);
     pthread_mutex_unlock(&l->lock);
     if (rc == 0)
         loop_wake(l);
     return rc;
 }
 
+static int local_create(void *impl, const char *json, size_t len, osmo_error_t *err)
+{
+    return put(impl, json, len, false, err);
+}
+
 static int local_replace(void *impl, const char *json, size_t len, osmo_error_t *err)
 {
-    struct local *l = impl;
-    _cleanup_json_ json_t *v = NULL;
-    int rc = json_parse(json, len, &v, err);
-    if (rc < 0)
-        return rc;
-    const char *kind = json_get_str(v, "kind"), *name = json_get_str(json_get(v, "metadata"), "name");
-    if (!name_ok(kind) || !name_ok(name) || str_eq(kind, "Pod"))
-        return osmo_error_set(err, OSMO_EINVAL, "an object needs a kind, other than Pod, and a metadata.name");
-    pthread_mutex_lock(&l->lock);
-    rc = object_put(l, kind, name, v, true, err);
-    pthread_mutex_unlock(&l->lock);
-    loop_wake(l);
-    return rc;
+    return put(impl, json, len, true, err);
 }
 
 static int local_erase(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err)
