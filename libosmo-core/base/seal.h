@@ -1,6 +1,6 @@
 /* Sealed texts: compact JWE (RFC 7516) with key wrapping A256GCMKW and content encryption A256GCM (RFC 7518 §4.7, §5.3), for
- * secrets in the store, where there are none yet. Implemented in base/crypto_seal.c. Thread-safe; what is opened is wiped by its buffer's owner with
- * crypto_wipe. */
+ * secrets in the store, where there are none yet. Implemented in base/crypto_seal.c. Thread-safe; what is opened is wiped by
+ * its buffer's owner with crypto_wipe. */
 #ifndef BASE_SEAL_H
 #define BASE_SEAL_H
 #include "base/buf.h"
