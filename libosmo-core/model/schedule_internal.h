@@ -262,6 +262,7 @@ void sched_queue_leave(osmo_scheduler_t *s, struct gang *g);  /* no longer waits
 void sched_fresh_remove(osmo_scheduler_t *s, struct gang *g);
 void sched_lanes_sweep(osmo_scheduler_t *s);                  /* free what was emptied during a run */
 struct gang *sched_lane_head(struct lane *l);
+struct gang *sched_class_head(const struct class *c);
 int sched_running_add(osmo_scheduler_t *s, struct gang *g);
 void sched_running_remove(struct gang *g);
 void sched_running_evict(struct gang *g);                     /* stays in the list, is no victim any more */

@@ -114,7 +114,7 @@ static void reopen_queue(const struct queue *q) {
         const struct band *band = q->bands[b];
         for (size_t i = band->nclasses; i-- > band->nopen;) {
             struct class *c = band->classes[i];
-            struct gang *g = c->state == CLASS_QUOTA ? sched_lane_head(c->lanes[0]) : NULL;
+            struct gang *g = c->state == CLASS_QUOTA ? sched_class_head(c) : NULL;
             if (g && !sched_cause_quota(g))
                 sched_class_open(c), i++; /* another one has come to this place */
         }

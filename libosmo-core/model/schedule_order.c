@@ -98,7 +98,7 @@ static bool may_displace(const osmo_scheduler_t *s, const struct class *c) {
         return false;
     if (sched_has_victims(c->queue, c->band->priority))
         return true;
-    const struct gang *g = sched_lane_head(c->lanes[0]);
+    const struct gang *g = sched_class_head(c);
     return g && sched_may_reclaim(s, g);
 }
 
@@ -225,15 +225,17 @@ static bool queue_takes_part(const osmo_scheduler_t *s, const struct queue *q) {
     return false;
 }
 
-/* Who has borrowed is settled for the whole pass. */
+/* Who has borrowed is settled for the whole pass; another borrower than in the last one may have what a search did not find then. */
 static void find_borrowers(osmo_scheduler_t *s) {
     s->nover = 0;
     for (size_t i = 0; s->nguaranteed && i < s->nqueues; i++) {
         struct queue *q = s->queues[i];
+        bool was = q->over;
         q->over = false;
         for (int r = 0; r < R && q->nsoft; r++)
             q->over |= q->guarantee.of[r] >= 0 && q->used.of[r] > q->guarantee.of[r];
         s->nover += q->over;
+        s->version += q->over != was;
     }
 }
 

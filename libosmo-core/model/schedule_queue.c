@@ -208,6 +208,14 @@ struct gang *sched_lane_head(struct lane *l) {
     return l->first < l->len ? l->items[l->first] : NULL;
 }
 
+/* Any gang of the class, to ask what holds for all of them. Lanes emptied in this run are still there. */
+struct gang *sched_class_head(const struct class *c) {
+    struct gang *head = NULL;
+    for (size_t i = 0; i < c->nlanes && !head; i++)
+        head = sched_lane_head(c->lanes[i]);
+    return head;
+}
+
 static void fresh_add(osmo_scheduler_t *s, struct gang *g) {
     g->fresh = true;
     g->told = 0;

@@ -320,18 +320,30 @@ static void cluster(unsigned kind) {
     osmo_scheduler_free(full);
 }
 
+static void history(uint64_t seed, unsigned kind) {
+    if (differences)
+        return;
+    state = (seed + kind) * 0x9e3779b97f4a7c15u + 1;
+    nops = 0;
+    cluster(kind);
+    if (differences)
+        printf("differs with OSMO_TEST_SEED=%llu, cluster %u ", (unsigned long long)seed, kind);
+}
+
+/* Histories in which it did not decide the same once: a queue that became a borrower after the search for victims, a class whose first
+ * user's last gang went in the same run. */
+static const struct { uint64_t seed; unsigned kind; } found[] = { { 1795677950, 0 }, { 1796136793, 8 }, { 1798555440, 42 }, { 1797163357, 6 } };
+
 static void test_same_decisions(void) {
     const char *given = getenv("OSMO_TEST_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     printf("seed %llu ", (unsigned long long)seed);
     ops = calloc(NODES + 13 * ROUNDS, sizeof *ops);
     REQUIRE(ops != NULL);
-    for (unsigned i = 0; i < CLUSTERS && !differences; i++) {
-        state = (seed + i) * 0x9e3779b97f4a7c15u + 1;
-        cluster(i);
-        if (differences)
-            printf("differs with OSMO_TEST_SEED=%llu, cluster %u ", (unsigned long long)seed, i);
-    }
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++)
+        history(found[i].seed, found[i].kind);
+    for (unsigned i = 0; i < CLUSTERS; i++)
+        history(seed, i);
     free(ops);
     printf("%ld placed, %ld evicted, %ld comparisons, %ld made anew ", placements, evictions, comparisons, anew);
     CHECK_INT(differences, 0);
