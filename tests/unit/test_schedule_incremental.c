@@ -332,7 +332,9 @@ static void history(uint64_t seed, unsigned kind) {
 
 /* Histories in which it did not decide the same once: a queue that became a borrower after the search for victims, a class whose first
  * user's last gang went in the same run. */
-static const struct { uint64_t seed; unsigned kind; } found[] = { { 1795677950, 0 }, { 1796136793, 8 }, { 1798555440, 42 }, { 1797163357, 6 } };
+static const struct { uint64_t seed; unsigned kind; } found[] = {
+    { 1795677950, 0 }, { 1796136793, 8 }, { 1798555440, 42 }, { 1797163357, 6 },
+};
 
 static void test_same_decisions(void) {
     const char *given = getenv("OSMO_TEST_SEED");
