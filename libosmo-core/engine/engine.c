@@ -12,7 +12,7 @@
 
 static const struct {
     const char *name;
-    enum role role;
+    enum service_role role;
 } role_table[] = {
     { "core", ROLE_CORE },     { "worker", ROLE_WORKER }, { "agent", ROLE_AGENT },
     { "logger", ROLE_LOGGER }, { "router", ROLE_ROUTER }, { "delayed-job-monitor", ROLE_MONITOR },

@@ -16,7 +16,7 @@
 #include "store/logstore.h"
 #include "store/store.h"
 
-enum role {
+enum service_role {
     ROLE_CORE = 1,
     ROLE_WORKER = 2,
     ROLE_AGENT = 4,
@@ -27,6 +27,11 @@ enum role {
 };
 
 struct auth;
+struct vault;
+struct access;
+struct audit;
+struct providers;
+struct limits;
 struct reactor;
 struct agents;
 struct loggers;
@@ -50,6 +55,11 @@ typedef struct engine {
     /* each owned by the file of its name */
     struct config *config;     /* config.c */
     struct auth *auth;         /* auth.c */
+    struct vault *vault;       /* vault.c */
+    struct access *access;     /* access.c */
+    struct audit *audit;       /* audit.c */
+    struct providers *providers; /* providers.c */
+    struct limits *limits;     /* limits.c */
     struct reactor *reactor;   /* reactor.c: posted events that are not committed yet */
     struct agents *agents;     /* agent.c */
     struct loggers *loggers;   /* logs.c */
@@ -190,7 +200,18 @@ struct osmo_stream {
 };
 
 /* ---- auth.c ---- */
+enum identity_kind {
+    IDENTITY_NONE,
+    IDENTITY_DEV,      /* development mode: x-osmo-user */
+    IDENTITY_TOKEN,    /* an access token, or the JWT it was exchanged for */
+    IDENTITY_TASK,     /* JWT of a task attempt */
+    IDENTITY_BACKEND,  /* JWT for a token of the backend token directory */
+    IDENTITY_PROVIDER, /* token of a configured OIDC provider */
+    IDENTITY_GATEWAY   /* x-osmo-* headers of a configured peer */
+};
 struct identity {
+    enum identity_kind kind;
+    char *backend;            /* the only backend it may serve; NULL: what its roles say */
     char *user;
     strlist_t roles;
     char *token_name;         /* NULL unless an access token */

@@ -40,6 +40,16 @@ struct backend_settings {
 /* What a workflow must say about itself: a label that must be there, with one of these values (none listed: any). */
 enum label_enforcement { LABEL_OFF, LABEL_WARN, LABEL_ENFORCE };
 struct label_policy { char *key, *message; strlist_t allowed; enum label_enforcement enforcement; };
+/* What clients need for signing in at a provider; each may be NULL. */
+struct login_info {
+    char *device_endpoint, *device_client_id, *browser_endpoint, *browser_client_id, *token_endpoint, *logout_endpoint;
+};
+/* An OpenID Connect provider whose tokens are accepted. jwks_uri is looked up at the issuer when it is not given. */
+struct provider {
+    char *name, *issuer, *audience, *jwks_uri;
+    char *user_claim, *roles_claim;    /* preferred_username, roles */
+    int64_t clock_skew_s;              /* 60 */
+};
 struct settings {
     /* service */
     char *service_base_url;            /* "" until the listener knows its address */
@@ -50,6 +60,11 @@ struct settings {
     char *latest_client_version, *min_client_version; /* NULL = no gate */
     strlist_t ctrl_roles;              /* osmo-user, osmo-ctrl */
     char *issuer, *audience;           /* "osmo" */
+    int64_t signing_key_bits;          /* 2048, 3072 or 4096, of keys that are made from now on */
+    struct login_info login_info;
+    struct provider *providers; size_t nproviders;
+    int64_t request_rate, request_burst; /* requests a second of one caller, and at once; 0 = not limited */
+    int64_t refused_rate;              /* refused proofs of identity a minute of one peer, 30 */
     int64_t max_token_us;              /* 365d */
     /* workflow */
     int64_t max_num_tasks;             /* default 1000000 (upstream: 20) */

@@ -64,6 +64,14 @@ typedef struct osmo_service_options {
     const char *storage_dir;
     /** http://HOST:PORT under which other services of the same database reach this one; NULL = they do not. */
     const char *replica_address;
+    /** YAML with currentMek and meks, by which stored secrets are sealed; NULL = made at the first start in data_dir. */
+    const char *master_key_file;
+    /** Where the audit log goes; NULL = audit.jsonl in data_dir. */
+    const char *audit_file;
+    /** One directory a backend, with the files `token` and `previous-token` in it; NULL = none. */
+    const char *backend_token_dir;
+    /** Comma list of addresses or CIDR blocks of gateways whose x-osmo-* headers are believed; NULL = none. */
+    const char *trusted_gateways;
 } osmo_service_options_t;
 
 /** Open the store, migrate it, start the engine. @return 0 or a negative code with text. */
