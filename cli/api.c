@@ -4,12 +4,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/crypto.h"
-#include "base/yaml.h"
-#include "cli.h"
+#include "login.h"
 
-#define REFRESH_BEFORE_S 3
 #define CALL_TIMEOUT_MS 60000
 
 int api_fail(bool as_json, int status, const char *message, int code) {
@@ -44,58 +41,36 @@ void api_close(struct api *a) {
     login_clear(&a->login);
 }
 
-static bool expires_soon(const char *jwt) {
-    json_t *claims = NULL;
-    int64_t exp = jwt_peek(jwt, strlen(jwt), &claims, NULL) ? 0 : json_get_int(claims, "exp", 0);
-    json_free(claims);
-    return exp - REFRESH_BEFORE_S <= clock_now_us() / 1000000;
+struct headers { char *identity, *user; const char *list[6]; };
+
+static void headers_clear(struct headers *h) {
+    wipe_free(h->identity);
+    free(h->user);
 }
 
-/* A fresh id token for the stored access token. Failures are left to the call that follows: it will be refused with the
- * reason. */
-static void refresh(struct api *a) {
-    struct login *l = &a->login;
-    if (!l->id_token || !l->refresh_token || !l->refresh_url || !expires_soon(l->id_token))
-        return;
-    static const char *const headers[] = { "Content-Type: application/json", NULL };
-    json_t *body = json_object(), *answer = NULL;
-    json_set_str(body, "token", l->refresh_token);
-    _cleanup_free_ char *text = json_to_text(body);
-    json_free(body);
-    http_request_t rq = { .method = "POST",
-                          .url = l->refresh_url,
-                          .headers = headers,
-                          .body = text,
-                          .body_len = text ? strlen(text) : 0,
-                          .timeout_ms = CALL_TIMEOUT_MS };
-    http_response_t rs = { 0 };
-    if (text && http_perform(a->http, &rq, &rs, NULL) == 0 && rs.status == 200 &&
-        json_parse(rs.body.data ? rs.body.data : "", rs.body.len, &answer, NULL) == 0) {
-        const char *jwt = json_get_str(answer, "token");
-        if (jwt) {
-            free(l->id_token);
-            l->id_token = strdup(jwt);
-            login_save(l, NULL);
-        }
-    }
-    json_free(answer);
-    http_response_free(&rs);
-    if (text)
-        crypto_wipe(text, strlen(text));
-}
-
-struct headers { char *identity; const char *list[5]; };
-
-static void make_headers(struct api *a, struct headers *h) {
-    refresh(a);
+/* With a login that is good for now. OSMO_EUNAUTH and others when there is none to be had. */
+static int make_headers(struct api *a, struct headers *h, osmo_error_t *err) {
+    const struct login *l = &a->login;
+    const char *dev = getenv("OSMO_LOGIN_DEV");
     size_t n = 0;
+    *h = (struct headers){ 0 };
+    int rc = login_refresh(a->http, &a->login, err);
+    if (rc)
+        return rc;
     h->list[n++] = "Content-Type: application/json";
     h->list[n++] = "x-osmo-client-version: " CLIENT_VERSION;
-    h->identity = a->login.dev_user ? str_printf("x-osmo-user: %s", a->login.dev_user)
-                  : a->login.id_token ? str_printf("Authorization: Bearer %s", a->login.id_token) : NULL;
-    if (h->identity)
+    if (l->id_token && !l->dev_user && (h->identity = str_printf("Authorization: Bearer %s", l->id_token)))
         h->list[n++] = h->identity;
+    if ((l->dev_user || (l->name && str_eq(dev, "true"))) &&
+        (h->user = str_printf("x-osmo-user: %s", l->dev_user ? l->dev_user : l->name)))
+        h->list[n++] = h->user;
     h->list[n] = NULL;
+    return OSMO_OK;
+}
+
+static int login_failed(const struct api *a, int rc, const osmo_error_t *err, bool quiet) {
+    int code = rc == OSMO_EBUSY ? EXIT_TRY_LATER : exit_code_of(rc);
+    return quiet && code == EXIT_SERVER_DOWN ? code : api_fail(a->json_errors, 0, err->text, code);
 }
 
 static void show_warning(const http_response_t *rs) {
@@ -123,6 +98,8 @@ static int refused(struct api *a, int status, const char *body, size_t len) {
     int code = code_of(a, status, json_get_str(o, "error_code"));
     _cleanup_free_ char *raw = strndup(body ? body : "", len);
     fprintf(stderr, "The service answered with status %d\n", status);
+    if (status == 401 && a->login.id_token)
+        fprintf(stderr, "It does not accept the login: run osmo login %s again\n", a->login.url);
     api_fail(a->json_errors, status, message ? message : raw && *raw ? raw : "no message", code);
     json_free(o);
     return code;
@@ -133,7 +110,11 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
     _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
     _cleanup_free_ char *text = body ? json_to_text(body) : NULL;
     struct headers h;
-    make_headers(a, &h);
+    int code = make_headers(a, &h, &err);
+    if (code) {
+        headers_clear(&h);
+        return login_failed(a, code, &err, false);
+    }
     http_request_t rq = { .method = method,
                           .url = url,
                           .headers = h.list,
@@ -142,19 +123,23 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
                           .timeout_ms = CALL_TIMEOUT_MS,
                           .max_response = 1u << 30 };
     http_response_t rs = { 0 };
-    int code = 0;
     if (http_perform(a->http, &rq, &rs, &err)) {
         code = api_fail(a->json_errors, 0, err.text, EXIT_SERVER_DOWN);
     } else {
         show_warning(&rs);
         if (rs.status != 200)
             code = refused(a, rs.status, rs.body.data, rs.body.len);
-        else if (out && json_parse(rs.body.data ? rs.body.data : "", rs.body.len, out, &err))
+        else if (out && json_parse_secret(buf_cstr(&rs.body), rs.body.len, out, &err))
             code = api_fail(a->json_errors, 0, "the service answered with something that is no JSON: is the url right?",
                             EXIT_SERVER_DOWN);
     }
+    /* tokens travel both ways */
+    if (rs.body.data)
+        crypto_wipe(rs.body.data, rs.body.cap);
+    if (text)
+        crypto_wipe(text, strlen(text));
     http_response_free(&rs);
-    free(h.identity);
+    headers_clear(&h);
     return code;
 }
 
@@ -172,7 +157,14 @@ int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const ch
     osmo_error_t err = OSMO_ERROR_INIT;
     _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
     struct headers h;
-    make_headers(a, &h);
+    int code = make_headers(a, &h, &err);
+    if (code) {
+        headers_clear(&h);
+        a->answered = false;
+        if (timed_out)
+            *timed_out = false;
+        return login_failed(a, code, &err, quiet);
+    }
     struct stream s = { on_data, ctx, 0, BUF_INIT(1u << 20) };
     http_request_t rq = { .method = "GET",
                           .url = url,
@@ -182,7 +174,7 @@ int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const ch
                           .ctx = &s,
                           .status_out = &s.status };
     http_response_t rs = { 0 };
-    int rc = http_perform(a->http, &rq, &rs, &err), code = 0;
+    int rc = http_perform(a->http, &rq, &rs, &err);
     a->answered = s.status == 200;
     if (timed_out)
         *timed_out = rc == OSMO_ETIMEOUT;
@@ -192,7 +184,7 @@ int api_stream(struct api *a, const char *path, bool (*on_data)(void *, const ch
         code = quiet && rs.status == 503 ? EXIT_SERVER_DOWN : refused(a, rs.status, s.refusal.data, s.refusal.len);
     buf_free(&s.refusal);
     http_response_free(&rs);
-    free(h.identity);
+    headers_clear(&h);
     return code;
 }
 

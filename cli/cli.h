@@ -51,7 +51,8 @@ int opt_parse(const struct usage *u, int argc, char **argv);
 int opt_error(const struct usage *u, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- login.c: login.yaml ---- */
-struct login { char *url, *name, *id_token, *refresh_token, *refresh_url, *dev_user; bool osmo_token; };
+/* client_id: of the identity provider that refresh_url belongs to, NULL for OSMO's own tokens */
+struct login { char *url, *name, *id_token, *refresh_token, *refresh_url, *client_id, *dev_user; bool osmo_token; };
 char *config_dir(void);                                  /* malloc'ed; made with mode 0700 on writing */
 int login_load(struct login *l, osmo_error_t *err);      /* OSMO_ENOTFOUND when nobody is logged in */
 int login_save(const struct login *l, osmo_error_t *err);
@@ -118,6 +119,10 @@ bool spec_is_workflow_id(const char *text);
 /* Replace localpath entries by the files' text; *out stays NULL when there are none. */
 int spec_inline_files(const char *text, const char *spec_path, char **out, osmo_error_t *err);
 
+/* ---- edit.c ---- */
+/* Opens the user's editor on the text and reads what it left. *path is the file, for the caller to remove (or tell of) and free. */
+int edit_text(const char *text, char **path, buf_t *out, osmo_error_t *err);
+
 /* ---- commands ---- */
 struct command { const char *name, *summary; int (*run)(int argc, char **argv); };
 struct noun {
@@ -132,12 +137,20 @@ struct noun {
 #define POOL_COMMANDS 1
 #define RESOURCE_COMMANDS 1
 #define PROFILE_COMMANDS 2
+#define CONFIG_COMMANDS 6
+#define TOKEN_COMMANDS 5
+#define KEYS_COMMANDS 1
+extern const struct command keys_commands[KEYS_COMMANDS];
+#define USER_COMMANDS 5
 extern const struct command workflow_commands[WORKFLOW_COMMANDS];
 extern const struct command work_commands[WORK_COMMANDS];
 extern const struct command task_commands[TASK_COMMANDS];
 extern const struct command pool_commands[POOL_COMMANDS];
 extern const struct command resource_commands[RESOURCE_COMMANDS];
 extern const struct command profile_commands[PROFILE_COMMANDS];
+extern const struct command config_commands[CONFIG_COMMANDS];
+extern const struct command token_commands[TOKEN_COMMANDS];
+extern const struct command user_commands[USER_COMMANDS];
 int cmd_login(int argc, char **argv);
 int cmd_logout(int argc, char **argv);
 int cmd_version(int argc, char **argv);

@@ -1,4 +1,4 @@
-/* pool list, resource list, profile list and set. */
+/* pool list and resource list. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,68 +201,5 @@ static int resource_list(int argc, char **argv) {
     return code;
 }
 
-/* ---- profile ---- */
-
-/* A YAML list under a key; an empty one is written [], so that the whole block can be read back. */
-static void show_names(const char *indent, const char *title, const json_t *list) {
-    printf("%s%s:%s\n", indent, title, json_len(list) ? "" : " []");
-    for (size_t i = 0; i < json_len(list); i++)
-        printf("%s- %s\n", indent, json_str(json_at(list, i)));
-}
-
-static int profile_list(int argc, char **argv) {
-    const char *format = "text";
-    const struct opt opts[] = { FORMAT_OPTION(&format) };
-    const struct usage u = { "profile list", "Show your profile.", opts, 1, NULL, 0 };
-    int code = opt_parse(&u, argc, argv);
-    struct api a;
-    if (code >= 0 || (code = api_open(&a, str_eq(format, "json"))))
-        return code;
-    json_t *answer = NULL;
-    code = api_call(&a, "GET", "/api/profile/settings", NULL, &answer);
-    if (!code && str_eq(format, "json")) {
-        print_json(answer, 4);
-    } else if (!code) {
-        const json_t *p = json_get(answer, "profile");
-        const char *pool = json_get_str(p, "pool");
-        printf("user:\n  name: %s\nnotifications:\n  email: %s\n  slack: %s\npool:\n  default: %s\n",
-               json_get_str(p, "username"), json_get_bool(p, "email_notification", false) ? "true" : "false",
-               json_get_bool(p, "slack_notification", false) ? "true" : "false", pool ? pool : "-");
-        show_names("  ", "accessible", json_get(answer, "pools"));
-        show_names("", "roles", json_get(answer, "roles"));
-    }
-    json_free(answer);
-    api_close(&a);
-    return code;
-}
-
-static int profile_set(int argc, char **argv) {
-    const char *what = NULL, *value = NULL, *flag = NULL;
-    const struct arg args[] = { { "pool|notifications", "what to set", &what, NULL, false },
-                                { "value", "pool name, or email|slack", &value, NULL, false },
-                                { "true|false", "for notifications", &flag, NULL, true } };
-    const struct usage u = { "profile set", "Change your profile.", NULL, 0, args, 3 };
-    int code = opt_parse(&u, argc, argv);
-    if (code >= 0)
-        return code;
-    json_t *body = json_object();
-    if (strcmp(what, "pool") == 0 && !flag)
-        json_set_str(body, "pool", value);
-    else if (strcmp(what, "notifications") == 0 && (strcmp(value, "email") == 0 || strcmp(value, "slack") == 0) &&
-             flag && (strcmp(flag, "true") == 0 || strcmp(flag, "false") == 0))
-        json_set_bool(body, value[0] == 'e' ? "email_notification" : "slack_notification", flag[0] == 't');
-    else
-        code = opt_error(&u, "say: pool NAME, or notifications email|slack true|false");
-    struct api a;
-    if (code < 0 && !(code = api_open(&a, false))) {
-        code = api_call(&a, "POST", "/api/profile/settings", body, NULL);
-        api_close(&a);
-    }
-    json_free(body);
-    return code;
-}
-
 const struct command pool_commands[POOL_COMMANDS] = { { "list", "list pools", pool_list } };
 const struct command resource_commands[RESOURCE_COMMANDS] = { { "list", "list nodes", resource_list } };
-const struct command profile_commands[PROFILE_COMMANDS] = { { "list", "show your profile", profile_list },
-                                            { "set", "change your profile", profile_set } };

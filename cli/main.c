@@ -15,9 +15,13 @@ static const struct noun nouns[] = {
     { "workflow", "submit and watch workflows", workflow_commands, WORKFLOW_COMMANDS, NULL },
     { "work", "work items that ran out of attempts", work_commands, WORK_COMMANDS, NULL },
     { "task", "tasks of many workflows", task_commands, TASK_COMMANDS, NULL },
+    { "token", "access tokens", token_commands, TOKEN_COMMANDS, NULL },
     { "resource", "nodes", resource_commands, RESOURCE_COMMANDS, NULL },
     { "profile", "your settings", profile_commands, PROFILE_COMMANDS, NULL },
     { "pool", "pools", pool_commands, POOL_COMMANDS, NULL },
+    { "user", "users and their roles, for administrators", user_commands, USER_COMMANDS, NULL },
+    { "config", "pools and roles, for administrators", config_commands, CONFIG_COMMANDS, NULL },
+    { "keys", "keys of the service, for administrators", keys_commands, KEYS_COMMANDS, NULL },
     { "up", "run a whole OSMO on this machine", NULL, 0, cmd_up },
 };
 

@@ -10,6 +10,7 @@ libbase_la_SOURCES += \
 	libosmo-core/base/map.c libosmo-core/base/map.h \
 	libosmo-core/base/queue.c libosmo-core/base/queue.h \
 	libosmo-core/base/re.c libosmo-core/base/re.h \
+	libosmo-core/base/secret.c libosmo-core/base/secret.h \
 	libosmo-core/base/str.c libosmo-core/base/str.h \
 	libosmo-core/base/version.c \
 	libosmo-core/base/yaml.c libosmo-core/base/yaml.h libosmo-core/base/yaml_internal.h libosmo-core/base/yaml_construct.c \

@@ -1,11 +1,21 @@
 # The client. Links the base archive alone, so that it starts in milliseconds.
 bin_PROGRAMS += osmo
-osmo_SOURCES = cli/main.c cli/cli.h cli/opt.c cli/table.c cli/login.c cli/api.c cli/list.c cli/follow.c cli/cmd_submit.c cli/cmd_explain.c cli/cmd_workflow.c cli/cmd_tag.c cli/cmd_task.c cli/cmd_pool.c cli/cmd_up.c
+cli_login_sources = cli/login.c cli/login.h cli/login_prompt.c cli/login_refresh.c cli/login_provider.c cli/oidc.c
+osmo_SOURCES = cli/main.c cli/cli.h cli/opt.c cli/table.c $(cli_login_sources) cli/login_methods.c \
+	cli/login_pkce.c cli/login_device.c cli/loopback.c cli/api.c cli/list.c cli/follow.c cli/cmd_submit.c cli/cmd_explain.c cli/cmd_workflow.c cli/cmd_tag.c cli/cmd_task.c cli/cmd_token.c cli/cmd_keys.c cli/cmd_user.c cli/cmd_pool.c cli/cmd_profile.c cli/cmd_config.c cli/edit.c cli/cmd_up.c
 osmo_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/cli
 osmo_LDADD = libbase.la $(BASE_EXTERNAL)
 
 unit_tests += tests/unit/test_cli
-tests_unit_test_cli_SOURCES = tests/unit/test_cli.c tests/unit/check.c tests/unit/peer.c cli/opt.c cli/table.c cli/login.c cli/api.c cli/follow.c \
+tests_unit_test_cli_SOURCES = tests/unit/test_cli.c tests/unit/check.c tests/unit/peer.c cli/opt.c cli/table.c $(cli_login_sources) cli/api.c cli/follow.c \
 	cli/cmd_submit.c
 tests_unit_test_cli_CPPFLAGS = $(osmo_CPPFLAGS)
 tests_unit_test_cli_LDADD = $(UNIT_BASE_LIBS)
+
+unit_tests += tests/unit/test_login
+tests_unit_test_login_SOURCES = tests/unit/test_login.c tests/unit/check.c tests/unit/peer.c cli/opt.c cli/table.c $(cli_login_sources) \
+	cli/login_methods.c cli/login_pkce.c cli/login_device.c cli/loopback.c cli/api.c
+tests_unit_test_login_CPPFLAGS = $(osmo_CPPFLAGS)
+tests_unit_test_login_LDADD = $(UNIT_BASE_LIBS)
+oidc_files = tests/oidc/package.json tests/oidc/package-lock.json tests/oidc/packages.sh tests/oidc/provider.mjs tests/oidc/browser.mjs \
+	tests/oidc/test_oidc.sh

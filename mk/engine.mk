@@ -7,12 +7,13 @@ libmodel_la_SOURCES += \
 	libosmo-core/model/explain.c libosmo-core/model/explain.h
 libcoreint_la_SOURCES += \
 	libosmo-core/engine/engine.h libosmo-core/engine/engine_internal.h \
-	libosmo-core/engine/engine.c libosmo-core/engine/config.c libosmo-core/engine/waker.c \
+	libosmo-core/engine/engine.c libosmo-core/engine/config.c libosmo-core/engine/config_objects.c libosmo-core/engine/config_objects.h libosmo-core/engine/waker.c \
 	libosmo-core/engine/reactor_internal.h libosmo-core/engine/reactor.c \
 	libosmo-core/engine/reactor_rules.c libosmo-core/engine/reactor_retry.c libosmo-core/engine/reactor_jobs.c libosmo-core/engine/cause.c \
 	libosmo-core/engine/submit_internal.h libosmo-core/engine/submit.c \
 	libosmo-core/engine/submit_again.c libosmo-core/engine/submit_checks.c libosmo-core/engine/submit_dry.c libosmo-core/engine/submit_store.c \
-	libosmo-core/engine/submit_rows.h libosmo-core/engine/submit_rows.c \
+	libosmo-core/engine/submit_rows.h libosmo-core/engine/submit_rows.c libosmo-core/engine/submit_images.c \
+	libosmo-core/engine/credentials.c libosmo-core/engine/credentials.h libosmo-core/engine/registry.c libosmo-core/engine/registry.h \
 	libosmo-core/engine/submit_resources.c \
 	libosmo-core/engine/replicas.h libosmo-core/engine/replicas.c libosmo-core/engine/replica_internal.h \
 	libosmo-core/engine/replica_channel.c libosmo-core/engine/replica_hints.c \
@@ -22,7 +23,9 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c libosmo-core/engine/agent_kinds.c \
 	libosmo-core/engine/agent_messages.c libosmo-core/engine/agent_nodes.c \
 	libosmo-core/engine/reconcile.c libosmo-core/engine/reconcile.h libosmo-core/engine/offline.c \
-	libosmo-core/engine/queues.c libosmo-core/engine/queues.h
+	libosmo-core/engine/queues.c libosmo-core/engine/queues.h \
+	libosmo-core/engine/vault.c libosmo-core/engine/vault.h libosmo-core/engine/vault_internal.h \
+	libosmo-core/engine/vault_file.c libosmo-core/engine/vault_rotate.c
 
 unit_tests += tests/unit/test_status
 tests_unit_test_status_SOURCES = tests/unit/test_status.c tests/unit/check.c tests/unit/check.h
@@ -50,6 +53,9 @@ tests_unit_test_explain_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_objects
 tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h tests/unit/check.c tests/unit/check.h
 tests_unit_test_objects_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_vault
+tests_unit_test_vault_SOURCES = tests/unit/test_vault.c tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h tests/unit/check.c tests/unit/check.h
+tests_unit_test_vault_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_archive
 tests_unit_test_archive_SOURCES = tests/unit/test_archive.c $(engine_fixture)
 tests_unit_test_archive_LDADD = $(UNIT_CORE_LIBS)
@@ -83,3 +89,6 @@ tests_unit_test_replica_channel_LDADD = $(UNIT_CORE_LIBS)
 noinst_PROGRAMS += tests/system/relay
 tests_system_relay_SOURCES = tests/system/relay.c
 tests_system_relay_LDADD = -lpthread
+unit_tests += tests/unit/test_config_replicas
+tests_unit_test_config_replicas_SOURCES = tests/unit/test_config_replicas.c $(replicas_fixture)
+tests_unit_test_config_replicas_LDADD = $(UNIT_CORE_LIBS)

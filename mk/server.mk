@@ -3,7 +3,8 @@ server_sources = \
 	libosmo-core/server/net.c libosmo-core/server/net.h \
 	libosmo-core/server/net_http.c libosmo-core/server/net_request.c libosmo-core/server/net_ws.c \
 	libosmo-core/server/server.c libosmo-core/server/workers.c
-libcoreint_la_SOURCES += $(server_sources)
+libcoreint_la_SOURCES += $(server_sources) \
+	libosmo-core/engine/audit.c libosmo-core/engine/audit.h libosmo-core/engine/limits.c libosmo-core/engine/limits.h
 
 bin_PROGRAMS += osmo-service
 osmo_service_SOURCES = daemons/osmo-service/main.c daemons/osmo-service/options.c daemons/osmo-service/options.h
@@ -11,6 +12,14 @@ osmo_service_LDADD = libosmo-core.la libbase.la $(BASE_EXTERNAL)
 
 # The test brings a service of its own, so it takes the server's objects without the rest of libosmo-core.
 unit_tests += tests/unit/test_server
-tests_unit_test_server_SOURCES = tests/unit/test_server.c tests/unit/check.c $(server_sources)
+server_fixture = tests/unit/server_fixture.c tests/unit/server_fixture.h tests/unit/check.c $(server_sources)
+tests_unit_test_server_SOURCES = tests/unit/test_server.c tests/unit/tls_fixture.c tests/unit/tls_fixture.h $(server_fixture)
 tests_unit_test_server_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_server_LDADD = $(UNIT_BASE_LIBS)
+
+service_fixture = tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
+unit_tests += tests/unit/test_audit tests/unit/test_limits
+tests_unit_test_audit_SOURCES = tests/unit/test_audit.c $(service_fixture)
+tests_unit_test_audit_LDADD = $(UNIT_CORE_LIBS)
+tests_unit_test_limits_SOURCES = tests/unit/test_limits.c $(service_fixture)
+tests_unit_test_limits_LDADD = $(UNIT_CORE_LIBS)

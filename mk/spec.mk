@@ -1,6 +1,7 @@
 # model: specification, settings, pods
 libmodel_la_SOURCES += libosmo-core/model/label_selector.c libosmo-core/model/label_selector.h \
 	libosmo-core/model/pods.c libosmo-core/model/pods.h libosmo-core/model/pods_internal.h \
+	libosmo-core/model/credential.c libosmo-core/model/credential.h libosmo-core/model/credential_scope.c \
 	libosmo-core/model/pods_credential.c libosmo-core/model/pods_labels.c \
 	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_queues.c libosmo-core/model/pods_queues.h libosmo-core/model/pods_secret.c \
 	libosmo-core/model/pods_template.c libosmo-core/model/pods_topology.c libosmo-core/model/pods_vars.c \
@@ -8,7 +9,7 @@ libmodel_la_SOURCES += libosmo-core/model/label_selector.c libosmo-core/model/la
 	libosmo-core/model/node_match.c libosmo-core/model/node_match.h \
 	libosmo-core/model/validate.c libosmo-core/model/validate.h libosmo-core/model/redact.c libosmo-core/model/redact.h \
 	libosmo-core/model/settings.c libosmo-core/model/settings.h libosmo-core/model/settings_internal.h \
-	libosmo-core/model/settings_labels.c libosmo-core/model/settings_pools.c libosmo-core/model/settings_sections.c \
+	libosmo-core/model/pool_config.c libosmo-core/model/pool_config.h libosmo-core/model/settings_auth.c libosmo-core/model/settings_labels.c libosmo-core/model/settings_pools.c libosmo-core/model/settings_sections.c \
 	libosmo-core/model/spec.c libosmo-core/model/spec.h libosmo-core/model/spec_internal.h \
 	libosmo-core/model/spec_check.c libosmo-core/model/spec_findings.c libosmo-core/model/spec_findings.h \
 	libosmo-core/model/spec_graph.c libosmo-core/model/spec_json.c libosmo-core/model/spec_labels.c \
@@ -49,3 +50,9 @@ tests_unit_test_golden_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_validate
 tests_unit_test_validate_SOURCES = tests/unit/test_validate.c tests/unit/check.c
 tests_unit_test_validate_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_credential
+tests_unit_test_credential_SOURCES = tests/unit/test_credential.c tests/unit/check.c
+tests_unit_test_credential_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_pool_config
+tests_unit_test_pool_config_SOURCES = tests/unit/test_pool_config.c tests/unit/check.c
+tests_unit_test_pool_config_LDADD = $(UNIT_MODEL_LIBS)

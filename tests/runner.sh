@@ -219,6 +219,13 @@ suite_soak() {
     for mode in sqlite pgsql replicas wiped local local-replicas; do chaos "$mode" --soak "${SOAK_SECONDS:-600}"; done
 }
 
+# Logging in through an OpenID provider of others: it and what it needs come by npm into the build directory, as package-lock.json says.
+suite_oidc() {
+    build_or_die "$build" --enable-werror
+    run_test oidc/packages bash "$here/tests/oidc/packages.sh" "$build/oidc"
+    run_test oidc/login env OSMO_BUILD="$build" bash "$here/tests/oidc/test_oidc.sh"
+}
+
 closing_line() {
     ((${#failures[@]})) && printf 'Failed: %s\n' "${failures[*]}"
     echo "$passed passed, $failed failed, $skipped skipped"

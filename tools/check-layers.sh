@@ -37,7 +37,7 @@ only() { # header pattern, files allowed (regex)
 only 'json-c/|json\.h' 'libosmo-core/base/json\.c'
 only 'yaml\.h' 'libosmo-core/base/yaml\.c'
 only 'pcre2\.h' 'libosmo-core/base/re\.c'
-only 'openssl/' 'libosmo-core/base/crypto(_seal|_jwk)?\.c'
+only 'openssl/' 'libosmo-core/base/crypto(_seal|_jwk|_tls)?\.c'
 only 'curl/' 'libosmo-core/base/http[a-z_]*\.c'
 only 'sqlite3\.h' 'libosmo-core/store/sqlite\.c'
 only 'libpq-fe\.h' 'libosmo-core/store/pgsql\.c'

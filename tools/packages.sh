@@ -6,6 +6,9 @@ packages_run=(bubblewrap ca-certificates)
 packages_fuzz=(clang libclang-rt-14-dev)
 packages_differential=(python3 python3-jinja2 python3-yaml)
 packages_chaos=(python3)
+packages_oidc=() # node and npm of elsewhere serve as well as Debian's
+command -v node > /dev/null 2>&1 || packages_oidc+=(nodejs)
+command -v npm > /dev/null 2>&1 || packages_oidc+=(npm)
 packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils)
 
 # Names of the given packages that are not installed.

@@ -247,10 +247,11 @@ static void on_writable(void *ctx, uint64_t conn) {
 
 static const ws_handlers_t handlers = { .opened = on_opened, .message = on_message, .closed = on_closed, .writable = on_writable };
 
+/* Neither driver that there is pulls images: "own-images". */
 static const char *offered(const struct session *s) {
-    return s->kind == STREAM_WORKER                             ? "jobs, job-parts"
-           : s->kind == STREAM_POD && s->op->driver->list != NULL ? "snapshot"
-                                                                  : NULL;
+    return s->kind == STREAM_WORKER                             ? "jobs, job-parts, own-images"
+           : s->kind == STREAM_POD && s->op->driver->list != NULL ? "snapshot, own-images"
+                                                                  : "own-images";
 }
 
 static void connect_with(struct session *s, const char *header) {

@@ -1,21 +1,28 @@
-/* Login information, public keys and the two token exchanges. All are open: the token in the request is the proof. */
+/* Login information, public keys and the two token exchanges. All are open: the token in the request is the proof. Refused ones count
+ * against the peer, as every refused proof of identity does. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
 #include "base/crypto.h"
+#include "engine/limits.h"
 
 int get_login_info(struct call *c, osmo_error_t *err) {
     (void)err;
-    static const char *const names[] = { "device_endpoint", "device_client_id", "browser_endpoint", "browser_client_id",
-                                         "token_endpoint", "logout_endpoint" };
+    const struct settings *s = engine_settings(c->engine);
+    const struct login_info *l = &s->login_info;
+    const struct { const char *name, *value; } members[] = {
+        { "device_endpoint", l->device_endpoint },   { "device_client_id", l->device_client_id },
+        { "browser_endpoint", l->browser_endpoint }, { "browser_client_id", l->browser_client_id },
+        { "token_endpoint", l->token_endpoint },     { "logout_endpoint", l->logout_endpoint },
+    };
     _cleanup_json_ json_t *o = json_object();
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (!o || json_set_str(o, names[i], NULL) < 0)
-            return OSMO_ENOMEM;
-    }
-    return answer_json(c, 200, STEAL(o));
+    bool failed = !o;
+    for (size_t i = 0; !failed && i < ARRAY_SIZE(members); i++)
+        failed = json_set_str(o, members[i].name, members[i].value) < 0;
+    engine_settings_put(s);
+    return failed ? OSMO_ENOMEM : answer_json(c, 200, STEAL(o));
 }
 
 int get_keys(struct call *c, osmo_error_t *err) {
@@ -25,18 +32,44 @@ int get_keys(struct call *c, osmo_error_t *err) {
     return answer_json(c, 200, keys);
 }
 
+/* For the audit log: whose token it was. */
+static void remember_caller(struct call *c, const char *jwt) {
+    _cleanup_json_ json_t *claims = NULL;
+    if (jwt_peek(jwt, strlen(jwt), &claims, NULL) < 0)
+        return;
+    bool task = json_has(claims, "osmo_workflow_id");
+    c->who.kind = task ? IDENTITY_TASK : json_has(claims, "osmo_backend_token") ? IDENTITY_BACKEND : IDENTITY_TOKEN;
+    c->who.user = str_dup(json_get_str(claims, "unique_name"));
+    c->who.token_name = str_dup(json_get_str(claims, "osmo_token_name"));
+    c->who.backend = str_dup(json_get_str(claims, "osmo_backend"));
+    c->who.workflow_id = str_dup(json_get_str(claims, "osmo_workflow_id"));
+}
+
 static int answer_token(struct call *c, char *jwt, int64_t expires_at) {
     _cleanup_json_ json_t *o = json_object();
-    bool failed = !o || json_set_str(o, "token", jwt) < 0 || json_set_int(o, "expires_at", expires_at) < 0;
+    remember_caller(c, jwt);
+    bool failed = !o || answer_header(c, "cache-control", "no-store") < 0 || json_set_str(o, "token", jwt) < 0 || json_set_int(o, "expires_at", expires_at) < 0;
     crypto_wipe(jwt, strlen(jwt));
     free(jwt);
     return failed ? OSMO_ENOMEM : answer_json(c, 200, STEAL(o));
 }
 
+static int may_prove(struct call *c, osmo_error_t *err) {
+    int64_t after;
+    char text[24];
+    if (limits_may_prove(c->engine, c->rq->peer, &after))
+        return 0;
+    snprintf(text, sizeof text, "%lld", (long long)after);
+    int rc = answer_header(c, "retry-after", text);
+    return rc < 0 ? rc : osmo_error_set(err, OSMO_EBUSY, "too many tokens from this address were refused: try again in %s seconds", text);
+}
+
 static int exchange(struct call *c, const char *token, osmo_error_t *err) {
     char *jwt = NULL;
     int64_t expires_at;
-    int rc = auth_exchange(c->engine, token, &jwt, &expires_at, err);
+    int rc = may_prove(c, err);
+    if (rc >= 0 && (rc = auth_exchange(c->engine, token, &jwt, &expires_at, err)) == OSMO_EUSER)
+        limits_refused(c->engine, c->rq->peer);
     return rc < 0 ? rc : answer_token(c, jwt, expires_at);
 }
 
@@ -93,7 +126,9 @@ static int exchange_task(struct call *c, const char *token, osmo_error_t *err) {
     if (rc >= 0)
         rc = query_int(c, "retry_id", 0, &retry, err);
     if (rc >= 0)
-        rc = auth_exchange_task(c->engine, workflow, group, task, retry, token, &jwt, &expires_at, &finished, err);
+        rc = may_prove(c, err);
+    if (rc >= 0 && (rc = auth_exchange_task(c->engine, workflow, group, task, retry, token, &jwt, &expires_at, &finished, err)) == OSMO_EUSER)
+        limits_refused(c->engine, c->rq->peer);
     if (finished)
         return answer_finished(c);
     return rc < 0 ? rc : answer_token(c, jwt, expires_at);

@@ -6,8 +6,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define ONLINE_US (120LL * 1000000)
-
 static json_t *scheduler_json(const struct backend_settings *b) {
     json_t *o = json_object();
     if (o && json_set_str(o, "scheduler_type", "kai") >= 0 &&
@@ -50,7 +48,7 @@ static json_t *backend_json(struct call *c, const struct settings *s, const stru
     failed |= json_set_time(o, "last_heartbeat", r->heartbeat_us ? r->heartbeat_us : r->created_us);
     failed |= json_set_time(o, "created_date", r->created_us);
     failed |= json_set_str(o, "router_address", own ? own : router);
-    failed |= json_set_bool(o, "online", engine_now(c->engine) - r->heartbeat_us <= ONLINE_US);
+    failed |= json_set_bool(o, "online", engine_now(c->engine) - r->heartbeat_us <= BACKEND_ONLINE_US);
     return failed ? NULL : STEAL(o);
 }
 
@@ -104,7 +102,7 @@ int backends_online(struct call *c, strlist_t *online, osmo_error_t *err) {
     if (rc >= 0)
         rc = repo_backend_list(db, &rows, &n, err);
     for (size_t i = 0; rc >= 0 && i < n; i++) {
-        if (now - rows[i].heartbeat_us <= ONLINE_US && strlist_add(online, rows[i].name) < 0)
+        if (now - rows[i].heartbeat_us <= BACKEND_ONLINE_US && strlist_add(online, rows[i].name) < 0)
             rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }
     backend_rows_free(rows, n);

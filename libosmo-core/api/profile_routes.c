@@ -1,9 +1,10 @@
-/* The caller's profile: default pool and notification switches. */
+/* The caller's profile: default pool and notification switches, and what it is allowed. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "engine/access.h"
 
 static json_t *profile_json(const char *user, const struct profile_row *p) {
     json_t *o = json_object();
@@ -34,24 +35,17 @@ int get_profile(struct call *c, osmo_error_t *err) {
     if (rc < 0)
         return rc;
     _cleanup_json_ json_t *o = json_object();
-    json_t *profile = profile_json(c->user, &p), *roles = json_array(), *pools = json_array();
+    _cleanup_(strlist_free) strlist_t pools = { 0 };
+    json_t *profile = profile_json(c->user, &p);
     free(p.pool);
-    bool failed = !o || !profile || !roles || !pools;
-    for (size_t i = 0; !failed && i < c->who.roles.len; i++)
-        failed = json_add_str(roles, c->who.roles.items[i]) < 0;
-    const struct settings *s = engine_settings(c->engine);
-    for (size_t i = 0; !failed && i < s->npools; i++)
-        failed = json_add_str(pools, s->pools[i].name) < 0;
-    engine_settings_put(s);
-    if (failed) {
+    rc = access_pools(c->engine, &c->who, &pools, err);
+    if (rc < 0 || !o || !profile) {
         json_free(profile);
-        json_free(roles);
-        json_free(pools);
-        return OSMO_ENOMEM;
+        return rc < 0 ? rc : OSMO_ENOMEM;
     }
-    failed = json_set(o, "profile", profile) < 0;
-    failed |= json_set(o, "roles", roles) < 0;
-    failed |= json_set(o, "pools", pools) < 0;
+    bool failed = json_set(o, "profile", profile) < 0;
+    failed |= json_set_strs(o, "roles", &c->who.roles) < 0;
+    failed |= json_set_strs(o, "pools", &pools) < 0;
     failed |= json_set(o, "token", token_json(&c->who)) < 0;
     return failed ? OSMO_ENOMEM : answer_json(c, 200, STEAL(o));
 }

@@ -5,6 +5,7 @@
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "engine/access.h"
 #include "model/node_match.h"
 
 #define GIB (1024.0 * 1024 * 1024)
@@ -14,7 +15,13 @@
 #define CTRL_STORAGE (64.0 * 1024 * 1024)
 
 struct amounts { double cpu, memory, storage, gpu; };
-struct view { struct call *c; const struct settings *s; struct node_set set; strlist_t online; };
+struct view {
+    struct call *c;
+    const struct settings *s;
+    struct node_set set;
+    strlist_t online;
+    bool limited; strlist_t allowed; /* the query names no pools: those of the caller */
+};
 
 static struct amounts amounts_of(const json_t *v) {
     struct amounts a = { node_quantity(v, "cpu"), node_quantity(v, "memory"), node_quantity(v, "ephemeral-storage"),
@@ -34,6 +41,8 @@ static double positive(double v) {
 /* Does the query ask for this pool and platform? */
 static bool wanted(const struct view *v, const struct pool *p, const struct platform *pl) {
     const strlist_t *pools = query_all(v->c, "pools"), *platforms = query_all(v->c, "platforms");
+    if (v->limited)
+        return strlist_has(&v->allowed, p->name);
     if (!pools || !pools->len)
         return true;
     return strlist_has(pools, p->name) && (!platforms || !platforms->len || strlist_has(platforms, pl->name));
@@ -248,6 +257,15 @@ static json_t *node_list(const struct view *v, const char *only) {
     return list;
 }
 
+/* A caller without a pool sees nothing rather than everything. */
+static int limit_pools(struct view *v, osmo_error_t *err) {
+    const strlist_t *pools = query_all(v->c, "pools");
+    bool all;
+    int rc = query_bool(v->c, "all_pools", false, &all, err);
+    v->limited = rc >= 0 && !all && (!pools || !pools->len);
+    return v->limited ? access_pools(v->c->engine, &v->c->who, &v->allowed, err) : rc;
+}
+
 static int view_open(struct call *c, struct view *v, osmo_error_t *err) {
     v->c = c;
     v->s = engine_settings(c->engine);
@@ -258,6 +276,7 @@ static int view_open(struct call *c, struct view *v, osmo_error_t *err) {
 static void view_close(struct view *v) {
     node_set_clear(&v->set);
     strlist_free(&v->online);
+    strlist_free(&v->allowed);
     engine_settings_put(v->s);
 }
 
@@ -282,6 +301,8 @@ int get_resources(struct call *c, osmo_error_t *err) {
     if (rc < 0)
         return rc;
     rc = view_open(c, &v, err);
+    if (rc >= 0)
+        rc = limit_pools(&v, err);
     if (rc >= 0)
         rc = concise ? answer_named(c, "pools", concise_list(&v)) : answer_named(c, "resources", node_list(&v, NULL));
     view_close(&v);

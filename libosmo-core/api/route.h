@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "engine/engine.h"
+#include "model/policy.h"
 
 #define ROUTE_MAX_PARAMS 6
 struct call {                         /* one request on its way through a handler */
@@ -17,28 +18,57 @@ struct call {                         /* one request on its way through a handle
     char *error_workflow_id;          /* for the error envelope */
     char *error_message;              /* the same: a text longer than an osmo_error_t holds */
     char *base_url;                   /* made by call_base_url */
+    const struct route *route;        /* NULL while it is not known */
+    char *resource;                   /* what the rule of the route is asked about; NULL for none */
+    osmo_request_t seen;              /* made by call_strip */
+    const char **headers;             /* of it */
 };
 /* <0: the error envelope is written from err, unless the handler has already filled the answer (422). */
 typedef int (*handler_fn)(struct call *c, osmo_error_t *err);
 enum route_flags {
-    ROUTE_OPEN = 1,      /* no identity needed */
+    ROUTE_OPEN = 1,      /* no identity needed; its action is for the audit log */
     ROUTE_BODY_FILE = 2, /* large bodies arrive in a file */
-    ROUTE_TASK = 4,      /* a task's token is enough */
-    ROUTE_BACKEND = 8,   /* a backend operator's token is enough */
-    ROUTE_REST = 16,     /* last param takes the rest of the path */
-    ROUTE_ADMIN = 32,    /* osmo-user does not suffice */
-    ROUTE_EVERYONE = 64  /* any proven identity, whatever its roles */
+    ROUTE_REST = 4       /* last param takes the rest of the path */
+};
+/* On what the action of a route is done, by its path. Policies (model/policy.h) decide whether it may be. */
+enum scope {
+    SCOPE_NONE,     /* nothing in particular. With ACTION_NONE: for those who may do everything */
+    SCOPE_POOL,     /* pool/<param 0> */
+    SCOPE_WORKFLOW, /* pool/<that of workflow param 0, an id or a uuid> */
+    SCOPE_SOME_POOL, /* any pool is enough */
+    SCOPE_CONFIG,   /* config/<segment of the pattern behind /api/configs> */
+    SCOPE_BACKEND,  /* backend/<param 0> */
+    SCOPE_USER,     /* user/<param 0>; oneself always counts as what one has for oneself */
+    SCOPE_STORAGE,  /* as SCOPE_WORKFLOW; for a task's token its own workflow, whatever its roles, and nothing that others write */
+    SCOPE_ATTEMPT,  /* of a task's token: attempt <param 2> of task <param 1> of workflow <param 0> */
+    SCOPE_SESSION   /* of a task's token: sessions of workflow <param 0> */
 };
 struct route {
     const char *method, *pattern;     /* "/api/workflow/{}/logs" */
     unsigned role, flags;
     handler_fn handler;
-    const char *action;               /* OSMO semantic action, for policies */
+    enum action action;               /* exactly one rule a route: what is done … */
+    enum scope scope;                 /* … and on what */
     uint64_t max_body;                /* 0 = ROUTE_SMALL_BODY */
 };
 extern const struct route api_routes[];
 extern const size_t api_route_count;
 #define ROUTE_SMALL_BODY (64u << 10)
+
+/* authorize.c: may the caller do this? Sets c->resource. OSMO_EDENIED, with a text that names action, resource and remedy. */
+int call_authorize(struct call *c, enum action action, enum scope scope, const char *pattern, osmo_error_t *err);
+/* The same without reading the store, for the thread of the connections: of SCOPE_WORKFLOW it is left open which pool it is, so any
+ * in which the caller may do it passes. */
+int call_authorize_now(struct call *c, enum action action, enum scope scope, const char *pattern, osmo_error_t *err);
+/* For handlers: a workflow that the request names besides that of its path. */
+int call_authorize_workflow(struct call *c, enum action action, const char *id_or_uuid, osmo_error_t *err);
+/* Leaves of the pools (none: of all that are configured) those in which the caller may do it, or a name that no pool has; unchanged when
+ * it may in every pool there could be. */
+int call_pools(struct call *c, enum action action, strlist_t *pools, osmo_error_t *err);
+/* For handlers: an action on one resource more than the route's own. */
+bool call_may(struct call *c, enum action action, const char *resource);
+/* Nothing is kept from this caller: it may do everything and is bound to no task and no backend. */
+bool call_may_all(struct call *c);
 
 /* Answer helpers */
 int answer_json(struct call *c, int status, json_t *value /* taken */);

@@ -97,20 +97,28 @@ void call_clear(struct call *c) {
     free(c->error_workflow_id);
     free(c->error_message);
     free(c->base_url);
+    free(c->resource);
+    free(c->headers);
 }
 
-/* What roles allow before policies: an administrator everything, others what the route's flags say. */
-static int check_roles(struct call *c, const struct route *row, osmo_error_t *err) {
-    if (identity_has_role(&c->who, "osmo-admin") || row->flags & ROUTE_EVERYONE)
-        return 0;
-    if (row->flags & ROUTE_BACKEND && identity_has_role(&c->who, "osmo-backend"))
-        return 0;
-    if (row->flags & ROUTE_TASK && c->who.workflow_id)
-        return 0;
-    if (!(row->flags & ROUTE_ADMIN) && identity_has_role(&c->who, "osmo-user"))
-        return 0;
-    return osmo_error_set(err, OSMO_EDENIED, "access denied: %s needs role %s; ask an administrator", row->action,
-                          row->flags & ROUTE_ADMIN ? "osmo-admin" : "osmo-user");
+int call_strip(struct call *c) {
+    size_t n = 0, kept = 0;
+    const char *const *h = c->rq->headers;
+    while (h && h[n] && h[n + 1])
+        n += 2;
+    c->headers = calloc(n + 1, sizeof *c->headers);
+    if (!c->headers)
+        return OSMO_ENOMEM;
+    for (size_t i = 0; i < n; i += 2) {
+        if (auth_is_identity_header(h[i]))
+            continue;
+        c->headers[kept++] = h[i];
+        c->headers[kept++] = h[i + 1];
+    }
+    c->seen = *c->rq;
+    c->seen.headers = c->headers;
+    c->rq = &c->seen;
+    return 0;
 }
 
 static int check_body(struct call *c, const struct route *row, osmo_error_t *err) {
@@ -122,15 +130,19 @@ static int check_body(struct call *c, const struct route *row, osmo_error_t *err
 }
 
 static int run_route(struct call *c, const struct route *row, osmo_error_t *err) {
+    c->route = row;
     int rc = check_body(c, row, err);
     if (rc >= 0 && !(row->flags & ROUTE_OPEN)) {
         rc = auth_identify(c->engine, c->rq, &c->who, err);
         if (rc >= 0)
-            rc = check_roles(c, row, err);
+            rc = call_authorize(c, row->action, row->scope, row->pattern, err);
     }
     if (rc < 0)
         return rc;
     c->user = c->who.user ? c->who.user : "";
+    rc = call_strip(c);
+    if (rc < 0)
+        return rc;
     if (version_gate(c))
         return 0;
     rc = query_parse(c->rq->query, &c->query, err);

@@ -14,4 +14,6 @@ int ws_routes_add(router_t *r, unsigned roles);
  * alike. */
 int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *err);
 void call_clear(struct call *c);
+/* Once it is known who is asking: handlers see no header by which somebody says who it is. Until call_clear(). */
+int call_strip(struct call *c);
 #endif

@@ -128,8 +128,11 @@ static int submit(struct call *c, struct submit_request *rq, osmo_error_t *err) 
     struct submit_result r = { 0 };
     rq->user = c->user;
     rq->pool = c->params[0];
-    rq->is_admin = identity_has_role(&c->who, "osmo-admin");
-    int rc = engine_submit(c->engine, rq, &r, &c->error_workflow_id, err);
+    rq->is_admin = call_may_all(c);
+    const char *source = rq->resubmit_id ? rq->resubmit_id : rq->restart_id; /* whose specification the answer may show */
+    int rc = source ? call_authorize_workflow(c, ACTION_WORKFLOW_READ, source, err) : 0;
+    if (rc >= 0)
+        rc = engine_submit(c->engine, rq, &r, &c->error_workflow_id, err);
     if (rc >= 0)
         rc = answer_submit(c, rq, &r);
     else

@@ -1,4 +1,4 @@
-/* Health, versions and the small read-only lists: users, plug-ins, credentials. */
+/* Health, versions and the small read-only lists: users, plug-ins. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,16 +49,6 @@ int get_client_version(struct call *c, osmo_error_t *err) {
     if (accept && strstr(accept, "text/plain"))
         return answer_text(c, 200, "text/plain; charset=utf-8", text, strlen(text));
     return answer_version(c, text);
-}
-
-int get_credentials(struct call *c, osmo_error_t *err) {
-    (void)err;
-    json_t *o = json_object();
-    if (!o || json_set(o, "credentials", json_array()) < 0) {
-        json_free(o);
-        return OSMO_ENOMEM;
-    }
-    return answer_json(c, 200, o);
 }
 
 int get_users(struct call *c, osmo_error_t *err) {

@@ -135,6 +135,10 @@ static int read_scope(struct call *c, struct workflow_filter *f, osmo_error_t *e
         f->all_pools = false;
     else if (rc >= 0 && !f->all_pools)
         rc = default_pool(c, f, err);
+    if (rc >= 0)
+        rc = call_pools(c, ACTION_WORKFLOW_LIST, &f->pools, err);
+    if (f->pools.len)
+        f->all_pools = false;
     return rc;
 }
 

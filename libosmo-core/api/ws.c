@@ -7,12 +7,15 @@
 
 #include "api/service_internal.h"
 #include "base/cleanup.h"
+#include "engine/auth_sessions.h"
 
-struct osmo_ws { agent_session_t *agent; logger_session_t *logger; };
+struct osmo_ws { agent_session_t *agent; logger_session_t *logger; struct auth_session *session; bool refused; };
 
 struct ws_route {
     const char *pattern;
     unsigned role;
+    enum action action;    /* its rule, as that of a struct route */
+    enum scope scope;
     int agent_socket;      /* an enum agent_socket, or -1 */
     int (*open)(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, const char **extensions,
                 osmo_error_t *err);
@@ -25,16 +28,8 @@ static const char *offered(struct call *c) {
 
 static int open_agent(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
                       const char **extensions, osmo_error_t *err) {
-    if (!identity_has_role(&c->who, "osmo-backend") && !identity_has_role(&c->who, "osmo-admin"))
-        return osmo_error_set(err, OSMO_EDENIED,
-                              "access denied: a backend operator needs a token with role osmo-backend");
     return agent_open(c->engine, (enum agent_socket)r->agent_socket, c->params[0], conn, offered(c), &ws->agent,
                       extensions, err);
-}
-
-static bool is_that_task(const struct identity *who, const char *workflow, const char *task, int64_t retry) {
-    return who->workflow_id && who->task_name && str_eq(who->workflow_id, workflow) && str_eq(who->task_name, task) &&
-        who->retry_id == retry;
 }
 
 static int open_logger(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
@@ -43,10 +38,6 @@ static int open_logger(struct call *c, const struct ws_route *r, uint64_t conn, 
     int64_t retry;
     if (!str_to_i64(c->params[2], &retry) || retry < 0)
         return osmo_error_set(err, OSMO_EINVAL, "retry id %s is not a number", c->params[2]);
-    if (!identity_has_role(&c->who, "osmo-admin") && !is_that_task(&c->who, c->params[0], c->params[1], retry))
-        return osmo_error_set(err, OSMO_EDENIED,
-                              "access denied: the token is not the one of task %s of workflow %s, attempt %lld",
-                              c->params[1], c->params[0], (long long)retry);
     return logger_open(c->engine, c->params[0], c->params[1], retry, conn, offered(c), &ws->logger, extensions, err);
 }
 
@@ -56,33 +47,53 @@ static int open_router(struct call *c, const struct ws_route *r, uint64_t conn, 
     return osmo_error_set(err, OSMO_EUNAVAIL, "interactive access to tasks is not available on this service");
 }
 
+#define LISTENER(kind) "/api/agent/listener/" kind "/backend/{}", ROLE_AGENT, ACTION_INTERNAL_OPERATOR, SCOPE_BACKEND
+#define CLIENT(kind) "/api/router/" kind "/{}/client/{}", ROLE_ROUTER
+#define CTRL(kind) "/api/router/" kind "/{}/backend/{}", ROLE_ROUTER, ACTION_INTERNAL_ROUTER, SCOPE_SESSION
+
 static const struct ws_route ws_routes[] = {
-    { "/api/agent/listener/control/backend/{}", ROLE_AGENT, AGENT_CONTROL, open_agent },
-    { "/api/agent/listener/pod/backend/{}", ROLE_AGENT, AGENT_POD, open_agent },
-    { "/api/agent/listener/node/backend/{}", ROLE_AGENT, AGENT_NODE, open_agent },
-    { "/api/agent/listener/event/backend/{}", ROLE_AGENT, AGENT_EVENT, open_agent },
-    { "/api/agent/listener/heartbeat/backend/{}", ROLE_AGENT, AGENT_HEARTBEAT, open_agent },
-    { "/api/agent/listener/message/backend/{}", ROLE_AGENT, AGENT_MESSAGE, open_agent },
-    { "/api/agent/worker/backend/{}", ROLE_AGENT, AGENT_WORKER, open_agent },
-    { "/api/logger/workflow/{}/osmo_ctrl/{}/retry_id/{}", ROLE_LOGGER, -1, open_logger },
-    { "/api/router/{}", ROLE_ROUTER, -1, open_router },
+    { LISTENER("control"), AGENT_CONTROL, open_agent },
+    { LISTENER("pod"), AGENT_POD, open_agent },
+    { LISTENER("node"), AGENT_NODE, open_agent },
+    { LISTENER("event"), AGENT_EVENT, open_agent },
+    { LISTENER("heartbeat"), AGENT_HEARTBEAT, open_agent },
+    { LISTENER("message"), AGENT_MESSAGE, open_agent },
+    { "/api/agent/worker/backend/{}", ROLE_AGENT, ACTION_INTERNAL_OPERATOR, SCOPE_BACKEND, AGENT_WORKER, open_agent },
+    { "/api/logger/workflow/{}/osmo_ctrl/{}/retry_id/{}", ROLE_LOGGER, ACTION_INTERNAL_LOGGER, SCOPE_ATTEMPT, -1, open_logger },
+    { CLIENT("exec"), ACTION_WORKFLOW_EXEC, SCOPE_WORKFLOW, -1, open_router },
+    { CLIENT("portforward"), ACTION_WORKFLOW_PORT_FORWARD, SCOPE_WORKFLOW, -1, open_router },
+    { CLIENT("rsync"), ACTION_WORKFLOW_RSYNC, SCOPE_WORKFLOW, -1, open_router },
+    { CTRL("exec"), -1, open_router },
+    { CTRL("portforward"), -1, open_router },
+    { CTRL("rsync"), -1, open_router },
+    { CTRL("webserver"), -1, open_router },
 };
 
 int ws_routes_add(router_t *r, unsigned roles) {
     for (size_t i = 0; i < ARRAY_SIZE(ws_routes); i++) {
-        bool rest = ws_routes[i].open == open_router;
-        int rc = ws_routes[i].role & roles ? router_add(r, "GET", ws_routes[i].pattern, rest, &ws_routes[i]) : 0;
+        int rc = ws_routes[i].role & roles ? router_add(r, "GET", ws_routes[i].pattern, false, &ws_routes[i]) : 0;
         if (rc < 0)
             return rc;
     }
     return 0;
 }
 
+/* What the token allows is asked again when the session is open: the store may know better. A task's own session ends with its attempt; who
+ * may open it otherwise may do everything. */
+static int remember(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, osmo_error_t *err) {
+    bool own = r->scope == SCOPE_ATTEMPT || r->scope == SCOPE_SESSION;
+    return auth_session_new(c->engine, conn, &c->who, own ? ACTION_NONE : r->action, own ? NULL : c->resource, &ws->session, err);
+}
+
 static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
                    const char **extensions, osmo_error_t *err) {
-    if (!auth_is_ready(c->engine))
-        return osmo_error_set(err, OSMO_EUNAVAIL, "the service is making its signing key: connect again in a moment");
-    int rc = auth_identify(c->engine, c->rq, &c->who, err);
+    int rc = auth_identify_now(c->engine, c->rq, &c->who, err);
+    if (rc >= 0)
+        rc = call_authorize_now(c, r->action, r->scope, r->pattern, err);
+    if (rc >= 0)
+        rc = remember(c, r, conn, ws, err);
+    if (rc >= 0)
+        rc = call_strip(c);
     return rc < 0 ? rc : r->open(c, r, conn, ws, extensions, err);
 }
 
@@ -127,11 +138,16 @@ void osmo_service_ws_open(osmo_service_t *service, const osmo_request_t *request
         else if (answer_detail(&c, 404, "Not Found") < 0)
             response->status = 404;
     }
+    if (made)
+        auth_session_free(made->session);
     free(made);
     call_clear(&c);
 }
 
 void osmo_ws_opened(osmo_ws_t *ws) {
+    ws->refused = !auth_session_opened(ws->session);
+    if (ws->refused)
+        return;
     if (ws->agent)
         agent_opened(ws->agent);
     else
@@ -139,6 +155,8 @@ void osmo_ws_opened(osmo_ws_t *ws) {
 }
 
 void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary) {
+    if (ws->refused)
+        return;
     if (ws->agent)
         agent_message(ws->agent, data, len, binary);
     else
@@ -150,5 +168,6 @@ void osmo_ws_closed(osmo_ws_t *ws) {
         agent_closed(ws->agent);
     else
         logger_closed(ws->logger);
+    auth_session_free(ws->session);
     free(ws);
 }

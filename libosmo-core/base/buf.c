@@ -9,8 +9,10 @@
 void buf_init(buf_t *b, size_t max) { *b = (buf_t)BUF_INIT(max); }
 
 void buf_free(buf_t *b) {
+    if (b->secret && b->cap)
+        explicit_bzero(b->data, b->cap);
     free(b->data);
-    *b = (buf_t)BUF_INIT(b->max);
+    *b = (buf_t){ .max = b->max, .secret = b->secret };
 }
 
 void buf_reset(buf_t *b) {
@@ -18,6 +20,17 @@ void buf_reset(buf_t *b) {
     b->code = 0;
     if (b->data)
         b->data[0] = '\0';
+}
+
+/* realloc() would leave what was there where it was. */
+static char *grow_secret(const buf_t *b, size_t cap) {
+    char *data = malloc(cap);
+    if (data && b->cap) {
+        memcpy(data, b->data, b->len);
+        explicit_bzero(b->data, b->cap);
+        free(b->data);
+    }
+    return data;
 }
 
 int buf_reserve(buf_t *b, size_t extra) {
@@ -31,7 +44,7 @@ int buf_reserve(buf_t *b, size_t extra) {
     size_t cap = b->cap ? b->cap : 64;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-    char *data = realloc(b->data, cap);
+    char *data = b->secret ? grow_secret(b, cap) : realloc(b->data, cap);
     if (!data)
         return b->code = OSMO_ENOMEM;
     b->data = data;
@@ -101,6 +114,6 @@ char *buf_steal(buf_t *b, size_t *len) {
     char *data = b->data;
     if (len)
         *len = b->len;
-    *b = (buf_t)BUF_INIT(b->max);
+    *b = (buf_t){ .max = b->max, .secret = b->secret };
     return data;
 }

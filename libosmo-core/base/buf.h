@@ -1,7 +1,8 @@
 /* Growing byte buffer that is born with a maximum. Always NUL-terminated behind its length, so
  * `data` can be used as a C string once anything was appended (or after buf_cstr()).
  * The first failure is sticky: later appends return the same code, so a sequence of appends can be
- * checked once at its end with buf_failed(). */
+ * checked once at its end with buf_failed(). A secret buffer leaves nothing behind where it was, neither when it grows nor when
+ * it is freed. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 #include <stdarg.h>
@@ -13,9 +14,11 @@ typedef struct buf {
     char *data;
     size_t len, cap, max;
     int code; /* 0, or the first OSMO_ELIMIT / OSMO_ENOMEM */
+    bool secret;
 } buf_t;
 
 #define BUF_INIT(maximum) { .data = NULL, .len = 0, .cap = 0, .max = (maximum), .code = 0 }
+#define BUF_SECRET(maximum) { .data = NULL, .len = 0, .cap = 0, .max = (maximum), .code = 0, .secret = true }
 
 void buf_init(buf_t *b, size_t max);
 void buf_free(buf_t *b);              /* frees and zeroes; keeps max; safe on a zeroed struct */

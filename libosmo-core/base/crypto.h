@@ -26,13 +26,20 @@ int rsa_key_generate(unsigned bits, rsa_key_t **out, osmo_error_t *err);
 int rsa_key_from_pem(const char *pem, rsa_key_t **out, osmo_error_t *err);
 int rsa_key_to_pem(const rsa_key_t *k, buf_t *out);           /* private key, PKCS#8 */
 json_t *rsa_key_jwk(const rsa_key_t *k, const char *kid);     /* public {"e","kid","kty","n"} */
-void rsa_key_free(rsa_key_t *k);
-/* Sign claims as a compact RS256 JWT with header {"alg":"RS256","typ":"JWT"} (no kid, as upstream). Thread-safe. */
+void rsa_key_free(rsa_key_t *k);                              /* drops one reference */
+rsa_key_t *rsa_key_ref(rsa_key_t *k);
+/* What tokens that it signs name it; before it is used by several threads. 0 or OSMO_ENOMEM. */
+int rsa_key_set_kid(rsa_key_t *k, const char *kid);
+/* Sign claims as a compact RS256 JWT with header {"alg":"RS256","kid":…,"typ":"JWT"}, without kid if the key has none. Thread-safe. */
 int jwt_sign(const rsa_key_t *k, const json_t *claims, buf_t *out, osmo_error_t *err);
 /* Verify signature with this key only (the key decides the algorithm; a header alg other than RS256 is refused), then
  * exp/nbf against now_s with `skew_s`. Returns the claims. OSMO_EUNAUTH with the reason. Thread-safe. */
 int jwt_verify(const rsa_key_t *k, const char *token, size_t len, int64_t now_s, int64_t skew_s, json_t **claims,
                osmo_error_t *err);
+/* The kid in the header, "" when there is none. OSMO_EUNAUTH: no JWT; OSMO_ENOTFOUND: one that does not fit into size bytes. */
+int jwt_kid(const char *token, size_t len, char *kid, size_t size, osmo_error_t *err);
+/* Is the header, byte by byte, the one of tokens that this key signs? */
+bool jwt_names(const rsa_key_t *k, const char *token, size_t len);
 /* Claims of a JWT without verifying anything: for a client that looks at its own token's exp. */
 int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err);
 #endif

@@ -26,13 +26,10 @@ int seal_key_new(struct seal_key *out) {
 
 /* Exactly n bytes. */
 static int read_bytes(const char *text, size_t len, uint8_t *out, size_t n) {
-    buf_t raw = BUF_INIT(HEADER_MAX);
+    _cleanup_buf_ buf_t raw = BUF_SECRET(HEADER_MAX);
     int rc = text && crypto_base64_decode(text, len, &raw, NULL) == 0 && raw.len == n ? 0 : OSMO_EINVAL;
     if (rc == 0)
         memcpy(out, raw.data, n);
-    if (raw.data)
-        crypto_wipe(raw.data, raw.len);
-    buf_free(&raw);
     return rc;
 }
 
@@ -60,7 +57,7 @@ int seal_key_read(const json_t *jwk, struct seal_key *out, osmo_error_t *err) {
 
 json_t *seal_key_json(const struct seal_key *k) {
     json_t *o = json_object();
-    buf_t text = BUF_INIT(64);
+    _cleanup_buf_ buf_t text = BUF_SECRET(64);
     int rc = o ? crypto_base64url(k->key, sizeof k->key, &text) : OSMO_ENOMEM;
     if (rc >= 0)
         rc = json_set_str(o, "k", buf_cstr(&text));
@@ -68,13 +65,23 @@ json_t *seal_key_json(const struct seal_key *k) {
         rc = json_set_str(o, "kid", k->kid);
     if (rc >= 0)
         rc = json_set_str(o, "kty", "oct");
-    if (text.data)
-        crypto_wipe(text.data, text.len);
-    buf_free(&text);
     if (rc >= 0)
         return o;
-    json_free(o);
+    json_free_secret(o);
     return NULL;
+}
+
+int seal_key_write(const struct seal_key *k, buf_t *out, osmo_error_t *err) {
+    _cleanup_json_secret_ json_t *o = seal_key_json(k);
+    int rc = o ? json_print(o, 0, out) : OSMO_ENOMEM;
+    return rc < 0 ? osmo_error_set(err, rc, "a key cannot be written: %s", osmo_error_name(rc)) : 0;
+}
+
+int seal_key_parse(const char *text, size_t len, struct seal_key *out, osmo_error_t *err) {
+    _cleanup_json_secret_ json_t *o = NULL;
+    if (json_parse_secret(text, len, &o, NULL) < 0)
+        return osmo_error_set(err, OSMO_EINVAL, "a sealing key is a JSON object");
+    return seal_key_read(o, out, err);
 }
 
 /* ---- AES-256-GCM ---- */

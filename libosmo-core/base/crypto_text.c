@@ -32,17 +32,38 @@ int crypto_base64url(const void *data, size_t len, buf_t *out) {
     return base64_encode(data, len, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", false, out);
 }
 
-static int base64_value(char c) {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+/* Of each character its value, 64 for those that are none; both alphabets. */
+static const uint8_t base64_values[256] = {
+#define BAD16 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64
+    BAD16, BAD16,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 62, 64, 63,
+    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64,
+    64, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 63,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+    41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64,
+    BAD16, BAD16, BAD16, BAD16, BAD16, BAD16, BAD16, BAD16,
+#undef BAD16
+};
+
+/* Whole groups of four, until one has a bad character. Returns how many characters were good. */
+static size_t decode_groups(const uint8_t *text, size_t len, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 4 <= len; i += 4) {
+        uint32_t a = base64_values[text[i]], b = base64_values[text[i + 1]], c = base64_values[text[i + 2]],
+                 d = base64_values[text[i + 3]];
+        if ((a | b | c | d) & 64)
+            break;
+        uint32_t v = a << 18 | b << 12 | c << 6 | d;
+        *out++ = (uint8_t)(v >> 16);
+        *out++ = (uint8_t)(v >> 8);
+        *out++ = (uint8_t)v;
+    }
+    return i;
 }
 
 int crypto_base64_decode(const char *text, size_t len, buf_t *out, osmo_error_t *err) {
+    const uint8_t *p = (const uint8_t *)text;
     size_t pads = 0;
     while (len > 0 && pads < 2 && text[len - 1] == '=') {
         len--;
@@ -50,19 +71,27 @@ int crypto_base64_decode(const char *text, size_t len, buf_t *out, osmo_error_t 
     }
     if (len % 4 == 1 || (pads && (len + pads) % 4))
         return osmo_error_set(err, OSMO_EINVAL, "base64 text has an impossible length");
+    size_t rest = len % 4, n = len / 4 * 3 + (rest ? rest - 1 : 0);
+    if (buf_reserve(out, n) < 0)
+        return osmo_error_set(err, out->code, "base64 text is too large");
+    uint8_t *to = (uint8_t *)out->data + out->len;
     uint32_t v = 0;
-    for (size_t i = 0; i < len; i++) {
-        int digit = base64_value(text[i]);
-        if (digit < 0)
+    size_t i = decode_groups(p, len, to);
+    for (size_t from = i; i < len; i++) { /* the last group, or the bad character */
+        if (base64_values[p[i]] & 64)
             return osmo_error_set(err, OSMO_EINVAL, "base64 text has a bad character at position %zu", i);
-        v = v << 6 | (uint32_t)digit;
-        if (i % 4)
-            buf_putc(out, (char)(uint8_t)(v >> (6 - 2 * (i % 4))));
+        v |= (uint32_t)base64_values[p[i]] << (18 - 6 * (i - from));
     }
     /* Bits left over in the last group must be zero, or two texts would decode to the same bytes. */
-    if ((len % 4 == 2 && (v & 15)) || (len % 4 == 3 && (v & 3)))
+    if (v & (rest == 2 ? 0xffffu : 0xffu))
         return osmo_error_set(err, OSMO_EINVAL, "base64 text has stray bits at its end");
-    return out->code ? osmo_error_set(err, out->code, "base64 text is too large") : OSMO_OK;
+    if (rest)
+        to[n - (rest - 1)] = (uint8_t)(v >> 16);
+    if (rest == 3)
+        to[n - 1] = (uint8_t)(v >> 8);
+    out->len += n;
+    out->data[out->len] = '\0';
+    return OSMO_OK;
 }
 
 int jwt_split(const char *token, size_t len, struct jwt_parts *p, osmo_error_t *err) {
@@ -118,4 +147,17 @@ int jwt_peek(const char *token, size_t len, json_t **claims, osmo_error_t *err) 
     struct jwt_parts p;
     int rc = jwt_split(token, len, &p, err);
     return rc < 0 ? rc : jwt_part(p.claims, p.claims_len, claims, err);
+}
+
+int jwt_kid(const char *token, size_t len, char *kid, size_t size, osmo_error_t *err) {
+    struct jwt_parts p;
+    _cleanup_json_ json_t *header = NULL;
+    int rc = jwt_split(token, len, &p, err);
+    if (rc < 0 || (rc = jwt_part(p.header, p.header_len, &header, err)) < 0)
+        return rc;
+    const char *text = json_get_str(header, "kid");
+    if (text && strlen(text) >= size)
+        return osmo_error_set(err, OSMO_ENOTFOUND, "the token names a key with too long a name");
+    memcpy(kid, text ? text : "", text ? strlen(text) + 1 : 1);
+    return 0;
 }

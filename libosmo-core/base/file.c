@@ -83,14 +83,24 @@ static void sync_parent(const char *path) {
         fsync(fd);
 }
 
-int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool durable, osmo_error_t *err) {
+/* Some file systems know no hard links, others no such rename. */
+static int rename_new(const char *from, const char *to) {
+    if (link(from, to) == 0) {
+        unlink(from);
+        return 0;
+    }
+    return errno == EEXIST ? -1 : renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+static int write_file(const char *path, const void *data, size_t len, mode_t mode, bool durable, bool only_new, osmo_error_t *err) {
     _cleanup_free_ char *tmp = str_printf("%s.XXXXXX", path);
     if (!tmp)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     _cleanup_close_ int fd = mkostemp(tmp, O_CLOEXEC);
     if (fd < 0)
         return fail(err, "cannot create a file beside", path);
-    if (fd_write_all(fd, data, len) || fchmod(fd, mode) || (durable && fsync(fd)) || rename(tmp, path)) {
+    if (fd_write_all(fd, data, len) || fchmod(fd, mode) || (durable && fsync(fd)) ||
+        (only_new ? rename_new(tmp, path) : rename(tmp, path))) {
         int rc = fail(err, "cannot write", path);
         unlink(tmp);
         return rc;
@@ -98,6 +108,14 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
     if (durable)
         sync_parent(path);
     return 0;
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool durable, osmo_error_t *err) {
+    return write_file(path, data, len, mode, durable, false, err);
+}
+
+int file_write_new(const char *path, const void *data, size_t len, mode_t mode, osmo_error_t *err) {
+    return write_file(path, data, len, mode, true, true, err);
 }
 
 int dir_make(const char *path, mode_t mode, osmo_error_t *err) {

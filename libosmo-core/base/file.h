@@ -11,6 +11,8 @@ int file_read(const char *path, buf_t *out,
               osmo_error_t *err);
 /* Write to a temporary neighbour, fsync if `durable`, rename over. */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool durable, osmo_error_t *err);
+/* The same, durable, unless there is something of this name already: OSMO_EEXISTS. */
+int file_write_new(const char *path, const void *data, size_t len, mode_t mode, osmo_error_t *err);
 int dir_make(const char *path, mode_t mode, osmo_error_t *err);               /* with parents; existing is fine */
 int dir_remove_tree(const char *path, osmo_error_t *err); /* never follows symlinks; absent is fine */
 /* reflink/copy_file_range where possible */

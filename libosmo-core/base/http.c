@@ -58,6 +58,20 @@ static void load_library(void) {
         lib.problem = "libcurl cannot be initialised";
 }
 
+static struct { char *file, *dir; } trust; /* set before there are threads */
+
+int http_trust(const char *ca_file, const char *ca_dir) {
+    free(trust.file);
+    free(trust.dir);
+    trust.file = ca_file && *ca_file ? strdup(ca_file) : NULL;
+    trust.dir = ca_dir && *ca_dir ? strdup(ca_dir) : NULL;
+    return (ca_file && *ca_file && !trust.file) || (ca_dir && *ca_dir && !trust.dir) ? OSMO_ENOMEM : OSMO_OK;
+}
+
+const char *http_trusted_file(void) { return trust.file; }
+
+const char *http_trusted_dir(void) { return trust.dir; }
+
 struct http_client {
     CURL *curl;
     char *user_agent;
@@ -216,6 +230,11 @@ static void set_options(http_client_t *c, struct transfer *t, const url_parts_t 
     lib.easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
     lib.easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     lib.easy_setopt(h, CURLOPT_HTTPHEADER, headers);
+    lib.easy_setopt(h, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (trust.file || trust.dir) { /* instead of the system's, not beside them */
+        lib.easy_setopt(h, CURLOPT_CAINFO, trust.file);
+        lib.easy_setopt(h, CURLOPT_CAPATH, trust.dir);
+    }
     lib.easy_setopt(h, CURLOPT_TIMEOUT_MS, rq->timeout_ms);
     lib.easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, rq->connect_timeout_ms ? rq->connect_timeout_ms : 10000L);
     lib.easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -248,8 +267,14 @@ static int report(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_
     case CURLE_OPERATION_TIMEDOUT:
         return osmo_error_set(err, OSMO_ETIMEOUT, "%s:%d did not answer in time", u->host, u->port);
     case CURLE_PEER_FAILED_VERIFICATION:
+        return osmo_error_set(err, OSMO_EIO,
+                              "%s:%d is not believed to be itself: %s; name its certificate authority with SSL_CERT_FILE", u->host,
+                              u->port, why[0] ? why : "its certificate does not prove it");
+    case CURLE_SSL_CACERT_BADFILE:
+        return osmo_error_set(err, OSMO_EINVAL, "the certificates of authorities in %s cannot be read: give a PEM file",
+                              trust.file ? trust.file : "the system's store");
     case CURLE_SSL_CONNECT_ERROR:
-        return osmo_error_set(err, OSMO_EIO, "TLS with %s:%d failed: %s", u->host, u->port,
+        return osmo_error_set(err, OSMO_EIO, "TLS with %s:%d failed: %s; is it an https address?", u->host, u->port,
                               why[0] ? why : "unknown reason");
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:

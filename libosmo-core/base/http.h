@@ -28,6 +28,11 @@ typedef struct http_request {
 } http_request_t;
 typedef struct http_response { int status; buf_t body; strlist_t headers; /* "Name: value" */ } http_response_t;
 
+/* Whose certificates all clients of this process believe in, websockets too: a PEM file, a directory, or both; NULL, NULL: the system's.
+ * Before the first client. OSMO_ENOMEM. Peers are always verified, by name, with TLS 1.2 or newer. */
+int http_trust(const char *ca_file, const char *ca_dir);
+const char *http_trusted_file(void); /* borrowed or NULL */
+const char *http_trusted_dir(void);
 int http_client_new(const char *user_agent, http_client_t **out, osmo_error_t *err);
 void http_client_free(http_client_t *c);
 /* 0 when an HTTP answer arrived, whatever its status; OSMO_EUNAVAIL (refused, unresolved), OSMO_ETIMEOUT, OSMO_EIO

@@ -1,5 +1,6 @@
 /* json-c behind json.h: one place for its strictness, depth, number and printing rules. */
 #include <json-c/json.h> /* before json.h, which gives the name json_object another meaning */
+#include <json-c/json_visit.h>
 
 #include "base/json.h"
 
@@ -84,7 +85,45 @@ static size_t write_out_pairs(char *t, size_t len) {
     return to;
 }
 
-int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
+/* What the tokenizer collects its strings in, as large as it can become: it would leave copies behind when it grows. */
+static bool collect_all(struct json_tokener *tok, size_t len) {
+    if (printbuf_memset(tok->pb, 0, 0, (int)len + 1) < 0)
+        return false;
+    printbuf_reset(tok->pb);
+    return true;
+}
+
+static int parse_value(struct json_tokener *tok, const char *copy, size_t len, json_t **out, osmo_error_t *err) {
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *v = json_tokener_parse_ex(tok, copy, (int)len + 1);
+    enum json_tokener_error e = json_tokener_get_error(tok);
+    size_t end = json_tokener_get_parse_end(tok);
+    if (e == json_tokener_success && strspn(copy + (end < len ? end : len), " \t\r\n") != len - (end < len ? end : len)) {
+        json_free_secret(v);
+        return osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: text after the value", end);
+    }
+    if (e != json_tokener_success)
+        return osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: %s", end,
+                              e == json_tokener_continue ? "unexpected end of text" : json_tokener_error_desc(e));
+    *out = v;
+    return 0;
+}
+
+static int tokenize(const char *copy, size_t len, bool secret, json_t **out, osmo_error_t *err) {
+    struct json_tokener *tok = json_tokener_new_ex(JSON_MAX_DEPTH);
+    if (!tok || (secret && !collect_all(tok, len))) {
+        if (tok)
+            json_tokener_free(tok);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    int rc = parse_value(tok, copy, len, out, err);
+    if (secret)
+        explicit_bzero(tok->pb->buf, (size_t)tok->pb->size);
+    json_tokener_free(tok);
+    return rc;
+}
+
+static int parse(const char *text, size_t len, bool secret, json_t **out, osmo_error_t *err) {
     *out = NULL;
     if (len > (1u << 30))
         return osmo_error_set(err, OSMO_ELIMIT, "JSON text of %zu bytes is larger than 1 GiB", len);
@@ -102,31 +141,18 @@ int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) {
         rc = osmo_error_set(err, OSMO_EINVAL, "invalid JSON: not UTF-8");
     else
         rc = scan(copy, len, err);
-    struct json_tokener *tok = rc ? NULL : json_tokener_new_ex(JSON_MAX_DEPTH);
-    if (!rc && !tok)
-        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (!rc && memmem(copy, len, "\\u", 2))
-        len = write_out_pairs(copy, len);
-    if (!rc) {
-        json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-        struct json_object *v = json_tokener_parse_ex(tok, copy, (int)len + 1);
-        enum json_tokener_error e = json_tokener_get_error(tok);
-        size_t end = json_tokener_get_parse_end(tok);
-        if (e == json_tokener_success &&
-            strspn(copy + (end < len ? end : len), " \t\r\n") != len - (end < len ? end : len)) {
-            json_object_put(v);
-            rc = osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: text after the value", end);
-        } else if (e != json_tokener_success) {
-            rc = osmo_error_set(err, OSMO_EINVAL, "invalid JSON at byte %zu: %s", end,
-                                e == json_tokener_continue ? "unexpected end of text" : json_tokener_error_desc(e));
-        } else {
-            *out = v;
-        }
-        json_tokener_free(tok);
-    }
+    size_t shorter = !rc && memmem(copy, len, "\\u", 2) ? write_out_pairs(copy, len) : len;
+    if (!rc)
+        rc = tokenize(copy, shorter, secret, out, err);
+    if (secret)
+        explicit_bzero(copy, len);
     free(copy);
     return rc;
 }
+
+int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err) { return parse(text, len, false, out, err); }
+
+int json_parse_secret(const char *text, size_t len, json_t **out, osmo_error_t *err) { return parse(text, len, true, out, err); }
 
 /* Digits of an integer below 2^53 with `decimals` of them behind the point. */
 static const char *print_scaled(uint64_t scaled, int decimals, bool negative, char out[32]) {
@@ -295,6 +321,19 @@ char *json_to_text(const json_t *v) {
 
 json_t *json_ref(json_t *v) { return json_object_get(v); }
 void json_free(json_t *v) { json_object_put(v); }
+
+static int wipe_string(json_object *v, int flags, json_object *parent, const char *key, size_t *index, void *arg) {
+    (void)flags, (void)parent, (void)key, (void)index, (void)arg;
+    if (json_object_is_type(v, json_type_string))
+        explicit_bzero((char *)json_object_get_string(v), (size_t)json_object_get_string_len(v));
+    return JSON_C_VISIT_RETURN_CONTINUE;
+}
+
+void json_free_secret(json_t *v) {
+    if (v)
+        json_c_visit(v, 0, wipe_string, NULL);
+    json_object_put(v);
+}
 json_t *json_new_object(void) { return json_object_new_object(); }
 json_t *json_array(void) { return json_object_new_array(); }
 json_t *json_string(const char *s) { return s ? json_object_new_string(s) : NULL; }

@@ -16,6 +16,8 @@ enum json_kind { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_
 #define JSON_MAX_DEPTH 64
 /* Parse exactly one value; trailing garbage is an error (OSMO_EINVAL with the offset). */
 int json_parse(const char *text, size_t len, json_t **out, osmo_error_t *err);
+/* The same for texts with secrets: the parser leaves nothing of them behind in memory that it frees. */
+int json_parse_secret(const char *text, size_t len, json_t **out, osmo_error_t *err);
 /* indent 0 = compact with ", " and ": " absent; >0 = pretty with that many blanks per level. */
 int json_print(const json_t *v, int indent, buf_t *out);
 char *json_to_text(const json_t *v);               /* compact, malloc'ed, NULL on ENOMEM */
@@ -23,6 +25,10 @@ json_t *json_ref(json_t *v);
 void json_free(json_t *v);                         /* drops one reference; NULL is fine */
 static inline void json_freep(json_t **v) { json_free(*v); }
 #define _cleanup_json_ __attribute__((cleanup(json_freep)))
+/* Overwrites every string first; for the last reference to a tree with secrets. Keys are not secret. */
+void json_free_secret(json_t *v);
+static inline void json_free_secretp(json_t **v) { json_free_secret(*v); }
+#define _cleanup_json_secret_ __attribute__((cleanup(json_free_secretp)))
 
 json_t *json_new_object(void);
 #define json_object() json_new_object() /* json-c owns the name as a type */

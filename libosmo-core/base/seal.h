@@ -1,5 +1,5 @@
 /* Sealed texts: compact JWE (RFC 7516) with key wrapping A256GCMKW and content encryption A256GCM (RFC 7518 §4.7, §5.3), for
- * secrets in the store, where there are none yet. Implemented in base/crypto_seal.c. Thread-safe; what is opened is wiped by
+ * secrets in the store (engine/vault.h). Implemented in base/crypto_seal.c. Thread-safe; what is opened is wiped by
  * its buffer's owner with crypto_wipe. */
 #ifndef BASE_SEAL_H
 #define BASE_SEAL_H
@@ -16,7 +16,10 @@ int seal_key_new(struct seal_key *out);
 void seal_key_wipe(struct seal_key *k);
 /* {"k": base64url, "kid", "kty": "oct"}: reading names what is missing (OSMO_EINVAL), never what is there. */
 int seal_key_read(const json_t *jwk, struct seal_key *out, osmo_error_t *err);
-json_t *seal_key_json(const struct seal_key *k);
+json_t *seal_key_json(const struct seal_key *k); /* freed with json_free_secret */
+/* The same as text; *out is a secret buffer (base/buf.h). */
+int seal_key_write(const struct seal_key *k, buf_t *out, osmo_error_t *err);
+int seal_key_parse(const char *text, size_t len, struct seal_key *out, osmo_error_t *err);
 
 /* Appends the sealed text. OSMO_ELIMIT, OSMO_EIO. */
 int seal(const struct seal_key *k, const void *data, size_t len, buf_t *out, osmo_error_t *err);

@@ -27,7 +27,7 @@ typedef struct ws_options {
     size_t max_message;              /* inbound cap; 0 = 16 MiB */
     size_t max_queue;                /* outbound bytes; 0 = 16 MiB */
     int ping_interval_s;             /* 0 = 20 */
-    const char *ca_file;             /* NULL = system store */
+    const char *ca_file;             /* NULL = as http_trust() says */
 } ws_options_t;
 
 int ws_loop_new(ws_loop_t **out, osmo_error_t *err);

@@ -22,6 +22,7 @@ void conn_free(struct ws_conn *c) {
     buf_free(&c->in);
     free(c->extensions);
     free(c->host);
+    free(c->name);
     free(c->path);
     free(c);
 }
@@ -193,6 +194,29 @@ static int writable(struct ws_conn *c, struct lws *wsi) {
         return fail(c, wsi, c->close_code, c->close_reason);
     }
     return 0;
+}
+
+/* The connection of a socket; its handshake is never done before the library has said which that is. */
+static struct ws_conn *conn_of_socket(struct ws_loop *l, int fd) {
+    pthread_mutex_lock(&l->lock);
+    struct ws_conn *c = l->conns;
+    while (c && (!c->wsi || c->state != CONN_CONNECTING || lws_get_socket_fd(c->wsi) != fd))
+        c = c->next;
+    pthread_mutex_unlock(&l->lock);
+    return c;
+}
+
+const char *conn_expected_host(void *loop, int fd) {
+    struct ws_conn *c = conn_of_socket(loop, fd);
+    return c ? c->name : NULL;
+}
+
+void conn_not_believed(void *loop, int fd, const char *why) {
+    struct ws_conn *c = conn_of_socket(loop, fd);
+    char text[REASON_MAX];
+    snprintf(text, sizeof text, "TLS with %.40s failed: %.60s", c ? c->host : "a host", why);
+    if (c)
+        set_reason(c, 1006, text);
 }
 
 static void connection_error(struct ws_conn *c, struct lws *wsi, const char *text, size_t len) {

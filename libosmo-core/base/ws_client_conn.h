@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include "base/buf.h"
 #include "base/str.h"
+#include "base/tls.h"
 #include "base/ws_client.h"
 #include "base/ws_client_loop.h"
 
@@ -30,6 +31,7 @@ struct ws_conn {
     bool inside_connect;
     strlist_t headers;
     char *extensions, *host, *path;
+    char *name;                      /* host without port and brackets: whose certificate is expected */
     char answer_extensions[512];
     size_t max_message, max_queue;
     int64_t ping_interval_ms, since_ms, last_rx_ms, last_ping_ms;
@@ -56,6 +58,8 @@ struct ws_loop {
     lwsloop_t base;
     struct lws_context *plain, *tls;
     char *ca_file;
+    void *tls_trust;                 /* SSL_CTX of the tls context */
+    struct tls_peers peers;
     struct ws_timer *timers;
     size_t timer_count;
     uint64_t next_timer;
@@ -79,4 +83,6 @@ void conn_sweep(struct ws_conn *c, int64_t now_ms);
 void conn_free(struct ws_conn *c);
 void loop_process(struct ws_loop *l);   /* what other threads asked for */
 int64_t loop_now_ms(void);
+const char *conn_expected_host(void *loop, int fd);
+void conn_not_believed(void *loop, int fd, const char *why);
 #endif

@@ -10,19 +10,25 @@
 
 /* Seeds the default roles and completes those that are there. After the store, before auth. */
 int access_open(engine_t *e, osmo_error_t *err);
+void access_stop(engine_t *e); /* its thread, which tells others */
 void access_close(engine_t *e);
 
 /* Users, roles, tokens or mappings were changed and committed: the picture and all verified tokens are looked at anew, here and in every
  * other replica. access_changed_here is what the hint of another replica means. */
 void access_changed(engine_t *e);
 void access_changed_here(engine_t *e);
+/* The settings are new: roles of the configuration file. */
+void access_settings_changed(engine_t *e);
 /* Grows with every such change: what was concluded under another generation counts no more. */
 uint64_t access_generation(engine_t *e);
 
-/* Of all roles of the caller together with ROLE_OF_EVERYBODY. resource as grants_decide takes it. */
-enum verdict access_decide(engine_t *e, const struct identity *who, enum action a, const char *resource);
-/* On every resource there could be, nothing denied: then nobody needs to look up which one it is. */
-bool access_allows_all(engine_t *e, const struct identity *who, enum action a);
+/* Of all roles of the caller together with ROLE_OF_EVERYBODY; of a task's or a backend's identity less, whatever its roles. resource as
+ * grants_decide takes it. */
+enum policy_verdict access_decide(engine_t *e, const struct identity *who, enum action a, const char *resource);
+/* On every resource of a kind ("pool/") there could be, nothing denied: then nobody needs to look up which one it is. */
+bool access_allows_all(engine_t *e, const struct identity *who, enum action a, const char *kind);
+/* On one at least. */
+bool access_allows_some(engine_t *e, const struct identity *who, enum action a, const char *kind);
 /* Pools of the settings in which the caller may create workflows; nothing else is to be shown to those who may not see all. */
 int access_pools(engine_t *e, const struct identity *who, strlist_t *pools, osmo_error_t *err);
 

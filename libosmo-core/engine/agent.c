@@ -91,6 +91,7 @@ int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_
     s->jobs_extension = kind == AGENT_WORKER && offered_extensions && extension_offered(offered_extensions, "jobs");
     s->parts_extension = s->jobs_extension && extension_offered(offered_extensions, "job-parts");
     s->snapshot_extension = reports_pods(s) && offered_extensions && extension_offered(offered_extensions, "snapshot");
+    s->pulls_images = !offered_extensions || !extension_offered(offered_extensions, "own-images");
     if (s->jobs_extension)
         *accepted_extensions = s->parts_extension ? "jobs, job-parts" : "jobs";
     else if (s->snapshot_extension)
@@ -314,7 +315,8 @@ static int handle_init(struct agent_session *s, const json_t *body, struct ticke
                                    .version = str_dup(version),
                                    .node_prefix = str_dup(prefix),
                                    .heartbeat_us = now,
-                                   .created_us = now };
+                                   .created_us = now,
+                                   .pulls_images = s->pulls_images };
     s->inited = true;
     bool whole = i->row.name && i->row.k8s_uid && i->row.k8s_namespace && i->row.version && i->row.node_prefix;
     int rc = whole ? store_post(s->e->store, s->backend, init_run, init_done, i) : OSMO_ENOMEM;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "engine/credentials.h"
 #include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "model/pods.h"
@@ -120,6 +121,57 @@ static int group_spec(const struct handout *h, struct spec **out, osmo_error_t *
     return rc < 0 ? rc : spec_group_from_json(json, out, err);
 }
 
+/* What the service itself logs in with, where it is configured to. */
+struct own_logins {
+    struct pod_pair data_pairs[5], image_pairs[2];
+    char *scope;
+    struct pod_credential data, image;
+};
+
+static void own_logins_clear(struct own_logins *l) { free(l->scope); }
+
+static int own_logins_fill(struct own_logins *l, struct pod_context *c, osmo_error_t *err) {
+    const struct data_login *d = &c->settings->data_login;
+    const struct image_login *im = &c->settings->image_login;
+    const struct pod_pair data[] = { { "access_key_id", d->access_key_id }, { "access_key", d->access_key }, { "region", d->region },
+                                     { "override_url", d->override_url }, { "addressing_style", d->addressing_style } };
+    const struct pod_pair image[] = { { "username", im->username }, { "auth", im->auth } };
+    memcpy(l->data_pairs, data, sizeof data);
+    memcpy(l->image_pairs, image, sizeof image);
+    /* the storage of the service itself is reached by a token */
+    if (c->settings->data_endpoint && *c->settings->data_endpoint && d->access_key) {
+        l->data = (struct pod_credential){ NULL, POD_CREDENTIAL_DATA, c->settings->data_endpoint, l->data_pairs, ARRAY_SIZE(data) };
+        c->data_credential = &l->data;
+    }
+    if (!im->auth || !*im->auth || !im->registry)
+        return 0;
+    l->scope = registry_scope(im->registry);
+    l->image = (struct pod_credential){ NULL, POD_CREDENTIAL_REGISTRY, l->scope, l->image_pairs, ARRAY_SIZE(image) };
+    c->image_credential = &l->image;
+    return l->scope ? 0 : no_memory(err);
+}
+
+/* Credentials are opened for this alone, and nothing of them is kept but in the objects. */
+static int build_with(engine_t *e, struct pod_context *c, const struct handout *h, const struct spec *spec, json_t **objects,
+                      osmo_error_t *err) {
+    _cleanup_(credentials_wipe) struct credentials stored = { 0 };
+    _cleanup_(own_logins_clear) struct own_logins own = { 0 };
+    db_t *db;
+    int rc = store_reader(e->store, &db, err);
+    if (rc >= 0 && h->wf.user)
+        rc = credentials_of_group(e, db, h->wf.user, spec, &stored, err);
+    if (rc >= 0)
+        rc = own_logins_fill(&own, c, err);
+    c->credentials = stored.list;
+    c->ncredentials = stored.n;
+    if (rc >= 0)
+        rc = pods_build_group(c, spec, objects, err);
+    c->credentials = NULL;
+    c->data_credential = c->image_credential = NULL;
+    c->ncredentials = 0;
+    return rc;
+}
+
 static int build_objects(engine_t *e, struct pod_context *c, const struct handout *h, json_t **objects,
                          osmo_error_t *err) {
     struct spec *spec = NULL;
@@ -130,7 +182,7 @@ static int build_objects(engine_t *e, struct pod_context *c, const struct handou
     if (rc >= 0)
         rc = group_spec(h, &spec, err);
     if (rc >= 0)
-        rc = pods_build_group(c, spec, objects, err);
+        rc = build_with(e, c, h, spec, objects, err);
     spec_free(spec);
     secrets_clear(&secrets);
     return rc;
@@ -181,7 +233,7 @@ static int create_body(engine_t *e, const char *backend, const struct handout *h
     json_t *objects = NULL;
     int rc = create_objects(e, backend, h, &objects, err);
     if (rc < 0) {
-        json_free(objects);
+        json_free_secret(objects);
         return rc;
     }
     rc = json_set(o, "k8s_resources", objects);
@@ -361,7 +413,7 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     int rc = job_name(j, h, err);
     if (rc < 0)
         return rc;
-    _cleanup_json_ json_t *o = NULL;
+    _cleanup_json_secret_ json_t *o = NULL;
     if (j->kind == JOB_ORPHAN) {
         rc = orphan_body(e, backend, j, &o, err);
     } else if (j->kind == JOB_QUEUES) {
@@ -373,6 +425,7 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     if (rc < 0)
         return rc;
     buf_init(&j->frame, SIZE_MAX / 2); /* what compression may need at worst; the result is bounded */
+    j->frame.secret = true;            /* tokens and credentials are in it */
     rc = job_pack(o, max, &j->frame, err);
     j->size = j->frame.len;
     if (rc < 0 && j->kind == JOB_QUEUES)

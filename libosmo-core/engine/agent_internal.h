@@ -59,6 +59,7 @@ struct agent_session {
     char *backend;
     uint64_t conn;
     bool jobs_extension, parts_extension, snapshot_extension;
+    bool pulls_images; /* its operator does not say that it has its own */
     struct agent_session *next; /* list of agents->lock */
 
     pthread_mutex_t lock; /* everything below; order: agents->lock before it */

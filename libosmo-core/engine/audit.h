@@ -4,7 +4,8 @@
  * Members: time (RFC 3339, UTC, microseconds), replica, request (number), peer, user, token_name, workflow_id (of a task's token),
  * backend, how (identity kind), method, path (as matched, with the names in it), action, resource, allowed (bool), status. Lines are
  * written by a thread in bulk; a queue that is full makes the request wait, and what is in it is written before the service ends.
- * A file that cannot be written is said in the service's log once, and /health tells. */
+ * A file that cannot be written is said in the service's log once, and /health tells; nobody waits then: what has no room is counted,
+ * and a line {time, replica, lost} says how many when the file can be written again. Members without a value are left out. */
 #ifndef ENGINE_AUDIT_H
 #define ENGINE_AUDIT_H
 #include "engine/engine.h"
@@ -14,6 +15,7 @@ struct audit_event {
     const struct identity *who; /* may be empty */
     const char *action, *resource; /* may be NULL */
     bool allowed;
+    bool must_not_wait; /* on the thread of the connections */
     int status;
 };
 int audit_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err);

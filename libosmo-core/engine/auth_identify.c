@@ -1,23 +1,23 @@
-/* Who is asking. Required mode believes only a JWT that this service signed; identity headers from clients are ignored.
- * Development mode believes x-osmo-user,
-     and therefore only answers requests that a loopback program made on purpose: the
- * Host, Origin and Content-Type checks keep web pages in a browser on the same machine out. */
+/* Who is asking: the door for requests and upgrades. A JWT that this service signed, an access token itself, a token of a configured
+ * identity provider, or what a trusted gateway says when there is no token; headers by which clients name themselves count for nothing
+ * else. The key decides the algorithm, never the token, and the issuer decides the keys. What was proved is remembered (auth_cache.c) and
+ * compared with the store (auth_confirm.c). */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "engine/auth_internal.h"
+#include "engine/identity_internal.h"
+#include "engine/providers.h"
 
-#define DEV_USER "testuser"
-#define MAX_USER_BYTES 256
-#define MAX_ROLES 64
-#define LOGIN_HINT "log in with: osmo login"
+/* ---- identities ---- */
 
 void identity_clear(struct identity *id) {
     free(id->user);
+    free(id->backend);
     strlist_free(&id->roles);
+    strlist_free(&id->external);
     free(id->token_name);
     free(id->workflow_id);
     free(id->task_name);
@@ -29,84 +29,105 @@ bool identity_has_role(const struct identity *id, const char *role) {
     return strlist_has(&id->roles, role);
 }
 
-static int copy_text(const char *from, char **to) {
+int identity_set_text(char **to, const char *from) {
     *to = str_dup(from);
     return from && !*to ? OSMO_ENOMEM : 0;
 }
 
+static int copy_list(const strlist_t *from, strlist_t *to) {
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < from->len; i++)
+        rc = strlist_add(to, from->items[i]);
+    return rc;
+}
+
 int identity_copy(const struct identity *from, struct identity *to) {
-    memset(to, 0, sizeof *to);
-    to->token_expires_us = from->token_expires_us;
-    to->retry_id = from->retry_id;
-    to->anonymous = from->anonymous;
-    int failed = copy_text(from->user, &to->user) | copy_text(from->token_name, &to->token_name);
-    failed |= copy_text(from->workflow_id, &to->workflow_id) | copy_text(from->task_name, &to->task_name);
-    failed |= copy_text(from->group_name, &to->group_name);
-    for (size_t i = 0; !failed && i < from->roles.len; i++)
-        failed = strlist_add(&to->roles, from->roles.items[i]);
+    *to = (struct identity){ .kind = from->kind, .token_expires_us = from->token_expires_us, .retry_id = from->retry_id,
+                             .anonymous = from->anonymous, .issued_s = from->issued_s, .generation = from->generation,
+                             .confirmed_us = from->confirmed_us };
+    int failed = identity_set_text(&to->user, from->user) | identity_set_text(&to->token_name, from->token_name);
+    failed |= identity_set_text(&to->backend, from->backend);
+    failed |= identity_set_text(&to->workflow_id, from->workflow_id) | identity_set_text(&to->task_name, from->task_name);
+    failed |= identity_set_text(&to->group_name, from->group_name);
+    failed |= copy_list(&from->roles, &to->roles) | copy_list(&from->external, &to->external);
     if (!failed)
         return 0;
     identity_clear(to);
     return OSMO_ENOMEM;
 }
 
-static const char *header_of(const osmo_request_t *rq, const char *name) {
+bool identity_name_usable(const char *name) {
+    size_t len = name ? strnlen(name, MAX_USER_BYTES + 1) : 0;
+    if (!len || len > MAX_USER_BYTES || !utf8_valid(name, len))
+        return false;
+    for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
+        if (*p < 0x20 || *p == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+bool identity_role_usable(const char *role) {
+    return identity_name_usable(role) && !strchr(role, ',');
+}
+
+const char *identity_backend_of(const char *user, const char *token_name) {
+    if (!user || !token_name || !str_starts(user, BACKEND_USER_PREFIX) || !str_starts(token_name, BACKEND_TOKEN_PREFIX))
+        return NULL;
+    const char *backend = user + strlen(BACKEND_USER_PREFIX);
+    return *backend && str_eq(backend, token_name + strlen(BACKEND_TOKEN_PREFIX)) ? backend : NULL;
+}
+
+int identity_of_backend(const char *name, struct identity *out) {
+    out->kind = IDENTITY_BACKEND;
+    out->user = str_printf(BACKEND_USER_PREFIX "%s", name);
+    out->token_name = str_printf(BACKEND_TOKEN_PREFIX "%s", name);
+    out->backend = str_dup(name);
+    return out->user && out->token_name && out->backend ? strlist_add(&out->roles, ROLE_OF_BACKENDS) : OSMO_ENOMEM;
+}
+
+/* ---- what the request carries ---- */
+
+static const char *const identity_headers[] = { "authorization", "x-osmo-auth", "x-osmo-user", "x-osmo-roles", "x-osmo-token-name",
+                                                "x-osmo-workflow-id", "x-osmo-allowed-pools" };
+
+bool auth_is_identity_header(const char *name) {
+    for (size_t i = 0; i < ARRAY_SIZE(identity_headers); i++) {
+        if (!strcasecmp(name, identity_headers[i]))
+            return true;
+    }
+    return false;
+}
+
+static const char *after_scheme(const char *value) {
+    if (strncasecmp(value, "Bearer", 6) || (value[6] != ' ' && value[6]))
+        return NULL;
+    return value + 6 + strspn(value + 6, " ");
+}
+
+/* Authorization: Bearer, else x-osmo-auth. Somebody in front of us may have looked at another one of two than we would: only one may be
+ * there, or the same twice. *token NULL: none. */
+static int find_token(const osmo_request_t *rq, const char **token, osmo_error_t *err) {
+    const char *bearer = NULL, *own = NULL;
+    unsigned authorizations = 0, owns = 0;
     for (const char *const *h = rq->headers; h && h[0] && h[1]; h += 2) {
-        if (!strcmp(h[0], name))
-            return h[1];
-    }
-    return NULL;
-}
-
-/* ---- cache of verified tokens ---- */
-
-static struct cached_jwt *cache_find(struct auth *a, const uint8_t hash[32]) {
-    struct cached_jwt *set = a->cache[hash[0]];
-    for (size_t i = 0; i < CACHE_WAYS; i++) {
-        if (set[i].full && !memcmp(set[i].hash, hash, 32))
-            return &set[i];
-    }
-    return NULL;
-}
-
-static bool cache_get(struct auth *a, const uint8_t hash[32], int64_t now_s, struct identity *out) {
-    pthread_mutex_lock(&a->lock);
-    struct cached_jwt *c = cache_find(a, hash);
-    bool found = c && now_s <= c->exp_s + JWT_SKEW_SECONDS && identity_copy(&c->who, out) >= 0;
-    if (found)
-        c->used = ++a->cache_clock;
-    pthread_mutex_unlock(&a->lock);
-    return found;
-}
-
-/* Best effort: without memory the next request verifies again. */
-static void cache_put(struct auth *a, const uint8_t hash[32], int64_t exp_s, const struct identity *who) {
-    struct identity copy;
-    if (identity_copy(who, &copy) < 0)
-        return;
-    pthread_mutex_lock(&a->lock);
-    struct cached_jwt *set = a->cache[hash[0]], *victim = cache_find(a, hash);
-    for (size_t i = 0; !victim && i < CACHE_WAYS; i++) {
-        if (!set[i].full)
-            victim = &set[i];
-    }
-    if (!victim) {
-        victim = &set[0];
-        for (size_t i = 1; i < CACHE_WAYS; i++) {
-            if (set[i].used < victim->used)
-                victim = &set[i];
+        if (!strcmp(h[0], "authorization")) {
+            authorizations++;
+            bearer = after_scheme(h[1]);
+        } else if (!strcmp(h[0], "x-osmo-auth")) {
+            owns++;
+            own = h[1];
         }
     }
-    identity_clear(&victim->who);
-    victim->who = copy;
-    memcpy(victim->hash, hash, 32);
-    victim->exp_s = exp_s;
-    victim->full = true;
-    victim->used = ++a->cache_clock;
-    pthread_mutex_unlock(&a->lock);
+    bearer = bearer && *bearer ? bearer : NULL;
+    own = own && *own ? own : NULL;
+    if (authorizations > 1 || owns > 1 || (bearer && own && strcmp(bearer, own)))
+        return osmo_error_set(err, OSMO_EUNAUTH, "the request carries more than one token; send one, as Authorization: Bearer TOKEN");
+    *token = bearer ? bearer : own;
+    return 0;
 }
 
-/* ---- required mode ---- */
+/* ---- JWTs of ours ---- */
 
 static bool audience_matches(const json_t *claims, const char *audience) {
     const json_t *aud = json_get(claims, "aud");
@@ -119,188 +140,234 @@ static bool audience_matches(const json_t *claims, const char *audience) {
     return false;
 }
 
-static int check_claims(engine_t *e, const json_t *claims, osmo_error_t *err) {
+static int check_claims(engine_t *e, const json_t *claims, int64_t now_s, osmo_error_t *err) {
     const struct settings *s = engine_settings(e);
     bool ours = str_eq(json_get_str(claims, "iss"), s->issuer) && audience_matches(claims, s->audience);
     engine_settings_put(s);
-    const char *user = json_get_str(claims, "unique_name");
+    int64_t issued = json_get_int(claims, "iat", 0);
     if (!ours || json_get_int(claims, "exp", 0) <= 0)
         return osmo_error_set(err, OSMO_EUNAUTH, "the token was not issued for this service; " LOGIN_HINT);
-    if (!user || !*user || strlen(user) > MAX_USER_BYTES)
+    if (issued <= 0 || issued > now_s + JWT_SKEW_SECONDS)
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token was issued in the future or at no time; check the clocks, then " LOGIN_HINT);
+    if (!identity_name_usable(json_get_str(claims, "unique_name")))
         return osmo_error_set(err, OSMO_EUNAUTH, "the token names no user; " LOGIN_HINT);
     return 0;
 }
 
-/* A role with a comma or a control character could pass for two of them further on: such elements are dropped. */
-static bool role_usable(const char *role) {
-    if (!role || !*role || strlen(role) > MAX_USER_BYTES)
-        return false;
-    for (const unsigned char *p = (const unsigned char *)role; *p; p++) {
-        if (*p == ',' || *p < 0x20 || *p == 0x7f)
-            return false;
+/* Every token we issue is that of an access token, a backend or a task: what ends it is known. */
+static enum identity_kind kind_of(const json_t *claims) {
+    const char *token = json_get_str(claims, "osmo_token_name"), *backend = json_get_str(claims, "osmo_backend");
+    if (json_has(claims, "osmo_workflow_id")) {
+        bool whole = json_get_str(claims, "osmo_workflow_id") && json_get_str(claims, "osmo_task_name") &&
+                     json_get_str(claims, "osmo_group_name") && json_get_int(claims, "osmo_retry_id", -1) >= 0;
+        return whole ? IDENTITY_TASK : IDENTITY_NONE;
     }
-    return true;
+    if (backend && json_get_bool(claims, "osmo_backend_token", false))
+        return str_eq(identity_backend_of(json_get_str(claims, "unique_name"), token), backend) ? IDENTITY_BACKEND : IDENTITY_NONE;
+    return token ? IDENTITY_TOKEN : IDENTITY_NONE;
 }
 
 static int identity_from_claims(const json_t *claims, struct identity *out) {
     const json_t *roles = json_get(claims, "roles");
-    int failed = copy_text(json_get_str(claims, "unique_name"), &out->user);
-    failed |= copy_text(json_get_str(claims, "osmo_token_name"), &out->token_name);
-    failed |= copy_text(json_get_str(claims, "osmo_workflow_id"), &out->workflow_id);
-    failed |= copy_text(json_get_str(claims, "osmo_task_name"), &out->task_name);
-    failed |= copy_text(json_get_str(claims, "osmo_group_name"), &out->group_name);
+    out->kind = kind_of(claims);
+    int failed = identity_set_text(&out->user, json_get_str(claims, "unique_name"));
+    failed |= identity_set_text(&out->token_name, json_get_str(claims, "osmo_token_name"));
+    failed |= identity_set_text(&out->backend, json_get_str(claims, "osmo_backend"));
+    failed |= identity_set_text(&out->workflow_id, json_get_str(claims, "osmo_workflow_id"));
+    failed |= identity_set_text(&out->task_name, json_get_str(claims, "osmo_task_name"));
+    failed |= identity_set_text(&out->group_name, json_get_str(claims, "osmo_group_name"));
     out->retry_id = json_get_int(claims, "osmo_retry_id", 0);
     out->token_expires_us = json_get_int(claims, "osmo_token_expires_at", 0) * 1000000;
+    out->issued_s = json_get_int(claims, "iat", 0);
     for (size_t i = 0; !failed && i < json_len(roles) && i < MAX_ROLES; i++) {
         const char *role = json_str(json_at(roles, i));
-        if (role_usable(role))
+        if (identity_role_usable(role))
             failed = strlist_add(&out->roles, role);
     }
     return failed ? OSMO_ENOMEM : 0;
 }
 
-static const char *bearer(const osmo_request_t *rq) {
-    const char *h = header_of(rq, "authorization");
-    if (!h)
-        return header_of(rq, "x-osmo-auth");
-    if (strncasecmp(h, "Bearer ", 7))
-        return NULL;
-    h += 7;
-    return h + strspn(h, " ");
-}
-
-static int verify(engine_t *e, const char *token, size_t len, int64_t now_s, json_t **claims, osmo_error_t *err) {
-    const rsa_key_t *key;
+static int prove_own(engine_t *e, const char *token, size_t len, int64_t now_s, struct identity *out, int64_t *until_s,
+                     osmo_error_t *err) {
+    _cleanup_json_ json_t *claims = NULL;
     osmo_error_t reason = OSMO_ERROR_INIT;
-    int rc = auth_key(e->auth, &key, err);
-    if (rc < 0)
-        return rc;
-    rc = jwt_verify(key, token, len, now_s, JWT_SKEW_SECONDS, claims, &reason);
-    if (rc == OSMO_ENOMEM)
-        return osmo_error_set(err, rc, "out of memory");
+    int rc = auth_verify(e, token, len, now_s, &claims, &reason);
+    if (rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL)
+        return osmo_error_set(err, rc, "%s", reason.text);
     if (rc < 0)
         return osmo_error_set(err, OSMO_EUNAUTH, "the token is not valid (%s); " LOGIN_HINT, reason.text);
-    return check_claims(e, *claims, err);
-}
-
-static int identify_token(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err) {
-    const char *token = bearer(rq);
-    if (!token || !*token)
-        return osmo_error_set(err, OSMO_EUNAUTH, "the request carries no token; " LOGIN_HINT);
-    size_t len = strnlen(token, JWT_MAX_BYTES + 1);
-    if (len > JWT_MAX_BYTES)
-        return osmo_error_set(err, OSMO_EUNAUTH, "the token is too long; " LOGIN_HINT);
-    if (!memchr(token, '.', len) && (len == ACCESS_TOKEN_LEN || len == LEGACY_TOKEN_LEN))
-        return osmo_error_set(err, OSMO_EUNAUTH,
-                              "an access token must first be exchanged at /api/auth/jwt/access_token; "
-                              "log in with: osmo login --method token");
-    _cleanup_json_ json_t *claims = NULL;
-    uint8_t hash[32];
-    int64_t now_s = engine_now(e) / 1000000;
-    crypto_sha256(token, len, hash);
-    if (cache_get(e->auth, hash, now_s, out))
-        return 0;
-    int rc = verify(e, token, len, now_s, &claims, err);
+    rc = check_claims(e, claims, now_s, err);
     if (rc < 0)
         return rc;
     rc = identity_from_claims(claims, out);
-    if (rc < 0) {
-        identity_clear(out);
+    if (rc < 0)
         return osmo_error_set(err, rc, "out of memory");
-    }
-    cache_put(e->auth, hash, json_get_int(claims, "exp", 0), out);
+    if (out->kind == IDENTITY_NONE)
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token is neither that of an access token nor of a task or a backend; " LOGIN_HINT);
+    *until_s = json_get_int(claims, "exp", 0) + JWT_SKEW_SECONDS;
     return 0;
 }
 
-/* ---- development mode ---- */
+/* ---- any token ---- */
 
-static bool all_digits(const char *s) {
-    return s[strspn(s, "0123456789")] == '\0';
+struct proof { const char *token; size_t len; uint8_t hash[32]; int64_t until_s; bool wait; };
+
+static bool is_access_token(const struct proof *p) {
+    return (p->len == ACCESS_TOKEN_LEN || p->len == LEGACY_TOKEN_LEN) && !memchr(p->token, '.', p->len);
 }
 
-/* "127.0.0.0/8", dotted quad only: a name such as 127.evil.example is not an address. */
-static bool is_loopback_v4(const char *s, size_t len) {
-    char text[16];
-    unsigned a, b, c, d;
-    char extra;
-    if (len >= sizeof text || strncmp(s, "127.", 4))
-        return false;
-    memcpy(text, s, len);
-    text[len] = '\0';
-    return text[strspn(text, "0123456789.")] == '\0' &&
-        sscanf(text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &extra) == 4 && b < 256 &&
-           c < 256 && d < 256;
+static int ask_again(osmo_error_t *err) {
+    return osmo_error_set(err, OSMO_EUNAVAIL, "who is asking is being looked up: connect again in a moment");
 }
 
-/* host or host:port */
-static bool is_loopback_authority(const char *text) {
-    const char *end;
-    if (*text == '[') {
-        end = strchr(text, ']');
-        if (!end || end - text != 4 || memcmp(text, "[::1]", 5))
-            return false;
-        end++;
-    } else {
-        end = text + strcspn(text, ":");
-        size_t len = (size_t)(end - text);
-        bool name = (len == 9 && !strncasecmp(text, "localhost", 9)) ||
-            (len == 10 && !strncasecmp(text, "localhost.", 10));
-        if (!name && !is_loopback_v4(text, len))
-            return false;
+static int prove_access_token(engine_t *e, struct proof *p, int64_t now_s, struct identity *out, osmo_error_t *err) {
+    if (!p->wait) {
+        lookups_want(e, p->hash, p->token, NULL, 0);
+        return ask_again(err);
     }
-    return !*end || (*end == ':' && all_digits(end + 1));
+    int rc = token_identify(e, p->token, p->len, out, err);
+    if (rc == OSMO_EUSER && err)
+        err->code = rc = OSMO_EUNAUTH;
+    p->until_s = out->token_expires_us ? out->token_expires_us / 1000000 : now_s + JWT_SECONDS;
+    return rc == OSMO_EUSER ? OSMO_EUNAUTH : rc;
 }
 
-static bool is_loopback_origin(const char *origin) {
-    const char *host = str_starts(origin, "http://") ? origin + 7 : str_starts(origin, "https://") ? origin + 8 : NULL;
-    return host && is_loopback_authority(host);
-}
-
-static bool is_loopback_peer(const char *peer) {
-    return !peer || !*peer || !strcmp(peer, "::1") || is_loopback_v4(peer, strlen(peer)) ||
-           (str_starts(peer, "::ffff:") && is_loopback_v4(peer + 7, strlen(peer + 7)));
-}
-
-static bool is_json(const char *type) {
-    return type && !strncasecmp(type, "application/json", 16) && (!type[16] || type[16] == ';' || type[16] == ' ');
-}
-
-static int check_dev_request(const osmo_request_t *rq, osmo_error_t *err) {
-    const char *host = header_of(rq, "host"), *origin = header_of(rq, "origin");
-    bool has_body = rq->body_len || rq->body_file;
-    if (!is_loopback_peer(rq->peer))
-        return osmo_error_set(err, OSMO_EDENIED,
-                              "development mode answers this machine only; start the service with authentication");
-    if (!host || !is_loopback_authority(host))
-        return osmo_error_set(err, OSMO_EDENIED,
-                              "development mode answers only requests for localhost or 127.0.0.1; use such an address");
-    if (origin && !is_loopback_origin(origin))
-        return osmo_error_set(err, OSMO_EDENIED, "development mode does not answer pages of other web sites");
-    if (has_body && !str_starts(rq->path, "/api/storage/") && !is_json(header_of(rq, "content-type")))
-        return osmo_error_set(err, OSMO_EDENIED,
-                              "development mode takes request bodies only with Content-Type: application/json");
-    return 0;
-}
-
-static int identify_dev(const osmo_request_t *rq, struct identity *out, osmo_error_t *err) {
-    const char *user = header_of(rq, "x-osmo-user");
-    int rc = check_dev_request(rq, err);
+static int prove_foreign(engine_t *e, struct proof *p, struct identity *out, osmo_error_t *err) {
+    int rc = providers_verify(e, p->token, p->len, &out->user, &out->external, &p->until_s, err);
     if (rc < 0)
         return rc;
-    user = user && *user ? user : DEV_USER;
-    size_t len = strnlen(user, MAX_USER_BYTES + 1);
-    if (len > MAX_USER_BYTES || !utf8_valid(user, len))
-        return osmo_error_set(err, OSMO_EUNAUTH, "header x-osmo-user is not a user name of at most %d bytes",
-                              MAX_USER_BYTES);
-    if (copy_text(user, &out->user) < 0 || strlist_add(&out->roles, "osmo-admin") < 0 ||
-        strlist_add(&out->roles, "osmo-user") < 0) {
+    out->kind = IDENTITY_PROVIDER;
+    if (str_starts(out->user, BACKEND_USER_PREFIX))
+        return osmo_error_set(err, OSMO_EUNAUTH, "a provider cannot vouch for user %.256s: names that begin so are those of backends", out->user);
+    if (p->wait)
+        return 0;
+    lookups_want(e, p->hash, NULL, out, p->until_s);
+    return ask_again(err);
+}
+
+/* By its shape and by who says that he issued it, before anything is believed. */
+static int prove(engine_t *e, struct proof *p, int64_t now_s, struct identity *out, osmo_error_t *err) {
+    _cleanup_json_ json_t *claims = NULL;
+    if (is_access_token(p))
+        return prove_access_token(e, p, now_s, out, err);
+    if (jwt_peek(p->token, p->len, &claims, NULL) < 0)
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token is not valid (it is no token of this service); " LOGIN_HINT);
+    const char *issuer = json_get_str(claims, "iss");
+    if (issuer && providers_know(e, issuer))
+        return prove_foreign(e, p, out, err);
+    if (!p->wait && !auth_is_ready(e))
+        return ask_again(err);
+    return prove_own(e, p->token, p->len, now_s, out, &p->until_s, err);
+}
+
+/* ---- the door ---- */
+
+/* Who waits must not have anything confirmed later. What was learnt is remembered either way. */
+static int conclude(engine_t *e, const struct proof *p, bool remembered, struct identity *out, osmo_error_t *err) {
+    struct cache *c = e->identities->cache;
+    int64_t before = out->confirmed_us;
+    int rc = p->wait ? auth_confirm(e, out, err) : 0;
+    if (rc >= 0 && (!remembered || out->confirmed_us != before))
+        cache_put(c, p->hash, p->until_s, out);
+    return rc;
+}
+
+static int identify_token(engine_t *e, const char *token, bool wait, struct identity *out, osmo_error_t *err) {
+    struct proof p = { .token = token, .len = strnlen(token, JWT_MAX_BYTES + 1), .wait = wait };
+    int64_t now_s = engine_now(e) / 1000000;
+    if (p.len > JWT_MAX_BYTES)
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token is too long; " LOGIN_HINT);
+    crypto_sha256(token, p.len, p.hash);
+    bool remembered = cache_get(e->identities->cache, p.hash, now_s, out, &p.until_s);
+    if (remembered && out->kind == IDENTITY_NONE) { /* by auth_lookup.c: it was refused just now */
+        if (!wait)
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token is not known to this service any more; " LOGIN_HINT);
         identity_clear(out);
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+        remembered = false;
     }
-    return 0;
+    int rc = remembered ? 0 : prove(e, &p, now_s, out, err);
+    return rc < 0 ? rc : conclude(e, &p, remembered, out, err);
+}
+
+static int identify_by_gateway(engine_t *e, const osmo_request_t *rq, bool wait, struct identity *out, osmo_error_t *err) {
+    struct proof p = { .wait = wait };
+    struct identity known = { 0 };
+    int64_t now_s = engine_now(e) / 1000000;
+    int rc = gateway_identify(rq, out, err);
+    if (rc >= 0 && gateway_digest(out, p.hash) < 0)
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc < 0)
+        return rc;
+    bool remembered = cache_get(e->identities->cache, p.hash, now_s, &known, &p.until_s);
+    if (remembered && known.kind != IDENTITY_NONE) {
+        identity_clear(out);
+        *out = known;
+        return conclude(e, &p, true, out, err);
+    }
+    p.until_s = now_s + JWT_SECONDS;
+    if (wait)
+        return conclude(e, &p, false, out, err);
+    if (remembered)
+        return osmo_error_set(err, OSMO_EUNAUTH, "whom the gateway names is not known to this service; " LOGIN_HINT);
+    lookups_want(e, p.hash, NULL, out, p.until_s);
+    return ask_again(err);
+}
+
+static int identify(engine_t *e, const osmo_request_t *rq, bool wait, struct identity *out, osmo_error_t *err) {
+    const char *token = NULL;
+    memset(out, 0, sizeof *out);
+    if (e->auth_mode == OSMO_AUTH_DEV)
+        return dev_identify(rq, out, err);
+    int rc = find_token(rq, &token, err);
+    if (rc < 0)
+        return rc;
+    if (token)
+        rc = identify_token(e, token, wait, out, err);
+    else if (gateways_trust(e->identities->gateways, rq->peer))
+        rc = identify_by_gateway(e, rq, wait, out, err);
+    else
+        rc = osmo_error_set(err, OSMO_EUNAUTH, "the request carries no token; " LOGIN_HINT);
+    if (rc < 0)
+        identity_clear(out);
+    return rc;
 }
 
 int auth_identify(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err) {
-    memset(out, 0, sizeof *out);
-    return e->auth_mode == OSMO_AUTH_DEV ? identify_dev(rq, out, err) : identify_token(e, rq, out, err);
+    return identify(e, rq, true, out, err);
+}
+
+int auth_identify_now(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err) {
+    return identify(e, rq, false, out, err);
+}
+
+bool auth_trusts_gateway(engine_t *e, const char *peer) {
+    return e->identities && gateways_trust(e->identities->gateways, peer);
+}
+
+/* ---- life cycle ---- */
+
+int identities_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
+    struct identities *i = calloc(1, sizeof *i);
+    e->identities = i;
+    if (!i || cache_new(&i->cache) < 0)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = gateways_parse(o->trusted_gateways, &i->gateways, err);
+    if (rc >= 0)
+        rc = backend_tokens_open(e, o->backend_token_dir, &i->backend_tokens, err);
+    if (rc >= 0)
+        rc = sessions_open(e, err);
+    return rc < 0 ? rc : lookups_open(e, err);
+}
+
+void identities_close(engine_t *e) {
+    struct identities *i = e->identities;
+    if (!i)
+        return;
+    lookups_close(e);
+    sessions_close(e);
+    backend_tokens_close(i->backend_tokens);
+    gateways_free(i->gateways);
+    cache_free(i->cache);
+    free(i);
+    e->identities = NULL;
 }

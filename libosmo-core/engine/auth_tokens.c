@@ -5,12 +5,14 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "engine/auth_internal.h"
-#include "store/repo.h"
+#include "engine/access.h"
+#include "engine/identity_internal.h"
+#include "store/repo_auth.h"
 
 struct jwt_subject {
     const char *user; const strlist_t *roles;
     const char *token_name; int64_t token_expires_us;
+    const char *backend; bool of_directory; /* the only one it serves; by a token of the directory */
     const char *workflow_id, *group, *task; int64_t retry_id;
 };
 
@@ -24,7 +26,12 @@ static int add_task_claims(json_t *claims, const struct jwt_subject *s) {
 
 static int add_token_claims(json_t *claims, const struct jwt_subject *s) {
     int failed = json_set_str(claims, "osmo_token_name", s->token_name);
-    failed |= json_set_int(claims, "osmo_token_expires_at", s->token_expires_us / 1000000);
+    if (s->token_expires_us)
+        failed |= json_set_int(claims, "osmo_token_expires_at", s->token_expires_us / 1000000);
+    if (s->backend)
+        failed |= json_set_str(claims, "osmo_backend", s->backend);
+    if (s->of_directory)
+        failed |= json_set_bool(claims, "osmo_backend_token", true);
     return failed ? OSMO_ENOMEM : 0;
 }
 
@@ -60,15 +67,11 @@ static int build_claims(engine_t *e, const struct jwt_subject *s, int64_t now_s,
 static int mint(engine_t *e, const struct jwt_subject *s, char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
     _cleanup_json_ json_t *claims = NULL;
     _cleanup_buf_ buf_t text = BUF_INIT(JWT_MAX_BYTES);
-    const rsa_key_t *key;
     int64_t now_s = engine_now(e) / 1000000;
-    int rc = auth_key(e->auth, &key, err);
-    if (rc < 0)
-        return rc;
-    rc = build_claims(e, s, now_s, &claims);
+    int rc = build_claims(e, s, now_s, &claims);
     if (rc < 0)
         return osmo_error_set(err, rc, "out of memory");
-    rc = jwt_sign(key, claims, &text, err);
+    rc = keys_sign(e, claims, &text, err);
     if (rc < 0)
         return rc;
     *jwt = buf_steal(&text, NULL);
@@ -79,30 +82,14 @@ static int mint(engine_t *e, const struct jwt_subject *s, char **jwt, int64_t *e
     return 0;
 }
 
-/* ---- access tokens ---- */
-
-/* Roles of the token that its owner still holds. */
-static int token_roles(db_t *db, const struct token_row *row, strlist_t *out, osmo_error_t *err) {
-    strlist_t held = { 0 }, named = { 0 };
-    int rc = repo_user_roles(db, row->user, &held, err);
-    if (rc >= 0)
-        rc = strlist_split(&named, row->roles_csv ? row->roles_csv : "", ',');
-    for (size_t i = 0; rc >= 0 && i < named.len; i++) {
-        if (strlist_has(&held, named.items[i]))
-            rc = strlist_add(out, named.items[i]);
-    }
-    strlist_free(&held);
-    strlist_free(&named);
-    return rc;
+int auth_verify(engine_t *e, const char *token, size_t len, int64_t now_s, json_t **claims, osmo_error_t *err) {
+    return keys_verify(e, token, len, now_s, true, claims, err);
 }
 
-static int find_token(engine_t *e, db_t *db, const char *token, struct token_row *row, osmo_error_t *err) {
-    size_t len = strnlen(token, LEGACY_TOKEN_LEN + 1);
+/* ---- access tokens ---- */
+
+static int find_token(engine_t *e, db_t *db, const char *token, size_t len, struct token_row *row, osmo_error_t *err) {
     uint8_t hash[32];
-    if (len != ACCESS_TOKEN_LEN && len != LEGACY_TOKEN_LEN)
-        return osmo_error_set(err, OSMO_EUSER,
-                              "the access token must have %d characters; check that it was copied whole",
-                                  ACCESS_TOKEN_LEN);
     crypto_sha256(token, len, hash);
     int rc = repo_token_by_hash(db, hash, row, err);
     crypto_wipe(hash, sizeof hash);
@@ -113,22 +100,52 @@ static int find_token(engine_t *e, db_t *db, const char *token, struct token_row
     return rc;
 }
 
-int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
+static int identify_stored(engine_t *e, const char *token, size_t len, struct identity *out, osmo_error_t *err) {
     struct token_row row = { 0 };
-    strlist_t roles = { 0 };
     db_t *db;
     int rc = store_reader(e->store, &db, err);
     if (rc >= 0)
-        rc = find_token(e, db, token, &row, err);
+        rc = find_token(e, db, token, len, &row, err);
     if (rc >= 0)
-        rc = token_roles(db, &row, &roles, err);
+        rc = repo_token_held(db, row.user, row.name, &out->roles, err);
     if (rc >= 0) {
-        struct jwt_subject s = { .user = row.user, .roles = &roles, .token_name = row.name,
-            .token_expires_us = row.expires_us };
+        out->kind = IDENTITY_TOKEN;
+        out->user = STEAL(row.user);
+        out->token_name = STEAL(row.name);
+        out->backend = STEAL(row.backend);
+        out->token_expires_us = row.expires_us;
+    }
+    token_row_clear(&row);
+    return rc;
+}
+
+int token_identify(engine_t *e, const char *token, size_t len, struct identity *out, osmo_error_t *err) {
+    char backend[BACKEND_NAME_MAX + 1];
+    uint64_t generation = access_generation(e);
+    int64_t looked_us = clock_mono_us();
+    if (len != ACCESS_TOKEN_LEN && len != LEGACY_TOKEN_LEN)
+        return osmo_error_set(err, OSMO_EUSER, "the access token must have %d characters; check that it was copied whole", ACCESS_TOKEN_LEN);
+    bool found = backend_tokens_find(e, token, len, backend);
+    int rc = found ? identity_of_backend(backend, out) : identify_stored(e, token, len, out, err);
+    if (rc < 0) {
+        identity_clear(out);
+        return found ? osmo_error_set(err, rc, "out of memory") : rc;
+    }
+    out->issued_s = engine_now(e) / 1000000;
+    out->generation = generation;
+    out->confirmed_us = looked_us;
+    return 0;
+}
+
+int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
+    struct identity who = { 0 };
+    int rc = token_identify(e, token, strnlen(token, LEGACY_TOKEN_LEN + 1), &who, err);
+    if (rc >= 0) {
+        struct jwt_subject s = { .user = who.user, .roles = &who.roles, .token_name = who.token_name, .backend = who.backend,
+                                 .token_expires_us = who.token_expires_us, .of_directory = who.kind == IDENTITY_BACKEND };
         rc = mint(e, &s, jwt, expires_at_s, err);
     }
-    strlist_free(&roles);
-    token_row_clear(&row);
+    identity_clear(&who);
     return rc;
 }
 

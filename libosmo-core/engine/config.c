@@ -1,6 +1,6 @@
-/* Configuration as shared snapshots: readers take a reference, a reload swaps the pointer. The file's directory is
- * watched, so an editor's or a ConfigMap's rename is seen; a file that does not parse leaves the old snapshot in
- * place. Called by everybody in engine/ and api/. */
+/* Configuration as shared snapshots: readers take a reference, a reload swaps the pointer. It is a file's, or else what the store has
+ * over the built-in one (config_objects.c). The file's directory is watched, so an editor's or a ConfigMap's rename is seen; a file that
+ * does not parse leaves the old snapshot in place. Called by everybody in engine/ and api/. */
 #include <errno.h>
 #include <libgen.h>
 #include <poll.h>
@@ -13,7 +13,10 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "engine/access.h"
+#include "engine/config_objects.h"
 #include "engine/engine_internal.h"
+#include "engine/providers.h"
 
 #define CONFIG_MAX_BYTES (16u << 20)
 #define DEBOUNCE_MS 300
@@ -33,16 +36,19 @@ struct config {
     char *path, *base_url;
     pthread_t thread;
     bool watching;
-    bool wakes; /* the monitor is there: it learns of a reload */
+    bool wakes; /* all parts are there: they learn of a reload */
     int inotify_fd, stop_fd;
 };
 
-static int snapshot_new(const char *path, struct snapshot **out, osmo_error_t *err) {
-    struct settings *s = NULL;
+static int file_settings(const char *path, struct settings **out, osmo_error_t *err) {
     _cleanup_buf_ buf_t text = BUF_INIT(CONFIG_MAX_BYTES);
-    int rc = path ? file_read(path, &text, err) : 0;
-    if (rc >= 0)
-        rc = path ? settings_parse(buf_cstr(&text), text.len, path, &s, err) : settings_default(&s, err);
+    int rc = file_read(path, &text, err);
+    return rc < 0 ? rc : settings_parse(buf_cstr(&text), text.len, path, out, err);
+}
+
+static int snapshot_new(const struct config *c, struct snapshot **out, osmo_error_t *err) {
+    struct settings *s = NULL;
+    int rc = c->path ? file_settings(c->path, &s, err) : config_stored(c->e, &s, err);
     if (rc < 0)
         return rc;
     struct snapshot *snap = calloc(1, sizeof *snap);
@@ -77,7 +83,7 @@ int engine_reload(engine_t *e, osmo_error_t *err) {
     struct config *c = e->config;
     struct snapshot *next;
     pthread_mutex_lock(&c->reload);
-    int rc = snapshot_new(c->path, &next, err);
+    int rc = snapshot_new(c, &next, err);
     if (rc < 0) {
         pthread_mutex_unlock(&c->reload);
         return rc;
@@ -87,19 +93,33 @@ int engine_reload(engine_t *e, osmo_error_t *err) {
     c->current = next;
     if (c->wakes)
         engine_wake_here(e, WAKE_TIMERS | WAKE_WORK); /* how long things are kept may be new, and what backends know of pools */
+    bool running = c->wakes;
     pthread_mutex_unlock(&c->lock);
+    if (running && c->path)
+        access_settings_changed(e); /* a file may have roles */
     pthread_mutex_unlock(&c->reload);
     engine_settings_put(&old->shown);
-    log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "built-in defaults");
+    providers_follow(e);
+    log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "the database");
     return 0;
+}
+
+int config_follow(engine_t *e) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int rc = e->config->path ? 0 : engine_reload(e, &err);
+    if (rc < 0)
+        log_error(&e->log, "the changed configuration was not taken, the previous one stays: %s", err.text);
+    return rc;
 }
 
 void config_wakes(engine_t *e, bool yes) {
     if (!e->config)
         return;
+    pthread_mutex_lock(&e->config->reload); /* after this none is under way that began before */
     pthread_mutex_lock(&e->config->lock);
     e->config->wakes = yes;
     pthread_mutex_unlock(&e->config->lock);
+    pthread_mutex_unlock(&e->config->reload);
 }
 
 /* ---- base URL ---- */
@@ -194,7 +214,7 @@ int config_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err)
     c->base_url = url_trimmed(o->base_url);
     if (!c->base_url || (o->config_file && !c->path))
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    int rc = snapshot_new(c->path, &c->current, err);
+    int rc = snapshot_new(c, &c->current, err);
     return rc < 0 || !c->path ? rc : watch_start(c, err);
 }
 

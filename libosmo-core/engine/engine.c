@@ -5,10 +5,16 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "engine/access.h"
+#include "engine/audit.h"
 #include "engine/engine_internal.h"
+#include "engine/limits.h"
+#include "engine/providers.h"
 #include "engine/reactor_internal.h"
+#include "engine/registry.h"
 #include "engine/replicas.h"
 #include "engine/submit_internal.h"
+#include "engine/vault.h"
 
 static const struct {
     const char *name;
@@ -106,9 +112,23 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
     if (rc >= 0)
         rc = open_store(e, o, err);
     if (rc >= 0)
+        rc = vault_open(e, o, err);
+    if (rc >= 0)
         rc = config_open(e, o, err);
     if (rc >= 0)
+        rc = audit_open(e, o, err);
+    if (rc >= 0)
+        rc = limits_open(e, err);
+    if (rc >= 0)
+        rc = registry_open(e, err);
+    if (rc >= 0)
+        rc = access_open(e, err);
+    if (rc >= 0)
         rc = auth_open(e, o, err);
+    if (rc >= 0)
+        rc = identities_open(e, o, err);
+    if (rc >= 0)
+        rc = providers_open(e, err);
     if (rc >= 0)
         rc = watch_open(e, err);
     if (rc >= 0)
@@ -168,10 +188,18 @@ void engine_close(engine_t *e) {
     channel_close(e);
     if (e->watchers)
         watch_close(e);
+    access_stop(e);
+    providers_close(e);
+    identities_close(e);
     if (e->auth)
         auth_close(e);
+    access_close(e);
+    registry_close(e);
+    limits_close(e);
+    audit_close(e);
     if (e->config)
         config_close(e);
+    vault_close(e);
     store_close(e->store);
     replicas_close(e);
     free(e->data_dir);

@@ -27,11 +27,13 @@ enum service_role {
 };
 
 struct auth;
+struct identities;
 struct vault;
 struct access;
 struct audit;
 struct providers;
 struct limits;
+struct registries;
 struct reactor;
 struct agents;
 struct loggers;
@@ -55,11 +57,13 @@ typedef struct engine {
     /* each owned by the file of its name */
     struct config *config;     /* config.c */
     struct auth *auth;         /* auth.c */
+    struct identities *identities; /* auth_identify.c */
     struct vault *vault;       /* vault.c */
     struct access *access;     /* access.c */
     struct audit *audit;       /* audit.c */
     struct providers *providers; /* providers.c */
     struct limits *limits;     /* limits.c */
+    struct registries *registries; /* registry.c */
     struct reactor *reactor;   /* reactor.c: posted events that are not committed yet */
     struct agents *agents;     /* agent.c */
     struct loggers *loggers;   /* logs.c */
@@ -205,7 +209,7 @@ enum identity_kind {
     IDENTITY_DEV,      /* development mode: x-osmo-user */
     IDENTITY_TOKEN,    /* an access token, or the JWT it was exchanged for */
     IDENTITY_TASK,     /* JWT of a task attempt */
-    IDENTITY_BACKEND,  /* JWT for a token of the backend token directory */
+    IDENTITY_BACKEND,  /* a token of the backend token directory, or the JWT it was exchanged for */
     IDENTITY_PROVIDER, /* token of a configured OIDC provider */
     IDENTITY_GATEWAY   /* x-osmo-* headers of a configured peer */
 };
@@ -221,12 +225,28 @@ struct identity {
     int64_t retry_id;
     char *group_name; /* of a task's token */
     bool anonymous;
+    strlist_t external;     /* names of its roles at the provider or gateway that vouches for it */
+    int64_t issued_s;       /* iat of a JWT of ours; 0 = none */
+    uint64_t generation;    /* auth_confirm(): the access_generation() it was found good under */
+    int64_t confirmed_us;   /* ... and when, by the steady clock; 0 = never */
 };
 void identity_clear(struct identity *id);
+/* Copies; 0 or OSMO_ENOMEM. */
+int identity_copy(const struct identity *from, struct identity *to);
 bool identity_has_role(const struct identity *id, const char *role);
 /* Who is asking: Authorization: Bearer / x-osmo-auth (required mode), x-osmo-user (dev mode, with Host and Origin
  * checks). OSMO_EUNAUTH / OSMO_EDENIED. */
 int auth_identify(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err);
+/* The same on a thread that must not wait: by what is remembered, or by a signature alone; auth_confirm() is owed before the identity
+ * counts. OSMO_EUNAVAIL: the store has to be asked, which is being done; again in a moment. */
+int auth_identify_now(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err);
+/* Is the identity still good: token, user and roles as they are now, the task's attempt not finished? Costs nothing while it was found
+ * good under the present access_generation() a moment ago; may block on the store otherwise. Brings its roles up to date. OSMO_EUNAUTH. */
+int auth_confirm(engine_t *e, struct identity *who, osmo_error_t *err);
+/* Is it a header by which somebody says who is asking? Nobody behind auth_identify() should look at those: only what it concluded counts. */
+bool auth_is_identity_header(const char *name);
+/* Is the peer a gateway that speaks for many? */
+bool auth_trusts_gateway(engine_t *e, const char *peer);
 /* Whether auth_identify() would wait for nothing: only while the first signing key of a database is being made it would. */
 bool auth_is_ready(engine_t *e);
 /* Access token (43 or 64 characters) → JWT valid 300 s. */
@@ -234,6 +254,8 @@ int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_a
 /* Task refresh token → JWT. *finished set when the task is finished (answer is the FINISHED detail). */
 int auth_exchange_task(engine_t *e, const char *workflow_id, const char *group, const char *task, int64_t retry_id,
                        const char *token, char **jwt, int64_t *expires_at_s, bool *finished, osmo_error_t *err);
+/* Another key signs from now on; the one before it verifies until all its tokens have ended. Its size is settings.signing_key_bits. */
+int auth_rotate_key(engine_t *e, osmo_error_t *err);
 json_t *auth_jwks(engine_t *e); /* waits for the key when it is still being made */
 /* The refresh token of a task attempt: derived from the master secret, so every re-send of a create carries the same.
  * 43 characters + NUL. */
@@ -248,6 +270,10 @@ int config_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err)
 void config_close(engine_t *e);
 int auth_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err);
 void auth_close(engine_t *e);
+int identities_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err); /* after auth and access, before providers */
+void identities_close(engine_t *e);
+/* What identities are worth was changed: open sessions are gone through. Called by access.c. */
+void identities_changed(engine_t *e);
 int watch_open(engine_t *e, osmo_error_t *err);
 void watch_close(engine_t *e);
 int logs_open(engine_t *e, osmo_error_t *err); /* opens e->logs below data_dir/logs */

@@ -32,6 +32,8 @@ void monitor_stop(engine_t *e);
 
 /* Whether a reload of the configuration wakes the monitor: while there is one. */
 void config_wakes(engine_t *e, bool yes);
+/* Another service may have changed the configuration in the store; nothing where it comes from a file. What fails is in the log. */
+int config_follow(engine_t *e);
 
 /* ---- clock.c, for timers.c, replicas.c and retention.c ---- */
 void engine_clock_start(engine_t *e);

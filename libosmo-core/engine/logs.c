@@ -83,7 +83,7 @@ char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_
 }
 
 bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id,
-                      const struct action *action, bool *answers) {
+                      const struct ctrl_action *action, bool *answers) {
     _cleanup_free_ char *key = logs_attempt_key(workflow_id, task, retry_id);
     uint64_t conn = 0;
     bool confirms = false;
@@ -109,7 +109,7 @@ bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, in
 }
 
 void logger_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, const char *action_json) {
-    const struct action action = { action_json, NULL };
+    const struct ctrl_action action = { action_json, NULL };
     (void)logs_send_action(e, workflow_id, task, retry_id, &action, NULL);
 }
 

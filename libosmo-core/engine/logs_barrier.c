@@ -64,7 +64,7 @@ static bool barrier_is_open(const struct group_view *v, const strlist_t *members
 /* The lead first: what the others look for in it has a chance to be there. */
 static void release(engine_t *e, const char *workflow_id, struct group_view *v, const strlist_t *members,
                     const char *only_task) {
-    static const struct action released = { BARRIER_ACTION, NULL };
+    static const struct ctrl_action released = { BARRIER_ACTION, NULL };
     v->released = true;
     for (int lead = 1; lead >= 0; lead--)
         for (size_t i = 0; i < members->len; i++) {

@@ -44,12 +44,12 @@ struct logger_session {
 };
 /* "workflow \n task \n retry", malloc'ed. */
 char *logs_attempt_key(const char *workflow_id, const char *task, int64_t retry_id);
-struct action {
+struct ctrl_action {
     const char *json, *numbered; /* numbered: for a ctrl that confirms it; NULL = the same */
 };
 /* Send to the attempt's ctrl; false when none is connected. *answers (may be NULL): it will confirm. */
 bool logs_send_action(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id,
-                      const struct action *action, bool *answers);
+                      const struct ctrl_action *action, bool *answers);
 /* Around every store_post of this area, from posting to the end of its done function. */
 void logs_write_begin(engine_t *e);
 void logs_write_end(engine_t *e);

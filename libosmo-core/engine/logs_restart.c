@@ -115,7 +115,7 @@ static void tell_one(struct telling *w, const struct mark *m, const char *text, 
         return;
     w->marked = true;
     snprintf(numbered, sizeof numbered, NUMBERED_ACTION, (long long)m->number);
-    const struct action restart = { RESTART_ACTION, numbered };
+    const struct ctrl_action restart = { RESTART_ACTION, numbered };
     bool sent = logs_send_action(w->engine, w->workflow_id, m->task, m->retry_id, &restart, &answers);
     if (sent && !answers && once)
         mark_remove(w->engine, w->workflow_uuid, w->group_uuid, text);

@@ -7,6 +7,8 @@
 
 int providers_open(engine_t *e, osmo_error_t *err); /* after config_open; follows reloads of the settings */
 void providers_close(engine_t *e);
+/* The settings were loaded again. */
+void providers_follow(engine_t *e);
 /* Is there one of this issuer? */
 bool providers_know(engine_t *e, const char *issuer);
 /* *user and *external (its roles there, checked) from the claims that the provider is configured with; *exp_s. OSMO_EUNAUTH; OSMO_EUNAVAIL

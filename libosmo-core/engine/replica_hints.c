@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/access.h"
 #include "engine/logs_internal.h"
 #include "engine/replica_internal.h"
 
@@ -21,12 +22,18 @@ struct looker {
     struct waker waker;
     pthread_mutex_t lock;
     map_t *checks; /* CHECK_*, then the key of a group */
-    bool all, members;
+    bool all, members, config;
 };
 #define CHECK_BARRIER 'b'
 #define CHECK_RESTART 'r'
 
 /* ---- what takes no time ---- */
+
+static void set(struct looker *l, bool *flag) {
+    pthread_mutex_lock(&l->lock);
+    *flag = true;
+    pthread_mutex_unlock(&l->lock);
+}
 
 static void apply_workflow(engine_t *e, const char *key) { watch_workflow_here(e, key); }
 
@@ -45,6 +52,11 @@ static void apply_archive(engine_t *e, const char *key) {
     engine_wake_here(e, WAKE_ARCHIVE);
 }
 
+static void apply_access(engine_t *e, const char *key) {
+    (void)key;
+    access_changed_here(e);
+}
+
 static void check_later(struct looker *l, char kind, const char *key) {
     char text[GROUP_KEY + 2];
     if (strlen(key) != GROUP_KEY)
@@ -60,6 +72,13 @@ static void check_later(struct looker *l, char kind, const char *key) {
 static void apply_barrier(engine_t *e, const char *key) { check_later(e->channel->looker, CHECK_BARRIER, key); }
 
 static void apply_restart(engine_t *e, const char *key) { check_later(e->channel->looker, CHECK_RESTART, key); }
+
+static void apply_config(engine_t *e, const char *key) {
+    struct looker *l = e->channel->looker;
+    (void)key;
+    set(l, &l->config);
+    waker_wake(&l->waker);
+}
 
 static void apply_all(engine_t *e, const char *key) {
     struct looker *l = e->channel->looker;
@@ -78,7 +97,7 @@ static const struct {
     [HINT_WORKFLOW] = { "workflow", true, apply_workflow }, [HINT_WORK] = { "work", false, apply_work },
     [HINT_TIMERS] = { "timers", false, apply_timers },      [HINT_ARCHIVE] = { "archive", false, apply_archive },
     [HINT_BARRIER] = { "barrier", true, apply_barrier },    [HINT_RESTART] = { "restart", true, apply_restart },
-    [HINT_ALL] = { "all", false, apply_all },
+    [HINT_CONFIG] = { "config", false, apply_config },      [HINT_ACCESS] = { "access", false, apply_access },      [HINT_ALL] = { "all", false, apply_all },
 };
 
 const char *hint_name(enum hint h) { return (unsigned)h < HINT_COUNT ? kinds[h].name : NULL; }
@@ -145,7 +164,7 @@ static map_t *take_checks(struct looker *l) {
 
 static bool has_more(struct looker *l) {
     pthread_mutex_lock(&l->lock);
-    bool more = l->all || l->members || map_len(l->checks);
+    bool more = l->all || l->members || l->config || map_len(l->checks);
     pthread_mutex_unlock(&l->lock);
     return more;
 }
@@ -172,7 +191,10 @@ static int look_at_everything(struct looker *l) {
     size_t it = 0;
     const char *key;
     engine_wake_here(l->e, WAKE_WORK | WAKE_TIMERS | WAKE_ARCHIVE);
+    access_changed_here(l->e);
     int rc = watch_all_here(l->e);
+    if (config_follow(l->e) < 0)
+        set(l, &l->config);
     if (rc >= 0)
         rc = groups ? groups_here(l->e, groups) : OSMO_ENOMEM;
     for (; rc >= 0 && !waker_stopped(&l->waker) && map_next(groups, &it, &key, NULL);) {
@@ -194,12 +216,6 @@ static bool take(struct looker *l, bool *flag) {
     return was;
 }
 
-static void set(struct looker *l, bool *flag) {
-    pthread_mutex_lock(&l->lock);
-    *flag = true;
-    pthread_mutex_unlock(&l->lock);
-}
-
 /* Itself it tries again after its wait. */
 void looker_members(struct channel *c) {
     set(c->looker, &c->looker->members);
@@ -219,6 +235,8 @@ static void *looker_main(void *arg) {
         map_free(checks);
         if (waker_stopped(&l->waker))
             return NULL;
+        if (take(l, &l->config) && config_follow(l->e) < 0)
+            set(l, &l->config);
         if (take(l, &l->all) && look_at_everything(l) < 0)
             set(l, &l->all);
         if (take(l, &l->members))

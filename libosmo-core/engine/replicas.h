@@ -22,6 +22,8 @@ enum hint {
     HINT_ARCHIVE,  /* no key: outbox items of the archive */
     HINT_BARRIER,  /* key: "<workflow uuid>/<group uuid>": release the ctrls that are connected here */
     HINT_RESTART,  /* the same: tell the ctrls that are connected here to begin again */
+    HINT_CONFIG,   /* no key: configuration objects of the store */
+    HINT_ACCESS,   /* no key: users, roles or tokens (engine/access.h) */
     HINT_ALL,      /* no key: look at everything once */
     HINT_COUNT
 };

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "engine/submit_internal.h"
+#include "model/credential.h"
+#include "store/repo_auth.h"
 
 static const yaml_node_t *workflow_node(const struct submission *s) { return yaml_get(s->document, "workflow"); }
 
@@ -124,49 +126,87 @@ static int check_addresses(struct submission *s, osmo_error_t *err) {
     return submission_findings(s, &f, err);
 }
 
-/* The part of an address that a credential belongs to: bucket, account, or endpoint and bucket. */
-static char *profile_of(const char *url) {
-    const char *scheme = strstr(url, "://"), *end = scheme ? scheme + 3 : url;
-    int parts = str_starts(url, "tos:") || str_starts(url, "swift:") ? 2 : 1;
-    for (; *end && (*end != '/' || --parts); end++)
-        ;
-    return strndup(url, (size_t)(end - url));
+struct stored {
+    struct credential_row *rows;
+    size_t n;
+};
+
+static void stored_clear(struct stored *st) { credential_rows_free(st->rows, st->n); }
+
+/* What is stored counts, not what it holds: nothing is opened here. */
+static int load_stored(const struct submission *s, struct stored *st, osmo_error_t *err) {
+    db_t *db;
+    int rc = store_reader(s->e->store, &db, err);
+    return rc < 0 ? rc : repo_credential_list(db, s->rq->user, &st->rows, &st->n, err);
 }
 
-/* These are not open to anybody, so they need a credential of the user. */
-static int check_url(const struct submission *s, const char *task, const char *url, osmo_error_t *err) {
-    static const char *const closed[] = { "gs", "tos", "swift" };
-    for (size_t i = 0; url && i < ARRAY_SIZE(closed); i++) {
-        size_t len = strlen(closed[i]);
-        if (strncmp(url, closed[i], len) != 0 || strncmp(url + len, "://", 3) != 0 ||
-            strlist_has(&s->settings->unchecked_schemes, closed[i]))
-            continue;
-        _cleanup_free_ char *profile = profile_of(url);
-        return osmo_error_set(err, OSMO_ECREDENTIAL, "task %s uses %s, and you have set no data credential for %s",
-                              task, url, profile ? profile : closed[i]);
+static bool scheme_unchecked(const struct submission *s, const char *url) {
+    const strlist_t *l = &s->settings->unchecked_schemes;
+    for (size_t i = 0; i < l->len; i++) {
+        size_t len = strlen(l->items[i]);
+        if (strncmp(url, l->items[i], len) == 0 && strncmp(url + len, "://", 3) == 0)
+            return true;
     }
-    return 0;
+    return false;
 }
 
-static int check_task_credentials(const struct submission *s, const struct spec_task *t, osmo_error_t *err) {
+/* gs, tos and swift are not open to anybody, so they need a credential of the user. */
+static int check_url(const struct submission *s, const struct stored *st, const char *task, const char *url,
+                     osmo_error_t *err) {
+    if (!url || !data_needs_credential(url) || scheme_unchecked(s, url))
+        return 0;
+    for (size_t i = 0; i < st->n; i++)
+        if (str_eq(st->rows[i].type, "DATA") && st->rows[i].profile && data_profile_covers(st->rows[i].profile, url))
+            return 0;
+    return osmo_error_set(err, OSMO_ECREDENTIAL, "task %s uses %s, and you have set no data credential for %.*s: osmo credential "
+                          "set NAME --type DATA", task, url, (int)data_profile_len(url), url);
+}
+
+/* The keys that variables are made of. */
+static int check_keys(const struct credential_row *row, const char *task, const json_t *wanted, osmo_error_t *err) {
+    _cleanup_json_ json_t *payload = NULL;
+    if (json_kind(wanted) != JSON_OBJECT)
+        return 0;
+    int rc = row->payload ? json_parse(row->payload, strlen(row->payload), &payload, err) : OSMO_EINTERNAL;
+    for (json_iter_t it = json_iter(wanted); rc >= 0 && json_iter_next(&it);)
+        if (!json_has(payload, json_str(it.value) ? json_str(it.value) : ""))
+            rc = osmo_error_set(err, OSMO_ECREDENTIAL, "task %s wants the key '%s' of the credential '%s', which has no such key: "
+                                "correct the key or set the credential with it", task, json_str(it.value) ? json_str(it.value) : "",
+                                row->name);
+    return rc;
+}
+
+static int check_named(const struct stored *st, const struct spec_task *t, osmo_error_t *err) {
+    int rc = 0;
+    for (json_iter_t it = json_iter(t->credentials); rc >= 0 && json_iter_next(&it);) {
+        size_t i = 0;
+        while (i < st->n && !str_eq(st->rows[i].name, it.key))
+            i++;
+        rc = i < st->n ? check_keys(&st->rows[i], t->name, it.value, err)
+                       : osmo_error_set(err, OSMO_ECREDENTIAL, "task %s needs the credential '%s', which you have not set: osmo "
+                                        "credential set %s", t->name, it.key, it.key);
+    }
+    return rc;
+}
+
+static int check_task_credentials(const struct submission *s, const struct stored *st, const struct spec_task *t,
+                                  osmo_error_t *err) {
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < t->ninputs; i++)
-        rc = check_url(s, t->name, t->inputs[i].url, err);
+        rc = check_url(s, st, t->name, t->inputs[i].url, err);
     for (size_t i = 0; rc >= 0 && i < t->noutputs; i++)
-        rc = check_url(s, t->name, t->outputs[i].url, err);
-    json_iter_t it = json_iter(t->credentials);
-    if (rc >= 0 && json_iter_next(&it))
-        rc = osmo_error_set(err, OSMO_ECREDENTIAL, "task %s needs the credential '%s', which you have not set", t->name,
-                            it.key);
-    return rc;
+        rc = check_url(s, st, t->name, t->outputs[i].url, err);
+    return rc < 0 ? rc : check_named(st, t, err);
 }
 
-static int check_credentials(const struct submission *s, osmo_error_t *err) {
-    int rc = 0;
+/* What a look at the store tells comes before what a registry has to be asked for. */
+static int check_credentials(struct submission *s, osmo_error_t *err) {
+    _cleanup_(stored_clear) struct stored st = { 0 };
+    int rc = load_stored(s, &st, err);
     for (size_t g = 0; rc >= 0 && g < s->spec->ngroups; g++)
         for (size_t t = 0; rc >= 0 && t < s->spec->groups[g].ntasks; t++)
-            rc = check_task_credentials(s, &s->spec->groups[g].tasks[t], err);
-    return rc;
+            rc = check_task_credentials(s, &st, &s->spec->groups[g].tasks[t], err);
+    return rc < 0 ? rc : submission_check_images(s, err);
 }
 
 int submission_check(struct submission *s, osmo_error_t *err) {

@@ -45,6 +45,8 @@ const char *submission_priority(const struct submission *s);
 int submission_check(struct submission *s, osmo_error_t *err);
 /* Task by task: platform, resource rules of the pool over the nodes its backend has reported, permissions. */
 int submission_check_resources(struct submission *s, osmo_error_t *err);
+/* Images against their registries, where the backend pulls images: OSMO_ECREDENTIAL, warnings; pins them to the digest that is there. */
+int submission_check_images(struct submission *s, osmo_error_t *err);
 /* How much of this user is going on, against the limits of the site. OSMO_EUSER. */
 int submission_check_user(struct submission *s, osmo_error_t *err);
 /* The earlier workflow's text and labels. OSMO_EDATABASE when it is unknown. */

@@ -23,7 +23,9 @@ int vault_seal_for(engine_t *e, db_t *db, const char *user, const void *data, si
 /* Any connection will do. OSMO_EDENIED when the key is not there any more. */
 int vault_unseal_for(engine_t *e, db_t *db, const char *user, const char *text, size_t len, buf_t *out, osmo_error_t *err);
 
-/* Reads the file again (SIGHUP): a new currentMek counts from here on. Then wraps under it what is wrapped under another, in pieces; the
- * old key may leave the file when this has returned 0. *left says what could not be opened any more, one line each. */
+/* Reads the file again: a new currentMek counts from here on, for every service of the database. Then wraps under it what is wrapped under
+ * another, in pieces; may be stopped at any point and asked for again. When everything is under the current key already, a file that the
+ * service has made gets a new one; otherwise OSMO_ECONFLICT says what the operator has to add. Former keys may leave the file when this has
+ * returned 0. *left says what could not be opened any more, one line each. */
 int vault_rotate(engine_t *e, strlist_t *left, osmo_error_t *err);
 #endif

@@ -122,7 +122,7 @@ bool extension_offered(const char *header, const char *token) {
 }
 
 int job_pack(const json_t *job, size_t max, buf_t *out, osmo_error_t *err) {
-    _cleanup_buf_ buf_t text = BUF_INIT(INFLATED_MAX);
+    _cleanup_buf_ buf_t text = BUF_SECRET(INFLATED_MAX);
     int rc = json_print(job, 0, &text);
     if (rc < 0)
         return osmo_error_set(err, rc, "job does not fit into a frame of the worker connection");

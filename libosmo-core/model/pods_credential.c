@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/crypto.h"
+#include "model/credential.h"
 #include "model/pods_internal.h"
 
 #define CONFIG_MAX (16u << 20)
@@ -14,19 +15,6 @@ static const char *pair_value(const struct pod_credential *c, const char *key)
         if (str_eq(c->pairs[i].key, key))
             return c->pairs[i].value;
     return NULL;
-}
-
-/* The part of a storage address that credentials are kept for: scheme and one component, two for tos and swift. */
-static size_t profile_len(const char *url)
-{
-    const char *p = strstr(url, "://");
-    if (!p)
-        return strlen(url);
-    p += 3;
-    p += strcspn(p, "/");
-    if (*p && (str_starts(url, "tos://") || str_starts(url, "swift://")))
-        p += 1 + strcspn(p + 1, "/");
-    return (size_t)(p - url);
 }
 
 /* ---- storage configuration ---- */
@@ -74,7 +62,7 @@ int pods_credentials_prepare(struct pod_build *b)
             pods_put(b, user, one->profile, data_entry(b, one, one->profile));
     }
     if (c->data_credential) {
-        _cleanup_free_ char *profile = strndup(b->endpoint, profile_len(b->endpoint));
+        _cleanup_free_ char *profile = strndup(b->endpoint, data_profile_len(b->endpoint));
         if (profile)
             pods_put(b, service, profile, data_entry(b, c->data_credential, b->endpoint));
         else
@@ -155,16 +143,15 @@ static int check_outputs(struct pod_build *b, const struct pod_task *t)
 {
     for (size_t i = 0; i < t->spec.noutputs; i++) {
         const char *url = t->spec.outputs[i].url;
-        size_t len = profile_len(url), scheme = strcspn(url, ":");
-        bool known = strncmp(url, "s3:", 3) == 0 || strncmp(url, "azure:", 6) == 0;
+        size_t len = data_profile_len(url), scheme = strcspn(url, ":");
+        bool known = !data_needs_credential(url);
         const strlist_t *unchecked = &b->c->settings->unchecked_schemes;
 
         for (size_t k = 0; k < unchecked->len && !known; k++)
             known = strlen(unchecked->items[k]) == scheme && strncmp(url, unchecked->items[k], scheme) == 0;
         for (size_t k = 0; k < b->c->ncredentials && !known; k++) {
             const struct pod_credential *c = &b->c->credentials[k];
-            known = c->type == POD_CREDENTIAL_DATA && c->profile && strlen(c->profile) == len &&
-                    strncmp(url, c->profile, len) == 0;
+            known = c->type == POD_CREDENTIAL_DATA && c->profile && data_profile_covers(c->profile, url);
         }
         if (!known)
             return osmo_error_set(b->err, OSMO_ECREDENTIAL, "task '%.80s' writes to %.*s, for which there is no data "
@@ -196,39 +183,6 @@ int pods_task_credentials(struct pod_build *b, struct pod_task *t)
 }
 
 /* ---- pull secrets ---- */
-
-#define DOCKER_HOST "registry-1.docker.io"
-
-/* host[:port]/name of an image reference, as the scopes of registry credentials are written. Malloc'ed. */
-static char *image_scope(const char *image)
-{
-    size_t len = strcspn(image, "@"), host = strcspn(image, "/");
-    const char *colon = NULL;
-    bool has_host = host < len && (memchr(image, '.', host) || memchr(image, ':', host) ||
-                                   (host == 9 && memcmp(image, "localhost", 9) == 0));
-
-    for (size_t i = has_host ? host : 0; i < len; i++)
-        if (image[i] == ':' || image[i] == '/')
-            colon = image[i] == ':' ? image + i : NULL;
-    if (colon)
-        len = (size_t)(colon - image);
-    if (!has_host)
-        return str_printf(DOCKER_HOST "/%s%.*s", memchr(image, '/', len) ? "" : "library/", (int)len, image);
-    const char *name = image + host;
-    int rest = (int)(len - host);
-    if (host > 4 && memcmp(image + host - 4, ":443", 4) == 0)
-        host -= 4;
-    if (host == 9 && memcmp(image, "docker.io", 9) == 0)
-        return str_printf(DOCKER_HOST "%.*s", rest, name);
-    return str_printf("%.*s%.*s", (int)host, image, rest, name);
-}
-
-/* Equal, or a prefix that ends where a path component ends. */
-static bool scope_covers(const char *scope, const char *image)
-{
-    size_t len = strlen(scope);
-    return len > 0 && strncmp(scope, image, len) == 0 && (image[len] == '\0' || image[len] == '/');
-}
 
 /* {"auth": base64 of user:secret} under the scope. */
 static void put_auth(struct pod_build *b, json_t *auths, const struct pod_credential *c)
@@ -302,10 +256,10 @@ char *pods_user_auths(struct pod_build *b)
         const char *image = b->tasks[i].spec.image;
         if (!image || map_has(seen, image))
             continue;
-        _cleanup_free_ char *scope = image_scope(image);
+        _cleanup_free_ char *scope = registry_image_scope(image);
         b->oom |= !scope || map_set(seen, image, NULL) < 0;
         for (size_t k = 0; scope && k < n; k++)
-            if (scope_covers(list[k]->profile, scope) && !json_has(auths, list[k]->profile))
+            if (registry_scope_covers(list[k]->profile, scope) && !json_has(auths, list[k]->profile))
                 put_auth(b, auths, list[k]);
     }
     map_free(seen);

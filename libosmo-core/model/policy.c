@@ -112,8 +112,9 @@ static int keep_text(grants_t *g, const char *text, const char **out) {
     return 0;
 }
 
-static int rules_add(struct rules *r, const struct policy *p, const char *const *texts) {
-    r->plain = true; /* also of those with resources */
+/* `narrow`: what is said of everything does not count. */
+static int rules_add(struct rules *r, const struct policy *p, const char *const *texts, bool plain, bool narrow) {
+    r->plain |= plain;
     struct pattern *grown = p->resources.len ? realloc(r->exact, (r->nexact + p->resources.len) * sizeof *grown) : r->exact;
     if (p->resources.len && !grown)
         return OSMO_ENOMEM;
@@ -121,10 +122,40 @@ static int rules_add(struct rules *r, const struct policy *p, const char *const 
     for (size_t i = 0; i < p->resources.len; i++) {
         size_t len = strlen(texts[i]);
         bool prefix = len && texts[i][len - 1] == '*';
+        if (narrow && prefix && len == 1)
+            continue;
         r->everything |= prefix && len == 1;
         r->exact[r->nexact++] = (struct pattern){ texts[i], len - prefix, prefix };
     }
     return 0;
+}
+
+static bool is_universal(const char *pattern) { return str_eq(pattern, "*") || str_eq(pattern, "*:*"); }
+
+/* The widest pattern that the action matches; NULL when none. */
+static const char *policy_action(const struct policy *p, enum action a) {
+    const char *found = NULL;
+    for (size_t i = 0; i < p->actions.len && !(found && is_universal(found)); i++)
+        if (action_matches(p->actions.items[i], names[a]))
+            found = p->actions.items[i];
+    return found;
+}
+
+/* What is allowed is read narrowly where a slip would make an administrator of everybody: requests outside of the registry are for those
+ * who may do everything on everything, and tokens of others for those who may do everything, or whose policies speak of users. */
+static bool is_plain(const struct policy *p, enum action a) {
+    return p->deny || a != ACTION_NONE || strlist_has(&p->resources, "*");
+}
+
+static bool is_narrow(const struct policy *p, enum action a, const char *pattern) {
+    return !p->deny && a == ACTION_AUTH_TOKEN && !is_universal(pattern);
+}
+
+static int add_rule(grants_t *g, enum action a, const struct policy *p, const char *const *texts) {
+    const char *pattern = policy_action(p, a);
+    if (!pattern)
+        return 0;
+    return rules_add(p->deny ? &g->deny[a] : &g->allow[a], p, texts, is_plain(p, a), is_narrow(p, a, pattern));
 }
 
 static int add_policy(grants_t *g, const struct policy *p) {
@@ -132,13 +163,8 @@ static int add_policy(grants_t *g, const struct policy *p) {
     int rc = texts ? 0 : OSMO_ENOMEM;
     for (size_t i = 0; rc >= 0 && i < p->resources.len; i++)
         rc = keep_text(g, p->resources.items[i], &texts[i]);
-    for (int a = 0; rc >= 0 && a < ACTION_COUNT; a++) {
-        bool matches = false;
-        for (size_t i = 0; i < p->actions.len && !matches; i++)
-            matches = action_matches(p->actions.items[i], names[a]);
-        if (matches)
-            rc = rules_add(p->deny ? &g->deny[a] : &g->allow[a], p, texts);
-    }
+    for (int a = 0; rc >= 0 && a < ACTION_COUNT; a++)
+        rc = add_rule(g, (enum action)a, p, texts);
     free(texts);
     return rc;
 }
@@ -185,9 +211,55 @@ static bool rules_match(const struct rules *r, const char *resource, size_t len)
     return r->everything || any_prefix(r, resource, len) || any_exact(r, resource, len);
 }
 
-enum verdict grants_decide(const grants_t *g, enum action a, const char *resource) {
+enum policy_verdict grants_decide(const grants_t *g, enum action a, const char *resource) {
     size_t len = resource ? strlen(resource) : 0;
     if (rules_match(&g->deny[a], resource, len))
         return VERDICT_DENY;
     return rules_match(&g->allow[a], resource, len) ? VERDICT_ALLOW : VERDICT_NONE;
+}
+
+bool grants_allow_every(const grants_t *g, enum action a, const char *kind) {
+    const struct rules *allow = &g->allow[a];
+    return !g->deny[a].plain && (allow->everything || any_prefix(allow, kind, strlen(kind)));
+}
+
+bool grants_allow_some(const grants_t *g, enum action a, const char *kind) {
+    const struct rules *allow = &g->allow[a], *deny = &g->deny[a];
+    size_t len = strlen(kind);
+    const struct pattern under = { kind, len, true };
+    if (deny->everything || any_prefix(deny, kind, len))
+        return false;
+    if (allow->everything || any_prefix(allow, kind, len))
+        return true;
+    for (size_t i = 0; i < allow->nprefixes; i++)
+        if (covers(&under, allow->prefixes[i].text, allow->prefixes[i].len) &&
+            !any_prefix(deny, allow->prefixes[i].text, allow->prefixes[i].len))
+            return true;
+    for (size_t i = 0; i < allow->nexact; i++)
+        if (covers(&under, allow->exact[i].text, allow->exact[i].len) && !rules_match(deny, allow->exact[i].text, allow->exact[i].len))
+            return true;
+    return false;
+}
+
+/* ---- one policy ---- */
+
+bool policy_matches(const struct policy *p, enum action a, const char *resource, struct policy_match *out) {
+    size_t len = resource ? strlen(resource) : 0;
+    *out = (struct policy_match){ policy_action(p, a), NULL };
+    if (!out->action)
+        return false;
+    if (!len)
+        return is_plain(p, a);
+    for (size_t i = 0; i < p->resources.len; i++) {
+        const char *text = p->resources.items[i];
+        size_t n = strlen(text);
+        bool prefix = text[n - 1] == '*';
+        if (prefix && n == 1 && is_narrow(p, a, out->action))
+            continue;
+        if (prefix ? len >= n - 1 && !memcmp(text, resource, n - 1) : str_eq(text, resource)) {
+            out->resource = text;
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,9 +1,10 @@
-/* Roles and what they permit: documents, and the decision whether callers with some roles may do an action on a resource. Pure. For
- * the authorisation of requests, which does not call it yet.
+/* Roles and what they permit: documents, and the decision whether callers with some roles may do an action on a resource. Pure. For the
+ * authorisation of requests (engine/access.c) and embedders (osmo/policy.h).
  *
  * A policy allows or denies actions ("workflow:Create", "workflow:*", "*:Read", "*:*", "*") on resources ("pool/team-a", "pool/team-*",
  * "*"). A denial of any role wins over everything that others allow; what nobody allows is denied. A policy without resources speaks of
- * requests without a resource only. Requests outside of the registry of actions are for those who may do everything. */
+ * requests without a resource only. Requests outside of the registry of actions (ACTION_NONE) are for those who may do everything on everything.
+ * "auth:Token" on "*" is about one's own tokens: those of others take a resource that names users, or everything. */
 #ifndef MODEL_POLICY_H
 #define MODEL_POLICY_H
 #include <stdbool.h>
@@ -82,14 +83,22 @@ const char *role_default(size_t i);
 /* Adds to `have` what the default role of its name permits and it does not. *changed tells whether there was any. */
 int role_complete(struct role *have, const struct role *standard, bool *changed, osmo_error_t *err);
 
+/* Does this one policy speak of the action on the resource, and by which of its texts? resource is NULL for requests without one. */
+struct policy_match { const char *action, *resource; };
+bool policy_matches(const struct policy *p, enum action a, const char *resource, struct policy_match *out);
+
 /* What some roles together permit. Immutable, so that several threads may ask. */
 typedef struct grants grants_t;
 int grants_new(const struct role *const *roles, size_t n, grants_t **out, osmo_error_t *err);
 void grants_free(grants_t *g);
-enum verdict { VERDICT_NONE, VERDICT_ALLOW, VERDICT_DENY };
+enum policy_verdict { VERDICT_NONE, VERDICT_ALLOW, VERDICT_DENY };
 /* resource: "pool/NAME", "config/KIND", "backend/NAME", "user/NAME"; NULL or "" for none. Never "X/…" of something unknown: the caller
  * refuses what does not exist to those who may not see everything. */
-enum verdict grants_decide(const grants_t *g, enum action a, const char *resource);
+enum policy_verdict grants_decide(const grants_t *g, enum action a, const char *resource);
+/* On all resources of a kind ("pool/") there could be, nothing denied. */
+bool grants_allow_every(const grants_t *g, enum action a, const char *kind);
+/* On one resource of the kind at least, that exists or not. */
+bool grants_allow_some(const grants_t *g, enum action a, const char *kind);
 static inline bool grants_allow(const grants_t *g, enum action a, const char *resource) {
     return grants_decide(g, a, resource) == VERDICT_ALLOW;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "model/settings_internal.h"
 
 /* What an installation without a file runs with, in the very form of the file. osmo-ctrl asks for little, so that a
@@ -58,6 +59,17 @@ static const char builtin_pools[] =
     "    platforms:\n"
     "      default: {description: Built-in platform}\n";
 
+static void free_logins(struct settings *s)
+{
+    char *texts[] = { s->data_login.access_key_id, s->data_login.access_key, s->data_login.region, s->data_login.override_url,
+                      s->data_login.addressing_style, s->image_login.registry, s->image_login.username, s->image_login.auth };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        if (texts[i])
+            crypto_wipe(texts[i], strlen(texts[i]));
+        free(texts[i]);
+    }
+}
+
 void settings_free(struct settings *s)
 {
     if (!s)
@@ -66,11 +78,14 @@ void settings_free(struct settings *s)
                       s->init_image, s->client_image, s->data_endpoint, s->pod_label_prefix, s->archive_endpoint };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
+    free_logins(s);
     strlist_free(&s->ctrl_roles);
     strlist_free(&s->workflow_tags);
+    strlist_free(&s->roles);
     strlist_free(&s->unchecked_registries);
     strlist_free(&s->unchecked_schemes);
     settings_labels_clear(s);
+    settings_auth_clear(s);
     for (size_t i = 0; i < s->npools; i++)
         settings_pool_clear(&s->pools[i]);
     free(s->pools);
@@ -249,10 +264,18 @@ static bool read_backends(struct build *b, const yaml_node_t *doc)
     return true;
 }
 
+static void read_roles(struct build *b, const yaml_node_t *doc)
+{
+    const yaml_node_t *n = yaml_get(doc, "roles");
+    struct read_path at = { NULL, "roles", 0 };
+    if (n && n->kind != YAML_NULL)
+        settings_read_roles(&b->r, n, &at, b->s);
+}
+
 /* Accepted for installations that come from upstream, checked as far as they are maps. */
 static void check_other_sections(struct reader *r, const yaml_node_t *doc)
 {
-    static const char *const others[] = { "backend_tests", "roles" };
+    static const char *const others[] = { "backend_tests" };
     for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
         const yaml_node_t *n = yaml_get(doc, others[i]);
         struct read_path at = { NULL, others[i], 0 };
@@ -276,6 +299,7 @@ static int build_settings(const yaml_node_t *file, struct build *b, osmo_error_t
     if (file && file->kind != YAML_NULL) {
         read_document(b, file);
         check_other_sections(&b->r, file);
+        read_roles(b, file);
     }
     if (!file || file->kind != YAML_MAP || !read_backends(b, file))
         read_backends(b, pools);
@@ -284,7 +308,8 @@ static int build_settings(const yaml_node_t *file, struct build *b, osmo_error_t
     return 0;
 }
 
-static int settings_build(const yaml_node_t *file, const char *what, struct settings **out, osmo_error_t *err)
+static int settings_build(const yaml_node_t *file, const char *what, bool from_file, struct settings **out,
+    osmo_error_t *err)
 {
     struct build b = { .s = settings_new(), .parts = { json_object(), json_object(), json_object() } };
     int rc = 0;
@@ -304,14 +329,14 @@ static int settings_build(const yaml_node_t *file, const char *what, struct sett
         settings_free(b.s);
         return rc;
     }
-    b.s->from_file = file != NULL;
+    b.s->from_file = from_file;
     *out = b.s;
     return 0;
 }
 
 int settings_default(struct settings **out, osmo_error_t *err)
 {
-    return settings_build(NULL, "the built-in configuration", out, err);
+    return settings_build(NULL, "the built-in configuration", false, out, err);
 }
 
 int settings_parse(const char *yaml, size_t len, const char *source_name, struct settings **out, osmo_error_t *err)
@@ -330,5 +355,23 @@ int settings_parse(const char *yaml, size_t len, const char *source_name, struct
         return osmo_error_set(err, OSMO_EUSAGE, "%s must be a mapping with keys such as service, workflow and "
             "pools, not %s", what,
                               yaml_kind_name(doc));
-    return settings_build(doc, what, out, err);
+    return settings_build(doc, what, true, out, err);
+}
+
+int settings_from_json(const json_t *document, const char *source_name, struct settings **out, osmo_error_t *err)
+{
+    yaml_node_t *doc __attribute__((cleanup(yaml_from_json_freep))) = NULL;
+    if (json_kind(document) != JSON_OBJECT)
+        return osmo_error_set(err, OSMO_EUSAGE, "%s must be an object", source_name);
+    if (yaml_from_json(document, &doc) < 0)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory while reading %s", source_name);
+    return settings_build(doc, source_name, false, out, err);
+}
+
+int settings_builtin_pools(json_t **out, osmo_error_t *err)
+{
+    _cleanup_yaml_ yaml_node_t *doc = NULL;
+    yaml_limits_t limits = YAML_LIMITS_DEFAULT;
+    int rc = yaml_parse(builtin_pools, sizeof(builtin_pools) - 1, &limits, &doc, err);
+    return rc < 0 ? rc : yaml_to_json(yaml_get(doc, "pools"), out, err);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/json.h"
 #include "base/str.h"
 #include "osmo/error.h"
 
@@ -26,6 +27,8 @@ struct pool {
     int64_t default_exec_timeout_us, default_queue_timeout_us, max_exec_timeout_us, max_queue_timeout_us; /* 0 = inherit */
     char *default_exit_actions_json, *resources_json, *topology_keys_json;
     char *group_templates_json;        /* array of merged manifests, as JSON text; NULL = none */
+    char *pod_template_json, *validations_json; /* of all platforms, as JSON texts */
+    char *document_json;               /* as it was written, as JSON text */
     int64_t gpu_guarantee, gpu_maximum; /* -1 = unlimited */
     struct platform *platforms; size_t nplatforms;
 };
@@ -87,15 +90,27 @@ struct settings {
     int64_t retention_us;              /* finished workflows are deleted this long after their end; 0 = kept */
     int64_t max_user_workflows, max_user_tasks; /* ongoing at a time, per user; 0 = unlimited */
     strlist_t unchecked_registries, unchecked_schemes; /* credential_config: not checked at submission */
+    bool strict_registries;            /* one that cannot be asked is an error then, not a warning */
+    /* of the service itself: for data_endpoint, and for the init and client images; each may be NULL */
+    struct data_login { char *access_key_id, *access_key, *region, *override_url, *addressing_style; } data_login;
+    struct image_login { char *registry, *username, *auth; } image_login;
     struct pool *pools; size_t npools;
     struct backend_settings *backends; size_t nbackends;
+    strlist_t roles;                   /* documents (model/policy.h) as JSON texts */
+    bool has_roles;                    /* the roles are those, and not what the store has */
     bool from_file;                    /* config writes answer 409 then */
 };
 /* Built-in pool, platform and backend `default`; osmo-ctrl requests 50m CPU, 32Mi memory, 64Mi storage. */
 int settings_default(struct settings **out, osmo_error_t *err);
 /* YAML text in ConfigMap form over the defaults. On failure nothing is returned and err names the key and the line. */
 int settings_parse(const char *yaml, size_t len, const char *source_name, struct settings **out, osmo_error_t *err);
+/* The same from a tree that is kept elsewhere than in a file: no lines in the text of an error, from_file is false. */
+int settings_from_json(const json_t *document, const char *source_name, struct settings **out, osmo_error_t *err);
+/* Name → document of the pools that are there when nobody configured any. */
+int settings_builtin_pools(json_t **out, osmo_error_t *err);
 void settings_free(struct settings *s);
+/* May an identity provider be asked there: https, or http on this machine? */
+bool settings_provider_url(const char *url);
 const struct pool *settings_pool(const struct settings *s, const char *name);          /* NULL if absent */
 const struct platform *pool_platform(const struct pool *p, const char *name);
 const struct backend_settings *settings_backend(const struct settings *s, const char *name);

@@ -16,6 +16,11 @@ void settings_read_service(struct reader *r, const yaml_node_t *n, const struct 
 void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
 void settings_read_labels(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
 void settings_labels_clear(struct settings *s);
+/* service.service_auth. */
+void settings_read_auth(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
+void settings_auth_default(struct settings *s);
+void settings_auth_clear(struct settings *s);
+void settings_read_roles(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s);
 void settings_read_backends(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s);
 /* The whole pools section, each pool with its parts merged. */
 void settings_read_pools(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s,

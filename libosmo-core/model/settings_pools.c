@@ -21,7 +21,8 @@ void settings_pool_clear(struct pool *p)
 {
     char *texts[] = { p->name, p->description, p->backend, p->default_platform, p->download_type,
         p->default_exit_actions_json,
-                      p->resources_json, p->topology_keys_json, p->group_templates_json };
+                      p->resources_json, p->topology_keys_json, p->group_templates_json, p->pod_template_json,
+                      p->validations_json, p->document_json };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
     for (size_t i = 0; i < p->nplatforms; i++)
@@ -330,6 +331,18 @@ static void read_platforms(struct context *c, struct raw_pool *raw)
         if (name)
             read_platform(c->r, c->parts, n->values[i], &member, raw, template, rules);
     }
+    raw->pool.pod_template_json = text_of(c, template, "{}");
+    raw->pool.validations_json = text_of(c, rules, "[]");
+}
+
+static void keep_document(struct context *c, const yaml_node_t *n, struct pool *p)
+{
+    _cleanup_json_ json_t *v = NULL;
+    osmo_error_t why = OSMO_ERROR_INIT;
+    if (yaml_to_json(n, &v, &why) < 0)
+        read_report(c->r, c->at, n, "%s", why.text);
+    else
+        p->document_json = text_of(c, v, "{}");
 }
 
 /* Takes name. */
@@ -346,6 +359,7 @@ static void read_pool(struct reader *r, const yaml_node_t *n, const struct read_
     if (n->kind == YAML_MAP) {
         read_platforms(&c, &raw);
         merge_group_templates(&c, &raw);
+        keep_document(&c, n, &raw.pool);
     }
     if (raw.pool.default_platform && !pool_platform(&raw.pool, raw.pool.default_platform)) {
         struct read_path member = { at, "default_platform", 0 };

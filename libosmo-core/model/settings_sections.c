@@ -1,5 +1,5 @@
 /* The sections service, workflow and backends of the configuration: which keys exist, their types and where they go.
- * Called by settings.c only. Keys without a place are accepted, because upstream's files hold them. */
+ * Called by settings.c only; service_auth is read by settings_auth.c. Keys without a place are accepted, because upstream's files hold them. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -25,6 +25,7 @@ struct settings *settings_new(void)
         /* upstream allows 0.5 s and 100 MiB */
         .template_max_us = 500000, .template_max_bytes = INT64_C(104857600),
     };
+    settings_auth_default(s);
     s->service_base_url = str_dup("");
     s->issuer = str_dup("osmo");
     s->audience = str_dup("osmo");
@@ -55,20 +56,6 @@ static const struct read_table cli_table = READ_TABLE(cli_fields, false);
 static void read_cli(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
     read_mapping(r, n, at, &cli_table, object);
-}
-
-/* Keys never come from a file: they live in the store. */
-static const struct read_field auth_fields[] = {
-    { "issuer", READ_TEXT, 0, AT(issuer), NULL },
-    { "audience", READ_TEXT, 0, AT(audience), NULL },
-    { "ctrl_roles", READ_TEXTS, 0, AT(ctrl_roles), NULL },
-    { "max_token_duration", READ_DURATION, 0, AT(max_token_us), NULL },
-};
-static const struct read_table auth_table = READ_TABLE(auth_fields, true);
-
-static void read_auth(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
-{
-    read_mapping(r, n, at, &auth_table, object);
 }
 
 /* ---- backends that are silent ---- */
@@ -127,7 +114,7 @@ static void read_backend_job_timeout(struct reader *r, const yaml_node_t *n, con
 
 static const struct read_field service_fields[] = {
     { "service_base_url", READ_TEXT, 0, AT(service_base_url), NULL },
-    { "service_auth", READ_CUSTOM, READ_NULLABLE, 0, read_auth },
+    { "service_auth", READ_CUSTOM, READ_NULLABLE, 0, settings_read_auth },
     { "cli_config", READ_CUSTOM, READ_NULLABLE, 0, read_cli },
     { "max_pod_restart_limit", READ_DURATION, 0, AT(max_pod_restart_us), NULL },
     { "agent_queue_size", READ_INT, 0, AT(agent_queue_size), NULL },
@@ -152,7 +139,12 @@ void settings_read_service(struct reader *r, const yaml_node_t *n, const struct 
 
 static const struct read_field credential_fields[] = {
     { "endpoint", READ_TEXT, READ_REQUIRED, AT(data_endpoint), NULL },
-    CREDENTIAL_REST,
+    { "region", READ_TEXT, READ_NULLABLE, AT(data_login.region), NULL },
+    { "override_url", READ_TEXT, READ_NULLABLE, AT(data_login.override_url), NULL },
+    { "addressing_style", READ_TEXT, READ_NULLABLE, AT(data_login.addressing_style), NULL },
+    { "access_key_id", READ_TEXT, READ_NULLABLE, AT(data_login.access_key_id), NULL },
+    { "access_key", READ_TEXT, READ_NULLABLE, AT(data_login.access_key), NULL },
+    { "secret_file", READ_IGNORE, 0, 0, NULL }, { "secretName", READ_IGNORE, 0, 0, NULL }, { "secretKey", READ_IGNORE, 0, 0, NULL },
 };
 static const struct read_table credential_table = READ_TABLE(credential_fields, false);
 
@@ -244,10 +236,24 @@ static void read_info(struct reader *r, const yaml_node_t *n, const struct read_
     read_mapping(r, n, at, &info_table, object);
 }
 
+static const struct read_field image_login_fields[] = {
+    { "registry", READ_TEXT, READ_NULLABLE, AT(image_login.registry), NULL },
+    { "username", READ_TEXT, READ_NULLABLE, AT(image_login.username), NULL },
+    { "auth", READ_TEXT, READ_NULLABLE, AT(image_login.auth), NULL },
+    { "password", READ_TEXT, READ_NULLABLE, AT(image_login.auth), NULL },
+    { "secret_file", READ_IGNORE, 0, 0, NULL }, { "secretName", READ_IGNORE, 0, 0, NULL }, { "secretKey", READ_IGNORE, 0, 0, NULL },
+};
+static const struct read_table image_login_table = READ_TABLE(image_login_fields, false);
+
+static void read_image_login(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    read_mapping(r, n, at, &image_login_table, object);
+}
+
 static const struct read_field image_fields[] = {
     { "init", READ_TEXT, 0, AT(init_image), NULL },
     { "client", READ_TEXT, 0, AT(client_image), NULL },
-    { "credential", READ_IGNORE, 0, 0, NULL },
+    { "credential", READ_CUSTOM, READ_NULLABLE, 0, read_image_login },
 };
 static const struct read_table image_table = READ_TABLE(image_fields, false);
 
@@ -303,6 +309,7 @@ static void read_limits(struct reader *r, const yaml_node_t *n, const struct rea
 static const struct read_field unchecked_fields[] = {
     { "disable_registry_validation", READ_TEXTS, READ_NULLABLE, AT(unchecked_registries), NULL },
     { "disable_data_validation", READ_TEXTS, READ_NULLABLE, AT(unchecked_schemes), NULL },
+    { "strict_registry_validation", READ_BOOL, 0, AT(strict_registries), NULL },
 };
 static const struct read_table unchecked_table = READ_TABLE(unchecked_fields, true);
 

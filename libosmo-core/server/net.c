@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -146,10 +147,11 @@ static void on_wake(struct osmo_server *s) {
     }
 }
 
-/* A client that hangs up while its request is being answered: reading is off then, so look for the end of its stream. */
+/* A client that hangs up while its request is being answered: reading is off then, so look for the end of its stream, behind
+ * whatever else (TLS says goodbye) it has sent. */
 static bool hung_up(struct conn *c) {
-    char byte;
-    return c->ex && c->dispatched && recv(lws_get_socket_fd(c->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    struct pollfd fd = { .fd = lws_get_socket_fd(c->wsi), .events = POLLRDHUP };
+    return c->ex && c->dispatched && poll(&fd, 1, 0) > 0;
 }
 
 static void on_alarm(void *server) {
@@ -207,11 +209,12 @@ static int on_http(struct osmo_server *s, struct lws *wsi, enum lws_callback_rea
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
-    (void)user;
     if (!wsi)
         return 0;
     struct osmo_server *s = lws_context_user(lws_get_context(wsi));
     switch (reason) {
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: /* the library asks whoever has given it no certificate */
+        return s->tls ? tls_server_attach(s->tls, user) : 0;
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         on_wake(s);
         return 0;
@@ -260,6 +263,8 @@ int net_open(struct osmo_server *s, osmo_error_t *err) {
         .vhost_name = "default", .alpn = "http/1.1", .max_http_header_data = HEADER_BYTES, .pt_serv_buf_size = NET_PIECE,
         .timeout_secs = 10, .keepalive_timeout = 10, .fd_limit_per_thread = fd_limit(), .retry_and_idle_policy = &no_policy,
     };
+    if (s->tls)
+        info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
     s->loop.on_alarm = on_alarm;
     s->loop.alarm_ctx = s;
     s->scratch = malloc(LWS_PRE + (16u << 10) + NET_PIECE + 64);

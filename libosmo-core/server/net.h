@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/tls.h"
 #include "base/ws_client_loop.h"
 #include "osmo/server.h"
 
@@ -84,6 +85,7 @@ struct osmo_server {
     struct lws_context *context;
     struct lws *listener;
     int listen_fd, port;
+    tls_server_t *tls;             /* NULL: plain */
     char host[128];
     char *spool_dir;
     logger_t log;

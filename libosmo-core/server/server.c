@@ -14,6 +14,7 @@
 #define DEFAULT_WORKERS 64
 #define MAX_WORKERS 256
 #define DEFAULT_QUEUE 4096
+#define EXPIRY_WARNING_S (14 * 86400)
 
 static int transport_send(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
     return ws_send_to(impl, conn, data, len, binary != 0);
@@ -83,6 +84,29 @@ static void init_cond(pthread_cond_t *cond) {
     pthread_condattr_destroy(&attr);
 }
 
+static void warn_of_expiry(struct osmo_server *s, const char *cert_file) {
+    int64_t left = tls_server_expires_s(s->tls) - (int64_t)time(NULL);
+    if (left <= 0)
+        log_error(&s->log, "the certificate %s has expired: no client accepts it", cert_file);
+    else if (left < EXPIRY_WARNING_S)
+        log_warning(&s->log, "the certificate %s expires in less than %lld days", cert_file, (long long)left / 86400 + 1);
+}
+
+static int open_tls(struct osmo_server *s, const osmo_server_options_t *o, osmo_error_t *err) {
+    if (!o->cert_file && !o->key_file)
+        return OSMO_OK;
+    if (!o->cert_file || !o->key_file)
+        return osmo_error_set(err, OSMO_EINVAL, "TLS needs both a certificate and its key");
+    int rc = tls_server_open(o->cert_file, o->key_file, &s->tls, err);
+    if (rc == OSMO_OK)
+        warn_of_expiry(s, o->cert_file);
+    return rc;
+}
+
+int osmo_server_reload_tls(osmo_server_t *server, osmo_error_t *err) {
+    return server->tls ? tls_server_reload(server->tls, err) : OSMO_OK;
+}
+
 int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, osmo_error_t *err) {
     if (options->size < sizeof *options || options->workers < 0 || options->workers > MAX_WORKERS)
         return osmo_error_set(err, OSMO_EINVAL, "the number of workers must be between 1 and %d", MAX_WORKERS);
@@ -101,6 +125,8 @@ int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, 
     int rc = bind_port(s, options->listen ? options->listen : "127.0.0.1:8000", err);
     if (rc == OSMO_OK && options->spool_dir && !(s->spool_dir = strdup(options->spool_dir)))
         rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory for the server");
+    if (rc == OSMO_OK)
+        rc = open_tls(s, options, err);
     if (rc == OSMO_OK)
         rc = net_open(s, err);
     if (rc < 0) {
@@ -152,6 +178,7 @@ void osmo_server_free(osmo_server_t *server) {
     net_close(server);
     if (server->listen_fd >= 0)
         close(server->listen_fd);
+    tls_server_close(server->tls);
     free(server->spool_dir);
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->work);

@@ -70,4 +70,5 @@ void db_forget_failure(db_t *db);
 
 /* migrate.c: bring the schema up to what this program knows. OSMO_ECONFLICT when the database is newer. */
 int store_migrate(db_t *db, const char *shown_url, osmo_error_t *err);
+int store_migrate_to(db_t *db, const char *shown_url, int version, osmo_error_t *err); /* no further than this one: for tests */
 #endif

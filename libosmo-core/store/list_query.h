@@ -1,5 +1,5 @@
-/* Building the queries of the lists: conditions on workflows, and which index to read them by. Used by repo_list.c and
- * repo_task_list.c only. */
+/* Building the queries of the lists: conditions on workflows, and which index to read them by. Used by repo_list.c,
+ * repo_task_list.c and repo_auth_users.c only. */
 #ifndef STORE_LIST_QUERY_H
 #define STORE_LIST_QUERY_H
 #include "base/buf.h"

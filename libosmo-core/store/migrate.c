@@ -62,7 +62,7 @@ static int apply(db_t *db, const struct migration *m, osmo_error_t *err) {
     return rc;
 }
 
-static int migrate_locked(db_t *db, const char *shown_url, osmo_error_t *err) {
+static int migrate_locked(db_t *db, const char *shown_url, int last, osmo_error_t *err) {
     int64_t have = 0, known = store_migrations[store_migrations_len - 1].version;
     if (db->drv->pgsql) { /* readers of a current schema are not disturbed: only migrations take this lock */
         int rc = db->drv->script(db, "SELECT pg_advisory_xact_lock(" MIGRATION_LOCK ")", err);
@@ -79,7 +79,7 @@ static int migrate_locked(db_t *db, const char *shown_url, osmo_error_t *err) {
                               "run the newer osmo-service or restore a backup", shown_url, (long long)have,
                                   (long long)known);
     bool applied = false;
-    for (size_t i = 0; rc == 0 && i < store_migrations_len; i++) {
+    for (size_t i = 0; rc == 0 && i < store_migrations_len && store_migrations[i].version <= last; i++) {
         const struct migration *m = &store_migrations[i];
         if (i == 0 || store_migrations[i - 1].version != m->version)
             rc = is_applied(db, m->version, &applied, err);
@@ -94,14 +94,18 @@ static int migrate_locked(db_t *db, const char *shown_url, osmo_error_t *err) {
     return rc;
 }
 
-int store_migrate(db_t *db, const char *shown_url, osmo_error_t *err) {
+int store_migrate_to(db_t *db, const char *shown_url, int version, osmo_error_t *err) {
     int rc = db->drv->begin(db, err);
     if (rc < 0)
         return rc;
-    rc = migrate_locked(db, shown_url, err);
+    rc = migrate_locked(db, shown_url, version, err);
     if (rc == 0)
         rc = db->drv->commit(db, err);
     if (rc < 0)
         db->drv->rollback(db);
     return rc;
+}
+
+int store_migrate(db_t *db, const char *shown_url, osmo_error_t *err) {
+    return store_migrate_to(db, shown_url, store_migrations[store_migrations_len - 1].version, err);
 }

@@ -92,6 +92,9 @@ int repo_task_get(db_t *db, const char *workflow_uuid, const char *task_uuid, in
                   osmo_error_t *err);
 int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int64_t retry_id /* -1 latest */,
                       struct task_row *out, osmo_error_t *err);
+/* Of the attempt of a task of a group, by the public names. OSMO_ENOTFOUND. */
+int repo_attempt_status(db_t *db, const char *workflow_id, const char *group, const char *name, int64_t retry_id, enum status *status,
+                        osmo_error_t *err);
 int repo_tasks_by_pod(db_t *db, const char *pod_name, struct task_row **out, size_t *n, osmo_error_t *err);
 /* unfinished ones */
 int repo_tasks_by_node(db_t *db, const char *backend, const char *node, struct task_row **out, size_t *n,
@@ -213,7 +216,10 @@ int repo_deadlines_move(db_t *db, int64_t step_us, osmo_error_t *err);
 int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_error_t *err);
 
 /* -- backends and nodes -- */
-struct backend_row { char *name, *k8s_uid, *k8s_namespace, *version, *node_prefix; int64_t heartbeat_us, created_us; };
+struct backend_row {
+    char *name, *k8s_uid, *k8s_namespace, *version, *node_prefix; int64_t heartbeat_us, created_us;
+    bool pulls_images; /* from registries, by their names: what its operator does not deny */
+};
 void backend_row_clear(struct backend_row *r);
 void backend_rows_free(struct backend_row *r, size_t n);
 /* OSMO_ECONFLICT when the uid differs */
@@ -267,13 +273,12 @@ int repo_kv_set_if_absent(db_t *db, const char *key, const char *value,
 /* The value, or "" for a new one, is nobody else's until the end of the transaction. */
 int repo_kv_touch(db_t *db, const char *key, osmo_error_t *err);
 int repo_user_ensure(db_t *db, const char *user, const char *created_by, int64_t now_us, osmo_error_t *err);
-int repo_user_role_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us, osmo_error_t *err);
 int repo_user_roles(db_t *db, const char *user, strlist_t *roles, osmo_error_t *err);
-struct token_row { char *user, *name, *description, *roles_csv; uint8_t hash[32]; int64_t expires_us, created_us; };
+/* backend: the only one that the token may serve, or NULL */
+struct token_row { char *user, *name, *description, *backend; uint8_t hash[32]; int64_t expires_us, created_us; };
 void token_row_clear(struct token_row *r);
-int repo_token_put(db_t *db, const struct token_row *r, osmo_error_t *err);                 /* replaces (user, name) */
 int repo_token_by_hash(db_t *db, const uint8_t hash[32], struct token_row *out, osmo_error_t *err);
-int repo_token_delete(db_t *db, const char *user, const char *name, osmo_error_t *err);
+int repo_token_delete(db_t *db, const char *user, const char *name, osmo_error_t *err); /* OSMO_ENOTFOUND */
 struct profile_row { bool email_notification, slack_notification; char *pool; };
 int repo_profile_get(db_t *db, const char *user, struct profile_row *out, osmo_error_t *err); /* defaults when absent */
 int repo_profile_set(db_t *db, const char *user, const struct profile_row *p, osmo_error_t *err);

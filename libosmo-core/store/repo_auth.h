@@ -16,6 +16,8 @@ int repo_user_add(db_t *db, const struct user_row *r, osmo_error_t *err);       
  * *total is how many there are. */
 int repo_user_list(db_t *db, const char *prefix, const strlist_t *roles, int64_t offset, int64_t limit, struct user_row **out, size_t *n,
                    int64_t *total, osmo_error_t *err);
+/* Until the end of the transaction nobody else changes its roles, tokens or credentials, or deletes it. OSMO_ENOTFOUND. */
+int repo_user_lock(db_t *db, const char *name, osmo_error_t *err);
 /* With roles, tokens, credentials, profile and keys. OSMO_ENOTFOUND. What the user submitted stays. */
 int repo_user_delete(db_t *db, const char *name, osmo_error_t *err);
 
@@ -25,26 +27,31 @@ void assignment_row_clear(struct assignment_row *r);
 void assignment_rows_free(struct assignment_row *r, size_t n);
 /* By role (user NULL: of all users who have `role`, newest first), by user (role NULL: sorted by role). */
 int repo_assignment_list(db_t *db, const char *user, const char *role, struct assignment_row **out, size_t *n, osmo_error_t *err);
-/* Keeps an assignment that is there; *out is what is there now, *added whether it is new. */
+/* Keeps an assignment that is there; *out is what is there now, *added whether it is new; either may be NULL. */
 int repo_assignment_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us, struct assignment_row *out,
                         bool *added, osmo_error_t *err);
 /* Also from the user's tokens. 0 when there was none. */
 int repo_assignment_delete(db_t *db, const char *user, const char *role, osmo_error_t *err);
 
-/* -- access tokens (struct token_row of store/repo.h: user, name, description, hash, times; roles_csv is not used any more) -- */
-/* backend: the only one the token may serve, NULL for none. OSMO_EEXISTS when the user has a token of this name. */
-int repo_token_add(db_t *db, const struct token_row *r, const char *backend, const strlist_t *roles, const char *by, osmo_error_t *err);
+/* -- access tokens: struct token_row of store/repo.h, whose reads do not fill the hash -- */
+/* OSMO_EEXISTS when the user has a token of this name. */
+int repo_token_add(db_t *db, const struct token_row *r, const strlist_t *roles, const char *by, osmo_error_t *err);
 int repo_token_list(db_t *db, const char *user, struct token_row **out, size_t *n, osmo_error_t *err); /* by name */
 void token_rows_free(struct token_row *r, size_t n);
-int repo_token_get(db_t *db, const char *user, const char *name, struct token_row *out, char **backend, osmo_error_t *err); /* ENOTFOUND */
+int repo_token_get(db_t *db, const char *user, const char *name, struct token_row *out, osmo_error_t *err); /* OSMO_ENOTFOUND */
 /* Sorted by role; assignment_row.user is the token's owner. */
 int repo_token_roles(db_t *db, const char *user, const char *name, struct assignment_row **out, size_t *n, osmo_error_t *err);
+int repo_token_count(db_t *db, const char *user, int64_t *count, osmo_error_t *err);
+/* Names of those that its owner has, which is what the token may do. */
+int repo_token_held(db_t *db, const char *user, const char *name, strlist_t *roles, osmo_error_t *err);
 
 /* -- role documents -- */
 struct role_row { char *name, *document; strlist_t external; }; /* document: JSON text without external_roles */
 void role_row_clear(struct role_row *r);
 void role_rows_free(struct role_row *r, size_t n);
 int repo_role_list(db_t *db, struct role_row **out, size_t *n, osmo_error_t *err); /* by name */
+/* OSMO_ENOTFOUND. keep: in a transaction, until whose end it stays. */
+int repo_role_check(db_t *db, const char *name, bool keep, osmo_error_t *err);
 /* external NULL: the mappings stay, and a new role is mapped from its own name. */
 int repo_role_put(db_t *db, const char *name, const char *document, const strlist_t *external, osmo_error_t *err);
 int repo_role_delete(db_t *db, const char *name, osmo_error_t *err); /* with assignments; OSMO_ENOTFOUND */

@@ -8,7 +8,8 @@
 
 #define BACKEND_LIST(F, N) \
     F(TEXT, name, name) N(TEXT, k8s_uid, k8s_uid) N(TEXT, k8s_namespace, k8s_namespace) N(TEXT, version, version) \
-    N(TEXT, node_prefix, node_prefix) N(I64, heartbeat_us, heartbeat_us) N(I64, created_us, created_us)
+    N(TEXT, node_prefix, node_prefix) N(I64, heartbeat_us, heartbeat_us) N(I64, created_us, created_us) \
+    N(BOOL, pulls_images, pulls_images)
 #define B_COL(kind, column, field) COL_ENTRY(backend_row, kind, column, field)
 static const struct col backend_cols[] = { BACKEND_LIST(B_COL, B_COL) };
 #define BACKEND_LEN (sizeof(backend_cols) / sizeof(backend_cols[0]))
@@ -39,11 +40,11 @@ int repo_backend_upsert(db_t *db, const struct backend_row *r, osmo_error_t *err
     struct db_arg args[BACKEND_LEN];
     int64_t changed = 0;
     row_args(backend_cols, BACKEND_LEN, r, args);
-    int rc = db_exec(db, "INSERT INTO backends (" BACKEND_LIST(NAME_F, NAME_N) ") VALUES (?, ?, ?, ?, ?, ?, ?)"
+    int rc = db_exec(db, "INSERT INTO backends (" BACKEND_LIST(NAME_F, NAME_N) ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
                          " ON CONFLICT (name) DO UPDATE SET k8s_uid = excluded.k8s_uid,"
                          " k8s_namespace = excluded.k8s_namespace,"
                          " version = excluded.version, node_prefix = excluded.node_prefix, heartbeat_us = "
-                         "excluded.heartbeat_us"
+                         "excluded.heartbeat_us, pulls_images = excluded.pulls_images"
                          " WHERE COALESCE(backends.k8s_uid, '') = '' OR backends.k8s_uid = excluded.k8s_uid",
                      args, BACKEND_LEN, &changed, err);
     if (rc == 0 && changed == 0)

@@ -1,6 +1,4 @@
-/* Keys and values, users and roles, access tokens (only their hashes), profiles. Part of repo.h. Errors never
- * quote a value. */
-#include <string.h>
+/* Keys and values, profiles. Part of repo.h. Errors never quote a value. */
 #include "store/repo.h"
 #include "store/rows.h"
 
@@ -30,67 +28,6 @@ int repo_kv_set_if_absent(db_t *db, const char *key, const char *value, osmo_err
 int repo_kv_touch(db_t *db, const char *key, osmo_error_t *err) {
     return db_exec(db, "INSERT INTO kv (name, content) VALUES (?, '') ON CONFLICT (name) DO UPDATE SET content = kv.content",
                    DB_ARGS(DB_T(key)), NULL, err);
-}
-
-int repo_user_ensure(db_t *db, const char *user, const char *created_by, int64_t now_us, osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO users (name, created_by, created_us) VALUES (?, ?, ?) ON CONFLICT (name) DO "
-                       "NOTHING",
-                   DB_ARGS(DB_T(user), DB_T(created_by), DB_I(now_us)), NULL, err);
-}
-
-int repo_user_role_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us,
-                       osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO user_roles (user_name, role, assigned_by, assigned_us) VALUES (?, ?, ?, ?)"
-                       " ON CONFLICT (user_name, role) DO NOTHING", DB_ARGS(DB_T(user), DB_T(role), DB_T(by),
-                           DB_I(now_us)), NULL, err);
-}
-
-int repo_user_roles(db_t *db, const char *user, strlist_t *roles, osmo_error_t *err) {
-    return strings_select(db, "SELECT role FROM user_roles WHERE user_name = ? ORDER BY role",
-                          DB_ARGS(DB_T(user)), 1, roles, err);
-}
-
-/* ---- tokens ---- */
-
-#define TK_COL(kind, column, field) COL_ENTRY(token_row, kind, column, field)
-static const struct col token_cols[] = {
-    TK_COL(TEXT, user_name, user) TK_COL(TEXT, name, name) TK_COL(TEXT, description, description) TK_COL(TEXT,
-        roles_csv, roles_csv)
-    TK_COL(I64, expires_us, expires_us) TK_COL(I64, created_us, created_us)
-};
-#define TOKEN_LEN (sizeof(token_cols) / sizeof(token_cols[0]))
-static const struct row_type token_type = { "tokens", sizeof(struct token_row), token_cols, TOKEN_LEN, TOKEN_LEN };
-
-void token_row_clear(struct token_row *r) { row_clear(&token_type, r); }
-
-int repo_token_put(db_t *db, const struct token_row *r, osmo_error_t *err) {
-    struct db_arg args[TOKEN_LEN + 1];
-    row_args(token_cols, TOKEN_LEN, r, args);
-    args[TOKEN_LEN] = DB_B(r->hash, sizeof(r->hash));
-    return db_exec(db, "INSERT INTO tokens (user_name, name, description, roles_csv, expires_us, created_us, "
-                       "hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                       " ON CONFLICT (user_name, name) DO UPDATE SET description = excluded.description, "
-                       "roles_csv = excluded.roles_csv,"
-                       " expires_us = excluded.expires_us, created_us = excluded.created_us, hash = excluded.hash",
-                   args, TOKEN_LEN + 1, NULL, err);
-}
-
-int repo_token_by_hash(db_t *db, const uint8_t hash[32], struct token_row *out, osmo_error_t *err) {
-    int rc = row_select(db, &token_type, "SELECT user_name, name, description, roles_csv, expires_us, "
-                                         "created_us FROM tokens WHERE hash = ?",
-                        DB_ARGS(DB_B(hash, 32)), out, err, "access token");
-    if (rc == 0)
-        memcpy(out->hash, hash, sizeof(out->hash));
-    return rc;
-}
-
-int repo_token_delete(db_t *db, const char *user, const char *name, osmo_error_t *err) {
-    int64_t changed = 0;
-    int rc = db_exec(db, "DELETE FROM tokens WHERE user_name = ? AND name = ?", DB_ARGS(DB_T(user),
-        DB_T(name)), &changed, err);
-    if (rc == 0 && changed == 0)
-        return osmo_error_set(err, OSMO_ENOTFOUND, "access token %s does not exist", name);
-    return rc;
 }
 
 /* ---- profiles ---- */

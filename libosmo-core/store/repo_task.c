@@ -80,6 +80,18 @@ int repo_task_by_name(db_t *db, const char *workflow_uuid, const char *name, int
                           name, (long long)retry_id);
 }
 
+int repo_attempt_status(db_t *db, const char *workflow_id, const char *group, const char *name, int64_t retry_id, enum status *status,
+                        osmo_error_t *err) {
+    int64_t found;
+    int rc = int_select(db, "SELECT t.status FROM workflows w JOIN tasks t ON t.workflow_uuid = w.uuid"
+                            " JOIN workflow_groups g ON g.uuid = t.group_uuid WHERE w.id = ? AND t.name = ? AND t.retry_id = ? AND g.name = ?",
+                        DB_ARGS(DB_T(workflow_id), DB_T(name), DB_I(retry_id), DB_T(group)), -1, &found, err);
+    if (rc < 0)
+        return rc;
+    *status = (enum status)found;
+    return found >= 0 ? 0 : osmo_error_set(err, OSMO_ENOTFOUND, "task %s, attempt %lld, does not exist", name, (long long)retry_id);
+}
+
 int repo_tasks_by_pod(db_t *db, const char *pod_name, struct task_row **out, size_t *n, osmo_error_t *err) {
     return select_tasks(db, TASK_SELECT "WHERE t.pod_name = ? ORDER BY t.workflow_uuid, t.ordinal, t.retry_id",
                         DB_ARGS(DB_T(pod_name)), out, n, err);

@@ -256,6 +256,35 @@ static const char by_node_sql[] =
     "DROP INDEX tasks_by_node;"
     "CREATE INDEX tasks_by_node ON tasks (node_name) WHERE node_name IS NOT NULL AND end_us = 0;";
 
+/* Who may do what. Roles of a token are those of its owner that were given to it; a name stood among them before without being
+ * the owner's, which gave nothing. What is secret is sealed text. */
+static const char roles_sql[] =
+    "CREATE TABLE token_roles ("
+    " user_name TEXT NOT NULL, token_name TEXT NOT NULL, role TEXT NOT NULL, assigned_by TEXT, assigned_us BIGINT NOT NULL,"
+    " PRIMARY KEY (user_name, token_name, role)){end};"
+    "INSERT INTO token_roles (user_name, token_name, role, assigned_by, assigned_us)"
+    " SELECT t.user_name, t.name, r.role, t.user_name, t.created_us FROM tokens t JOIN user_roles r ON r.user_name = t.user_name"
+    " WHERE replace(',' || t.roles_csv || ',', ',' || r.role || ',', '') <> ',' || t.roles_csv || ',';"
+    "ALTER TABLE tokens DROP COLUMN roles_csv;"
+    "ALTER TABLE tokens ADD COLUMN backend TEXT;"
+    "CREATE INDEX users_by_time ON users (created_us, name);"
+    "CREATE INDEX user_roles_by_role ON user_roles (role, user_name);"
+    "CREATE TABLE roles (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL){end};"
+    "CREATE TABLE role_external (role TEXT NOT NULL, external_role TEXT NOT NULL, PRIMARY KEY (role, external_role)){end};";
+static const char secrets_sql[] =
+    "CREATE TABLE user_keys ("
+    " user_name TEXT NOT NULL, kid TEXT NOT NULL, sealed TEXT NOT NULL, is_current BIGINT NOT NULL, PRIMARY KEY (user_name, kid)){end};"
+    "CREATE TABLE signing_keys ("
+    " kid TEXT NOT NULL PRIMARY KEY, sealed TEXT NOT NULL, created_us BIGINT NOT NULL, retired_us BIGINT NOT NULL){end};"
+    "CREATE TABLE credentials ("
+    " user_name TEXT NOT NULL, name TEXT NOT NULL, cred_type TEXT NOT NULL, profile TEXT, payload TEXT NOT NULL,"
+    " created_us BIGINT NOT NULL, PRIMARY KEY (user_name, name)){end};"
+    "CREATE UNIQUE INDEX credentials_by_profile ON credentials (user_name, profile) WHERE profile IS NOT NULL;"
+    "CREATE TABLE config_objects (kind TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, name)){end};";
+
+/* Whether registries have to be asked for the images of a backend. */
+static const char pulls_images_sql[] = "ALTER TABLE backends ADD COLUMN pulls_images BIGINT NOT NULL DEFAULT 1;";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -271,5 +300,6 @@ const struct migration store_migrations[] = {
     { 5, replicas_sql, ON_BOTH }, { 5, leased_sql, ON_PGSQL },
     { 5, logs_sql, ON_PGSQL },
     { 5, history_ids_sql, ON_SQLITE }, { 5, by_node_sql, ON_BOTH },
+    { 6, roles_sql, ON_BOTH }, { 6, secrets_sql, ON_BOTH }, { 6, pulls_images_sql, ON_BOTH },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

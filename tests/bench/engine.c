@@ -281,7 +281,9 @@ static void report(struct task *t, enum status status) {
 static int open_session(enum agent_socket kind, uint64_t conn, const char *extensions, agent_session_t **out,
                         osmo_error_t *err) {
     const char *accepted;
-    int rc = agent_open(bench.e, kind, "default", conn, extensions, out, &accepted, err);
+    char offered[64]; /* nothing is asked of registries */
+    snprintf(offered, sizeof offered, "own-images%s%s", extensions ? ", " : "", extensions ? extensions : "");
+    int rc = agent_open(bench.e, kind, "default", conn, offered, out, &accepted, err);
     if (rc < 0)
         return rc;
     agent_opened(*out);

@@ -157,7 +157,7 @@ bool report(const char *type, const char *body) {
     return got != NULL;
 }
 
-bool knows_pools = true;
+bool knows_pools = true, pulls_images;
 
 static bool pools_known(void) {
     _cleanup_free_ char *digest = NULL;
@@ -183,7 +183,10 @@ agent_session_t *session(enum agent_socket kind, uint64_t conn, const char *exte
     bool tell = kind == AGENT_WORKER && knows_pools && !pools_known();
     const char *accepted = NULL;
     agent_session_t *s = NULL;
-    CHECK_OK(agent_open(e, kind, "default", conn, extensions, &s, &accepted, &err), &err);
+    char offered[100];
+    snprintf(offered, sizeof offered, "%s%s%s", extensions ? extensions : "", extensions && !pulls_images ? ", " : "",
+             pulls_images ? "" : "own-images");
+    CHECK_OK(agent_open(e, kind, "default", conn, offered, &s, &accepted, &err), &err);
     CHECK_STR(accepted, extensions);
     agent_opened(s);
     say(s, "init",
@@ -257,7 +260,7 @@ bool start_with(const char *config) {
 }
 
 engine_t *start_another(const char *name, const char *config, osmo_error_t *err) {
-    char dir[128], path[128], storage[128];
+    char dir[128], path[128], storage[128], key[128];
     engine_t *another = NULL;
     snprintf(dir, sizeof dir, "%s/%s", test_dir, name);
     snprintf(storage, sizeof storage, "%s/storage", test_dir);
@@ -265,6 +268,8 @@ engine_t *start_another(const char *name, const char *config, osmo_error_t *err)
         return NULL;
     osmo_service_options_t o = options_for(dir, config ? path : NULL);
     o.storage_dir = storage;
+    snprintf(key, sizeof key, "%s/master-key.yaml", test_dir);
+    o.master_key_file = key;
     return engine_open(&o, &another, err) < 0 ? NULL : another;
 }
 

@@ -51,6 +51,7 @@ db_t *reader(void);
 /* Opens a session and sends its INIT. A worker whose backend has never been told of its pools confirms that it is, unless the test
  * does it (knows_pools = false); it is no job of jobs_sent(). */
 extern bool knows_pools;
+extern bool pulls_images; /* the backend's operator does not say that it needs no registry */
 agent_session_t *session(enum agent_socket kind, uint64_t conn, const char *extensions);
 void backend_connect(const char *extensions);
 void backend_gone(void);

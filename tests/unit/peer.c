@@ -39,12 +39,18 @@ static void *peer_main(void *arg) {
     return NULL;
 }
 
-bool peer_start(struct peer *p, const char *const *answers) {
+bool peer_listen(struct peer *p) {
     memset(p, 0, sizeof *p);
-    p->answers = answers;
     p->listen_fd = check_listen(&p->port);
-    return p->listen_fd >= 0 && pthread_create(&p->thread, NULL, peer_main, p) == 0;
+    return p->listen_fd >= 0;
 }
+
+bool peer_serve(struct peer *p, const char *const *answers) {
+    p->answers = answers;
+    return pthread_create(&p->thread, NULL, peer_main, p) == 0;
+}
+
+bool peer_start(struct peer *p, const char *const *answers) { return peer_listen(p) && peer_serve(p, answers); }
 
 void peer_end(struct peer *p) {
     pthread_join(p->thread, NULL);

@@ -17,6 +17,9 @@ struct peer {
 
 /* `answers` ends with NULL. An answer with "Connection: close" ends its connection. */
 bool peer_start(struct peer *p, const char *const *answers);
+/* The same in two steps, for answers that name the port. */
+bool peer_listen(struct peer *p);
+bool peer_serve(struct peer *p, const char *const *answers);
 /* Wait until every answer was asked for. */
 void peer_end(struct peer *p);
 #endif

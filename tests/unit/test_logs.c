@@ -130,7 +130,11 @@ static void only_that_task_may_log(void) {
             { "/api/logger/workflow/wf-2/osmo_ctrl/t0/retry_id/0", 403 },
         { "/api/agent/worker/backend/default", 403 },
             { "/api/agent/listener/pod/backend/default", 403 },
-        { "/api/router/exec/wf-1/client/EXEC-1", 503 },               { "/api/nothing", 404 },
+        { "/api/router/exec/wf-1/client/EXEC-1", 403 },
+        { "/api/router/exec/wf-1/backend/EXEC-1", 503 },
+        { "/api/router/webserver/wf-1/backend/EXEC-1", 503 },
+        { "/api/router/exec/wf-2/backend/EXEC-1", 403 },
+        { "/api/nothing", 404 },
     };
     struct fixture f;
     struct seed s;

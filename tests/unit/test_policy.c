@@ -82,7 +82,7 @@ static void table(void) {
         "\"resources\":\"pool/team-b\"}]}",
         "{\"name\":\"reader\",\"description\":\"\",\"policies\":[{\"actions\":\"*:Read\",\"resources\":\"*\"}]}",
     };
-    static const struct { enum action a; const char *resource; enum verdict want; } cases[] = {
+    static const struct { enum action a; const char *resource; enum policy_verdict want; } cases[] = {
         { ACTION_WORKFLOW_CREATE, "pool/team-a", VERDICT_ALLOW }, { ACTION_WORKFLOW_CREATE, "pool/team-", VERDICT_ALLOW },
         { ACTION_WORKFLOW_CREATE, "pool/team", VERDICT_NONE }, { ACTION_WORKFLOW_CREATE, "pool/shared", VERDICT_ALLOW },
         { ACTION_WORKFLOW_CREATE, "pool/shared2", VERDICT_NONE }, { ACTION_WORKFLOW_EXEC, "pool/team-a", VERDICT_ALLOW },
@@ -153,27 +153,32 @@ static bool plain_action(const char *pattern, const char *action) {
     return str_eq(pattern, action) || str_eq(pattern, left) || str_eq(pattern, right);
 }
 
-static bool plain_resource(const struct policy *p, const char *resource) {
+/* `wide`: what the policy says of everything counts. */
+static bool plain_resource(const struct policy *p, enum action a, bool wide, const char *resource) {
     if (!*resource)
-        return true;
+        return a != ACTION_NONE || p->deny || strlist_has(&p->resources, "*");
     for (size_t i = 0; i < p->resources.len; i++) {
         const char *r = p->resources.items[i];
         size_t n = strlen(r);
+        if (!wide && str_eq(r, "*"))
+            continue;
         if (str_eq(r, resource) || (r[n - 1] == '*' && !strncmp(r, resource, n - 1)))
             return true;
     }
     return false;
 }
 
-static enum verdict plain_decide(const struct role *roles, size_t n, enum action a, const char *resource) {
-    enum verdict v = VERDICT_NONE;
+static enum policy_verdict plain_decide(const struct role *roles, size_t n, enum action a, const char *resource) {
+    enum policy_verdict v = VERDICT_NONE;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < roles[i].npolicies; k++) {
             const struct policy *p = &roles[i].policies[k];
-            bool action = false;
-            for (size_t m = 0; m < p->actions.len; m++)
+            bool action = false, wide = p->deny || a != ACTION_AUTH_TOKEN;
+            for (size_t m = 0; m < p->actions.len; m++) {
                 action |= plain_action(p->actions.items[m], action_name(a));
-            if (action && plain_resource(p, resource))
+                wide |= str_eq(p->actions.items[m], "*") || str_eq(p->actions.items[m], "*:*");
+            }
+            if (action && plain_resource(p, a, wide, resource))
                 v = p->deny ? VERDICT_DENY : v == VERDICT_DENY ? v : VERDICT_ALLOW;
         }
     return v;
@@ -186,9 +191,9 @@ static unsigned chance(unsigned n) {
 }
 
 static const char *const resources[] = { "*", "pool/*", "pool/a", "pool/a*", "pool/ab", "pool/ab*", "pool/b", "p*", "config/role",
-    "config/*", "pool/", "z" };
+    "config/*", "pool/", "z", "user/*", "user/a" };
 static const char *const actions[] = { "*", "*:*", "workflow:*", "*:Read", "workflow:Read", "workflow:Exec", "pool:List", "config:*",
-    "*:List" };
+    "*:List", "auth:Token", "auth:*" };
 
 static void random_role(struct role *r, struct policy policies[3]) {
     *r = (struct role){ .policies = policies, .npolicies = chance(4) };
@@ -203,7 +208,7 @@ static void random_role(struct role *r, struct policy policies[3]) {
 
 static void random_roles(void) {
     static const char *const asked[] = { "", "pool/a", "pool/ab", "pool/abc", "pool/b", "pool/", "pool", "config/role", "config/x", "z",
-        "zz", "x" };
+        "zz", "x", "user/a", "user/b" };
     size_t differ = 0, seen[3] = { 0 };
     for (int round = 0; round < 2000; round++) {
         struct policy policies[4][3];
@@ -218,7 +223,7 @@ static void random_roles(void) {
         REQUIRE(grants_new(list, n, &g, &err) == 0);
         for (int a = 0; a < ACTION_COUNT; a++)
             for (size_t k = 0; k < ARRAY_SIZE(asked); k++) {
-                enum verdict want = plain_decide(roles, n, (enum action)a, asked[k]), got = grants_decide(g, (enum action)a, asked[k]);
+                enum policy_verdict want = plain_decide(roles, n, (enum action)a, asked[k]), got = grants_decide(g, (enum action)a, asked[k]);
                 seen[want]++;
                 differ += want != got;
             }
@@ -233,8 +238,60 @@ static void random_roles(void) {
     CHECK(seen[0] > 1000 && seen[1] > 1000 && seen[2] > 1000);
 }
 
+/* Of all resources of a kind, and of one: against what is said about many of them. */
+static void kinds(void) {
+    static const struct { const char *role; enum action a; bool every, some; } cases[] = {
+        { "[{\"actions\":\"workflow:*\",\"resources\":\"*\"}]", ACTION_WORKFLOW_READ, true, true },
+        { "[{\"actions\":\"workflow:*\",\"resources\":\"pool/*\"}]", ACTION_WORKFLOW_READ, true, true },
+        { "[{\"actions\":\"workflow:*\",\"resources\":\"p*\"}]", ACTION_WORKFLOW_READ, true, true },
+        { "[{\"actions\":\"workflow:*\",\"resources\":\"pool/a*\"}]", ACTION_WORKFLOW_READ, false, true },
+        { "[{\"actions\":\"workflow:*\",\"resources\":\"pool/a\"}]", ACTION_WORKFLOW_READ, false, true },
+        { "[{\"actions\":\"workflow:*\",\"resources\":\"config/*\"}]", ACTION_WORKFLOW_READ, false, false },
+        { "[{\"actions\":\"workflow:*\"}]", ACTION_WORKFLOW_READ, false, false },
+        { "[]", ACTION_WORKFLOW_READ, false, false },
+        { "[{\"actions\":\"*\",\"resources\":\"*\"},{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/a\"}]",
+          ACTION_WORKFLOW_READ, true, true },
+        { "[{\"actions\":\"*\",\"resources\":\"*\"},{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/a\"}]",
+          ACTION_WORKFLOW_EXEC, false, true },
+        { "[{\"actions\":\"*\",\"resources\":\"*\"},{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/*\"}]",
+          ACTION_WORKFLOW_EXEC, false, false },
+        { "[{\"actions\":\"*\",\"resources\":\"pool/a*\"},{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/a*\"}]",
+          ACTION_WORKFLOW_EXEC, false, false },
+        { "[{\"actions\":\"*\",\"resources\":[\"pool/a\",\"pool/b\"]},"
+          "{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/a\"}]", ACTION_WORKFLOW_EXEC, false, true },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *text = str_printf("{\"name\":\"r\",\"description\":\"\",\"policies\":%s}", cases[i].role);
+        grants_t *g = grants_of((const char *const *)&text, 1);
+        CHECK_INT(grants_allow_every(g, cases[i].a, "pool/"), cases[i].every);
+        CHECK_INT(grants_allow_some(g, cases[i].a, "pool/"), cases[i].some);
+        grants_free(g);
+    }
+}
+
+/* Where a slip would make an administrator of everybody. */
+static void narrow_ones(void) {
+    static const struct { const char *role; enum action a; const char *resource; bool allow; } cases[] = {
+        { "[{\"actions\":\"*:*\",\"resources\":\"pool/a\"}]", ACTION_NONE, "", false },
+        { "[{\"actions\":\"*:*\"}]", ACTION_NONE, "", false },
+        { "[{\"actions\":\"*\",\"resources\":\"*\"}]", ACTION_NONE, "", true },
+        { "[{\"actions\":\"auth:Token\",\"resources\":\"*\"}]", ACTION_AUTH_TOKEN, "", true },
+        { "[{\"actions\":\"auth:Token\",\"resources\":\"*\"}]", ACTION_AUTH_TOKEN, "user/b", false },
+        { "[{\"actions\":\"auth:*\",\"resources\":\"*\"}]", ACTION_AUTH_TOKEN, "user/b", false },
+        { "[{\"actions\":\"auth:*\",\"resources\":\"user/*\"}]", ACTION_AUTH_TOKEN, "user/b", true },
+        { "[{\"actions\":\"auth:*\",\"resources\":[\"*\",\"user/c\"]}]", ACTION_AUTH_TOKEN, "user/b", false },
+        { "[{\"actions\":\"*:*\",\"resources\":\"*\"}]", ACTION_AUTH_TOKEN, "user/b", true },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *text = str_printf("{\"name\":\"r\",\"description\":\"\",\"policies\":%s}", cases[i].role);
+        grants_t *g = grants_of((const char *const *)&text, 1);
+        CHECK_INT(grants_allow(g, cases[i].a, cases[i].resource), cases[i].allow);
+        grants_free(g);
+    }
+}
+
 static const struct check_test policy_tests[] = {
     { "documents", documents }, { "matches", table }, { "default roles", default_roles }, { "completing a role", completion },
-    { "random roles", random_roles },
+    { "random roles", random_roles }, { "kinds of resources", kinds }, { "narrow ones", narrow_ones },
 };
 TEST_MAIN("policy", policy_tests)

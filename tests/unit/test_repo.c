@@ -705,40 +705,19 @@ static void event_body(store_t *s, const char *url) {
 static void events(void) { fixture_each(event_body); }
 
 static int identity_steps(db_t *db, void *ctx, osmo_error_t *e) {
-    struct token_row t = { .user = S("ann"), .name = S("laptop"), .roles_csv = S("osmo-user"), .expires_us = 9,
-                           .created_us = 8 };
     struct profile_row p = { .email_notification = true, .pool = S("robots") };
     (void)ctx;
-    memset(t.hash, 0xab, sizeof(t.hash));
-    t.hash[3] = 0;
     int rc = repo_kv_set_if_absent(db, "k", "1", e);
     rc = rc ? rc : repo_kv_set_if_absent(db, "k", "2", e);
     rc = rc ? rc : repo_kv_set(db, "m", "1", e);
     rc = rc ? rc : repo_kv_set(db, "m", "2", e);
-    rc = rc ? rc : repo_user_ensure(db, "ann", NULL, 1, e);
-    rc = rc ? rc : repo_user_ensure(db, "ann", "x", 2, e);
-    rc = rc ? rc : repo_user_role_add(db, "ann", "osmo-user", "x", 2, e);
-    rc = rc ? rc : repo_user_role_add(db, "ann", "osmo-user", "x", 2, e);
-    rc = rc ? rc : repo_user_role_add(db, "ann", "osmo-admin", "x", 2, e);
-    rc = rc ? rc : repo_token_put(db, &t, e);
-    t.description = S("new");
-    rc = rc ? rc : repo_token_put(db, &t, e);
     return rc ? rc : repo_profile_set(db, "ann", &p, e);
-}
-static int drop_token(db_t *db, void *ctx, osmo_error_t *e) {
-    (void)ctx;
-    return repo_token_delete(db, "ann", "laptop", e);
 }
 static void identity_body(store_t *s, const char *url) {
     char *v;
-    strlist_t roles = { 0 };
-    struct token_row t;
     struct profile_row p;
-    uint8_t hash[32];
     (void)url;
     st = s;
-    memset(hash, 0xab, sizeof(hash));
-    hash[3] = 0;
     WRITE(identity_steps, NULL);
     CHECK_OK(repo_kv_get(rd(), "k", &v, &err), &err);
     CHECK_STR(v, "1");
@@ -747,15 +726,6 @@ static void identity_body(store_t *s, const char *url) {
     CHECK_STR(v, "2");
     free(v);
     CHECK_INT(repo_kv_get(rd(), "none", &v, &err), OSMO_ENOTFOUND);
-    CHECK_OK(repo_user_roles(rd(), "ann", &roles, &err), &err);
-    CHECK(roles.len == 2 && str_eq(roles.items[0], "osmo-admin"));
-    strlist_free(&roles);
-    CHECK_OK(repo_token_by_hash(rd(), hash, &t, &err), &err);
-    CHECK(str_eq(t.user, "ann") && str_eq(t.description, "new") && t.expires_us == 9 && memcmp(t.hash, hash, 32) == 0);
-    token_row_clear(&t);
-    WRITE(drop_token, NULL);
-    CHECK_INT(store_write(st, "k", drop_token, NULL, &err), OSMO_ENOTFOUND);
-    CHECK_INT(repo_token_by_hash(rd(), hash, &t, &err), OSMO_ENOTFOUND);
     CHECK_OK(repo_profile_get(rd(), "ann", &p, &err), &err);
     CHECK(p.email_notification && !p.slack_notification && str_eq(p.pool, "robots"));
     free(p.pool);

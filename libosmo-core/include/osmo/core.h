@@ -5,6 +5,7 @@
 #ifndef OSMO_CORE_H
 #define OSMO_CORE_H
 #include <osmo/error.h>
+#include <osmo/policy.h>
 #include <osmo/scheduler.h>
 #include <osmo/server.h>
 #include <osmo/service.h>

@@ -20,6 +20,8 @@ typedef struct osmo_server_options {
     osmo_log_fn log;             /**< where log lines go; NULL = nowhere */
     void *log_ctx;               /**< first argument of log */
     int log_level;               /**< lines below this level are not made */
+    const char *cert_file;       /**< PEM certificate of the server and its chain: HTTPS only; NULL = plain HTTP */
+    const char *key_file;        /**< PEM key of the certificate, not encrypted */
 } osmo_server_options_t;
 /**
  * Bind and prepare; nothing is served yet. ::OSMO_EBUSY port in use, ::OSMO_EDENIED, ::OSMO_EINVAL with the remedy in
@@ -34,6 +36,11 @@ OSMO_API int osmo_server_port(const osmo_server_t *server);
 OSMO_API int osmo_server_start(osmo_server_t *server, osmo_service_t *service, osmo_error_t *err);
 /** Stop accepting, let running requests end (at most @p drain_ms), close websockets with 1001, join the threads. */
 OSMO_API void osmo_server_stop(osmo_server_t *server, int drain_ms);
+/**
+ * Read the certificate and its key again: new connections get them, open ones go on. When they cannot be used the old pair stays.
+ * Any thread. @return 0, also for a server without TLS, or a negative code with text.
+ */
+OSMO_API int osmo_server_reload_tls(osmo_server_t *server, osmo_error_t *err);
 /** Free a stopped server. NULL is fine. */
 OSMO_API void osmo_server_free(osmo_server_t *server);
 #ifdef __cplusplus

@@ -1,0 +1,27 @@
+/* TLS as we want it, for the libraries that carry it: they know an SSL_CTX, which is a void pointer here. At least TLS 1.2, ciphers with
+ * forward secrecy, no renegotiation, no resumption. Called by base/ws_client*.c and server/. */
+#ifndef BASE_TLS_H
+#define BASE_TLS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "osmo/error.h"
+
+/* What a server proves itself with, read from PEM files: the certificate with its chain, and the key. */
+typedef struct tls_server tls_server_t;
+int tls_server_open(const char *cert_file, const char *key_file, tls_server_t **out, osmo_error_t *err);
+void tls_server_close(tls_server_t *t);
+/* Handshakes of this SSL_CTX use the pair of the moment; `t` outlives it. 0 or -1. */
+int tls_server_attach(tls_server_t *t, void *ssl_ctx);
+/* Reads the files again. On failure, and when the new certificate has expired, the old pair stays. Any thread. */
+int tls_server_reload(tls_server_t *t, osmo_error_t *err);
+/* Until when the certificate is good, in seconds since the epoch; 0 = unknown. */
+int64_t tls_server_expires_s(tls_server_t *t);
+
+/* Connections of a client, by their sockets: which host (a name or an address) is expected there, NULL when none is; and why it is not
+ * believed to be that. Called in the thread of the handshake. */
+struct tls_peers { const char *(*host)(void *ctx, int fd); void (*refused)(void *ctx, int fd, const char *why); void *ctx; };
+/* An SSL_CTX that believes in the certificates of a file and of a directory; both NULL: those of the system. `peers` outlives it. */
+int tls_client_new(const char *ca_file, const char *ca_dir, const struct tls_peers *peers, void **ssl_ctx, osmo_error_t *err);
+void tls_client_free(void *ssl_ctx);
+#endif
