@@ -2,12 +2,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/crypto.h"
 #include "login.h"
 
 #define CALL_TIMEOUT_MS 60000
+#define READY_ATTEMPTS 2
+#define READY_AFTER_MAX_S 5
 
 int api_fail(bool as_json, int status, const char *message, int code) {
     if (as_json) {
@@ -105,6 +108,21 @@ static int refused(struct api *a, int status, const char *body, size_t len) {
     return code;
 }
 
+/* A service that is not ready says when it will be: what only reads is asked again then, twice at most. */
+static int perform(struct api *a, const http_request_t *rq, http_response_t *rs, osmo_error_t *err) {
+    int rc = http_perform(a->http, rq, rs, err);
+    for (int again = 0; !rc && rs->status == 503 && str_eq(rq->method, "GET") && again < READY_ATTEMPTS; again++) {
+        const char *after = http_response_header(rs, "Retry-After");
+        int64_t seconds;
+        if (!after || !str_to_i64(after, &seconds) || seconds < 0 || seconds > READY_AFTER_MAX_S)
+            break;
+        http_response_free(rs);
+        nanosleep(&(struct timespec){ .tv_sec = seconds }, NULL);
+        rc = http_perform(a->http, rq, rs, err);
+    }
+    return rc;
+}
+
 int api_call(struct api *a, const char *method, const char *path, const json_t *body, json_t **out) {
     osmo_error_t err = OSMO_ERROR_INIT;
     _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
@@ -123,7 +141,7 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
                           .timeout_ms = CALL_TIMEOUT_MS,
                           .max_response = 1u << 30 };
     http_response_t rs = { 0 };
-    if (http_perform(a->http, &rq, &rs, &err)) {
+    if (perform(a, &rq, &rs, &err)) {
         code = api_fail(a->json_errors, 0, err.text, EXIT_SERVER_DOWN);
     } else {
         show_warning(&rs);

@@ -155,6 +155,7 @@ int cmd_login(int argc, char **argv);
 int cmd_logout(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_up(int argc, char **argv);
+int cmd_credential(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_restart(int argc, char **argv);

@@ -11,17 +11,19 @@
 #include "cli.h"
 
 #define DOCUMENT_MAX (16u << 20)
-#define TYPES "POOL, ROLE, BACKEND"
+#define TYPES "POOL, ROLE, BACKEND, SERVICE, WORKFLOW"
 
-enum type_kind { TYPE_POOL, TYPE_ROLE, TYPE_BACKEND, TYPE_COUNT };
+enum type_kind { TYPE_POOL, TYPE_ROLE, TYPE_BACKEND, TYPE_SERVICE, TYPE_WORKFLOW, TYPE_COUNT };
 static const struct type {
     const char *name, *word, *path;
     const char *member; /* of the answer, when the objects are in one */
-    bool writable;
+    bool named, writable; /* objects with names, not one of settings */
 } types[TYPE_COUNT] = {
-    [TYPE_POOL] = { "POOL", "Pool", "/api/configs/pool", "pools", true },
-    [TYPE_ROLE] = { "ROLE", "Role", "/api/configs/role", NULL, true },
-    [TYPE_BACKEND] = { "BACKEND", "Backend", "/api/configs/backend", "backends", false },
+    [TYPE_POOL] = { "POOL", "Pool", "/api/configs/pool", "pools", true, true },
+    [TYPE_ROLE] = { "ROLE", "Role", "/api/configs/role", NULL, true, true },
+    [TYPE_BACKEND] = { "BACKEND", "Backend", "/api/configs/backend", "backends", true, false },
+    [TYPE_SERVICE] = { "SERVICE", "Service", "/api/configs/service", NULL, false, false },
+    [TYPE_WORKFLOW] = { "WORKFLOW", "Workflow", "/api/configs/workflow", NULL, false, false },
 };
 
 /* -1, or the exit code of a mistake. */
@@ -33,7 +35,7 @@ static int find_type(const struct usage *u, const char *text, bool write, const 
             continue;
         *out = &types[i];
         if (write && !types[i].writable)
-            return opt_error(u, "%s cannot be written: backends register themselves, their settings are in the service's file", types[i].name);
+            return opt_error(u, "%s cannot be written: it is configured in the service's file", types[i].name);
         return -1;
     }
     return opt_error(u, "'%s' is no type of configuration that can be %s here: say %s", text, write ? "written" : "shown",
@@ -95,7 +97,7 @@ static int list_types(struct api *a, const struct type *only, bool as_json) {
     table_add(&table, "Description");
     for (size_t i = 0; !code && i < TYPE_COUNT; i++) {
         json_t *objects = NULL, *names = json_array();
-        if (only && only != &types[i]) {
+        if (!types[i].named || (only && only != &types[i])) {
             json_free(names);
             continue;
         }
@@ -119,13 +121,15 @@ static int list_types(struct api *a, const struct type *only, bool as_json) {
 static int config_list(int argc, char **argv) {
     const char *name = NULL, *format = "text";
     const struct opt opts[] = { FORMAT_OPTION(&format) };
-    const struct arg args[] = { { "TYPE", "only this type: " TYPES, &name, NULL, true } };
+    const struct arg args[] = { { "TYPE", "only this type: POOL, ROLE, BACKEND", &name, NULL, true } };
     const struct usage u = { "config list", "List what is configured.", opts, 1, args, 1 };
     const struct type *only = NULL;
     int code = opt_parse(&u, argc, argv);
     struct api a;
     if (code < 0 && name)
         code = find_type(&u, name, false, &only);
+    if (code < 0 && only && !only->named)
+        code = opt_error(&u, "there is only one %s; osmo config show shows it", only->name);
     if (code >= 0 || (code = api_open(&a, str_eq(format, "json"))))
         return code;
     code = list_types(&a, only, str_eq(format, "json"));
@@ -259,10 +263,12 @@ static json_t *draft(const struct update *up) {
     if (there)
         return json_copy(there);
     static const char pool[] = "{\"description\":\"\",\"backend\":\"default\",\"default_platform\":\"default\","
-                               "\"common_default_variables\":{\"USER_CPU\":1,\"USER_GPU\":0,\"USER_MEMORY\":\"1Gi\",\"USER_STORAGE\":\"1Gi\"},"
+                               "\"common_default_variables\":{\"USER_CPU\":1,\"USER_GPU\":0,\"USER_MEMORY\":\"1Gi\","
+                               "\"USER_STORAGE\":\"1Gi\"},"
                                "\"common_resource_validations\":[\"default_cpu\",\"default_memory\",\"default_storage\"],"
                                "\"common_pod_template\":[\"default_ctrl\",\"default_user\"],\"platforms\":{\"default\":{}}}";
-    static const char role[] = "{\"description\":\"\",\"policies\":[{\"effect\":\"Allow\",\"actions\":[\"workflow:*\"],\"resources\":[\"pool/NAME\"]}]}";
+    static const char role[] = "{\"description\":\"\","
+                               "\"policies\":[{\"effect\":\"Allow\",\"actions\":[\"workflow:*\"],\"resources\":[\"pool/NAME\"]}]}";
     const char *text = up->type == &types[TYPE_POOL] ? pool : role;
     json_t *v = NULL;
     json_parse(text, strlen(text), &v, NULL);
@@ -322,7 +328,8 @@ static int run_update(struct api *a, struct update *up) {
 static int config_update(int argc, char **argv) {
     struct update up = { 0 };
     const char *type = NULL;
-    const struct opt opts[] = { { "--file -f", OPT_VALUE, &up.file, "FILE", "JSON or YAML, - for standard input; else the editor opens", NULL },
+    const struct opt opts[] = { { "--file -f", OPT_VALUE, &up.file, "FILE", "JSON or YAML, - for standard input; else the editor opens",
+                                  NULL },
                                 REMARK_OPTIONS(up.remark) };
     const struct arg args[] = { { "TYPE", "POOL or ROLE", &type, NULL, false },
                                 { "NAME", "one object; made when there is none", &up.name, NULL, true } };
@@ -396,13 +403,14 @@ static int config_set(int argc, char **argv) {
     const char *type = NULL, *name = NULL, *what = NULL, *field = NULL;
     struct remark remark = { 0 };
     const struct opt opts[] = { { "--field", OPT_VALUE, &field, "NAME",
-                                  "the pool or backend, a * at its end for all that begin so; else what follows osmo- in the role's name, and *",
-                                  NULL },
+                                  "the pool or backend, a * at its end for all that begin so; else what follows osmo- in the name of the"
+                                  " role, and *", NULL },
                                 REMARK_OPTIONS(remark) };
     const struct arg args[] = { { "TYPE", "ROLE", &type, NULL, false },
                                 { "NAME", "name of the new role", &name, NULL, false },
                                 { "pool|backend", "what it is for", &what, NULL, false } };
-    const struct usage u = { "config set", "Make a role for a pool, or for the operator of a backend.", opts, ARRAY_SIZE(opts), args, 3 };
+    const struct usage u = { "config set", "Make a role for a pool, or for the operator of a backend.", opts, ARRAY_SIZE(opts), args,
+                             3 };
     _cleanup_free_ char *target = NULL;
     int code = opt_parse(&u, argc, argv);
     struct api a;
@@ -460,7 +468,8 @@ static int config_rename(int argc, char **argv) {
     const struct arg args[] = { { "TYPE", "POOL", &type, NULL, false },
                                 { "NAME", "which", &name, NULL, false },
                                 { "NEW", "its new name", &new_name, NULL, false } };
-    const struct usage u = { "config rename", "Give a pool another name. Roles that name it are not changed.", opts, ARRAY_SIZE(opts), args, 3 };
+    const struct usage u = { "config rename", "Give a pool another name. Roles that name it are not changed.", opts, ARRAY_SIZE(opts),
+                             args, 3 };
     const struct type *t = NULL;
     int code = opt_parse(&u, argc, argv);
     struct api a;

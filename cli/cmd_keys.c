@@ -29,7 +29,8 @@ static int rotate(struct api *a, const char *what, bool as_json) {
 static int keys_rotate(int argc, char **argv) {
     const char *what = NULL, *format = "text";
     const struct opt opts[] = { FORMAT_OPTION(&format) };
-    const struct arg args[] = { { "signing|master", "the key that signs tokens, or the one under which secrets are sealed", &what, NULL, false } };
+    const struct arg args[] = { { "signing|master", "the key that signs tokens, or the one under which secrets are sealed", &what, NULL,
+                                  false } };
     const struct usage u = { "keys rotate", "Replace a key of the service by a new one, without an interruption.", opts, 1, args, 1 };
     int code = opt_parse(&u, argc, argv);
     struct api a;

@@ -53,7 +53,7 @@ static int token_set(int argc, char **argv) {
     strlist_t roles = { 0 };
     char fallback[16], time[TIME_TEXT_MAX];
     const struct opt opts[] = {
-        { "--expires-at -e", OPT_VALUE, &expires, "YYYY-MM-DD", "first day (UTC) on which it is not good any more; 31 days from now", NULL },
+        { "--expires-at -e", OPT_VALUE, &expires, "YYYY-MM-DD", "day (UTC) from which on it is refused; 31 days from now", NULL },
         { "--description -d", OPT_VALUE, &description, "TEXT", "what it is for", NULL },
         { "--user -u", OPT_VALUE, &user, "USER", "whose it will be, for administrators", NULL },
         { "--roles -r", OPT_LIST, &roles, "ROLE", "roles it will have, of those of its user; all of them", NULL },
@@ -106,27 +106,36 @@ static int token_delete(int argc, char **argv) {
 
 /* ---- list, roles ---- */
 
+static void show_token(struct table *t, const json_t *token, bool bound) {
+    const json_t *roles = json_get(token, "roles");
+    const char *expires = json_get_str(token, "expires_at");
+    int64_t until = 0;
+    char date[16];
+    buf_t names = BUF_INIT(1u << 20);
+    snprintf(date, sizeof date, "%.10s", expires ? expires : "-");
+    for (size_t k = 0; k < json_len(roles); k++)
+        buf_printf(&names, "%s%s", k ? ", " : "", json_str(json_at(roles, k)));
+    table_add(t, json_get_str(token, "token_name"));
+    table_add(t, json_get_str(token, "description"));
+    table_add(t, expires && time_parse(expires, &until) && until > clock_now_us() ? "True" : "False");
+    table_add(t, date);
+    table_add(t, buf_cstr(&names));
+    if (bound)
+        table_add(t, json_get_str(token, "backend"));
+    buf_free(&names);
+}
+
+/* With a column for backends where a token is for one. */
 static void show_tokens(const json_t *answer) {
-    struct table t = { .columns = 5 };
-    static const char *const titles[] = { "Name", "Description", "Active", "Expires At (UTC)", "Roles" };
-    for (size_t i = 0; i < ARRAY_SIZE(titles); i++)
+    static const char *const titles[] = { "Name", "Description", "Active", "Expires At (UTC)", "Roles", "Backend" };
+    bool bound = false;
+    for (size_t i = 0; i < json_len(answer); i++)
+        bound |= json_get_str(json_at(answer, i), "backend") != NULL;
+    struct table t = { .columns = bound ? 6 : 5 };
+    for (size_t i = 0; i < t.columns; i++)
         table_add(&t, titles[i]);
-    for (size_t i = 0; i < json_len(answer); i++) {
-        const json_t *token = json_at(answer, i), *roles = json_get(token, "roles");
-        const char *expires = json_get_str(token, "expires_at");
-        int64_t until = 0;
-        char date[16];
-        buf_t names = BUF_INIT(1u << 20);
-        snprintf(date, sizeof date, "%.10s", expires ? expires : "-");
-        for (size_t k = 0; k < json_len(roles); k++)
-            buf_printf(&names, "%s%s", k ? ", " : "", json_str(json_at(roles, k)));
-        table_add(&t, json_get_str(token, "token_name"));
-        table_add(&t, json_get_str(token, "description"));
-        table_add(&t, expires && time_parse(expires, &until) && until > clock_now_us() ? "True" : "False");
-        table_add(&t, date);
-        table_add(&t, buf_cstr(&names));
-        buf_free(&names);
-    }
+    for (size_t i = 0; i < json_len(answer); i++)
+        show_token(&t, json_at(answer, i), bound);
     table_print(&t, 1);
 }
 

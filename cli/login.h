@@ -1,5 +1,6 @@
 /* What the files behind `osmo login` share: the login file's lock, the pure parts of OpenID Connect, the conversation with a provider
- * and the listener for the browser's redirect. Only cli/login*.c, cli/oidc.c, cli/loopback.c and cli/api.c include it. */
+ * and the listener for the browser's redirect. Only cli/login*.c, cli/oidc.c, cli/loopback.c, cli/api.c and commands that take secrets
+ * include it. */
 #ifndef OSMO_CLI_LOGIN_H
 #define OSMO_CLI_LOGIN_H
 #include "cli.h"
@@ -13,7 +14,7 @@ void wipe_free(char *secret); /* NULL is fine */
 int secret_read(const char *path, char **out, osmo_error_t *err);
 
 /* ---- login_prompt.c ---- */
-/* From the terminal, without echo. OSMO_EUNAVAIL when there is no terminal. A signal that ends the program gives the terminal back first. */
+/* From the terminal, without echo. OSMO_EUNAVAIL when there is none. A signal that ends the program gives the terminal back first. */
 int secret_prompt(const char *prompt, char **out, osmo_error_t *err);
 
 /* ---- oidc.c: pure ---- */
@@ -61,7 +62,8 @@ int provider_endpoints(http_client_t *http, const char *url, long timeout_ms, st
 #define FORM_INIT BUF_SECRET(64u << 10)
 void form_add(buf_t *form, const char *key, const char *value);
 /* POST of what is secret, for an answer that is: 0 when one came, with *status and *answer (NULL when it is no JSON; json_free_secret). */
-int post_secret(http_client_t *http, const char *url, const char *type, const buf_t *body, int *status, json_t **answer, osmo_error_t *err);
+int post_secret(http_client_t *http, const char *url, const char *type, const buf_t *body, int *status, json_t **answer,
+                osmo_error_t *err);
 /* The same to a provider. */
 int form_post(http_client_t *http, const char *url, const buf_t *form, int *status, json_t **answer, osmo_error_t *err);
 /* The same at a token endpoint: the class, the tokens when they were granted, otherwise *problem (malloc'ed). */

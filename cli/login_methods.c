@@ -86,9 +86,10 @@ static int dev_login(const struct request *rq, struct login *l) {
 
 /* The service has no provider for this method: which one would work? */
 static int no_endpoint(const struct request *rq, const struct endpoints *e) {
-    _cleanup_free_ char *text = str_printf(
-        "this service has no identity provider for --method %s: use %s", rq->method,
-        e->device ? "--method code" : e->browser ? "--method pkce" : "--method token --token-file FILE, or --method dev if it runs with --auth dev");
+    const char *other = e->device    ? "--method code"
+                        : e->browser ? "--method pkce"
+                                     : "--method token --token-file FILE, or --method dev if it runs with --auth dev";
+    _cleanup_free_ char *text = str_printf("this service has no identity provider for --method %s: use %s", rq->method, other);
     return api_fail(false, 0, text ? text : "out of memory", EXIT_USER);
 }
 
@@ -124,7 +125,7 @@ static int password_login(http_client_t *http, const struct endpoints *e, const 
     if (!rc)
         rc = find_secret(rq->password, rq->password_file, "OSMO_LOGIN_PASSWORD", &password, err);
     if (!rc && !password && (rc = secret_prompt("Password: ", &password, err)) == OSMO_EUNAVAIL)
-        rc = osmo_error_set(err, OSMO_EINVAL, "there is no terminal to ask for the password at: use --password-file or OSMO_LOGIN_PASSWORD");
+        rc = osmo_error_set(err, OSMO_EINVAL, "no terminal to ask for the password at: use --password-file or OSMO_LOGIN_PASSWORD");
     if (!rc)
         rc = password_grant(http, e, rq->username, password, l, err);
     wipe_free(password);
@@ -242,8 +243,8 @@ static void say_where_to_log_out(const struct login *l) {
         return;
     http_client_t *http = NULL;
     struct endpoints e = { 0 };
-    if (http_client_new("osmo-cli/" CLIENT_VERSION, &http, NULL) == 0 && provider_endpoints(http, l->url, LOGOUT_TIMEOUT_MS, &e, NULL) == 0 &&
-        e.logout && endpoint_check("logout_endpoint", e.logout, NULL) == 0) {
+    if (http_client_new("osmo-cli/" CLIENT_VERSION, &http, NULL) == 0 &&
+        provider_endpoints(http, l->url, LOGOUT_TIMEOUT_MS, &e, NULL) == 0 && e.logout && endpoint_check("logout_endpoint", e.logout, NULL) == 0) {
         _cleanup_free_ char *where = printable(e.logout, 2048);
         if (where)
             printf("To log out of the identity provider too, open %s in your browser\n", where);

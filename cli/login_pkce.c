@@ -86,8 +86,8 @@ static void open_browser(const char *url) {
     posix_spawnattr_destroy(&attr);
 }
 
-static int exchange(http_client_t *http, const struct endpoints *e, const struct proof *p, const struct redirect *r, const char *redirect_uri,
-                    struct login *l, osmo_error_t *err) {
+static int exchange(http_client_t *http, const struct endpoints *e, const struct proof *p, const struct redirect *r,
+                    const char *redirect_uri, struct login *l, osmo_error_t *err) {
     _cleanup_buf_ buf_t form = FORM_INIT;
     form_add(&form, "grant_type", "authorization_code");
     form_add(&form, "code", r->code);

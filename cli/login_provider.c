@@ -46,7 +46,8 @@ int provider_endpoints(http_client_t *http, const char *url, long timeout_ms, st
 
 static bool collect(void *ctx, const char *data, size_t len) { return buf_append(ctx, data, len) == 0; }
 
-int post_secret(http_client_t *http, const char *url, const char *type, const buf_t *body, int *status, json_t **answer, osmo_error_t *err) {
+int post_secret(http_client_t *http, const char *url, const char *type, const buf_t *body, int *status, json_t **answer,
+                osmo_error_t *err) {
     _cleanup_free_ char *content = str_printf("Content-Type: %s", type);
     const char *const headers[] = { content, "Accept: application/json", NULL };
     _cleanup_buf_ buf_t text = BUF_SECRET(ANSWER_MAX);

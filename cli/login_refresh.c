@@ -34,8 +34,8 @@ static int replace(char **old, const char *text, osmo_error_t *err) {
 }
 
 static int again(const struct login *l, const char *who, const char *why, osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_EUNAUTH, "%s does not renew your login: %s; run osmo login %s again", who, why ? why : "no reason given",
-                          l->url);
+    return osmo_error_set(err, OSMO_EUNAUTH, "%s does not renew your login: %s; run osmo login %s again", who,
+                          why ? why : "no reason given", l->url);
 }
 
 /* OSMO's own: the access token, or a task's, for another identity token. */

@@ -18,6 +18,7 @@ static const struct noun nouns[] = {
     { "token", "access tokens", token_commands, TOKEN_COMMANDS, NULL },
     { "resource", "nodes", resource_commands, RESOURCE_COMMANDS, NULL },
     { "profile", "your settings", profile_commands, PROFILE_COMMANDS, NULL },
+    { "credential", "what workflows log in with", NULL, 0, cmd_credential },
     { "pool", "pools", pool_commands, POOL_COMMANDS, NULL },
     { "user", "users and their roles, for administrators", user_commands, USER_COMMANDS, NULL },
     { "config", "pools and roles, for administrators", config_commands, CONFIG_COMMANDS, NULL },
@@ -135,6 +136,8 @@ int main(int argc, char **argv) {
     int i = 1;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, interrupted);
+    if (http_trust(getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR")) < 0)
+        return 1;
     for (; i < argc && argv[i][0] == '-'; i++) {
         if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
             return help(stdout);

@@ -65,7 +65,8 @@ int endpoint_check(const char *what, const char *url, osmo_error_t *err) {
     return OSMO_OK;
 }
 
-static int complete(const char *name, const char *endpoint, const char *client_name, const char *client, const char *token, osmo_error_t *err) {
+static int complete(const char *name, const char *endpoint, const char *client_name, const char *client, const char *token,
+                    osmo_error_t *err) {
     _cleanup_free_ char *what = str_printf("%s" OF_SERVICE, name);
     if (!client || !token)
         return osmo_error_set(err, OSMO_EINVAL, "the service's login_info has no %s: its administrator can add it, or use another --method",

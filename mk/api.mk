@@ -1,6 +1,6 @@
 # api, and the parts of the engine behind it: identities, logs, task data
 libcoreint_la_SOURCES += \
-	libosmo-core/api/answer.c libosmo-core/api/auth_routes.c libosmo-core/api/config_routes.c libosmo-core/api/credential_routes.c libosmo-core/api/config_pool_routes.c libosmo-core/api/config_role_routes.c libosmo-core/api/key_routes.c libosmo-core/api/handlers.h \
+	libosmo-core/api/answer.c libosmo-core/api/auth_routes.c libosmo-core/api/config_routes.c libosmo-core/api/credential_routes.c libosmo-core/api/config_pool_routes.c libosmo-core/api/config_role_routes.c libosmo-core/api/config_service_routes.c libosmo-core/api/key_routes.c libosmo-core/api/handlers.h \
 	libosmo-core/api/explain_routes.c libosmo-core/api/log_routes.c libosmo-core/api/node_view.c libosmo-core/api/pool_routes.c libosmo-core/api/profile_routes.c \
 	libosmo-core/api/replica_routes.c libosmo-core/api/resource_routes.c libosmo-core/api/route.h libosmo-core/api/router.c libosmo-core/api/router.h \
 	libosmo-core/api/routes.c libosmo-core/api/service.c libosmo-core/api/service_internal.h libosmo-core/api/storage_routes.c \
@@ -48,3 +48,19 @@ tests_unit_test_api_config_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_keys
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
 tests_unit_test_keys_LDADD = $(UNIT_CORE_LIBS)
+identity_fixture = $(logs_fixture) tests/unit/identity_fixture.c tests/unit/identity_fixture.h tests/unit/forge.c tests/unit/forge.h
+unit_tests += tests/unit/test_identity
+tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(identity_fixture)
+tests_unit_test_identity_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_identity_peers
+tests_unit_test_identity_peers_SOURCES = tests/unit/test_identity_peers.c $(identity_fixture)
+tests_unit_test_identity_peers_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_backend_tokens
+tests_unit_test_backend_tokens_SOURCES = tests/unit/test_backend_tokens.c $(identity_fixture)
+tests_unit_test_backend_tokens_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_providers
+tests_unit_test_providers_SOURCES = tests/unit/test_providers.c tests/unit/idp_fixture.c tests/unit/idp_fixture.h $(identity_fixture)
+tests_unit_test_providers_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_logs_masks
+tests_unit_test_logs_masks_SOURCES = tests/unit/test_logs_masks.c $(logs_fixture)
+tests_unit_test_logs_masks_LDADD = $(UNIT_CORE_LIBS)

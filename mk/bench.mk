@@ -20,11 +20,15 @@ tests_bench_logstore_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNA
 noinst_PROGRAMS += tests/bench/language
 tests_bench_language_SOURCES = tests/bench/language.c
 tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+noinst_PROGRAMS += tests/bench/jwt
+tests_bench_jwt_SOURCES = tests/bench/jwt.c
+tests_bench_jwt_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 EXTRA_DIST += tests/bench/language.py tests/bench/engine.sh tests/bench/logstore.sh
 
 bench: all
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/bench.sh
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/engine.sh
+	tests/bench/jwt
 	tests/bench/schedule 1000 10000
 	tests/bench/schedule 10000 100000
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/size.sh

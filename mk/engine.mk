@@ -14,6 +14,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/submit_again.c libosmo-core/engine/submit_checks.c libosmo-core/engine/submit_dry.c libosmo-core/engine/submit_store.c \
 	libosmo-core/engine/submit_rows.h libosmo-core/engine/submit_rows.c libosmo-core/engine/submit_images.c \
 	libosmo-core/engine/credentials.c libosmo-core/engine/credentials.h libosmo-core/engine/registry.c libosmo-core/engine/registry.h \
+	libosmo-core/engine/masks.c libosmo-core/engine/masks.h \
 	libosmo-core/engine/submit_resources.c \
 	libosmo-core/engine/replicas.h libosmo-core/engine/replicas.c libosmo-core/engine/replica_internal.h \
 	libosmo-core/engine/replica_channel.c libosmo-core/engine/replica_hints.c \
@@ -65,6 +66,9 @@ tests_unit_test_replicas_SOURCES = tests/unit/test_replicas.c $(replicas_fixture
 tests_unit_test_replicas_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_replicas_dead_SOURCES = tests/unit/test_replicas_dead.c $(replicas_fixture)
 tests_unit_test_replicas_dead_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_keys_replicas
+tests_unit_test_keys_replicas_SOURCES = tests/unit/test_keys_replicas.c $(replicas_fixture)
+tests_unit_test_keys_replicas_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_upkeep
 tests_unit_test_upkeep_SOURCES = tests/unit/test_upkeep.c $(engine_fixture)
 tests_unit_test_upkeep_LDADD = $(UNIT_CORE_LIBS)
@@ -89,6 +93,14 @@ tests_unit_test_replica_channel_LDADD = $(UNIT_CORE_LIBS)
 noinst_PROGRAMS += tests/system/relay
 tests_system_relay_SOURCES = tests/system/relay.c
 tests_system_relay_LDADD = -lpthread
+# Looks for secrets where there must be none.
+noinst_PROGRAMS += tests/system/needles
+tests_system_needles_SOURCES = tests/system/needles.c
+tests_system_needles_LDADD =
 unit_tests += tests/unit/test_config_replicas
-tests_unit_test_config_replicas_SOURCES = tests/unit/test_config_replicas.c $(replicas_fixture)
+tests_unit_test_config_replicas_SOURCES = tests/unit/test_config_replicas.c tests/unit/service_fixture.h tests/unit/service_fixture.c \
+	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h tests/unit/check.c tests/unit/check.h
 tests_unit_test_config_replicas_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_submit_credentials
+tests_unit_test_submit_credentials_SOURCES = tests/unit/test_submit_credentials.c $(engine_fixture)
+tests_unit_test_submit_credentials_LDADD = $(UNIT_CORE_LIBS)

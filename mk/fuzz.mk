@@ -10,7 +10,9 @@ endif
 fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_yaml tests/fuzz/fuzz_template tests/fuzz/fuzz_submission tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_spec tests/fuzz/fuzz_messages tests/fuzz/fuzz_link tests/fuzz/fuzz_pod_status tests/fuzz/fuzz_text \
 	tests/fuzz/fuzz_units tests/fuzz/fuzz_pods tests/fuzz/fuzz_plan \
-	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws
+	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws \
+	tests/fuzz/fuzz_jwt tests/fuzz/fuzz_jwk tests/fuzz/fuzz_seal tests/fuzz/fuzz_policy tests/fuzz/fuzz_headers tests/fuzz/fuzz_url \
+	tests/fuzz/fuzz_config
 check_SCRIPTS += tests/fuzz/replay.sh
 
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
@@ -59,6 +61,27 @@ tests_fuzz_fuzz_request_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_ws_SOURCES = tests/fuzz/fuzz_ws.c tests/fuzz/service.c tests/fuzz/service.h $(fuzz_main)
 tests_fuzz_fuzz_ws_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_ws_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_jwt_SOURCES = tests/fuzz/fuzz_jwt.c tests/unit/signing_key.c tests/unit/signing_key.h $(fuzz_main)
+tests_fuzz_fuzz_jwt_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_jwt_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_jwk_SOURCES = tests/fuzz/fuzz_jwk.c tests/unit/signing_key.c tests/unit/signing_key.h $(fuzz_main)
+tests_fuzz_fuzz_jwk_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_jwk_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_seal_SOURCES = tests/fuzz/fuzz_seal.c $(fuzz_main)
+tests_fuzz_fuzz_seal_LDADD = libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_seal_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_policy_SOURCES = tests/fuzz/fuzz_policy.c $(fuzz_main)
+tests_fuzz_fuzz_policy_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_policy_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_headers_SOURCES = tests/fuzz/fuzz_headers.c tests/fuzz/service.c tests/fuzz/service_guarded.c tests/fuzz/service.h tests/unit/signing_key.c tests/unit/signing_key.h $(fuzz_main)
+tests_fuzz_fuzz_headers_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_headers_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_url_SOURCES = tests/fuzz/fuzz_url.c $(fuzz_main)
+tests_fuzz_fuzz_url_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_url_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_main)
+tests_fuzz_fuzz_config_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_config_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 
 fuzz-targets: $(fuzz_targets)
 print-fuzz-targets:

@@ -1,19 +1,24 @@
 # server: the network front and its program
 server_sources = \
 	libosmo-core/server/net.c libosmo-core/server/net.h \
-	libosmo-core/server/net_http.c libosmo-core/server/net_request.c libosmo-core/server/net_ws.c \
+	libosmo-core/server/net_http.c libosmo-core/server/net_head.c libosmo-core/server/net_head.h libosmo-core/server/net_request.c libosmo-core/server/net_ws.c \
 	libosmo-core/server/server.c libosmo-core/server/workers.c
 libcoreint_la_SOURCES += $(server_sources) \
-	libosmo-core/engine/audit.c libosmo-core/engine/audit.h libosmo-core/engine/limits.c libosmo-core/engine/limits.h
+	libosmo-core/engine/audit.c libosmo-core/engine/audit.h libosmo-core/engine/limits.c libosmo-core/engine/limits.h \
+	libosmo-core/api/guard.c libosmo-core/api/guard.h
 
 bin_PROGRAMS += osmo-service
-osmo_service_SOURCES = daemons/osmo-service/main.c daemons/osmo-service/options.c daemons/osmo-service/options.h
+osmo_service_SOURCES = daemons/osmo-service/main.c daemons/osmo-service/wipe.c daemons/osmo-service/options.c daemons/osmo-service/options.h
 osmo_service_LDADD = libosmo-core.la libbase.la $(BASE_EXTERNAL)
 
 # The test brings a service of its own, so it takes the server's objects without the rest of libosmo-core.
 unit_tests += tests/unit/test_server
 server_fixture = tests/unit/server_fixture.c tests/unit/server_fixture.h tests/unit/check.c $(server_sources)
 tests_unit_test_server_SOURCES = tests/unit/test_server.c tests/unit/tls_fixture.c tests/unit/tls_fixture.h $(server_fixture)
+unit_tests += tests/unit/test_server_limits
+tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c $(server_fixture)
+tests_unit_test_server_limits_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_server_limits_LDADD = $(UNIT_BASE_LIBS)
 tests_unit_test_server_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_server_LDADD = $(UNIT_BASE_LIBS)
 

@@ -1,7 +1,7 @@
 # model: specification, settings, pods
 libmodel_la_SOURCES += libosmo-core/model/label_selector.c libosmo-core/model/label_selector.h \
 	libosmo-core/model/pods.c libosmo-core/model/pods.h libosmo-core/model/pods_internal.h \
-	libosmo-core/model/credential.c libosmo-core/model/credential.h libosmo-core/model/credential_scope.c \
+	libosmo-core/model/credential.c libosmo-core/model/credential.h libosmo-core/model/credential_scope.c libosmo-core/model/mask.c libosmo-core/model/mask.h \
 	libosmo-core/model/pods_credential.c libosmo-core/model/pods_labels.c \
 	libosmo-core/model/pods_merge.c libosmo-core/model/pods_pod.c libosmo-core/model/pods_queues.c libosmo-core/model/pods_queues.h libosmo-core/model/pods_secret.c \
 	libosmo-core/model/pods_template.c libosmo-core/model/pods_topology.c libosmo-core/model/pods_vars.c \
@@ -56,3 +56,6 @@ tests_unit_test_credential_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_pool_config
 tests_unit_test_pool_config_SOURCES = tests/unit/test_pool_config.c tests/unit/check.c
 tests_unit_test_pool_config_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_mask
+tests_unit_test_mask_SOURCES = tests/unit/test_mask.c tests/unit/check.c
+tests_unit_test_mask_LDADD = $(UNIT_MODEL_LIBS)

@@ -17,7 +17,7 @@
 #define EXIT_USAGE 2
 
 enum { OPT_SERVICE = 256, OPT_NAME, OPT_CLUSTER, OPT_NAMESPACE, OPT_TOKEN_FILE, OPT_USER, OPT_STATE_DIR, OPT_IMAGE,
-       OPT_OVERCOMMIT, OPT_NO_SANDBOX, OPT_RUNTIME_DIR, OPT_SCRIPT, OPT_HIDE, OPT_LOG_LEVEL, OPT_VERSION, OPT_HELP };
+       OPT_OVERCOMMIT, OPT_NO_SANDBOX, OPT_RUNTIME_DIR, OPT_SCRIPT, OPT_HIDE, OPT_CA_FILE, OPT_LOG_LEVEL, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
     {"service", required_argument, NULL, OPT_SERVICE}, {"name", required_argument, NULL, OPT_NAME},
@@ -26,12 +26,13 @@ static const struct option options[] = {
     {"state-dir", required_argument, NULL, OPT_STATE_DIR}, {"image", required_argument, NULL, OPT_IMAGE},
     {"cpu-overcommit", required_argument, NULL, OPT_OVERCOMMIT}, {"no-sandbox", no_argument, NULL, OPT_NO_SANDBOX},
     {"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR}, {"script", required_argument, NULL, OPT_SCRIPT},
-    {"hide", required_argument, NULL, OPT_HIDE}, {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+    {"hide", required_argument, NULL, OPT_HIDE}, {"ca-file", required_argument, NULL, OPT_CA_FILE},
+    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"version", no_argument, NULL, OPT_VERSION}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
 };
 
 struct settings {
-    const char *service, *name, *cluster, *namespace_, *token_file, *user, *state_dir, *runtime_dir;
+    const char *service, *name, *cluster, *namespace_, *token_file, *user, *state_dir, *runtime_dir, *ca_file;
     strlist_t driver;          /* "key=value" */
     int log_level;
 };
@@ -44,6 +45,8 @@ static void print_help(void) {
            "  --cluster DRIVER        local (processes on this machine, the default) or scripted\n"
            "  --namespace NS          namespace of workflow objects (default: default)\n"
            "  --token-file FILE       access token of the backend, read again at every connect\n"
+           "  --ca-file FILE          PEM certificates of the authorities to believe in; also for the pods of a local cluster\n"
+           "                          (default: $SSL_CERT_FILE and $SSL_CERT_DIR, else those of the system)\n"
            "  --user USER             user name for a service in development mode (default: osmo-backend)\n"
            "  --state-dir DIR         private directory (default: $XDG_STATE_HOME/osmo/backend-NAME)\n"
            "  --runtime-dir DIR       where osmo_ctrl, osmo_exec and osmo-pod-supervisor are\n"
@@ -95,6 +98,7 @@ static int take_option(struct settings *s, int option) {
     case OPT_OVERCOMMIT: return add_overcommit(s, optarg);
     case OPT_NO_SANDBOX: return add_setting(s, "no-sandbox", "1");
     case OPT_SCRIPT: return add_setting(s, "script", optarg);
+    case OPT_CA_FILE: s->ca_file = optarg; return 0;
     case OPT_HIDE: return add_setting(s, "hide", optarg);
     case OPT_LOG_LEVEL:
         s->log_level = log_level_parse(optarg);
@@ -193,6 +197,12 @@ static int start(struct settings *s, osmo_error_t *err) {
         return osmo_error_set(err, OSMO_EINVAL, "no place for state: set HOME, use a --name without '/', or give --state-dir DIR");
     if (!runtime || add_setting(s, "runtime-dir", runtime) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    const char *trusted = s->ca_file ? s->ca_file : getenv("SSL_CERT_FILE");
+    _cleanup_free_ char *ca_file = trusted && *trusted ? realpath(trusted, NULL) : NULL;
+    if (trusted && *trusted && !ca_file)
+        return osmo_error_set(err, OSMO_ENOTFOUND, "the certificates in %s cannot be read: %m; check --ca-file and SSL_CERT_FILE", trusted);
+    if (ca_file && strcmp(s->cluster, "local") == 0 && add_setting(s, "ca-file", ca_file) < 0)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     const char **list = calloc(s->driver.len + 1, sizeof *list);
     if (!list)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
@@ -201,7 +211,8 @@ static int start(struct settings *s, osmo_error_t *err) {
     osmo_operator_options_t o = { .size = sizeof o, .service_url = s->service, .backend = s->name, .namespace_ = s->namespace_,
                                   .token_file = s->token_file, .user = s->user, .driver = s->cluster, .state_dir = state,
                                   .settings = list, .log = log_stderr, .log_ctx = (void *)(uintptr_t)PROGRAM,
-                                  .log_level = s->log_level };
+                                  .log_level = s->log_level, .ca_file = ca_file,
+                                  .ca_dir = s->ca_file ? NULL : getenv("SSL_CERT_DIR") };
     osmo_operator_t *op = NULL;
     int rc = osmo_operator_open(&o, &op, err);
     free(list);

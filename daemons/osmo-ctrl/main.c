@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/http.h"
 #include "runtime/flags.h"
 #include "runtime/link.h"
 
@@ -179,6 +180,8 @@ static int phases(struct ctrl *c) {
 
 int main(int argc, char **argv) {
     static struct ctrl c = { .listener = -1, .exec_fd = -1 };
+    if (http_trust(getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR")) < 0)
+        return CTRL_OTHER;
     c.o = (struct options){
         .workflow = "",
         .group = "",

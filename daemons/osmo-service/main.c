@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -92,7 +93,8 @@ static void make_base_url(const struct options *o, int port, char *out, size_t s
             freeaddrinfo(found);
         host = usable ? name : "127.0.0.1";
     }
-    snprintf(out, size, strchr(host, ':') ? "http://[%s]:%d" : "http://%s:%d", host, port);
+    const char *scheme = o->tls_cert ? "https" : "http";
+    snprintf(out, size, strchr(host, ':') ? "%s://[%s]:%d" : "%s://%s:%d", scheme, host, port);
 }
 
 static int write_port(const struct options *o, int port) {
@@ -104,34 +106,42 @@ static int write_port(const struct options *o, int port) {
     return file_write_atomic(o->port_file, text, (size_t)len, 0644, false, &err) < 0 ? fail(&err) : 0;
 }
 
-/* A token that was made now is shown once and kept where only its owner can read it. */
+static void free_token(char **token) {
+    if (*token)
+        explicit_bzero(*token, strlen(*token));
+    free(*token);
+}
+
+/* A token that was made now is shown once and kept where only its owner can read it; printf would leave a copy of it on the stack. */
 static int keep_admin_token(const struct options *o, osmo_service_t *service) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char path[4200];
-    _cleanup_free_ char *token = osmo_service_take_admin_token(service);
+    _cleanup_(free_token) char *token = osmo_service_take_admin_token(service);
     if (!token)
         return 0;
     snprintf(path, sizeof path, "%s/admin-token", o->data_dir);
     if (file_write_atomic(path, token, strlen(token), 0600, true, &err) < 0)
         return fail(&err);
-    fprintf(stderr, "osmo-service: access token of %s, shown once and kept in %s:\n%s\n", o->admin_user ? o->admin_user : "admin",
-            path, token);
+    fprintf(stderr, "osmo-service: access token of %s, shown once and kept in %s:\n", o->admin_user ? o->admin_user : "admin", path);
+    (void)(fd_write_all(STDERR_FILENO, token, strlen(token)) || fd_write_all(STDERR_FILENO, "\n", 1));
     return 0;
 }
 
-static void reload(osmo_service_t *service) {
+static void reload(osmo_server_t *server, osmo_service_t *service) {
     osmo_error_t err = OSMO_ERROR_INIT;
+    if (osmo_server_reload_tls(server, &err) < 0)
+        log_error(&logger, "the certificate was not reloaded, the old one stays: %s", err.text);
     if (osmo_service_reload(service, &err) < 0)
         log_error(&logger, "the configuration was not reloaded, the old one stays: %s", err.text);
     else
         log_info(&logger, "the configuration was reloaded");
 }
 
-static void wait_for_end(osmo_service_t *service, const sigset_t *signals) {
+static void wait_for_end(osmo_server_t *server, osmo_service_t *service, const sigset_t *signals) {
     int number;
     while (sigwait(signals, &number) != 0 || number == SIGHUP) {
         if (number == SIGHUP)
-            reload(service);
+            reload(server, service);
     }
     log_info(&logger, "stopping on signal %d", number);
     /* A second one takes its default course: it ends the process at once. */
@@ -154,7 +164,7 @@ static int serve(const struct options *o, osmo_server_t *server, osmo_service_t 
     if (rc == 0) {
         log_info(&logger, "serving %s", url);
         notify("READY=1\n");
-        wait_for_end(service, signals);
+        wait_for_end(server, service, signals);
         notify("STOPPING=1\n");
     }
     osmo_server_stop(server, DRAIN_MS);
@@ -168,6 +178,14 @@ static int worker_count(const struct options *o) {
     return o->workers ? o->workers : o->database && !strncmp(o->database, "postgres", 8) ? PGSQL_WORKERS : 0;
 }
 
+/* A proxy that speaks TLS may stand before us, as upstream has it. */
+static void warn_of_plain_text(const struct options *o) {
+    bool behind = o->trusted_gateways || (o->base_url && strncmp(o->base_url, "https://", 8) == 0);
+    if (!o->tls_cert && !o->loopback && !behind)
+        log_warning(&logger, "tokens come to %s unencrypted: give --tls-cert and --tls-key, or name the proxy that speaks TLS before this "
+                    "service with --base-url https://HOST", o->listen);
+}
+
 static int run(const struct options *o, const sigset_t *signals) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char spool[4600], url[512];
@@ -176,7 +194,8 @@ static int run(const struct options *o, const sigset_t *signals) {
     if (prepare_dirs(o, spool, sizeof spool) < 0)
         return -1;
     osmo_server_options_t so = { .size = sizeof so, .listen = o->listen, .workers = worker_count(o), .spool_dir = spool,
-                                 .log = log_stderr, .log_ctx = program, .log_level = o->log_level };
+                                 .log = log_stderr, .log_ctx = program, .log_level = o->log_level, .cert_file = o->tls_cert,
+                                 .key_file = o->tls_key };
     if (osmo_server_open(&so, &server, &err) < 0)
         return fail(&err);
     make_base_url(o, osmo_server_port(server), url, sizeof url); /* for other services too, whatever stands before them */
@@ -185,8 +204,13 @@ static int run(const struct options *o, const sigset_t *signals) {
         .base_url = o->base_url ? o->base_url : url, .auth = o->auth, .admin_token = o->admin_token, .admin_user = o->admin_user,
         .transport = osmo_server_transport(server), .log = log_stderr, .log_ctx = program, .log_level = o->log_level,
         .storage_dir = o->storage[0] ? o->storage : NULL, .replica_address = o->replica_address ? o->replica_address : url,
+        .master_key_file = o->master_key, .audit_file = o->audit_log, .backend_token_dir = o->backend_token_dir,
+        .trusted_gateways = o->trusted_gateways, .ca_file = o->ca_file, .ca_dir = o->ca_dir,
     };
+    warn_of_plain_text(o);
     int rc = osmo_service_open(&vo, &service, &err);
+    if (o->admin_token)
+        explicit_bzero((char *)o->admin_token, strlen(o->admin_token)); /* the environment has no more use for it */
     rc = rc < 0 ? fail(&err) : serve(o, server, service, vo.base_url, signals);
     osmo_service_close(service);
     osmo_server_free(server);
@@ -201,6 +225,7 @@ int main(int argc, char **argv) {
         return rc < 0 ? 2 : 0;
     logger.level = o.log_level;
     umask(077);
+    prctl(PR_SET_DUMPABLE, 0); /* no core file, and no other process of the same user looks into this one */
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

@@ -20,7 +20,13 @@ static const char help[] =
     "      --roles LIST         parts to run, separated by commas (all)\n"
     "      --config FILE        configuration in ConfigMap form, YAML (built-in defaults)\n"
     "      --auth MODE          required, or dev: loopback only, the x-osmo-user header is trusted (required)\n"
-    "      --base-url URL       under which clients and tasks reach this service (http://<listen address>)\n"
+    "      --tls-cert FILE      speak HTTPS: PEM certificate of this service, its chain behind it\n"
+    "      --tls-key FILE       PEM key of the certificate, not encrypted\n"
+    "      --base-url URL       under which clients and tasks reach this service (http(s)://<listen address>)\n"
+    "      --trusted-gateways LIST  addresses and CIDR blocks of gateways whose x-osmo-* headers say who asks (none)\n"
+    "      --backend-token-dir DIR  one directory a backend, with the files token and previous-token (none)\n"
+    "      --master-key FILE    keys under which secrets are stored, YAML (DATA_DIR/master-key.yaml, made when missing)\n"
+    "      --audit-log FILE     who did what, one JSON object a line (DATA_DIR/audit.jsonl)\n"
     "      --workers N          request threads, at most (64; 16 on PostgreSQL)\n"
     "      --port-file FILE     write the bound port here once requests are served\n"
     "      --log-level LEVEL    debug, info, warning or error (info)\n"
@@ -32,12 +38,17 @@ static const char help[] =
     "  OSMO_DEFAULT_ADMIN_USERNAME  name of the administrator (admin)\n"
     "  OSMO_DEFAULT_ADMIN_PASSWORD  access token of the administrator, 43 characters; without it one is made at the first\n"
     "                               start, printed once and kept in DATA_DIR/admin-token\n"
+    "  OSMO_MASTER_KEY_FILE         as --master-key\n"
+    "  OSMO_BACKEND_TOKEN_DIRECTORY as --backend-token-dir\n"
+    "  SSL_CERT_FILE, SSL_CERT_DIR  whose certificates the service believes in when it asks others (those of the system)\n"
     "\n"
-    "Signals: SIGTERM and SIGINT drain and stop, a second one stops at once; SIGHUP reads the configuration again.\n"
+    "Signals: SIGTERM and SIGINT drain and stop, a second one stops at once; SIGHUP reads configuration, certificate and\n"
+    "master key again and opens the audit log anew.\n"
     "Exit status: 0 stopped, 1 cannot run, 2 wrong usage.\n";
 
 enum { OPT_LISTEN = 256, OPT_DATA_DIR, OPT_DATABASE, OPT_ROLES, OPT_CONFIG, OPT_AUTH, OPT_BASE_URL, OPT_WORKERS, OPT_PORT_FILE,
-       OPT_STORAGE, OPT_REPLICA_ADDRESS, OPT_LOG_LEVEL, OPT_VERSION };
+       OPT_STORAGE, OPT_REPLICA_ADDRESS, OPT_LOG_LEVEL, OPT_VERSION, OPT_TLS_CERT, OPT_TLS_KEY, OPT_GATEWAYS, OPT_TOKEN_DIR,
+       OPT_MASTER_KEY, OPT_AUDIT_LOG };
 
 static const struct option longs[] = {
     { "listen", required_argument, NULL, OPT_LISTEN }, { "data-dir", required_argument, NULL, OPT_DATA_DIR },
@@ -46,6 +57,9 @@ static const struct option longs[] = {
     { "config", required_argument, NULL, OPT_CONFIG }, { "auth", required_argument, NULL, OPT_AUTH },
     { "base-url", required_argument, NULL, OPT_BASE_URL }, { "workers", required_argument, NULL, OPT_WORKERS },
     { "port-file", required_argument, NULL, OPT_PORT_FILE }, { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+    { "tls-cert", required_argument, NULL, OPT_TLS_CERT }, { "tls-key", required_argument, NULL, OPT_TLS_KEY },
+    { "trusted-gateways", required_argument, NULL, OPT_GATEWAYS }, { "backend-token-dir", required_argument, NULL, OPT_TOKEN_DIR },
+    { "master-key", required_argument, NULL, OPT_MASTER_KEY }, { "audit-log", required_argument, NULL, OPT_AUDIT_LOG },
     { "version", no_argument, NULL, OPT_VERSION }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 };
 
@@ -71,8 +85,9 @@ static int set_data_dir(struct options *o, const char *path) { return set_dir(o-
 
 static int set_replica_address(struct options *o, const char *url) {
     o->replica_address = url;
-    return strncmp(url, "http://", 7) == 0 && url[7] && url[strlen(url) - 1] != '/'
-               ? 0 : usage("--replica-address is http://HOST:PORT without a slash at its end, not", url);
+    size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
+    return scheme && url[scheme] && url[strlen(url) - 1] != '/'
+               ? 0 : usage("--replica-address is http(s)://HOST:PORT without a slash at its end, not", url);
 }
 
 static int default_data_dir(struct options *o) {
@@ -96,32 +111,38 @@ static int set_number(int *out, const char *text) {
     return 0;
 }
 
-static int set_one(struct options *o, int opt, const char *value) {
+/* Texts that are taken as they are; NULL for other options. */
+static const char **text_of(struct options *o, int opt) {
     switch (opt) {
-    case OPT_LISTEN:
-        o->listen = value;
+    case OPT_LISTEN: return &o->listen;
+    case OPT_DATABASE: return &o->database;
+    case OPT_ROLES: return &o->roles;
+    case OPT_CONFIG: return &o->config_file;
+    case OPT_BASE_URL: return &o->base_url;
+    case OPT_PORT_FILE: return &o->port_file;
+    case OPT_TLS_CERT: return &o->tls_cert;
+    case OPT_TLS_KEY: return &o->tls_key;
+    case OPT_GATEWAYS: return &o->trusted_gateways;
+    case OPT_TOKEN_DIR: return &o->backend_token_dir;
+    case OPT_MASTER_KEY: return &o->master_key;
+    case OPT_AUDIT_LOG: return &o->audit_log;
+    default: return NULL;
+    }
+}
+
+static int set_one(struct options *o, int opt, const char *value) {
+    const char **text = text_of(o, opt);
+    if (text) {
+        *text = value;
         return 0;
+    }
+    switch (opt) {
     case OPT_DATA_DIR:
         return set_data_dir(o, value);
-    case OPT_DATABASE:
-        o->database = value;
-        return 0;
     case OPT_STORAGE:
         return set_dir(o->storage, sizeof o->storage, value);
     case OPT_REPLICA_ADDRESS:
         return set_replica_address(o, value);
-    case OPT_ROLES:
-        o->roles = value;
-        return 0;
-    case OPT_CONFIG:
-        o->config_file = value;
-        return 0;
-    case OPT_BASE_URL:
-        o->base_url = value;
-        return 0;
-    case OPT_PORT_FILE:
-        o->port_file = value;
-        return 0;
     case OPT_WORKERS:
         return set_number(&o->workers, value);
     case OPT_AUTH:
@@ -151,8 +172,8 @@ static int split_host(struct options *o) {
     if (!colon || end <= start || (size_t)(end - start) >= sizeof o->host)
         return usage("--listen is ADDR:PORT, for example 127.0.0.1:8000, not", o->listen);
     snprintf(o->host, sizeof o->host, "%.*s", (int)(end - start), start);
-    bool loopback = strncmp(o->host, "127.", 4) == 0 || strcmp(o->host, "::1") == 0 || strcmp(o->host, "localhost") == 0;
-    if (o->auth == OSMO_AUTH_DEV && !loopback)
+    o->loopback = strncmp(o->host, "127.", 4) == 0 || strcmp(o->host, "::1") == 0 || strcmp(o->host, "localhost") == 0;
+    if (o->auth == OSMO_AUTH_DEV && !o->loopback)
         return usage("--auth dev trusts everybody and needs a loopback address in --listen, not", o->host);
     return 0;
 }
@@ -182,5 +203,11 @@ int options_read(struct options *o, int argc, char **argv) {
     o->config_file = env_or("OSMO_CONFIG_FILE", o->config_file);
     o->admin_user = env_or("OSMO_DEFAULT_ADMIN_USERNAME", NULL);
     o->admin_token = env_or("OSMO_DEFAULT_ADMIN_PASSWORD", NULL);
+    o->master_key = env_or("OSMO_MASTER_KEY_FILE", o->master_key);
+    o->backend_token_dir = env_or("OSMO_BACKEND_TOKEN_DIRECTORY", o->backend_token_dir);
+    o->ca_file = env_or("SSL_CERT_FILE", NULL);
+    o->ca_dir = env_or("SSL_CERT_DIR", NULL);
+    if (!o->tls_cert != !o->tls_key)
+        return usage("--tls-cert and --tls-key belong together", NULL);
     return split_host(o);
 }

@@ -53,6 +53,9 @@ struct login {
     char *jwt;
     osmo_error_t err;
     osmo_error_t told;         /* failure that was logged last; loop thread only */
+    uint8_t refused[32];       /* digest of the token that was refused last, when and why; login thread only */
+    int64_t refused_us;
+    osmo_error_t refusal;
 };
 
 struct worker {

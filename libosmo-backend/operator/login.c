@@ -1,8 +1,10 @@
 /* Token → JWT over HTTP on a thread of its own, so that the loop never blocks. One login serves every socket that waits for
- * one; the token file is read again each time, so a rotated token works at the next connect. */
+ * one; the token file is read again each time, so a rotated token works at the next connect. A token that was refused is not shown again
+ * for a while: the service counts refusals against the whole address. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -10,6 +12,7 @@
 #include "osmo/version.h"
 
 #define LOGIN_TIMEOUT_MS 60000
+#define REFUSED_US (15 * 1000000LL)
 
 static int read_token(const struct osmo_operator *op, buf_t *token, osmo_error_t *err) {
     int rc = file_read(op->token_file, token, err);
@@ -51,19 +54,34 @@ static int read_answer(const struct osmo_operator *op, const http_response_t *rs
     return *jwt ? OSMO_OK : osmo_error_set(err, OSMO_ENOMEM, "no memory for a login");
 }
 
-static int perform(const struct osmo_operator *op, http_client_t *http, char **jwt, osmo_error_t *err) {
+static bool was_refused(const struct login *l, const uint8_t digest[32]) {
+    return l->refused_us && clock_mono_us() - l->refused_us < REFUSED_US && crypto_equal(l->refused, digest, sizeof l->refused);
+}
+
+static int perform(struct osmo_operator *op, http_client_t *http, char **jwt, osmo_error_t *err) {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
     buf_t body = BUF_INIT(8192);
     _cleanup_free_ char *url = str_printf("%s/api/auth/jwt/access_token", op->url);
     http_response_t rs = { 0 };
+    uint8_t digest[32] = { 0 };
+    struct login *l = &op->login;
     int rc = url ? make_request(op, &body, err) : OSMO_ENOMEM;
+    if (rc == 0)
+        crypto_sha256(body.data, body.len, digest);
+    if (rc == 0 && was_refused(l, digest)) {
+        *err = l->refusal;
+        rc = err->code;
+    }
     if (rc == 0) {
         http_request_t rq = { .method = "POST", .url = url, .headers = headers, .body = body.data, .body_len = body.len,
                               .timeout_ms = LOGIN_TIMEOUT_MS, .max_response = 65536 };
         rc = http_perform(http, &rq, &rs, err);
     }
-    if (rc == 0)
-        rc = read_answer(op, &rs, jwt, err);
+    if (rc == 0 && (rc = read_answer(op, &rs, jwt, err)) == OSMO_EUNAUTH) {
+        memcpy(l->refused, digest, sizeof digest);
+        l->refused_us = clock_mono_us();
+        l->refusal = *err;
+    }
     if (body.data)
         crypto_wipe(body.data, body.len);
     buf_free(&body);

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/http.h"
 #include "base/str.h"
 #include "operator/internal.h"
 
@@ -99,6 +100,8 @@ static int make_trackers(struct osmo_operator *op, osmo_error_t *err) {
 
 static int open_parts(struct osmo_operator *op, const osmo_operator_options_t *o, osmo_error_t *err) {
     int rc = copy_options(op, o, err);
+    if (rc == 0 && (o->ca_file || o->ca_dir) && (rc = http_trust(o->ca_file, o->ca_dir)) < 0)
+        osmo_error_set(err, rc, "out of memory");
     if (rc == 0)
         rc = lock_state(op, o->state_dir, err);
     if (rc == 0)

@@ -5,11 +5,13 @@
 
 #include "api/route.h"
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/http.h"
 
 #define MAX_QUERY_VALUES 4096
+#define SECRET_BODY_MAX (64u << 10) /* no body with a token is longer */
 #define MAX_ANSWER (256u << 20)
 #define MAX_ANSWER_HEADERS 16
 
@@ -43,6 +45,17 @@ int answer_json(struct call *c, int status, json_t *value) {
         return rc;
     char *body = buf_steal(&text, &len);
     return body ? answer_body(c, status, "application/json", body, len) : OSMO_ENOMEM;
+}
+
+int answer_secret(struct call *c, json_t *value) {
+    _cleanup_json_secret_ json_t *owned = value;
+    _cleanup_buf_ buf_t text = BUF_SECRET(MAX_ANSWER);
+    size_t len;
+    int rc = json_print(owned, 0, &text);
+    if (rc < 0)
+        return rc;
+    char *body = buf_steal(&text, &len);
+    return body ? answer_body(c, 200, "application/json", body, len) : OSMO_ENOMEM;
 }
 
 int answer_null(struct call *c) {
@@ -145,14 +158,21 @@ void answer_error(struct call *c, int code, const osmo_error_t *err) {
         c->rs->status = status;
     if (status == 401)
         (void)answer_header(c, "www-authenticate", "Bearer");
-    if (status == 503 || status == 429)
-        (void)answer_header(c, "retry-after", "1");
+    if (status == 503 || status == 429) {
+        char after[24];
+        snprintf(after, sizeof after, "%lld", c->retry_after_s > 0 ? (long long)c->retry_after_s : 1);
+        (void)answer_header(c, "retry-after", after);
+    }
 }
 
 /* ---- query ---- */
 
+/* Tokens come in queries, too. */
 static void values_free(void *p) {
-    strlist_free(p);
+    strlist_t *l = p;
+    for (size_t i = 0; i < l->len; i++)
+        crypto_wipe(l->items[i], strlen(l->items[i]));
+    strlist_free(l);
     free(p);
 }
 
@@ -169,7 +189,7 @@ static int query_add(struct map *m, const char *name, const char *value) {
 static int query_piece(struct map *m, const char *piece, size_t len, osmo_error_t *err) {
     const char *eq = memchr(piece, '=', len);
     size_t name_len = eq ? (size_t)(eq - piece) : len;
-    _cleanup_buf_ buf_t name = BUF_INIT(1024), value = BUF_INIT(1u << 20);
+    _cleanup_buf_ buf_t name = BUF_INIT(1024), value = BUF_SECRET(1u << 20);
     int rc = url_decode(piece, name_len, true, &name);
     if (rc >= 0 && eq)
         rc = url_decode(eq + 1, len - name_len - 1, true, &value);
@@ -273,7 +293,7 @@ int body_json(struct call *c, json_t **out, osmo_error_t *err) {
     if (!len)
         rc = answer_unprocessable(c, "body", NULL, "missing",
                                   "Field required: the request needs a JSON object as its body");
-    else if (json_parse(data, len, &v, &reason) < 0)
+    else if ((len <= SECRET_BODY_MAX ? json_parse_secret : json_parse)(data, len, &v, &reason) < 0)
         rc = answer_unprocessable(c, "body", NULL, "json_invalid", reason.text);
     else if (json_kind(v) != JSON_OBJECT)
         rc = answer_unprocessable(c, "body", NULL, "model_attributes_type", "Input should be a JSON object");

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/guard.h"
 #include "api/handlers.h"
 #include "base/cleanup.h"
 #include "base/crypto.h"
-#include "engine/limits.h"
 
 int get_login_info(struct call *c, osmo_error_t *err) {
     (void)err;
@@ -46,30 +46,21 @@ static void remember_caller(struct call *c, const char *jwt) {
 }
 
 static int answer_token(struct call *c, char *jwt, int64_t expires_at) {
-    _cleanup_json_ json_t *o = json_object();
+    _cleanup_json_secret_ json_t *o = json_object();
     remember_caller(c, jwt);
-    bool failed = !o || answer_header(c, "cache-control", "no-store") < 0 || json_set_str(o, "token", jwt) < 0 || json_set_int(o, "expires_at", expires_at) < 0;
+    bool failed = !o || answer_header(c, "cache-control", "no-store") < 0;
+    failed = failed || json_set_str(o, "token", jwt) < 0 || json_set_int(o, "expires_at", expires_at) < 0;
     crypto_wipe(jwt, strlen(jwt));
     free(jwt);
-    return failed ? OSMO_ENOMEM : answer_json(c, 200, STEAL(o));
-}
-
-static int may_prove(struct call *c, osmo_error_t *err) {
-    int64_t after;
-    char text[24];
-    if (limits_may_prove(c->engine, c->rq->peer, &after))
-        return 0;
-    snprintf(text, sizeof text, "%lld", (long long)after);
-    int rc = answer_header(c, "retry-after", text);
-    return rc < 0 ? rc : osmo_error_set(err, OSMO_EBUSY, "too many tokens from this address were refused: try again in %s seconds", text);
+    return failed ? OSMO_ENOMEM : answer_secret(c, STEAL(o));
 }
 
 static int exchange(struct call *c, const char *token, osmo_error_t *err) {
     char *jwt = NULL;
     int64_t expires_at;
-    int rc = may_prove(c, err);
+    int rc = guard_may_prove(c, err);
     if (rc >= 0 && (rc = auth_exchange(c->engine, token, &jwt, &expires_at, err)) == OSMO_EUSER)
-        limits_refused(c->engine, c->rq->peer);
+        guard_refused(c);
     return rc < 0 ? rc : answer_token(c, jwt, expires_at);
 }
 
@@ -96,7 +87,7 @@ static int query_needed(struct call *c, const char *name, const char **value) {
 }
 
 int post_access_token(struct call *c, osmo_error_t *err) {
-    _cleanup_json_ json_t *body = NULL;
+    _cleanup_json_secret_ json_t *body = NULL;
     const char *token;
     int rc = body_token(c, &body, &token, err);
     return rc < 0 ? rc : exchange(c, token, err);
@@ -126,16 +117,18 @@ static int exchange_task(struct call *c, const char *token, osmo_error_t *err) {
     if (rc >= 0)
         rc = query_int(c, "retry_id", 0, &retry, err);
     if (rc >= 0)
-        rc = may_prove(c, err);
-    if (rc >= 0 && (rc = auth_exchange_task(c->engine, workflow, group, task, retry, token, &jwt, &expires_at, &finished, err)) == OSMO_EUSER)
-        limits_refused(c->engine, c->rq->peer);
+        rc = guard_may_prove(c, err);
+    if (rc >= 0)
+        rc = auth_exchange_task(c->engine, workflow, group, task, retry, token, &jwt, &expires_at, &finished, err);
+    if (rc == OSMO_EUSER)
+        guard_refused(c);
     if (finished)
         return answer_finished(c);
     return rc < 0 ? rc : answer_token(c, jwt, expires_at);
 }
 
 int post_refresh_token(struct call *c, osmo_error_t *err) {
-    _cleanup_json_ json_t *body = NULL;
+    _cleanup_json_secret_ json_t *body = NULL;
     const char *token;
     int rc = body_token(c, &body, &token, err);
     return rc < 0 ? rc : exchange_task(c, token, err);

@@ -20,14 +20,18 @@ static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM
 
 /* What to ask for, without telling what the caller may not know: `on` is what it named itself. */
 static int refuse(const struct call *c, enum action a, const char *kind, const char *on, osmo_error_t *err) {
+    _cleanup_free_ char *what = a || !c->route ? str_dup(a ? action_name(a) : "this")
+                                               : str_printf("%s %s", c->route->method, c->route->pattern);
+    if (!what)
+        return no_memory(err);
     if (c->who.workflow_id)
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: the token of a task may not do %s%s%.200s; use a token of your own",
-                              a ? action_name(a) : "this", *on ? " on " : "", on);
+        return osmo_error_set(err, OSMO_EDENIED, "access denied: the token of a task does not allow %s%s%s%.200s; use a token of your own",
+                              what, *on ? " on " : "", kind, on);
     if (c->who.backend)
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: the token of backend %.60s may not do %s%s%.200s", c->who.backend,
-                              a ? action_name(a) : "this", *on ? " on " : "", on);
+        return osmo_error_set(err, OSMO_EDENIED, "access denied: the token of backend %.60s does not allow %s%s%s%.200s", c->who.backend,
+                              what, *on ? " on " : "", kind, on);
     if (!a)
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: this is for administrators; ask for a role that allows *:* on *");
+        return osmo_error_set(err, OSMO_EDENIED, "access denied: %s is for administrators; ask for a role that allows *:* on *", what);
     if (!*on)
         return osmo_error_set(err, OSMO_EDENIED, "access denied: ask an administrator for a role that allows %s", action_name(a));
     return osmo_error_set(err, OSMO_EDENIED, "access denied: ask an administrator for a role that allows %s on %s%.200s", action_name(a),

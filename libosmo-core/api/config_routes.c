@@ -66,6 +66,8 @@ int get_backends(struct call *c, osmo_error_t *err) {
     const struct settings *s = engine_settings(c->engine);
     bool failed = !list;
     for (size_t i = 0; !failed && i < n; i++) {
+        if (c->who.backend && !str_eq(c->who.backend, rows[i].name))
+            continue;
         json_t *b = backend_json(c, s, &rows[i]);
         failed = !b || json_add(list, b) < 0;
     }

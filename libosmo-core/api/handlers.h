@@ -68,6 +68,9 @@ int get_config_platforms(struct call *c, osmo_error_t *err);
 int get_config_platform(struct call *c, osmo_error_t *err);
 int put_config_platform(struct call *c, osmo_error_t *err);
 int put_config_platform_rename(struct call *c, osmo_error_t *err);
+/* config_service_routes.c */
+int get_config_service(struct call *c, osmo_error_t *err);
+int get_config_workflow(struct call *c, osmo_error_t *err);
 /* config_role_routes.c */
 int get_config_roles(struct call *c, osmo_error_t *err);
 int put_config_roles(struct call *c, osmo_error_t *err);

@@ -28,7 +28,8 @@ int post_rotate_key(struct call *c, osmo_error_t *err) {
     const char *what = json_get_str(body, "what");
     bool signing = str_eq(what, "signing");
     if (!signing && !str_eq(what, "master")) {
-        rc = answer_unprocessable(c, "body", "what", what ? "enum" : "missing", what ? "Input should be 'signing' or 'master'" : "Field required");
+        rc = answer_unprocessable(c, "body", "what", what ? "enum" : "missing",
+                                  what ? "Input should be 'signing' or 'master'" : "Field required");
         return rc < 0 ? rc : OSMO_EINVAL;
     }
     if (!answer || json_set_str(answer, "what", what) < 0)

@@ -20,6 +20,7 @@ struct call {                         /* one request on its way through a handle
     char *base_url;                   /* made by call_base_url */
     const struct route *route;        /* NULL while it is not known */
     char *resource;                   /* what the rule of the route is asked about; NULL for none */
+    int64_t retry_after_s;            /* of a 429, when it is known */
     osmo_request_t seen;              /* made by call_strip */
     const char **headers;             /* of it */
 };
@@ -72,6 +73,8 @@ bool call_may_all(struct call *c);
 
 /* Answer helpers */
 int answer_json(struct call *c, int status, json_t *value /* taken */);
+/* With a token in it: nothing of it stays behind. */
+int answer_secret(struct call *c, json_t *value /* taken */);
 int answer_null(struct call *c);
 /* Takes the body, also when it fails. */
 int answer_body(struct call *c, int status, const char *content_type, char *body, size_t len);

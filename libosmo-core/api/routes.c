@@ -79,6 +79,8 @@ const struct route api_routes[] = {
     { "DELETE", "/api/credentials/{}", ROLE_CORE, 0, delete_credential, ACTION_CREDENTIALS_DELETE, SCOPE_NONE, 0 },
     { "GET", "/api/configs/backend", ROLE_CORE, 0, get_backends, ACTION_CONFIG_READ, SCOPE_CONFIG, 0 },
     { "GET", "/api/configs/backend/{}", ROLE_CORE, 0, get_backend, ACTION_CONFIG_READ, SCOPE_CONFIG, 0 },
+    { "GET", "/api/configs/service", ROLE_CORE, 0, get_config_service, ACTION_CONFIG_READ, SCOPE_CONFIG, 0 },
+    { "GET", "/api/configs/workflow", ROLE_CORE, 0, get_config_workflow, ACTION_CONFIG_READ, SCOPE_CONFIG, 0 },
     /* Taking objects away is for those who may do everything. */
     { "GET", "/api/configs/pool", ROLE_CORE, 0, get_config_pools, ACTION_CONFIG_READ, SCOPE_CONFIG, 0 },
     { "PUT", "/api/configs/pool", ROLE_CORE, 0, put_config_pools, ACTION_CONFIG_UPDATE, SCOPE_CONFIG, MAX_CONFIG_BODY },

@@ -6,8 +6,11 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "api/guard.h"
 #include "api/service_internal.h"
 #include "base/cleanup.h"
+#include "engine/audit.h"
+#include "engine/vault.h"
 
 #define MAX_PATH_BYTES 8192
 
@@ -60,7 +63,10 @@ void osmo_service_close(osmo_service_t *service) {
 }
 
 int osmo_service_reload(osmo_service_t *service, osmo_error_t *err) {
-    return engine_reload(service->engine, err);
+    osmo_error_t why = OSMO_ERROR_INIT;
+    audit_reopen(service->engine);
+    int keys = vault_read_again(service->engine, &why), rc = engine_reload(service->engine, err);
+    return rc < 0 || keys >= 0 ? rc : osmo_error_set(err, keys, "%s", why.text);
 }
 
 int osmo_service_set_base_url(osmo_service_t *service, const char *url, osmo_error_t *err) {
@@ -101,6 +107,11 @@ void call_clear(struct call *c) {
     free(c->headers);
 }
 
+/* Routes that are open may have a proof of their own in it: the door for other replicas does. */
+static bool is_kept(const struct call *c, const char *name) {
+    return !auth_is_identity_header(name) || (c->route && c->route->flags & ROUTE_OPEN && !strcmp(name, "authorization"));
+}
+
 int call_strip(struct call *c) {
     size_t n = 0, kept = 0;
     const char *const *h = c->rq->headers;
@@ -110,7 +121,7 @@ int call_strip(struct call *c) {
     if (!c->headers)
         return OSMO_ENOMEM;
     for (size_t i = 0; i < n; i += 2) {
-        if (auth_is_identity_header(h[i]))
+        if (!is_kept(c, h[i]))
             continue;
         c->headers[kept++] = h[i];
         c->headers[kept++] = h[i + 1];
@@ -133,7 +144,7 @@ static int run_route(struct call *c, const struct route *row, osmo_error_t *err)
     c->route = row;
     int rc = check_body(c, row, err);
     if (rc >= 0 && !(row->flags & ROUTE_OPEN)) {
-        rc = auth_identify(c->engine, c->rq, &c->who, err);
+        rc = guard_identify(c, auth_identify, err);
         if (rc >= 0)
             rc = call_authorize(c, row->action, row->scope, row->pattern, err);
     }
@@ -177,7 +188,7 @@ void osmo_service_handle(osmo_service_t *service, const osmo_request_t *request,
     osmo_error_t err = OSMO_ERROR_INIT;
     answer_init(response);
     handle(service, &c, &err);
-    (void)answer_header(&c, "x-content-type-options", "nosniff");
+    guard_record(&c, request, c.route ? c.route->action : ACTION_NONE, false);
     call_clear(&c);
 }
 
@@ -199,11 +210,15 @@ uint64_t osmo_service_body_limit(osmo_service_t *service, const char *method, co
 
 /* ---- answers and streams ---- */
 
+#define SECRET_ANSWER_MAX (64u << 10) /* none with a token is longer */
+
 void osmo_response_clear(osmo_response_t *response) {
     for (char **h = response->headers; h && *h; h++)
         free(*h);
     free(response->headers);
     free(response->content_type);
+    if (response->body && response->body_len <= SECRET_ANSWER_MAX)
+        explicit_bzero(response->body, response->body_len);
     free(response->body);
     if (response->body_fd >= 0)
         close(response->body_fd);

@@ -10,6 +10,9 @@ struct osmo_service {
 };
 /* Websocket routes of the roles that run here. */
 int ws_routes_add(router_t *r, unsigned roles);
+/* The rule of the i-th, for the test that goes through all of them; false behind the last. */
+struct ws_rule { const char *pattern; unsigned role; enum action action; enum scope scope; };
+bool ws_route_rule(size_t i, struct ws_rule *out);
 /* Canonical copy of a request's path and the decisions every request needs; used for HTTP and websocket upgrades
  * alike. */
 int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *err);

@@ -4,13 +4,15 @@
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "engine/audit.h"
 #include "osmo/version.h"
 
 
 int get_health(struct call *c, osmo_error_t *err) {
     (void)err;
-    static const char ok[] = "{\"status\":\"OK\"}";
-    return answer_text(c, 200, "application/json", ok, sizeof ok - 1);
+    static const char ok[] = "{\"status\":\"OK\"}", unwell[] = "{\"status\":\"OK\",\"audit_log\":\"cannot be written\"}";
+    return audit_is_well(c->engine) ? answer_text(c, 200, "application/json", ok, sizeof ok - 1)
+                                    : answer_text(c, 200, "application/json", unwell, sizeof unwell - 1);
 }
 
 /* "M.m.r[.hash]" as {major, minor, revision, hash}, every part text. */

@@ -21,7 +21,7 @@ static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM
 
 static int check_caller(struct call *c, osmo_error_t *err) {
     if (c->who.kind == IDENTITY_TASK || c->who.workflow_id)
-        return osmo_error_set(err, OSMO_EDENIED, "access denied: a task may not see, make or delete access tokens; use a token of your own");
+        return osmo_error_set(err, OSMO_EDENIED, "access denied: a task may not see, make or delete access tokens");
     if (c->who.kind == IDENTITY_BACKEND || c->who.backend)
         return osmo_error_set(err, OSMO_EDENIED, "access denied: the token of a backend may not see, make or delete access tokens");
     return 0;
@@ -44,26 +44,33 @@ static int unknown_token(const char *name, osmo_error_t *err) {
 
 /* ---- list ---- */
 
-static int token_json(db_t *db, const struct token_row *t, json_t *list, osmo_error_t *err) {
-    strlist_t roles = { 0 };
+/* `pairs` are token, role, …, in the order of the tokens; *at is where those of this token may begin. A token that came while they were
+ * read is passed over. */
+static int set_roles(json_t *o, const char *token, const strlist_t *pairs, size_t *at) {
+    json_t *roles = json_array();
+    int failed = !roles || json_set(o, "roles", roles) < 0;
+    while (*at + 1 < pairs->len && strcmp(pairs->items[*at], token) < 0)
+        *at += 2;
+    for (; !failed && *at + 1 < pairs->len && str_eq(pairs->items[*at], token); *at += 2)
+        failed = json_add_str(roles, pairs->items[*at + 1]) < 0;
+    return failed ? OSMO_ENOMEM : 0;
+}
+
+static int add_token(json_t *list, const struct token_row *t, const strlist_t *pairs, size_t *at) {
     json_t *o = json_object();
-    if (!o || json_add(list, o) < 0)
-        return no_memory(err);
-    int rc = repo_token_held(db, t->user, t->name, &roles, err);
-    if (rc >= 0 && (json_set_str(o, "user_name", t->user) < 0 || json_set_str(o, "token_name", t->name) < 0 ||
-                    json_set_time(o, "expires_at", t->expires_us) < 0 ||
-                    json_set_str(o, "description", t->description ? t->description : "") < 0 || json_set_strs(o, "roles", &roles) < 0))
-        rc = no_memory(err);
-    if (rc >= 0 && t->backend && json_set_str(o, "backend", t->backend) < 0)
-        rc = no_memory(err);
-    strlist_free(&roles);
-    return rc;
+    int failed = !o || json_add(list, o) < 0;
+    if (failed || json_set_str(o, "user_name", t->user) < 0 || json_set_str(o, "token_name", t->name) < 0 ||
+        json_set_time(o, "expires_at", t->expires_us) < 0 || json_set_str(o, "description", t->description ? t->description : "") < 0 ||
+        set_roles(o, t->name, pairs, at) < 0 || (t->backend && json_set_str(o, "backend", t->backend) < 0))
+        return OSMO_ENOMEM;
+    return 0;
 }
 
 static int list_tokens(struct call *c, const char *user, bool must_exist, osmo_error_t *err) {
     _cleanup_json_ json_t *list = json_array();
     struct token_row *rows = NULL;
-    size_t n = 0;
+    strlist_t pairs = { 0 };
+    size_t n = 0, at = 0;
     db_t *db;
     int rc = list ? check_caller(c, err) : no_memory(err);
     if (rc >= 0)
@@ -72,8 +79,13 @@ static int list_tokens(struct call *c, const char *user, bool must_exist, osmo_e
         rc = user_exists(db, user, err);
     if (rc >= 0)
         rc = repo_token_list(db, user, &rows, &n, err);
-    for (size_t i = 0; rc >= 0 && i < n; i++)
-        rc = token_json(db, &rows[i], list, err);
+    if (rc >= 0)
+        rc = repo_tokens_held(db, user, &pairs, err);
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        if (add_token(list, &rows[i], &pairs, &at) < 0)
+            rc = no_memory(err);
+    }
+    strlist_free(&pairs);
     token_rows_free(rows, n);
     return rc < 0 ? rc : answer_json(c, 200, STEAL(list));
 }
@@ -153,8 +165,8 @@ static int read_token(struct call *c, const char *user, const char *name, struct
     if (!credential_name_valid(name))
         return osmo_error_set(err, OSMO_EUSER, "\"%.200s\" cannot name an access token: begin with a letter, end with a letter or digit, "
                               "with letters, digits, - and _ in between, 128 characters at most", name);
-    if (description && strlen(description) > TOKEN_TEXT_MAX)
-        return osmo_error_set(err, OSMO_EUSER, "the description is longer than %d bytes", TOKEN_TEXT_MAX);
+    if (description && !token_text_valid(description))
+        return osmo_error_set(err, OSMO_EUSER, "the description must be one line of at most %d bytes", TOKEN_TEXT_MAX);
     if (backend && !config_name_valid(backend))
         return osmo_error_set(err, OSMO_EUSER, "\"%.200s\" cannot name a backend", backend);
     t->row.user = (char *)user;
@@ -170,7 +182,7 @@ static int read_token(struct call *c, const char *user, const char *name, struct
 }
 
 static int create_token(struct call *c, const char *user, const char *name, bool own, osmo_error_t *err) {
-    _cleanup_buf_ buf_t value = BUF_INIT(128);
+    _cleanup_buf_ buf_t value = BUF_SECRET(128);
     struct new_token t = { .own = own };
     int rc = check_caller(c, err);
     if (rc >= 0)
@@ -183,8 +195,6 @@ static int create_token(struct call *c, const char *user, const char *name, bool
         access_changed(c->engine);
         rc = answer_text(c, 200, "application/json", buf_cstr(&value), value.len);
     }
-    if (value.data)
-        crypto_wipe(value.data, value.len);
     return rc;
 }
 

@@ -13,6 +13,7 @@
 
 #define PAGE_DEFAULT 100
 #define PAGE_MAX 1000
+#define GRANTS_MAX 10000 /* users that get a role at once, in one transaction */
 
 static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
@@ -323,6 +324,8 @@ int post_role_users(struct call *c, osmo_error_t *err) {
     int rc = body_json(c, &body, err);
     if (rc >= 0)
         rc = read_texts(c, body, "user_ids", false, &g.users, err);
+    if (rc >= 0 && g.users.len > GRANTS_MAX)
+        rc = osmo_error_set(err, OSMO_EUSER, "more than %d users at once: send them in several requests", GRANTS_MAX);
     if (rc >= 0)
         rc = store_write(c->engine->store, NULL, insert_grants, &g, err);
     if (rc >= 0) {

@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/guard.h"
 #include "api/service_internal.h"
 #include "base/cleanup.h"
 #include "engine/auth_sessions.h"
 
-struct osmo_ws { agent_session_t *agent; logger_session_t *logger; struct auth_session *session; bool refused; };
+struct osmo_ws { agent_session_t *agent; logger_session_t *logger; struct auth_session *session; };
 
 struct ws_route {
     const char *pattern;
@@ -69,6 +70,13 @@ static const struct ws_route ws_routes[] = {
     { CTRL("webserver"), -1, open_router },
 };
 
+bool ws_route_rule(size_t i, struct ws_rule *out) {
+    if (i >= ARRAY_SIZE(ws_routes))
+        return false;
+    *out = (struct ws_rule){ ws_routes[i].pattern, ws_routes[i].role, ws_routes[i].action, ws_routes[i].scope };
+    return true;
+}
+
 int ws_routes_add(router_t *r, unsigned roles) {
     for (size_t i = 0; i < ARRAY_SIZE(ws_routes); i++) {
         int rc = ws_routes[i].role & roles ? router_add(r, "GET", ws_routes[i].pattern, false, &ws_routes[i]) : 0;
@@ -82,12 +90,13 @@ int ws_routes_add(router_t *r, unsigned roles) {
  * may open it otherwise may do everything. */
 static int remember(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws, osmo_error_t *err) {
     bool own = r->scope == SCOPE_ATTEMPT || r->scope == SCOPE_SESSION;
-    return auth_session_new(c->engine, conn, &c->who, own ? ACTION_NONE : r->action, own ? NULL : c->resource, &ws->session, err);
+    const char *resource = own ? NULL : r->scope == SCOPE_WORKFLOW ? "pool/" : c->resource;
+    return auth_session_new(c->engine, conn, &c->who, own ? ACTION_NONE : r->action, resource, &ws->session, err);
 }
 
 static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, struct osmo_ws *ws,
                    const char **extensions, osmo_error_t *err) {
-    int rc = auth_identify_now(c->engine, c->rq, &c->who, err);
+    int rc = guard_identify(c, auth_identify_now, err);
     if (rc >= 0)
         rc = call_authorize_now(c, r->action, r->scope, r->pattern, err);
     if (rc >= 0)
@@ -104,6 +113,7 @@ static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, st
     osmo_request_t copy;
     struct router_match m;
     const osmo_request_t *original = c->rq;
+    const struct ws_route *row = NULL;
     int rc = call_start(c, &path, &copy, err);
     if (rc >= 0)
         rc = router_find(s->sockets, "GET", path, &m);
@@ -111,12 +121,15 @@ static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, st
         for (size_t i = 0; i < m.nparams; i++)
             c->params[i] = m.params[i];
         *found = m.row != NULL;
-        if (m.row)
-            rc = upgrade(c, m.row, conn, ws, extensions, err);
+        row = m.row;
+        if (row)
+            rc = upgrade(c, row, conn, ws, extensions, err);
         router_match_clear(&m);
     }
     if (rc < 0)
         answer_error(c, rc, err);
+    if (row)
+        guard_record(c, original, row->action, true);
     c->rq = original;
     return rc;
 }
@@ -145,8 +158,7 @@ void osmo_service_ws_open(osmo_service_t *service, const osmo_request_t *request
 }
 
 void osmo_ws_opened(osmo_ws_t *ws) {
-    ws->refused = !auth_session_opened(ws->session);
-    if (ws->refused)
+    if (!auth_session_opened(ws->session))
         return;
     if (ws->agent)
         agent_opened(ws->agent);
@@ -155,7 +167,7 @@ void osmo_ws_opened(osmo_ws_t *ws) {
 }
 
 void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary) {
-    if (ws->refused)
+    if (auth_session_ended(ws->session))
         return;
     if (ws->agent)
         agent_message(ws->agent, data, len, binary);

@@ -184,6 +184,12 @@ int tls_server_attach(tls_server_t *t, void *ssl_ctx) {
     return harden(c) ? 0 : -1;
 }
 
+void tls_goodbye(void *ssl) {
+    if (ssl && SSL_is_init_finished(ssl))
+        SSL_shutdown(ssl);
+    ERR_clear_error();
+}
+
 /* ---- clients ---- */
 
 static const char *problem_of(X509_STORE_CTX *ctx, const char *host, char *text, size_t size) {

@@ -280,7 +280,8 @@ static int report(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_PARTIAL_FILE:
-        return osmo_error_set(err, OSMO_EIO, "the connection to %s:%d was lost", u->host, u->port);
+        return osmo_error_set(err, OSMO_EIO, "the connection to %s:%d was lost%s", u->host, u->port,
+                              !strcmp(u->scheme, "http") && !t->rs->status ? " (if it speaks TLS, write https://)" : "");
     default:
         return osmo_error_set(err, OSMO_EIO, "request to %s:%d failed: %s", u->host, u->port,
                               why[0] ? why : "unknown reason");

@@ -6,8 +6,6 @@
 #include "engine/engine.h"
 #include "model/policy.h"
 
-#define ROLE_OF_EVERYBODY "osmo-default"
-
 /* Seeds the default roles and completes those that are there. After the store, before auth. */
 int access_open(engine_t *e, osmo_error_t *err);
 void access_stop(engine_t *e); /* its thread, which tells others */

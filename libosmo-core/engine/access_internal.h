@@ -7,7 +7,6 @@
 #include "engine/access.h"
 #include "engine/engine_internal.h"
 
-#define PICTURE_SET_MAX 256      /* roles of one caller that count */
 #define PICTURE_GRANTS_MAX 4096  /* sets of roles that are kept prepared */
 
 struct picture {

@@ -54,15 +54,16 @@ const grants_t *picture_known(const struct picture *p, const char *key) { return
 
 /* Names without a role permit nothing. */
 int picture_prepare(struct picture *p, const char *key, const strlist_t *names, const grants_t **out, osmo_error_t *err) {
-    const struct role *roles[PICTURE_SET_MAX];
+    const struct role **roles = calloc(names->len + 1, sizeof *roles);
     size_t n = 0;
     grants_t *g = NULL;
-    for (size_t i = 0; i <= names->len && n < PICTURE_SET_MAX; i++) {
+    for (size_t i = 0; roles && i <= names->len; i++) {
         const struct role *r = picture_role(p, i < names->len ? names->items[i] : ROLE_OF_EVERYBODY);
         if (r)
             roles[n++] = r;
     }
-    int rc = grants_new(roles, n, &g, err);
+    int rc = roles ? grants_new(roles, n, &g, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    free(roles);
     if (rc < 0)
         return rc;
     if (map_len(p->grants) >= PICTURE_GRANTS_MAX) { /* sets come back quickly, and so many are rare */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/masks.h"
 #include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "model/spec.h"
@@ -19,6 +20,20 @@ void job_free(struct job *j) {
     free(j->id);
     buf_free(&j->frame);
     free(j);
+}
+
+/* What the tasks have left in them of the credentials of their user. */
+static void mask_logs(engine_t *e, struct job *j) {
+    for (size_t i = 0; i < j->nlogs; i++) {
+        struct job_log *l = &j->logs[i];
+        size_t len = l->text.len;
+        char *text = len ? buf_steal(&l->text, NULL) : NULL;
+        masks_workflow_text(e, j->workflow_uuid, &text);
+        buf_init(&l->text, ERROR_LOG_MAX + 256);
+        if (text)
+            buf_puts(&l->text, text);
+        free(text);
+    }
 }
 
 /* The collected error logs become files of the workflow. */
@@ -67,8 +82,10 @@ static void finish(engine_t *e, struct job *j, int outcome, const char *cause, e
         memcpy(r->owner, j->owner, sizeof r->owner);
         r->outcome = final_outcome(e, j, outcome);
         r->cause = str_dup(cause);
-        if (r->outcome != JOB_RETRY)
+        if (r->outcome != JOB_RETRY) {
+            mask_logs(e, j);
             rc = logs_to_files(j, r);
+        }
         if (rc >= 0)
             rc = reactor_job_result(e, r, done, ctx);
         else
@@ -164,7 +181,8 @@ int64_t jobs_overdue(struct agent_session *s, int64_t next) {
 /* ---- answers ---- */
 
 void agent_job_status(struct agent_session *s, const json_t *body) {
-    const char *status = json_get_str(body, "status"), *message = json_get_str(body, "message");
+    const char *status = json_get_str(body, "status");
+    _cleanup_free_ char *message = str_dup(json_get_str(body, "message"));
     struct job *j = take_job(s, body);
     if (!j) {
         log_warning(&s->e->log, "backend %s answered a job that this session did not send: ignored", s->backend);
@@ -173,6 +191,8 @@ void agent_job_status(struct agent_session *s, const json_t *body) {
     int outcome = !status || str_eq(status, "SUCCESS") ? JOB_DONE
                   : str_eq(status, "FAILED_RETRY")     ? JOB_RETRY
                                                        : JOB_FAILED;
+    if (outcome != JOB_DONE && !job_is_loose(j))
+        masks_workflow_text(s->e, j->workflow_uuid, &message); /* a cluster may quote what it refuses */
     if (outcome != JOB_DONE)
         log_warning(&s->e->log, "backend %s could not do job %s: %.500s", s->backend, j->id,
                     message ? message : status);

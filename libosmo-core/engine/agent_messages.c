@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/masks.h"
 #include "engine/reconcile.h"
 #include "store/repo_reconcile.h"
 
@@ -135,12 +136,14 @@ static bool condition_is_news(const char *type, const char *status) {
 static int condition_line(struct txn *x, const struct task_row *t, const json_t *c) {
     const char *type = json_get_str(c, "type"), *status = json_get_str(c, "status"),
                *stamp = json_get_str(c, "timestamp");
-    const char *reason = json_get_str(c, "reason"), *message = json_get_str(c, "message");
+    const char *reason = json_get_str(c, "reason");
     int64_t at = 0;
     if (!type || !status || !condition_is_news(type, status))
         return 0;
     if (!stamp || !time_parse(stamp, &at))
         at = x->now;
+    _cleanup_free_ char *message = str_dup(json_get_str(c, "message"));
+    masks_text(x->e, x->db, x->wf.user, &message);
     _cleanup_buf_ buf_t text = BUF_INIT(16384);
     line_begin(at, t->name, t->sm.retry_id, &text);
     buf_printf(&text, "%s: %s", type, status);
@@ -212,8 +215,10 @@ static int pod_event_run(db_t *db, void *ctx, osmo_error_t *err) {
     if (rc >= 0 && n > 0 && str_eq(wf.backend, p->ticket->s->backend)) {
         bool added = false;
         _cleanup_buf_ buf_t text = BUF_INIT(16384);
+        _cleanup_free_ char *message = str_dup(p->message);
+        masks_text(p->ticket->s->e, db, wf.user, &message);
         line_begin(p->at_us, rows[newest].name, 0, &text);
-        buf_printf(&text, "%s: %s", p->reason, p->message);
+        buf_printf(&text, "%s: %s", p->reason, message ? message : "");
         rc = buf_failed(&text) ? 0 : event_add(db, &rows[newest], p->at_us, buf_cstr(&text), &added, err);
         if (added)
             p->workflow_id = str_dup(wf.id);

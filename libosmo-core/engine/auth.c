@@ -174,6 +174,8 @@ static int admin_fn(db_t *db, void *ctx, osmo_error_t *err) {
     struct admin_change *ch = ctx;
     int rc = repo_user_ensure(db, ch->user, ch->user, ch->now, err);
     if (rc >= 0)
+        rc = repo_user_lock(db, ch->user, err);
+    if (rc >= 0)
         rc = repo_assignment_add(db, ch->user, ADMIN_ROLE, ch->user, ch->now, NULL, NULL, err);
     if (rc >= 0)
         rc = repo_assignment_add(db, ch->user, "osmo-user", ch->user, ch->now, NULL, NULL, err);

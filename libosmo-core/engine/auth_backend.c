@@ -30,15 +30,13 @@ struct credential {
     uint8_t digest[FILES][32];
     bool has[FILES];    /* a token was read from it */
     bool usable;
-    int64_t since_s;    /* JWTs that were made before count no more; 0 = all count */
 };
 struct listing { struct credential *list; size_t n; };
 struct backend_tokens {
     pthread_mutex_t lock;
     char *dir;
     struct listing now;
-    bool fresh;         /* the files were old enough to tell any later change */
-    int64_t lost_s;     /* when a token was last taken away */
+    bool settled;       /* the files were old enough to tell any later change */
 };
 
 static void listing_free(struct listing *l) {
@@ -108,7 +106,7 @@ static bool read_token(int dir, struct credential *c, size_t i, osmo_error_t *er
     return true;
 }
 
-static void parse_credential(engine_t *e, int dir, struct credential *c) {
+static void parse_credential(engine_t *e, int dir, bool tell, struct credential *c) {
     osmo_error_t err = OSMO_ERROR_INIT;
     bool there = read_token(dir, c, CURRENT, &err);
     if (!there)
@@ -118,7 +116,7 @@ static void parse_credential(engine_t *e, int dir, struct credential *c) {
     if (!err.code && c->has[PREVIOUS] && crypto_equal(c->digest[CURRENT], c->digest[PREVIOUS], 32))
         osmo_error_set(&err, OSMO_EINVAL, "its files %s and %s hold the same token", file_names[CURRENT], file_names[PREVIOUS]);
     c->usable = !err.code;
-    if (err.code)
+    if (err.code && tell)
         log_warning(&e->log, "backend token '%s' is ignored: %s", c->name, err.text);
 }
 
@@ -132,12 +130,12 @@ static bool shares_token(const struct credential *a, const struct credential *b)
 }
 
 /* A token that two backends have tells neither from the other. */
-static void drop_shared(engine_t *e, struct listing *l) {
+static void drop_shared(engine_t *e, bool tell, struct listing *l) {
     for (size_t i = 0; i < l->n; i++) {
         for (size_t k = 0; k < i; k++) {
             if (!shares_token(&l->list[i], &l->list[k]))
                 continue;
-            if (l->list[i].usable || l->list[k].usable)
+            if (tell && (l->list[i].usable || l->list[k].usable))
                 log_warning(&e->log, "backend tokens '%s' and '%s' are ignored: they share a token", l->list[k].name, l->list[i].name);
             l->list[i].usable = l->list[k].usable = false;
         }
@@ -148,8 +146,10 @@ static int compare(const void *a, const void *b) {
     return strcmp(((const struct credential *)a)->name, ((const struct credential *)b)->name);
 }
 
-/* Names and states of the files; with `parse` also the tokens. OSMO_ENOTFOUND when there is no such directory. */
-static int look(engine_t *e, const char *path, bool parse, struct listing *out, osmo_error_t *err) {
+enum how { LOOK, PARSE, PARSE_AND_TELL };
+
+/* Names and states of the files; unless LOOK also the tokens. OSMO_ENOTFOUND when there is no such directory. */
+static int look(engine_t *e, const char *path, enum how how, struct listing *out, osmo_error_t *err) {
     DIR *d = opendir(path);
     if (!d)
         return osmo_error_set(err, OSMO_ENOTFOUND, "backend token directory %s cannot be read: %s", path, strerror(errno));
@@ -164,22 +164,22 @@ static int look(engine_t *e, const char *path, bool parse, struct listing *out, 
             continue;
         _cleanup_close_ int dir = name_usable(entry->d_name) ? open_credential(dirfd(d), entry->d_name) : -1;
         if (dir < 0) {
-            if (parse && entry->d_type != DT_REG)
+            if (how == PARSE_AND_TELL && entry->d_type != DT_REG)
                 log_warning(&e->log, "backend token '%.64s' is ignored: it must be a directory with a name of a-z, 0-9 and inner dashes",
                             entry->d_name);
             continue;
         }
         memcpy(c->name, entry->d_name, strlen(entry->d_name) + 1);
         look_at(dir, c);
-        if (parse)
-            parse_credential(e, dir, c);
+        if (how != LOOK)
+            parse_credential(e, dir, how == PARSE_AND_TELL, c);
         out->n++;
     }
     closedir(d);
     if (rc >= 0)
         qsort(out->list, out->n, sizeof *out->list, compare);
-    if (rc >= 0 && parse)
-        drop_shared(e, out);
+    if (rc >= 0 && how != LOOK)
+        drop_shared(e, how == PARSE_AND_TELL, out);
     return rc;
 }
 
@@ -216,36 +216,22 @@ static struct credential *credential_of(const struct listing *l, const char *nam
     return l->n ? bsearch(&key, l->list, l->n, sizeof key, compare) : NULL;
 }
 
-/* Every token that `old` took must still be taken for JWTs of before to count. */
+/* Does `fresh` take every token that `old` took? */
 static bool keeps_all(const struct credential *old, const struct credential *fresh) {
-    bool all = true;
-    for (size_t i = 0; old->usable && i < FILES; i++) {
+    bool all = !old->usable || (fresh && fresh->usable);
+    for (size_t i = 0; all && old->usable && i < FILES; i++) {
         bool kept = !old->has[i];
         for (size_t k = 0; k < FILES; k++)
             kept |= fresh->has[k] && crypto_equal(old->digest[i], fresh->digest[k], 32);
-        all &= kept;
+        all = kept;
     }
     return all;
 }
 
-/* Whether anything was taken away; cut-off times go over to the new listing. A name that is new may be one that was there before. */
-static bool inherit(const struct listing *old, struct listing *fresh, int64_t now_s, int64_t lost_s) {
+static bool lost_some(const struct listing *old, const struct listing *fresh) {
     bool lost = false;
-    for (size_t i = 0; i < old->n; i++) {
-        const struct credential *was = &old->list[i];
-        struct credential *is = credential_of(fresh, was->name);
-        if (is)
-            is->since_s = was->since_s;
-        if (is && is->usable && keeps_all(was, is))
-            continue;
-        lost |= was->usable;
-        if (is && was->usable)
-            is->since_s = now_s;
-    }
-    for (size_t i = 0; i < fresh->n; i++) {
-        if (!credential_of(old, fresh->list[i].name))
-            fresh->list[i].since_s = lost_s;
-    }
+    for (size_t i = 0; i < old->n; i++)
+        lost |= !keeps_all(&old->list[i], credential_of(fresh, old->list[i].name));
     return lost;
 }
 
@@ -253,21 +239,19 @@ static bool inherit(const struct listing *old, struct listing *fresh, int64_t no
 static bool refresh(engine_t *e, struct backend_tokens *t) {
     struct listing seen = { 0 }, fresh = { 0 };
     osmo_error_t err = OSMO_ERROR_INIT;
-    int64_t now_s = engine_now(e) / 1000000;
-    int rc = look(e, t->dir, false, &seen, &err);
-    bool same = rc >= 0 && t->fresh && same_state(&seen, &t->now);
+    int rc = look(e, t->dir, LOOK, &seen, &err);
+    bool same = rc >= 0 && same_state(&seen, &t->now);
     listing_free(&seen);
-    if (same)
+    if (same && t->settled)
         return false;
     if (rc >= 0)
-        rc = look(e, t->dir, true, &fresh, &err);
+        rc = look(e, t->dir, same ? PARSE : PARSE_AND_TELL, &fresh, &err);
     if (rc < 0 && t->now.n)
         log_warning(&e->log, "%s; no backend token is accepted from there", err.text);
-    bool lost = inherit(&t->now, &fresh, now_s, t->lost_s);
-    t->lost_s = lost ? now_s : t->lost_s;
+    bool lost = lost_some(&t->now, &fresh);
     listing_free(&t->now);
     t->now = fresh;
-    t->fresh = rc >= 0 && is_settled(&fresh, clock_now_us() * 1000);
+    t->settled = rc >= 0 && is_settled(&fresh, clock_now_us() * 1000);
     return lost;
 }
 
@@ -283,14 +267,14 @@ int backend_tokens_open(engine_t *e, const char *dir, struct backend_tokens **ou
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }
     pthread_mutex_init(&t->lock, NULL);
-    int rc = look(e, dir, true, &t->now, err);
+    int rc = look(e, dir, PARSE_AND_TELL, &t->now, err);
     if (rc >= 0 && !t->now.n)
         rc = osmo_error_set(err, OSMO_EINVAL, "backend token directory %s has no backend in it: make DIRECTORY/BACKEND/token", dir);
     if (rc < 0) {
         backend_tokens_close(t);
         return rc;
     }
-    t->fresh = is_settled(&t->now, clock_now_us() * 1000);
+    t->settled = is_settled(&t->now, clock_now_us() * 1000);
     *out = t;
     return 0;
 }
@@ -304,8 +288,14 @@ void backend_tokens_close(struct backend_tokens *t) {
     free(t);
 }
 
+/* Half of the digest's half, which tells nothing of a token that was made at random. */
+static void token_id(const uint8_t digest[32], char id[17]) {
+    for (size_t i = 0; i < 8; i++)
+        snprintf(id + 2 * i, 3, "%02x", digest[i]);
+}
+
 /* All are compared, so that the time it takes tells nothing. */
-bool backend_tokens_find(engine_t *e, const char *token, size_t len, char name[BACKEND_NAME_MAX + 1]) {
+bool backend_tokens_find(engine_t *e, const char *token, size_t len, char name[BACKEND_NAME_MAX + 1], char id[17]) {
     struct backend_tokens *t = e->identities->backend_tokens;
     uint8_t digest[32];
     const struct credential *found = NULL;
@@ -325,20 +315,31 @@ bool backend_tokens_find(engine_t *e, const char *token, size_t len, char name[B
     if (found)
         memcpy(name, found->name, sizeof found->name);
     pthread_mutex_unlock(&t->lock);
+    token_id(digest, id);
     crypto_wipe(digest, sizeof digest);
     if (lost)
         access_changed_here(e); /* sessions that are open look again */
     return found != NULL;
 }
 
-bool backend_tokens_hold(engine_t *e, const char *name, int64_t issued_s) {
+static bool has_token(const struct credential *c, const char *id) {
+    bool found = !*id;
+    for (size_t k = 0; c->usable && k < FILES; k++) {
+        char own[17];
+        token_id(c->digest[k], own);
+        found |= c->has[k] && str_eq(own, id);
+    }
+    return c->usable && found;
+}
+
+bool backend_tokens_hold(engine_t *e, const char *name, const char *id) {
     struct backend_tokens *t = e->identities->backend_tokens;
     if (!t)
         return false;
     pthread_mutex_lock(&t->lock);
     bool lost = refresh(e, t);
     const struct credential *c = credential_of(&t->now, name);
-    bool good = c && c->usable && (!issued_s || issued_s >= c->since_s);
+    bool good = c && has_token(c, id);
     pthread_mutex_unlock(&t->lock);
     if (lost)
         access_changed_here(e);

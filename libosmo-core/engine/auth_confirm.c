@@ -58,8 +58,9 @@ static int confirm_token(engine_t *e, struct identity *who, osmo_error_t *err) {
 
 static int confirm_backend(engine_t *e, struct identity *who, osmo_error_t *err) {
     const char *backend = identity_backend_of(who->user, who->token_name);
-    if (!backend || !backend_tokens_hold(e, backend, who->issued_s))
-        return osmo_error_set(err, OSMO_EUNAUTH, "the token of backend %.63s is not among the backend tokens any more", backend ? backend : "");
+    if (!backend || !backend_tokens_hold(e, backend, who->token_id))
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token of backend %.63s is not among the backend tokens any more",
+                              backend ? backend : "");
     return 0;
 }
 
@@ -109,7 +110,7 @@ static int confirm_gateway(engine_t *e, struct identity *who, osmo_error_t *err)
         return take_roles(who) < 0 ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
     if (!who->token_name)
         return confirm_foreign(e, who, err);
-    if (!backend || !backend_tokens_hold(e, backend, 0))
+    if (!backend || !backend_tokens_hold(e, backend, ""))
         return confirm_token(e, who, err);
     strlist_free(&who->roles);
     free(who->backend);

@@ -40,7 +40,8 @@ static bool read_block(const char *text, struct block *out, osmo_error_t *err) {
     bool v4 = false;
     int64_t bits = 0;
     if (!read_address(text, len, out->address, &v4)) {
-        osmo_error_set(err, OSMO_EINVAL, "trusted gateway '%.80s' is not an address: write for example 10.0.0.5, 10.0.0.0/8 or fd00::/8", text);
+        osmo_error_set(err, OSMO_EINVAL, "trusted gateway '%.80s' is not an address: write for example 10.0.0.5, 10.0.0.0/8 or fd00::/8",
+                       text);
         return false;
     }
     int64_t most = v4 ? 32 : 128;
@@ -55,8 +56,8 @@ static bool read_block(const char *text, struct block *out, osmo_error_t *err) {
     for (unsigned i = 0; i < out->bits; i++)
         rest[i / 8] |= (uint8_t)(out->address[i / 8] & (0x80 >> (i % 8)));
     if (memcmp(rest, out->address, 16)) {
-        osmo_error_set(err, OSMO_EINVAL, "trusted gateway '%.80s' is an address within the block it names: write the block's first address, "
-                                         "or the address without a slash", text);
+        osmo_error_set(err, OSMO_EINVAL, "trusted gateway '%.80s' is an address within the block it names: write the block's first "
+                                         "address, or the address without a slash", text);
         return false;
     }
     return true;

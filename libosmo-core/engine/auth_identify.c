@@ -43,8 +43,8 @@ static int copy_list(const strlist_t *from, strlist_t *to) {
 
 int identity_copy(const struct identity *from, struct identity *to) {
     *to = (struct identity){ .kind = from->kind, .token_expires_us = from->token_expires_us, .retry_id = from->retry_id,
-                             .anonymous = from->anonymous, .issued_s = from->issued_s, .generation = from->generation,
-                             .confirmed_us = from->confirmed_us };
+                             .issued_s = from->issued_s, .generation = from->generation, .confirmed_us = from->confirmed_us };
+    memcpy(to->token_id, from->token_id, sizeof to->token_id);
     int failed = identity_set_text(&to->user, from->user) | identity_set_text(&to->token_name, from->token_name);
     failed |= identity_set_text(&to->backend, from->backend);
     failed |= identity_set_text(&to->workflow_id, from->workflow_id) | identity_set_text(&to->task_name, from->task_name);
@@ -162,13 +162,17 @@ static enum identity_kind kind_of(const json_t *claims) {
                      json_get_str(claims, "osmo_group_name") && json_get_int(claims, "osmo_retry_id", -1) >= 0;
         return whole ? IDENTITY_TASK : IDENTITY_NONE;
     }
-    if (backend && json_get_bool(claims, "osmo_backend_token", false))
-        return str_eq(identity_backend_of(json_get_str(claims, "unique_name"), token), backend) ? IDENTITY_BACKEND : IDENTITY_NONE;
+    if (json_has(claims, "osmo_backend_token")) {
+        const char *id = json_get_str(claims, "osmo_backend_token");
+        bool fits = backend && str_eq(identity_backend_of(json_get_str(claims, "unique_name"), token), backend);
+        return fits && id && *id ? IDENTITY_BACKEND : IDENTITY_NONE;
+    }
     return token ? IDENTITY_TOKEN : IDENTITY_NONE;
 }
 
 static int identity_from_claims(const json_t *claims, struct identity *out) {
     const json_t *roles = json_get(claims, "roles");
+    const char *id = json_get_str(claims, "osmo_backend_token");
     out->kind = kind_of(claims);
     int failed = identity_set_text(&out->user, json_get_str(claims, "unique_name"));
     failed |= identity_set_text(&out->token_name, json_get_str(claims, "osmo_token_name"));
@@ -179,6 +183,7 @@ static int identity_from_claims(const json_t *claims, struct identity *out) {
     out->retry_id = json_get_int(claims, "osmo_retry_id", 0);
     out->token_expires_us = json_get_int(claims, "osmo_token_expires_at", 0) * 1000000;
     out->issued_s = json_get_int(claims, "iat", 0);
+    snprintf(out->token_id, sizeof out->token_id, "%s", id ? id : "");
     for (size_t i = 0; !failed && i < json_len(roles) && i < MAX_ROLES; i++) {
         const char *role = json_str(json_at(roles, i));
         if (identity_role_usable(role))
@@ -187,11 +192,14 @@ static int identity_from_claims(const json_t *claims, struct identity *out) {
     return failed ? OSMO_ENOMEM : 0;
 }
 
-static int prove_own(engine_t *e, const char *token, size_t len, int64_t now_s, struct identity *out, int64_t *until_s,
-                     osmo_error_t *err) {
+/* ---- any token ---- */
+
+struct proof { const char *token; size_t len; uint8_t hash[32]; int64_t until_s; bool wait; };
+
+static int prove_own(engine_t *e, struct proof *p, int64_t now_s, struct identity *out, osmo_error_t *err) {
     _cleanup_json_ json_t *claims = NULL;
     osmo_error_t reason = OSMO_ERROR_INIT;
-    int rc = auth_verify(e, token, len, now_s, &claims, &reason);
+    int rc = keys_verify(e, p->token, p->len, now_s, p->wait, &claims, &reason);
     if (rc == OSMO_ENOMEM || rc == OSMO_EUNAVAIL)
         return osmo_error_set(err, rc, "%s", reason.text);
     if (rc < 0)
@@ -204,13 +212,9 @@ static int prove_own(engine_t *e, const char *token, size_t len, int64_t now_s, 
         return osmo_error_set(err, rc, "out of memory");
     if (out->kind == IDENTITY_NONE)
         return osmo_error_set(err, OSMO_EUNAUTH, "the token is neither that of an access token nor of a task or a backend; " LOGIN_HINT);
-    *until_s = json_get_int(claims, "exp", 0) + JWT_SKEW_SECONDS;
+    p->until_s = json_get_int(claims, "exp", 0) + JWT_SKEW_SECONDS;
     return 0;
 }
-
-/* ---- any token ---- */
-
-struct proof { const char *token; size_t len; uint8_t hash[32]; int64_t until_s; bool wait; };
 
 static bool is_access_token(const struct proof *p) {
     return (p->len == ACCESS_TOKEN_LEN || p->len == LEGACY_TOKEN_LEN) && !memchr(p->token, '.', p->len);
@@ -238,7 +242,8 @@ static int prove_foreign(engine_t *e, struct proof *p, struct identity *out, osm
         return rc;
     out->kind = IDENTITY_PROVIDER;
     if (str_starts(out->user, BACKEND_USER_PREFIX))
-        return osmo_error_set(err, OSMO_EUNAUTH, "a provider cannot vouch for user %.256s: names that begin so are those of backends", out->user);
+        return osmo_error_set(err, OSMO_EUNAUTH, "a provider cannot vouch for user %.256s: names that begin so are those of backends",
+                              out->user);
     if (p->wait)
         return 0;
     lookups_want(e, p->hash, NULL, out, p->until_s);
@@ -257,10 +262,17 @@ static int prove(engine_t *e, struct proof *p, int64_t now_s, struct identity *o
         return prove_foreign(e, p, out, err);
     if (!p->wait && !auth_is_ready(e))
         return ask_again(err);
-    return prove_own(e, p->token, p->len, now_s, out, &p->until_s, err);
+    return prove_own(e, p, now_s, out, err);
 }
 
 /* ---- the door ---- */
+
+/* Of a token that is genuine and counts no more, whose it was, for the record. */
+static void keep_name(struct identity *who) {
+    who->kind = IDENTITY_NONE;
+    strlist_free(&who->roles);
+    strlist_free(&who->external);
+}
 
 /* Who waits must not have anything confirmed later. What was learnt is remembered either way. */
 static int conclude(engine_t *e, const struct proof *p, bool remembered, struct identity *out, osmo_error_t *err) {
@@ -269,6 +281,10 @@ static int conclude(engine_t *e, const struct proof *p, bool remembered, struct 
     int rc = p->wait ? auth_confirm(e, out, err) : 0;
     if (rc >= 0 && (!remembered || out->confirmed_us != before))
         cache_put(c, p->hash, p->until_s, out);
+    if (rc == OSMO_EUNAUTH)
+        keep_name(out);
+    else if (rc < 0)
+        identity_clear(out);
     return rc;
 }
 
@@ -286,7 +302,10 @@ static int identify_token(engine_t *e, const char *token, bool wait, struct iden
         remembered = false;
     }
     int rc = remembered ? 0 : prove(e, &p, now_s, out, err);
-    return rc < 0 ? rc : conclude(e, &p, remembered, out, err);
+    if (rc >= 0)
+        return conclude(e, &p, remembered, out, err);
+    identity_clear(out);
+    return rc;
 }
 
 static int identify_by_gateway(engine_t *e, const osmo_request_t *rq, bool wait, struct identity *out, osmo_error_t *err) {
@@ -296,8 +315,10 @@ static int identify_by_gateway(engine_t *e, const osmo_request_t *rq, bool wait,
     int rc = gateway_identify(rq, out, err);
     if (rc >= 0 && gateway_digest(out, p.hash) < 0)
         rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (rc < 0)
+    if (rc < 0) {
+        identity_clear(out);
         return rc;
+    }
     bool remembered = cache_get(e->identities->cache, p.hash, now_s, &known, &p.until_s);
     if (remembered && known.kind != IDENTITY_NONE) {
         identity_clear(out);
@@ -307,10 +328,11 @@ static int identify_by_gateway(engine_t *e, const osmo_request_t *rq, bool wait,
     p.until_s = now_s + JWT_SECONDS;
     if (wait)
         return conclude(e, &p, false, out, err);
-    if (remembered)
-        return osmo_error_set(err, OSMO_EUNAUTH, "whom the gateway names is not known to this service; " LOGIN_HINT);
-    lookups_want(e, p.hash, NULL, out, p.until_s);
-    return ask_again(err);
+    if (!remembered)
+        lookups_want(e, p.hash, NULL, out, p.until_s);
+    identity_clear(out);
+    return !remembered ? ask_again(err)
+                       : osmo_error_set(err, OSMO_EUNAUTH, "whom the gateway names is not known to this service; " LOGIN_HINT);
 }
 
 static int identify(engine_t *e, const osmo_request_t *rq, bool wait, struct identity *out, osmo_error_t *err) {
@@ -322,14 +344,10 @@ static int identify(engine_t *e, const osmo_request_t *rq, bool wait, struct ide
     if (rc < 0)
         return rc;
     if (token)
-        rc = identify_token(e, token, wait, out, err);
-    else if (gateways_trust(e->identities->gateways, rq->peer))
-        rc = identify_by_gateway(e, rq, wait, out, err);
-    else
-        rc = osmo_error_set(err, OSMO_EUNAUTH, "the request carries no token; " LOGIN_HINT);
-    if (rc < 0)
-        identity_clear(out);
-    return rc;
+        return identify_token(e, token, wait, out, err);
+    if (gateways_trust(e->identities->gateways, rq->peer))
+        return identify_by_gateway(e, rq, wait, out, err);
+    return osmo_error_set(err, OSMO_EUNAUTH, "the request carries no token; " LOGIN_HINT);
 }
 
 int auth_identify(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err) {

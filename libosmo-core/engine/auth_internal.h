@@ -1,5 +1,5 @@
-/* Shared by auth.c (secrets, administrator), auth_keys.c (signing keys), auth_tokens.c (exchanges) and, through identity_internal.h, by those who find out
- * who is asking. */
+/* Shared by auth.c (secrets, administrator), auth_keys.c (signing keys), auth_tokens.c (exchanges) and, through identity_internal.h,
+ * by those who find out who is asking. */
 #ifndef ENGINE_AUTH_INTERNAL_H
 #define ENGINE_AUTH_INTERNAL_H
 #include <pthread.h>

@@ -20,6 +20,7 @@ struct auth_session {
     struct identity who;
     enum action action;
     char *resource;
+    _Atomic bool ended;
 };
 struct sessions { pthread_mutex_t lock; struct auth_session *first; size_t n; };
 
@@ -43,7 +44,8 @@ void sessions_close(engine_t *e) {
 
 static int check(engine_t *e, struct identity *who, enum action a, const char *resource, osmo_error_t *err) {
     int rc = auth_confirm(e, who, err);
-    if (rc < 0 || access_decide(e, who, a, resource) == VERDICT_ALLOW)
+    bool any = resource && str_ends(resource, "/");
+    if (rc < 0 || (any ? access_allows_some(e, who, a, resource) : access_decide(e, who, a, resource) == VERDICT_ALLOW))
         return rc;
     return osmo_error_set(err, OSMO_EDENIED, "access denied: the token does not allow %s any more", a ? action_name(a) : "this");
 }
@@ -93,6 +95,7 @@ bool auth_session_opened(struct auth_session *s) {
         osmo_error_set(&err, rc, "who is asking cannot be looked up now: connect again");
     }
     if (rc < 0) {
+        s->ended = true;
         close_connection(s->e, s->conn, is_refusal(rc) ? CLOSE_REFUSED : CLOSE_INTERNAL, &err);
         return false;
     }
@@ -109,6 +112,8 @@ bool auth_session_opened(struct auth_session *s) {
         lookups_sweep(s->e); /* from now on there is something to go through */
     return true;
 }
+
+bool auth_session_ended(const struct auth_session *s) { return s->ended; }
 
 void auth_session_free(struct auth_session *s) {
     if (!s)
@@ -146,13 +151,14 @@ static struct auth_session *copy_all(struct sessions *all, size_t *n) {
     return list;
 }
 
-static void confirmed(struct sessions *all, const struct auth_session *copy) {
+static void note(struct sessions *all, const struct auth_session *copy, bool ended) {
     pthread_mutex_lock(&all->lock);
     for (struct auth_session *s = all->first; s; s = s->next) {
         if (s->conn != copy->conn)
             continue;
         s->who.generation = copy->who.generation;
         s->who.confirmed_us = copy->who.confirmed_us;
+        s->ended = ended;
         break;
     }
     pthread_mutex_unlock(&all->lock);
@@ -165,12 +171,12 @@ void sessions_sweep(engine_t *e) {
     for (size_t i = 0; i < n; i++) {
         osmo_error_t err = OSMO_ERROR_INIT;
         int rc = check(e, &list[i].who, list[i].action, list[i].resource, &err);
+        if (rc >= 0 || is_refusal(rc))
+            note(all, &list[i], rc < 0);
         if (is_refusal(rc))
             close_connection(e, list[i].conn, CLOSE_REFUSED, &err);
         else if (rc < 0)
             log_warning(&e->log, "who holds an open session could not be confirmed, later again: %s", err.text);
-        else
-            confirmed(all, &list[i]);
         identity_clear(&list[i].who);
         free(list[i].resource);
     }

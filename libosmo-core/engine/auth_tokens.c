@@ -12,7 +12,7 @@
 struct jwt_subject {
     const char *user; const strlist_t *roles;
     const char *token_name; int64_t token_expires_us;
-    const char *backend; bool of_directory; /* the only one it serves; by a token of the directory */
+    const char *backend, *token_id; /* the only one it serves; "" unless by a token of the directory */
     const char *workflow_id, *group, *task; int64_t retry_id;
 };
 
@@ -30,8 +30,8 @@ static int add_token_claims(json_t *claims, const struct jwt_subject *s) {
         failed |= json_set_int(claims, "osmo_token_expires_at", s->token_expires_us / 1000000);
     if (s->backend)
         failed |= json_set_str(claims, "osmo_backend", s->backend);
-    if (s->of_directory)
-        failed |= json_set_bool(claims, "osmo_backend_token", true);
+    if (*s->token_id)
+        failed |= json_set_str(claims, "osmo_backend_token", s->token_id);
     return failed ? OSMO_ENOMEM : 0;
 }
 
@@ -66,7 +66,7 @@ static int build_claims(engine_t *e, const struct jwt_subject *s, int64_t now_s,
 
 static int mint(engine_t *e, const struct jwt_subject *s, char **jwt, int64_t *expires_at_s, osmo_error_t *err) {
     _cleanup_json_ json_t *claims = NULL;
-    _cleanup_buf_ buf_t text = BUF_INIT(JWT_MAX_BYTES);
+    _cleanup_buf_ buf_t text = BUF_SECRET(JWT_MAX_BYTES);
     int64_t now_s = engine_now(e) / 1000000;
     int rc = build_claims(e, s, now_s, &claims);
     if (rc < 0)
@@ -80,10 +80,6 @@ static int mint(engine_t *e, const struct jwt_subject *s, char **jwt, int64_t *e
     if (expires_at_s)
         *expires_at_s = now_s + JWT_SECONDS;
     return 0;
-}
-
-int auth_verify(engine_t *e, const char *token, size_t len, int64_t now_s, json_t **claims, osmo_error_t *err) {
-    return keys_verify(e, token, len, now_s, true, claims, err);
 }
 
 /* ---- access tokens ---- */
@@ -120,17 +116,20 @@ static int identify_stored(engine_t *e, const char *token, size_t len, struct id
 }
 
 int token_identify(engine_t *e, const char *token, size_t len, struct identity *out, osmo_error_t *err) {
-    char backend[BACKEND_NAME_MAX + 1];
+    char backend[BACKEND_NAME_MAX + 1], id[17];
     uint64_t generation = access_generation(e);
     int64_t looked_us = clock_mono_us();
     if (len != ACCESS_TOKEN_LEN && len != LEGACY_TOKEN_LEN)
-        return osmo_error_set(err, OSMO_EUSER, "the access token must have %d characters; check that it was copied whole", ACCESS_TOKEN_LEN);
-    bool found = backend_tokens_find(e, token, len, backend);
+        return osmo_error_set(err, OSMO_EUSER, "the access token must have %d characters; check that it was copied whole",
+                              ACCESS_TOKEN_LEN);
+    bool found = backend_tokens_find(e, token, len, backend, id);
     int rc = found ? identity_of_backend(backend, out) : identify_stored(e, token, len, out, err);
     if (rc < 0) {
         identity_clear(out);
         return found ? osmo_error_set(err, rc, "out of memory") : rc;
     }
+    if (found)
+        memcpy(out->token_id, id, sizeof id);
     out->issued_s = engine_now(e) / 1000000;
     out->generation = generation;
     out->confirmed_us = looked_us;
@@ -142,7 +141,7 @@ int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_a
     int rc = token_identify(e, token, strnlen(token, LEGACY_TOKEN_LEN + 1), &who, err);
     if (rc >= 0) {
         struct jwt_subject s = { .user = who.user, .roles = &who.roles, .token_name = who.token_name, .backend = who.backend,
-                                 .token_expires_us = who.token_expires_us, .of_directory = who.kind == IDENTITY_BACKEND };
+                                 .token_expires_us = who.token_expires_us, .token_id = who.token_id };
         rc = mint(e, &s, jwt, expires_at_s, err);
     }
     identity_clear(&who);

@@ -39,28 +39,34 @@ static int seal_pairs(const struct storing *s, db_t *db, char **out, osmo_error_
     return *out ? 0 : no_memory(err);
 }
 
-/* Is there room for one that replaces nothing? */
-static int check_room(const struct storing *s, db_t *db, osmo_error_t *err) {
+/* Is there room for it beside those that it does not replace? */
+static int check_room(const struct storing *s, db_t *db, const char *payload, osmo_error_t *err) {
     struct credential_row *rows = NULL;
-    size_t n = 0;
+    size_t n = 0, others = 0, bytes = strlen(payload);
     int rc = repo_credential_list(db, s->user, &rows, &n, err);
-    bool full = rc >= 0 && n >= CREDENTIALS_PER_USER;
-    for (size_t i = 0; i < n && full; i++)
-        full = !str_eq(rows[i].name, s->name);
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        if (str_eq(rows[i].name, s->name) || (s->c->profile && str_eq(rows[i].profile, s->c->profile)))
+            continue;
+        others++;
+        bytes += strlen(rows[i].payload ? rows[i].payload : "");
+    }
     credential_rows_free(rows, n);
-    if (full)
+    if (rc >= 0 && others >= CREDENTIALS_PER_USER)
         return osmo_error_set(err, OSMO_EUSER, "you have %d credentials, more are not kept: delete one", CREDENTIALS_PER_USER);
+    if (rc >= 0 && bytes > CREDENTIALS_BYTES)
+        return osmo_error_set(err, OSMO_EUSER, "your credentials would take %zu bytes together, at most %u are kept: delete one", bytes,
+                              CREDENTIALS_BYTES);
     return rc;
 }
 
 static int store_run(db_t *db, void *ctx, osmo_error_t *err) {
     const struct storing *s = ctx;
     _cleanup_free_ char *payload = NULL;
-    int rc = check_room(s, db, err);
-    if (rc >= 0)
-        rc = repo_user_ensure(db, s->user, s->user, clock_now_us(), err);
+    int rc = repo_user_ensure(db, s->user, s->user, clock_now_us(), err);
     if (rc >= 0)
         rc = seal_pairs(s, db, &payload, err);
+    if (rc >= 0)
+        rc = check_room(s, db, payload, err);
     struct credential_row row = { .user = (char *)s->user,
                                   .name = (char *)s->name,
                                   .type = (char *)credential_kind_name(s->c->kind),
@@ -110,23 +116,6 @@ const char *credentials_value(const struct pod_credential *c, const char *key) {
     return NULL;
 }
 
-void credentials_wipe(struct credentials *c) {
-    for (size_t i = 0; i < c->n; i++) {
-        struct pod_pair *pairs = (struct pod_pair *)c->list[i].pairs;
-        for (size_t k = 0; k < c->list[i].npairs; k++) {
-            crypto_wipe((char *)pairs[k].value, strlen(pairs[k].value));
-            free((char *)pairs[k].value);
-        }
-        free(pairs);
-    }
-    for (size_t i = 0; c->payloads && i < c->nrows; i++)
-        json_free(c->payloads[i]);
-    credential_rows_free(c->rows, c->nrows);
-    free(c->payloads);
-    free(c->list);
-    *c = (struct credentials){ 0 };
-}
-
 static int open_value(engine_t *e, db_t *db, const struct credential_row *row, const json_t *sealed, const char **out,
                       osmo_error_t *err) {
     _cleanup_buf_ buf_t text = BUF_SECRET(CREDENTIAL_TOTAL_MAX + 1);
@@ -164,7 +153,29 @@ static int open_row(engine_t *e, db_t *db, const struct credential_row *row, jso
     return rc;
 }
 
-int credentials_open(engine_t *e, db_t *db, const char *user, credentials_wanted_fn wanted, const void *ctx,
+static void wipe_pairs(struct pod_credential *c) {
+    struct pod_pair *pairs = (struct pod_pair *)c->pairs;
+    for (size_t k = 0; k < c->npairs; k++) {
+        crypto_wipe((char *)pairs[k].value, strlen(pairs[k].value));
+        free((char *)pairs[k].value);
+    }
+    free(pairs);
+    *c = (struct pod_credential){ 0 };
+}
+
+void credentials_wipe(struct credentials *c) {
+    for (size_t i = 0; i < c->n; i++)
+        wipe_pairs(&c->list[i]);
+    for (size_t i = 0; c->payloads && i < c->nrows; i++)
+        json_free(c->payloads[i]);
+    credential_rows_free(c->rows, c->nrows);
+    free(c->payloads);
+    free(c->list);
+    *c = (struct credentials){ 0 };
+}
+
+/* skip: those that cannot be opened are left out. */
+static int open_rows(engine_t *e, db_t *db, const char *user, credentials_wanted_fn wanted, const void *ctx, bool skip,
                      struct credentials *out, osmo_error_t *err) {
     *out = (struct credentials){ 0 };
     int rc = repo_credential_list(db, user, &out->rows, &out->nrows, err);
@@ -177,7 +188,10 @@ int credentials_open(engine_t *e, db_t *db, const char *user, credentials_wanted
         if (wanted && !wanted(ctx, &out->rows[i]))
             continue;
         rc = open_row(e, db, &out->rows[i], &out->payloads[i], &out->list[out->n++], err);
-        if (rc == OSMO_EDENIED || rc == OSMO_EINVAL) {
+        if (skip && (rc == OSMO_EDENIED || rc == OSMO_EINVAL)) {
+            wipe_pairs(&out->list[--out->n]);
+            rc = 0;
+        } else if (rc == OSMO_EDENIED || rc == OSMO_EINVAL) {
             osmo_error_prefix(err, "credential '%.128s' of %.200s cannot be opened", out->rows[i].name, user);
             if (err)
                 err->code = OSMO_ECREDENTIAL;
@@ -187,6 +201,15 @@ int credentials_open(engine_t *e, db_t *db, const char *user, credentials_wanted
     if (rc < 0)
         credentials_wipe(out);
     return rc;
+}
+
+int credentials_open(engine_t *e, db_t *db, const char *user, credentials_wanted_fn wanted, const void *ctx,
+                     struct credentials *out, osmo_error_t *err) {
+    return open_rows(e, db, user, wanted, ctx, false, out, err);
+}
+
+int credentials_open_readable(engine_t *e, db_t *db, const char *user, struct credentials *out, osmo_error_t *err) {
+    return open_rows(e, db, user, NULL, NULL, true, out, err);
 }
 
 /* Other generic ones stay sealed. */

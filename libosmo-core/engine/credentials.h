@@ -9,6 +9,7 @@
 #include "store/repo_auth.h"
 
 #define CREDENTIALS_PER_USER 500
+#define CREDENTIALS_BYTES (6u << 20) /* of one user together, sealed: they are read together */
 
 /* Replaces what the user has of this name, and of this registry or address. OSMO_ECREDENTIAL, OSMO_EUSER. */
 int credentials_store(engine_t *e, const char *user, const char *name, const struct credential *c, osmo_error_t *err);
@@ -27,6 +28,8 @@ typedef bool (*credentials_wanted_fn)(const void *ctx, const struct credential_r
 /* Those that are wanted, by DATA, REGISTRY, GENERIC and name. OSMO_ECREDENTIAL names one that cannot be opened any more. */
 int credentials_open(engine_t *e, db_t *db, const char *user, credentials_wanted_fn wanted, const void *ctx,
                      struct credentials *out, osmo_error_t *err);
+/* All of them but those that cannot be opened any more. */
+int credentials_open_readable(engine_t *e, db_t *db, const char *user, struct credentials *out, osmo_error_t *err);
 /* What the pods of a group are given: all registries and addresses, and what its tasks name. */
 int credentials_of_group(engine_t *e, db_t *db, const char *user, const struct spec *group, struct credentials *out,
                          osmo_error_t *err);

@@ -5,10 +5,12 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/http.h"
 #include "engine/access.h"
 #include "engine/audit.h"
 #include "engine/engine_internal.h"
 #include "engine/limits.h"
+#include "engine/masks.h"
 #include "engine/providers.h"
 #include "engine/reactor_internal.h"
 #include "engine/registry.h"
@@ -122,6 +124,8 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
     if (rc >= 0)
         rc = registry_open(e, err);
     if (rc >= 0)
+        rc = masks_open(e, err);
+    if (rc >= 0)
         rc = access_open(e, err);
     if (rc >= 0)
         rc = auth_open(e, o, err);
@@ -160,7 +164,11 @@ int engine_open(const osmo_service_options_t *o, engine_t **out, osmo_error_t *e
     e->transport = o->transport;
     e->auth_mode = o->auth;
     engine_clock_start(e);
-    int rc = open_parts(e, o, err);
+    int rc = o->ca_file || o->ca_dir ? http_trust(o->ca_file, o->ca_dir) : 0;
+    if (rc < 0)
+        osmo_error_set(err, rc, "out of memory");
+    else
+        rc = open_parts(e, o, err);
     if (rc < 0) {
         engine_close(e);
         return rc;
@@ -194,6 +202,7 @@ void engine_close(engine_t *e) {
     if (e->auth)
         auth_close(e);
     access_close(e);
+    masks_close(e);
     registry_close(e);
     limits_close(e);
     audit_close(e);

@@ -34,6 +34,7 @@ struct audit;
 struct providers;
 struct limits;
 struct registries;
+struct masks;
 struct reactor;
 struct agents;
 struct loggers;
@@ -64,6 +65,7 @@ typedef struct engine {
     struct providers *providers; /* providers.c */
     struct limits *limits;     /* limits.c */
     struct registries *registries; /* registry.c */
+    struct masks *masks;       /* masks.c */
     struct reactor *reactor;   /* reactor.c: posted events that are not committed yet */
     struct agents *agents;     /* agent.c */
     struct loggers *loggers;   /* logs.c */
@@ -224,9 +226,9 @@ struct identity {
     char *task_name;
     int64_t retry_id;
     char *group_name; /* of a task's token */
-    bool anonymous;
     strlist_t external;     /* names of its roles at the provider or gateway that vouches for it */
     int64_t issued_s;       /* iat of a JWT of ours; 0 = none */
+    char token_id[17];      /* of a backend's token: tells it from those before and after it; "" = unknown */
     uint64_t generation;    /* auth_confirm(): the access_generation() it was found good under */
     int64_t confirmed_us;   /* ... and when, by the steady clock; 0 = never */
 };
@@ -235,7 +237,8 @@ void identity_clear(struct identity *id);
 int identity_copy(const struct identity *from, struct identity *to);
 bool identity_has_role(const struct identity *id, const char *role);
 /* Who is asking: Authorization: Bearer / x-osmo-auth (required mode), x-osmo-user (dev mode, with Host and Origin
- * checks). OSMO_EUNAUTH / OSMO_EDENIED. */
+ * checks), x-osmo-* headers of a gateway. OSMO_EUNAUTH / OSMO_EDENIED; *out is empty then, but for the names in a genuine token that counts
+ * no more, which is no guess. */
 int auth_identify(engine_t *e, const osmo_request_t *rq, struct identity *out, osmo_error_t *err);
 /* The same on a thread that must not wait: by what is remembered, or by a signature alone; auth_confirm() is owed before the identity
  * counts. OSMO_EUNAVAIL: the store has to be asked, which is being done; again in a moment. */

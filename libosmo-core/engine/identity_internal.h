@@ -64,16 +64,14 @@ int gateway_digest(const struct identity *who, uint8_t hash[32]);
 /* ---- auth_backend.c ---- */
 int backend_tokens_open(engine_t *e, const char *dir, struct backend_tokens **out, osmo_error_t *err);
 void backend_tokens_close(struct backend_tokens *t);
-/* The backend whose token it is. Looks at the directory. */
-bool backend_tokens_find(engine_t *e, const char *token, size_t len, char name[BACKEND_NAME_MAX + 1]);
-/* Is there a credential of the name, and none of its tokens taken away since issued_s (0: never mind)? Looks at the directory. */
-bool backend_tokens_hold(engine_t *e, const char *name, int64_t issued_s);
+/* The backend whose token it is, and what tells the token from others of that backend. Looks at the directory. */
+bool backend_tokens_find(engine_t *e, const char *token, size_t len, char name[BACKEND_NAME_MAX + 1], char id[17]);
+/* Does the backend have the token of this id still, or one at all (id ""). Looks at the directory. */
+bool backend_tokens_hold(engine_t *e, const char *name, const char *id);
 
 /* ---- auth_tokens.c ---- */
 /* An access token (43 or 64 characters): of the directory, else of the store. The identity is confirmed. OSMO_EUSER. */
 int token_identify(engine_t *e, const char *token, size_t len, struct identity *out, osmo_error_t *err);
-/* What a JWT of ours says, its signature verified. Waits while the first key is being made. */
-int auth_verify(engine_t *e, const char *token, size_t len, int64_t now_s, json_t **claims, osmo_error_t *err);
 
 /* ---- the look-ups that a thread makes for those that must not wait (auth_lookup.c) ---- */
 int lookups_open(engine_t *e, osmo_error_t *err);

@@ -11,6 +11,8 @@
 
 #define CLOSE_APPLICATION 4000   /* unknown workflow or task, malformed frame: the reason says which */
 #define CLOSE_INTERNAL 1011      /* the lines could not be stored: reconnect and send them again */
+#define IO_LINE_TYPES (IO_OSMO_CTRL + 1)
+#define LINE_CUT_FROM 16384     /* a line of so many bytes may be a piece of a longer one: osmo-ctrl cuts them at 32768 */
 #define MAX_BATCH 262144        /* entries in one frame; the frame itself is capped by the transport */
 
 struct loggers {
@@ -40,6 +42,8 @@ struct logger_session {
     bool batches;                /* extension "logs" in use */
     bool answers;                /* extension "restarts" in use: it confirms them */
     bool refused;                /* closed as soon as it was open */
+    struct user_mask *mask;      /* of the workflow's user; NULL = nothing to mask */
+    uint32_t mask_begun[IO_LINE_TYPES]; /* by type: what the last line began, where it was cut */
     struct session_lines lines;
 };
 /* "workflow \n task \n retry", malloc'ed. */

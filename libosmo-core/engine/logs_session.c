@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "engine/masks.h"
 #include "model/messages.h"
 
 #define EXTENSION_LOGS "logs"
@@ -39,6 +40,7 @@ static int load_attempt(struct logger_session *s, osmo_error_t *err) {
         free(s->task);
         s->workflow_id = STEAL(w.id);
         s->task = STEAL(t.name);
+        rc = masks_get(s->engine, db, w.user ? w.user : "", &s->mask, err);
     }
     task_row_clear(&t);
     workflow_row_clear(&w);
@@ -49,6 +51,7 @@ static void session_free(struct logger_session *s) {
     free(s->workflow_id);
     free(s->task);
     free(s->key);
+    masks_put(s->mask);
     free(s);
 }
 
@@ -213,6 +216,23 @@ static void entry_read(const json_t *o, enum io_type type, struct log_entry *out
     out->seq = (uint64_t)member_int(o, "seq", 0);
 }
 
+/* The values of the user's credentials do not come into the log. *own (malloc'ed) is what the entry points to then. */
+static int entry_mask(struct logger_session *s, struct log_entry *entry, char **own) {
+    uint32_t *begun = (size_t)entry->type < IO_LINE_TYPES ? &s->mask_begun[entry->type] : NULL;
+    bool cut = begun && entry->len >= LINE_CUT_FROM && entry->text[entry->len - 1] != '\n';
+    *own = NULL;
+    int rc = s->mask ? masks_apply(s->mask, entry->text, entry->len, begun, cut, own, &entry->len) : 0;
+    if (rc >= 0 && *own)
+        entry->text = *own;
+    return rc;
+}
+
+static void owned_free(char **own, size_t n) {
+    for (size_t i = 0; own && i < n; i++)
+        free(own[i]);
+    free(own);
+}
+
 /* Lines after the end of the workflow's log are dropped: nobody can read them any more. */
 static bool append(struct logger_session *s, const struct log_entry *entries, size_t n) {
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -224,11 +244,27 @@ static bool append(struct logger_session *s, const struct log_entry *entries, si
     return false;
 }
 
-static void put_line(struct logger_session *s, const struct log_entry *entry) {
-    if (!s->engine->loggers->lines)
+static bool append_masked(struct logger_session *s, struct log_entry *entries, size_t n) {
+    char **own = s->mask ? calloc(n, sizeof *own) : NULL;
+    int rc = s->mask && !own ? OSMO_ENOMEM : 0;
+    for (size_t i = 0; own && i < n && rc >= 0; i++)
+        rc = entry_mask(s, &entries[i], &own[i]);
+    if (rc < 0)
+        logs_close_session(s, CLOSE_INTERNAL, "out of memory");
+    bool stored = rc >= 0 && append(s, entries, n);
+    owned_free(own, n);
+    return stored;
+}
+
+static void put_line(struct logger_session *s, struct log_entry *entry) {
+    char *own = NULL;
+    if (entry_mask(s, entry, &own) < 0)
+        logs_close_session(s, CLOSE_INTERNAL, "out of memory");
+    else if (!s->engine->loggers->lines)
         (void)append(s, entry, 1);
     else if (lines_put(s, entry) < 0)
         logs_close_session(s, CLOSE_INTERNAL, "out of memory");
+    free(own);
 }
 
 static void on_batch(struct logger_session *s, const json_t *o) {
@@ -257,7 +293,7 @@ static void on_batch(struct logger_session *s, const json_t *o) {
         last = (uint64_t)seq;
     }
     lines_flush(s); /* those without a number came before */
-    if (used && append(s, entries, used))
+    if (used && append_masked(s, entries, used))
         send_ack(s, last);
 }
 

@@ -253,12 +253,23 @@ static void *fetch_main(void *arg) {
 
 /* ---- tokens ---- */
 
-static bool audience_has(const json_t *claims, const char *audience) {
+/* Is it one of the lines? */
+static bool is_line(const char *lines, const char *text) {
+    size_t len = text ? strlen(text) : 0, n;
+    for (; len && *lines; lines += n + (lines[n] == '\n')) {
+        n = strcspn(lines, "\n");
+        if (n == len && memcmp(lines, text, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool audience_has(const json_t *claims, const char *clients) {
     const json_t *aud = json_get(claims, "aud");
     if (json_kind(aud) != JSON_ARRAY)
-        return str_eq(json_str(aud), audience);
+        return is_line(clients, json_str(aud));
     for (size_t i = 0; i < json_len(aud); i++) {
-        if (str_eq(json_str(json_at(aud, i)), audience))
+        if (is_line(clients, json_str(json_at(aud, i))))
             return true;
     }
     return false;
@@ -302,8 +313,8 @@ static int read_claims(const struct provider *p, const json_t *claims, int64_t n
 
 static int ask_again(const struct provider *p, const osmo_error_t *why, osmo_error_t *err) {
     if (why->code)
-        return osmo_error_set(err, OSMO_EUNAVAIL, "the keys of identity provider %s cannot be fetched (%.500s): try again in a moment", p->name,
-                              why->text);
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the keys of identity provider %s cannot be fetched (%.500s): try again in a moment",
+                              p->name, why->text);
     return osmo_error_set(err, OSMO_EUNAVAIL, "the keys of identity provider %s are being fetched: try again in a moment", p->name);
 }
 

@@ -59,8 +59,8 @@ static int discover(http_client_t *http, const struct provider *p, char **uri, o
         return rc;
     const char *issuer = json_get_str(document, "issuer"), *keys = json_get_str(document, "jwks_uri");
     if (!str_eq(issuer, p->issuer))
-        return osmo_error_set(err, OSMO_EUNAVAIL, "%.300s speaks of the issuer '%.200s': the configured one must be the very same text", url,
-                              issuer ? issuer : "");
+        return osmo_error_set(err, OSMO_EUNAVAIL, "%.300s speaks of the issuer '%.200s': the configured one must be the very same text",
+                              url, issuer ? issuer : "");
     if (!keys || !settings_provider_url(keys))
         return osmo_error_set(err, OSMO_EUNAVAIL, "%.300s names no usable jwks_uri: it must begin with https://", url);
     *uri = str_dup(keys);

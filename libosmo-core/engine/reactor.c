@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "engine/masks.h"
 #include "engine/reactor_internal.h"
 
 struct reactor {
@@ -189,6 +190,7 @@ static int decide_task(struct txn *x, void *arg) {
 }
 
 int reactor_backend_event(engine_t *e, const char *backend, struct task_event *ev, engine_done_fn done, void *ctx) {
+    masks_workflow_text(e, ev->workflow_uuid, &ev->message); /* a container may have said it with its last words */
     struct backend_event *b = calloc(1, sizeof *b);
     if (b) {
         b->ev = *ev;

@@ -20,6 +20,7 @@ struct images {
     struct image_use *list;
     size_t n;
     map_t *by_name; /* → list index + 1 */
+    bool more;      /* than are asked for */
 };
 
 static void images_clear(struct images *im) {
@@ -48,8 +49,12 @@ static int backend_pulls(const struct submission *s, bool *pulls, osmo_error_t *
 }
 
 static int add_image(const struct submission *s, struct images *im, const struct spec_task *t, osmo_error_t *err) {
-    if (!t->image || map_has(im->by_name, t->image) || im->n == IMAGES_MAX)
+    if (!t->image || map_has(im->by_name, t->image))
         return 0;
+    if (im->n == IMAGES_MAX) {
+        im->more = true;
+        return 0;
+    }
     char *scope = registry_image_scope(t->image);
     if (!scope || !registry_is_checked(s->settings, scope)) {
         bool failed = !scope;
@@ -137,6 +142,10 @@ static int judge(struct submission *s, const struct images *im, osmo_error_t *er
         if (im->list[i].check.rc < 0)
             rc = warn(s, &im->list[i], &told, err);
     strlist_free(&told);
+    if (rc >= 0 && im->more) {
+        _cleanup_free_ char *text = str_printf("registries were asked for the first %d images only", IMAGES_MAX);
+        rc = text && strlist_add(&s->warnings, text) >= 0 ? 0 : no_memory(err);
+    }
     return rc;
 }
 

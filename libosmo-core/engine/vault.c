@@ -19,7 +19,8 @@
 
 /* ---- master keys ---- */
 
-int vault_reload(struct vault *v, osmo_error_t *err) {
+/* needed: a key without which what was read before stays; NULL for none. */
+static int reload(struct vault *v, const char *needed, osmo_error_t *err) {
     struct stat seen = { 0 };
     struct master_ring *fresh = secret_alloc(sizeof *fresh);
     if (!fresh)
@@ -27,6 +28,9 @@ int vault_reload(struct vault *v, osmo_error_t *err) {
     if (stat(v->path, &seen) < 0) /* before it is read: a later change is seen the next time */
         memset(&seen, 0, sizeof seen);
     int rc = master_file_read(v->path, fresh, err);
+    if (rc >= 0 && needed && !master_find(fresh, needed))
+        rc = osmo_error_set(err, OSMO_EDENIED, "the master key file %s does not have the key that is in use, %.60s: the former keys stay",
+                            v->path, needed);
     pthread_mutex_lock(&v->lock);
     v->seen = seen;
     if (rc >= 0) {
@@ -38,6 +42,8 @@ int vault_reload(struct vault *v, osmo_error_t *err) {
     secret_free(fresh, sizeof *fresh);
     return rc;
 }
+
+int vault_reload(struct vault *v, osmo_error_t *err) { return reload(v, NULL, err); }
 
 static bool file_has_changed(struct vault *v) {
     struct stat now;
@@ -98,13 +104,25 @@ int vault_wrap_again(struct vault *v, const char *sealed, const struct seal_key 
 /* ---- which of them is the current one ---- */
 
 /* The one that the database names, so that all its services agree. */
-static int agreed_master(struct vault *v, db_t *db, struct seal_key *out, osmo_error_t *err) {
+static int agreed_kid(db_t *db, char kid[SEAL_KID_MAX], osmo_error_t *err) {
     _cleanup_free_ char *check = NULL;
-    char kid[SEAL_KID_MAX];
     int rc = repo_kv_get(db, VAULT_CHECK, &check, err);
-    if (rc >= 0)
-        rc = sealed_kid(check, strlen(check), kid, err);
+    return rc < 0 ? rc : sealed_kid(check, strlen(check), kid, err);
+}
+
+static int agreed_master(struct vault *v, db_t *db, struct seal_key *out, osmo_error_t *err) {
+    char kid[SEAL_KID_MAX];
+    int rc = agreed_kid(db, kid, err);
     return rc < 0 ? rc : vault_master(v, kid, out, err);
+}
+
+int vault_read_again(engine_t *e, osmo_error_t *err) {
+    char kid[SEAL_KID_MAX];
+    db_t *db;
+    int rc = store_reader(e->store, &db, err);
+    if (rc >= 0)
+        rc = agreed_kid(db, kid, err);
+    return rc < 0 ? rc : reload(e->vault, kid, err);
 }
 
 static int seal_check(const struct seal_key *k, db_t *db, osmo_error_t *err) {
@@ -118,13 +136,13 @@ static int check_fits(struct vault *v, const char *check, const char *kid, osmo_
     struct seal_key master;
     if (!copy_master(v, kid, &master))
         return osmo_error_set(err, OSMO_EDENIED, "the secrets in the database are sealed under master key %.60s, which %s does not have: "
-                              "use the master key file that the database was made with (--master-key-file FILE)", kid, v->path);
+                              "use the master key file that the database was made with (--master-key FILE)", kid, v->path);
     int rc = unseal(&master, check, strlen(check), &word, NULL);
     seal_key_wipe(&master);
     if (rc == OSMO_ENOMEM)
         return osmo_error_set(err, rc, "out of memory");
     return rc < 0 ? osmo_error_set(err, OSMO_EDENIED, "master key %.60s in %s is another one than the one of this name that the database "
-                                   "was made with: use that master key file (--master-key-file FILE)", kid, v->path) : 0;
+                                   "was made with: use that master key file (--master-key FILE)", kid, v->path) : 0;
 }
 
 int vault_announce(struct vault *v, db_t *db, bool *changed, osmo_error_t *err) {
@@ -169,7 +187,7 @@ static int check_is_new(engine_t *e, const char *path, osmo_error_t *err) {
         return rc == OSMO_ENOTFOUND ? 0 : rc;
     sealed_kid(check, strlen(check), kid, NULL);
     return osmo_error_set(err, OSMO_EDENIED, "the secrets in the database are sealed under master key %.60s, and there is no %s: bring the "
-                          "master key file that the database was made with to that place, or name it with --master-key-file FILE", kid,
+                          "master key file that the database was made with to that place, or name it with --master-key FILE", kid,
                           path);
 }
 

@@ -12,6 +12,8 @@
 
 int vault_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err);
 void vault_close(engine_t *e);
+/* The file again (SIGHUP), as long as it has the key that is in use; otherwise what was read before stays. */
+int vault_read_again(engine_t *e, osmo_error_t *err);
 
 /* Under the current master key itself: secrets of the service. Appends to *out. */
 int vault_seal(engine_t *e, const void *data, size_t len, buf_t *out, osmo_error_t *err);

@@ -22,6 +22,15 @@ bool user_name_valid(const char *name) {
     return true;
 }
 
+bool token_text_valid(const char *text) {
+    size_t n = 0;
+    for (const unsigned char *p = (const unsigned char *)text; *p && n <= TOKEN_TEXT_MAX; p++, n++) {
+        if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)) /* C0, DEL, C1 */
+            return false;
+    }
+    return n <= TOKEN_TEXT_MAX;
+}
+
 /* ---- expiry ---- */
 
 /* A day of the calendar: one that is read and written again is the same. */
@@ -55,7 +64,8 @@ static int check_wanted(const char *owner, const strlist_t *held, const strlist_
     }
     for (size_t i = 0; limit && i < wanted->len; i++) {
         if (!strlist_has(limit, wanted->items[i]))
-            return osmo_error_set(err, OSMO_EDENIED, "access denied: the token that asks does not have role %.100s itself; use one that does",
+            return osmo_error_set(err, OSMO_EDENIED,
+                                  "access denied: the token that asks does not have role %.100s itself; use one that does",
                                   wanted->items[i]);
     }
     return 0;

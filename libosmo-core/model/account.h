@@ -7,10 +7,13 @@
 #include "osmo/error.h"
 
 #define USER_NAME_MAX 256
-#define TOKEN_TEXT_MAX 4096 /* bytes of a description */
+#define TOKEN_TEXT_MAX 4096
 
 /* Begins and ends with a letter or digit, with those and _ . @ - in between. */
 bool user_name_valid(const char *name);
+
+/* A description: one line, no control characters, which would reach the terminals of those who list tokens. */
+bool token_text_valid(const char *text);
 
 /* date: YYYY-MM-DD, after the day of now_us and at most max_us after it, all UTC. The token is good until that day begins. OSMO_EUSER. */
 int token_expiry(const char *date, int64_t now_us, int64_t max_us, int64_t *expires_us, osmo_error_t *err);

@@ -89,6 +89,8 @@ static int read_registry(const json_t *from, struct credential *c, struct creden
     c->profile = registry_scope(registry ? json_str(registry) : "");
     if (!c->profile)
         return OSMO_ENOMEM;
+    if (strchr(c->profile, '@')) /* not told again: it is half a login */
+        return osmo_error_set(err, OSMO_ECREDENTIAL, "the registry holds a login: give it as username and auth");
     if (strlen(c->profile) > PROFILE_MAX || !registry_scope_valid(c->profile))
         return osmo_error_set(err, OSMO_ECREDENTIAL, "registry '%.200s' is none: it is HOST[:PORT][/PATH], such as nvcr.io or "
                               "ghcr.io/team", c->profile);
@@ -112,6 +114,8 @@ static int read_data(const json_t *from, struct credential *c, struct credential
     style = json_get_str(c->pairs, "addressing_style");
     if (style && !str_eq(style, "virtual") && !str_eq(style, "path") && !str_eq(style, "auto"))
         return bad_form(f, in, "addressing_style", "literal_error", "Input should be 'virtual', 'path' or 'auto'");
+    if (strchr(endpoint, '@'))
+        return osmo_error_set(err, OSMO_ECREDENTIAL, "the endpoint holds a login: give it as access_key_id and access_key");
     if (strlen(endpoint) > PROFILE_MAX || !data_endpoint_valid(endpoint, &why))
         return osmo_error_set(err, OSMO_ECREDENTIAL, "endpoint '%.200s' %s", endpoint, why ? why : "is too long");
     c->profile = str_dup(endpoint);

@@ -44,7 +44,10 @@ char *registry_scope(const char *text) {
     size_t host = strcspn(text, "/");
     if (host > (size_t)(end - text))
         host = (size_t)(end - text);
-    return spell(text, host, text + host, (size_t)(end - text) - host);
+    size_t rest = (size_t)(end - text) - host;
+    if (rest == 3 && memcmp(text + host, "/v1", 3) == 0 && is_docker(text, host)) /* how Docker's own files name it */
+        rest = 0;
+    return spell(text, host, text + host, rest);
 }
 
 static bool host_valid(const char *host, size_t len) {

@@ -492,7 +492,7 @@ static void build_clear(struct pod_build *b)
             free(t->own[k]);
     }
     free(b->tasks);
-    json_free(b->objects);
+    json_free_secret(b->objects); /* of a build that failed */
     json_free(b->labels);
     json_free(b->workflow_labels);
     json_free(b->tokens);

@@ -32,9 +32,8 @@ static json_t *data_entry(struct pod_build *b, const struct pod_credential *c, c
 /* {auth: {data: {profile: …}}} as YAML with sorted keys. Takes data. */
 static char *config_text(struct pod_build *b, json_t *data)
 {
-    _cleanup_json_ json_t *root = pods_object(b);
-    _cleanup_json_ json_t *sorted = NULL;
-    buf_t text = BUF_INIT(CONFIG_MAX);
+    _cleanup_json_secret_ json_t *root = pods_object(b), *sorted = NULL;
+    buf_t text = BUF_SECRET(CONFIG_MAX);
     json_t *auth = pods_object(b);
 
     pods_put(b, auth, "data", data);
@@ -189,7 +188,7 @@ static void put_auth(struct pod_build *b, json_t *auths, const struct pod_creden
 {
     const char *user = pair_value(c, "username"), *secret = pair_value(c, "auth");
     _cleanup_free_ char *plain = str_printf("%s:%s", user ? user : "", secret ? secret : "");
-    _cleanup_buf_ buf_t base64 = BUF_INIT(CONFIG_MAX);
+    _cleanup_buf_ buf_t base64 = BUF_SECRET(CONFIG_MAX);
     json_t *entry = pods_object(b);
 
     if (!plain || crypto_base64(plain, strlen(plain), &base64) < 0)
@@ -203,7 +202,7 @@ static void put_auth(struct pod_build *b, json_t *auths, const struct pod_creden
 /* {"auths": …} spelled as Python's json.dumps spells it, so that equal input gives equal bytes. Scopes are ASCII. */
 static char *auths_text(struct pod_build *b, const json_t *auths)
 {
-    _cleanup_buf_ buf_t text = BUF_INIT(CONFIG_MAX), base64 = BUF_INIT(CONFIG_MAX);
+    _cleanup_buf_ buf_t text = BUF_SECRET(CONFIG_MAX), base64 = BUF_SECRET(CONFIG_MAX);
     const char *comma = "";
 
     buf_puts(&text, "{\"auths\": {");
@@ -216,8 +215,6 @@ static char *auths_text(struct pod_build *b, const json_t *auths)
     buf_puts(&text, "}}");
     if (buf_failed(&text) || crypto_base64(buf_cstr(&text), text.len, &base64) < 0)
         b->oom = true;
-    if (text.data)
-        crypto_wipe(text.data, text.len);
     char *out = b->oom ? NULL : buf_steal(&base64, NULL);
     b->oom |= !out;
     return out;
@@ -248,7 +245,7 @@ char *pods_user_auths(struct pod_build *b)
 {
     size_t n;
     const struct pod_credential **list = registries(b, &n);
-    _cleanup_json_ json_t *auths = pods_object(b);
+    _cleanup_json_secret_ json_t *auths = pods_object(b);
     map_t *seen = map_new(NULL);
 
     b->oom |= !seen;
@@ -276,7 +273,7 @@ bool pods_image_credential(const struct pod_build *b)
 
 char *pods_service_auths(struct pod_build *b)
 {
-    _cleanup_json_ json_t *auths = pods_object(b);
+    _cleanup_json_secret_ json_t *auths = pods_object(b);
     put_auth(b, auths, b->c->image_credential);
     return auths_text(b, auths);
 }

@@ -18,12 +18,20 @@ static json_t *opaque(struct pod_build *b, const char *name)
     return secret;
 }
 
+/* What the name of a secret is made of may be its contents. */
+static void wipe_free(char **text)
+{
+    if (*text)
+        crypto_wipe(*text, strlen(*text));
+    free(*text);
+}
+
 /* The secret of one file, created unless this group has it already. `stable` names it instead of the contents.
  * Returns its name. */
 static char *file_secret(struct pod_build *b, const char *base64, const char *path, const char *stable)
 {
     char hex[65];
-    _cleanup_free_ char *what = stable ? str_printf("custom-%s", stable) : str_printf("content-%s%s", base64,
+    _cleanup_(wipe_free) char *what = stable ? str_printf("custom-%s", stable) : str_printf("content-%s%s", base64,
         pods_base_name(path));
     char *name = NULL;
 
@@ -47,7 +55,7 @@ static char *file_secret(struct pod_build *b, const char *base64, const char *pa
 
 static char *text_secret(struct pod_build *b, const char *text, size_t len, const char *path, const char *stable)
 {
-    _cleanup_buf_ buf_t base64 = BUF_INIT(SECRET_TEXT_MAX * 2);
+    _cleanup_buf_ buf_t base64 = BUF_SECRET(SECRET_TEXT_MAX * 2);
     if (crypto_base64(text, len, &base64) < 0) {
         b->oom = true;
         return NULL;
@@ -58,15 +66,13 @@ static char *text_secret(struct pod_build *b, const char *text, size_t len, cons
 /* YAML with sorted keys: the names of these secrets are digests of their contents, so the spelling is part of them. */
 static char *yaml_secret(struct pod_build *b, json_t *v, const char *path, const char *stable)
 {
-    _cleanup_buf_ buf_t text = BUF_INIT(SECRET_TEXT_MAX);
-    _cleanup_json_ json_t *sorted = NULL;
+    _cleanup_buf_ buf_t text = BUF_SECRET(SECRET_TEXT_MAX);
+    _cleanup_json_secret_ json_t *sorted = NULL;
     if (json_sort_keys(v, &sorted) < 0 || yaml_emit(sorted, &text) < 0) {
         b->oom = true;
         return NULL;
     }
-    char *name = text_secret(b, buf_cstr(&text), text.len, path, stable);
-    crypto_wipe(text.data, text.len);
-    return name;
+    return text_secret(b, buf_cstr(&text), text.len, path, stable);
 }
 
 static void put_query(buf_t *out, const char *key, const char *value)
@@ -154,7 +160,7 @@ static char *token_secret_key(const struct pod_task *t, const char *what)
 int pods_task_secrets(struct pod_build *b, struct pod_task *t)
 {
     _cleanup_json_ json_t *meta = metadata(b, t);
-    _cleanup_json_ json_t *log_in = login(b, t);
+    _cleanup_json_secret_ json_t *log_in = login(b, t);
     _cleanup_free_ char *login_key = token_secret_key(t, "login");
     _cleanup_free_ char *token_key = token_secret_key(t, "refresh-token");
     const char *token = t->ids->refresh_token ? t->ids->refresh_token : "";
@@ -178,7 +184,8 @@ int pods_task_secrets(struct pod_build *b, struct pod_task *t)
 /* Takes auths. */
 static void add_pull_secret(struct pod_build *b, const char *suffix, char *auths)
 {
-    _cleanup_free_ char *name = str_printf("%s-%s", b->c->group_uuid, suffix), *text = auths;
+    _cleanup_free_ char *name = str_printf("%s-%s", b->c->group_uuid, suffix);
+    _cleanup_(wipe_free) char *text = auths;
     json_t *pull = pods_manifest(b, "v1", "Secret", name), *data = pods_object(b);
 
     pods_put_text(b, data, ".dockerconfigjson", text);

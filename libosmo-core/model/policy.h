@@ -3,8 +3,8 @@
  *
  * A policy allows or denies actions ("workflow:Create", "workflow:*", "*:Read", "*:*", "*") on resources ("pool/team-a", "pool/team-*",
  * "*"). A denial of any role wins over everything that others allow; what nobody allows is denied. A policy without resources speaks of
- * requests without a resource only. Requests outside of the registry of actions (ACTION_NONE) are for those who may do everything on everything.
- * "auth:Token" on "*" is about one's own tokens: those of others take a resource that names users, or everything. */
+ * requests without a resource only. Requests outside of the registry of actions (ACTION_NONE) are for those who may do everything on
+ * everything. "auth:Token" on "*" is about one's own tokens: those of others take a resource that names users, or everything. */
 #ifndef MODEL_POLICY_H
 #define MODEL_POLICY_H
 #include <stdbool.h>
@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "osmo/error.h"
 
+#define ROLE_OF_EVERYBODY "osmo-default" /* what everybody has, whether given or not */
 #define ROLES_MAX 4096
 #define ROLE_POLICIES_MAX 256
 #define POLICY_TEXTS_MAX 1024 /* actions, and resources, of one policy */

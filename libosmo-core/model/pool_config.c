@@ -169,6 +169,10 @@ int config_patch(const json_t *base, const json_t *patch, json_t **out, osmo_err
 
 /* ---- pools ---- */
 
+#define NO_NAME(of)                                                                                                                        \
+    "'%.100s' is no name for a " of ": it begins with a letter, ends with a letter or digit and has only letters, digits, '.', '_' and"    \
+    " '-' between"
+
 /* Only what a pool or a platform has and is not null. */
 static json_t *only(const json_t *document, const struct config_member *members) {
     json_t *out = json_object();
@@ -192,8 +196,7 @@ static int take_pool(json_t *pools, const char *name, const json_t *document, os
         return no_memory(err);
     for (json_iter_t it = json_iter(given); json_iter_next(&it);) {
         if (!config_name_valid(it.key))
-            return osmo_error_set(err, OSMO_EUSER, "'%.100s' is no name for a platform: it begins with a letter, ends with a letter or digit"
-                                  " and has only letters, digits, '.', '_' and '-' between", it.key);
+            return osmo_error_set(err, OSMO_EUSER, NO_NAME("platform"), it.key);
         /* what is no object is left for the reader of the whole to complain about */
         json_t *one = json_kind(it.value) == JSON_OBJECT ? only(it.value, platform_members) : json_copy(it.value);
         if ((it.value && !one) || json_set(platforms, it.key, one) < 0)
@@ -204,8 +207,7 @@ static int take_pool(json_t *pools, const char *name, const json_t *document, os
 }
 
 static int check_pool_name(const char *name, osmo_error_t *err) {
-    return config_name_valid(name) ? 0 : osmo_error_set(err, OSMO_EUSER, "'%.100s' is no name for a pool: it begins with a letter, ends with"
-                                                        " a letter or digit and has only letters, digits, '.', '_' and '-' between", name);
+    return config_name_valid(name) ? 0 : osmo_error_set(err, OSMO_EUSER, NO_NAME("pool"), name);
 }
 
 static int edit_put(json_t *pools, const json_t *documents, osmo_error_t *err) {

@@ -9,6 +9,7 @@
 #define AT(member) offsetof(struct settings, member)
 #define PROVIDERS_MAX 16
 #define SKEW_MAX_S 300
+#define AUDIENCES_MAX 4096
 #define RATE_MAX 1000000000
 #define SECOND_US INT64_C(1000000)
 
@@ -97,10 +98,39 @@ static void read_skew(struct reader *r, const yaml_node_t *n, const struct read_
     ((struct provider *)object)->clock_skew_s = us / SECOND_US;
 }
 
+/* A client, or several: there may be one for browsers and another one for devices. */
+static void read_audience(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+{
+    char **out = &((struct provider *)object)->audience;
+    strlist_t clients = { 0 };
+    buf_t lines = BUF_INIT(AUDIENCES_MAX);
+    char *one = NULL;
+    if (n->kind == YAML_LIST ? !read_texts(r, n, at, &clients) : !read_text(r, n, at, false, &one)) {
+        strlist_free(&clients);
+        return;
+    }
+    if (one && strlist_add(&clients, one) < 0)
+        r->oom = true;
+    for (size_t i = 0; i < clients.len; i++) {
+        if ((clients.len > 1 && !*clients.items[i]) || strchr(clients.items[i], '\n'))
+            read_report(r, at, n, "must have names of clients, each in one line");
+        buf_printf(&lines, "%s%s", i ? "\n" : "", clients.items[i]);
+    }
+    if (lines.code == OSMO_ELIMIT)
+        read_report(r, at, n, "is longer than %d bytes", AUDIENCES_MAX);
+    buf_cstr(&lines);
+    free(*out);
+    *out = lines.data ? buf_steal(&lines, NULL) : str_dup("");
+    r->oom |= !*out && lines.code != OSMO_ELIMIT;
+    buf_free(&lines);
+    strlist_free(&clients);
+    free(one);
+}
+
 static const struct read_field provider_fields[] = {
     { "name", READ_TEXT, READ_REQUIRED, offsetof(struct provider, name), NULL },
     { "issuer", READ_CUSTOM, READ_REQUIRED, 0, read_issuer },
-    { "audience", READ_TEXT, READ_REQUIRED, offsetof(struct provider, audience), NULL },
+    { "audience", READ_CUSTOM, READ_REQUIRED, 0, read_audience },
     { "jwks_uri", READ_CUSTOM, READ_NULLABLE, 0, read_jwks_uri },
     { "user_claim", READ_TEXT, 0, offsetof(struct provider, user_claim), NULL },
     { "roles_claim", READ_TEXT, 0, offsetof(struct provider, roles_claim), NULL },

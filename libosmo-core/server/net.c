@@ -5,17 +5,20 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "server/net.h"
 
 #define SWEEP_MS 1000
 #define MAX_FDS 65536
 #define ACCEPTS_PER_TURN 64
-#define HEADER_BYTES 32768
+#define LINGER_MS 3000
+#define NET_MAX_INPUT (256u << 10)
+
+struct net_patience net_patience = { 10000, 10000, 30000, 15000 };
 
 int64_t net_now_ms(void) { return clock_mono_us() / 1000; }
 
@@ -35,6 +38,9 @@ static struct conn *conn_of(struct osmo_server *s, struct lws *wsi) {
     if (c->next)
         c->next->prev = c;
     s->conns = c;
+    c->reading = c->idle = true;
+    c->kill_ms = net_now_ms() + net_patience.first_ms;
+    buf_init(&c->in, NET_MAX_INPUT);
     lws_set_opaque_user_data(wsi, c);
     return c;
 }
@@ -56,6 +62,9 @@ static void conn_destroy(struct osmo_server *s, struct lws *wsi) {
     if (c->next)
         c->next->prev = c->prev;
     lws_set_opaque_user_data(wsi, NULL);
+    if (c->in.data)
+        crypto_wipe(c->in.data, c->in.len);
+    buf_free(&c->in);
     free(c);
 }
 
@@ -66,7 +75,9 @@ static void adopt(struct osmo_server *s, int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-    lws_adopt_socket_vhost(lws_get_vhost_by_name(s->context, "default"), fd); /* closes it when that fails */
+    lws_sock_file_fd_type sock = { .sockfd = fd };
+    lws_adopt_descriptor_vhost(lws_get_vhost_by_name(s->context, "default"), LWS_ADOPT_SOCKET | LWS_ADOPT_ALLOW_SSL, sock, "osmo",
+                               NULL); /* closes it when that fails */
 }
 
 /* We accept ourselves: the port is ours from bind on, its errors have our words, and stopping to accept is one close. */
@@ -104,6 +115,41 @@ static void stop_accepting(struct osmo_server *s) {
         lws_set_timeout(s->listener, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC); /* closes listen_fd */
 }
 
+int net_write(struct osmo_server *s, struct conn *c, unsigned char *data, size_t len) {
+    (void)s;
+    return lws_write(c->wsi, data, len, LWS_WRITE_RAW) < 0 ? -1 : 0;
+}
+
+/* The library itself says no goodbye over TLS to such connections as ours. */
+static void shut(struct osmo_server *s, struct conn *c) {
+    if (s->tls)
+        tls_goodbye(lws_get_ssl(c->wsi));
+    shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
+}
+
+static void kill_conn(struct osmo_server *s, struct conn *c) {
+    if (!c->lingers && !lws_partial_buffered(c->wsi))
+        shut(s, c);
+    lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+}
+
+int net_linger(struct osmo_server *s, struct conn *c) {
+    bool waits = lws_partial_buffered(c->wsi);
+    if (c->in.data)
+        crypto_wipe(c->in.data, c->in.len);
+    buf_free(&c->in);
+    c->lingers = true;
+    if (!c->reading)
+        lws_rx_flow_control(c->wsi, 1);
+    c->reading = true;
+    c->kill_ms = net_now_ms() + (waits ? STALL_MS : LINGER_MS);
+    if (waits)
+        lws_callback_on_writable(c->wsi);
+    else
+        shut(s, c);
+    return 0;
+}
+
 static bool conn_busy(struct osmo_server *s, struct conn *c) {
     pthread_mutex_lock(&s->lock);
     bool busy = c->session || (c->ex && !c->ex->is_stream);
@@ -116,11 +162,11 @@ static bool drain(struct osmo_server *s) {
     bool any = false, late = net_now_ms() >= s->drain_deadline_ms;
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (c->established && c->session && !late)
+        if (c->session && !late)
             ws_close_to(s, c->session->id, 1001, "the service is stopping");
         bool done = !c->ex && !c->session && !lws_partial_buffered(c->wsi);
         if (late || done || (!c->kill_ms && !conn_busy(s, c)))
-            lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+            kill_conn(s, c);
         else
             any = true;
     }
@@ -164,45 +210,52 @@ static void on_alarm(void *server) {
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
         ws_sweep(s, c, now);
-        if ((c->kill_ms && c->kill_ms <= now) || hung_up(c))
-            lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+        bool late = c->kill_ms && c->kill_ms <= now;
+        if (c->body_since_ms && c->ex && !c->dispatched)
+            late = now > c->body_since_ms + net_patience.body_ms + (int64_t)c->ex->body_got;
+        if (hung_up(c) || (late && http_timeout(s, c) < 0))
+            kill_conn(s, c);
     }
     if (s->draining && drain(s)) {
         lwsloop_break(&s->loop);
         return;
     }
-    if (s->conns) /* lets the library look at its own timers, which a libev loop re-arms only after socket events */
+    if (s->conns || s->tls) /* lets the library look at its own timers, which a libev loop re-arms only after socket events */
         lws_cancel_service(s->context);
     lwsloop_alarm(&s->loop, s->draining ? 20 : SWEEP_MS);
 }
 
-static int on_http(struct osmo_server *s, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len) {
+static int on_writable(struct osmo_server *s, struct conn *c) {
+    if (!c->lingers)
+        return c->session ? ws_writable(s, c) : http_writable(s, c);
+    if (lws_partial_buffered(c->wsi)) {
+        lws_callback_on_writable(c->wsi);
+        return 0;
+    }
+    c->kill_ms = net_now_ms() + LINGER_MS;
+    shut(s, c);
+    return 0;
+}
+
+static int on_received(struct osmo_server *s, struct conn *c, void *data, size_t len) {
+    if (!c->lingers && buf_append(&c->in, data, len) < 0)
+        return -1; /* reading was off, and it does not stop */
+    crypto_wipe(data, len); /* the library's buffer: nothing of it is to be found there later */
+    return c->lingers ? 0 : c->session ? ws_received(s, c) : http_received(s, c);
+}
+
+static int on_connection(struct osmo_server *s, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len) {
     struct conn *c = conn_of(s, wsi);
     if (!c)
         return -1;
     switch (reason) {
-    case LWS_CALLBACK_HTTP:
-        return http_begin(s, c);
-    case LWS_CALLBACK_HTTP_BODY:
-        return http_body(s, c, in, len);
-    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-        return http_body_done(s, c);
-    case LWS_CALLBACK_HTTP_WRITEABLE:
-        return http_writable(s, c);
-    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: /* h2c is not spoken here */
-        return in && strcasecmp(in, "websocket") == 0 ? ws_upgrade(s, c) : -1;
-    case LWS_CALLBACK_ADD_HEADERS:
-        return ws_add_headers(c, in);
-    case LWS_CALLBACK_ESTABLISHED:
-        ws_established(s, c);
+    case LWS_CALLBACK_RAW_ADOPT:
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0); /* ours count from here on */
         return 0;
-    case LWS_CALLBACK_RECEIVE:
-        return ws_receive(s, c, in, len);
-    case LWS_CALLBACK_RECEIVE_PONG:
-        c->last_rx_ms = net_now_ms();
-        return 0;
-    case LWS_CALLBACK_SERVER_WRITEABLE:
-        return ws_writable(s, c);
+    case LWS_CALLBACK_RAW_RX:
+        return on_received(s, c, in, len);
+    case LWS_CALLBACK_RAW_WRITEABLE:
+        return on_writable(s, c);
     default:
         return 0;
     }
@@ -218,19 +271,11 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         on_wake(s);
         return 0;
-    case LWS_CALLBACK_HTTP:
-    case LWS_CALLBACK_HTTP_BODY:
-    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-    case LWS_CALLBACK_HTTP_WRITEABLE:
-    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-    case LWS_CALLBACK_ADD_HEADERS:
-    case LWS_CALLBACK_ESTABLISHED:
-    case LWS_CALLBACK_RECEIVE:
-    case LWS_CALLBACK_RECEIVE_PONG:
-    case LWS_CALLBACK_SERVER_WRITEABLE:
-        return on_http(s, wsi, reason, in, len);
-    case LWS_CALLBACK_CLOSED:
-    case LWS_CALLBACK_CLOSED_HTTP: {
+    case LWS_CALLBACK_RAW_ADOPT:
+    case LWS_CALLBACK_RAW_RX:
+    case LWS_CALLBACK_RAW_WRITEABLE:
+        return on_connection(s, wsi, reason, in, len);
+    case LWS_CALLBACK_RAW_CLOSE: {
         struct conn *c = lws_get_opaque_user_data(wsi);
         if (c)
             left(s, c);
@@ -260,7 +305,7 @@ static unsigned fd_limit(void) {
 int net_open(struct osmo_server *s, osmo_error_t *err) {
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER, .protocols = protocols, .user = s, .gid = (gid_t)-1, .uid = (uid_t)-1,
-        .vhost_name = "default", .alpn = "http/1.1", .max_http_header_data = HEADER_BYTES, .pt_serv_buf_size = NET_PIECE,
+        .vhost_name = "default", .alpn = "http/1.1", .pt_serv_buf_size = NET_PIECE,
         .timeout_secs = 10, .keepalive_timeout = 10, .fd_limit_per_thread = fd_limit(), .retry_and_idle_policy = &no_policy,
     };
     if (s->tls)

@@ -13,8 +13,10 @@
 #include "base/tls.h"
 #include "base/ws_client_loop.h"
 #include "osmo/server.h"
+#include "server/net_head.h"
 
 #define NET_BUCKETS 4096
+#define STALL_MS 60000                  /* a client that takes nothing of its answer */
 #define NET_PIECE (64u << 10)           /* bytes per write */
 #define NET_STREAM_BUFFER (128u << 10)  /* a stream is read on while less than this waits for its client */
 #define NET_MAX_MESSAGE (16u << 20)
@@ -33,8 +35,8 @@ struct exchange {
     struct job job; /* first */
     uint64_t id;
     struct conn *conn;             /* network thread */
-    char *method, *path, *query, peer[64];
-    strlist_t headers;             /* name, value, … */
+    struct head head;
+    char peer[64];
     buf_t body;
     char *body_file;
     int body_fd;
@@ -65,19 +67,30 @@ struct session {
     char close_reason[124];
 };
 
+/* A websocket frame on its way in. */
+struct frame { unsigned char head[14], op, mask[4]; size_t head_len; bool open, fin; uint64_t left, at; unsigned char control[125]; };
+
 /* A connection; network thread only. */
 struct conn {
     struct conn *prev, *next;
     struct lws *wsi;
     struct exchange *ex;           /* being collected or answered */
+    buf_t in;                      /* what came and was not looked at yet */
+    size_t scanned;                /* how much of it was searched for the end of a head */
     bool dispatched, wants_write, reading, head_sent, keep_alive, http10, is_head;
+    bool idle;                     /* between requests, or before the first one */
+    bool lingers;                  /* all is said: what still comes is dropped */
     uint64_t sent;                 /* bytes of the body written */
     int64_t kill_ms;               /* 0, or when the sweep cuts it */
+    int64_t body_since_ms;         /* 0, or since when a body has been coming */
     struct session *session;
-    bool established, in_binary;
-    buf_t in;
+    struct frame frame;            /* being received */
+    bool in_message, in_binary, closing;
+    buf_t message;
     int64_t last_rx_ms, last_ping_ms;
-    bool ping_due;
+    bool ping_due, pong_due;
+    unsigned char pong[125];
+    size_t pong_len;
 };
 
 struct osmo_server {
@@ -118,36 +131,40 @@ void workers_stop(struct osmo_server *s);           /* runs what is queued, then
 void workers_submit(struct osmo_server *s, struct job *job); /* lock held */
 
 /* net.c */
+/* How long a client may take: to say something at first, for a head from its first byte, for a body (and a millisecond a byte more),
+ * between requests. Tests have less patience. */
+struct net_patience { int64_t first_ms, head_ms, body_ms, idle_ms; };
+extern struct net_patience net_patience;
 int64_t net_now_ms(void);
 int net_open(struct osmo_server *s, osmo_error_t *err);
 void *net_main(void *server);
 void net_signal(struct osmo_server *s);             /* lock held */
 void net_close(struct osmo_server *s);
 
-/* net_request.c: from headers to a struct exchange */
-int request_read(struct osmo_server *s, struct lws *wsi, struct conn *c, struct exchange **out);
-void request_view(const struct exchange *ex, const char **headers, size_t max, osmo_request_t *out);
-const char *http_request_header(const struct exchange *ex, const char *name);
+int net_write(struct osmo_server *s, struct conn *c, unsigned char *data, size_t len); /* LWS_PRE bytes of room before */
+/* All is said. Reads on for a moment, so that a client which is still sending gets to see it. Always 0. */
+int net_linger(struct osmo_server *s, struct conn *c);
+
+/* net_request.c: from a head to a struct exchange, and its body */
+struct exchange *exchange_new(struct osmo_server *s, struct conn *c);
+void request_view(const struct exchange *ex, osmo_request_t *out);
 int request_body_open(struct osmo_server *s, struct exchange *ex, uint64_t len, bool to_file);
 int request_body_add(struct osmo_server *s, struct exchange *ex, const void *data, size_t len);
-#define REQUEST_MAX_HEADERS 96
 
 /* net_http.c */
-int http_begin(struct osmo_server *s, struct conn *c);
-int http_body(struct osmo_server *s, struct conn *c, const void *data, size_t len);
-int http_body_done(struct osmo_server *s, struct conn *c);
+int http_received(struct osmo_server *s, struct conn *c); /* there is something in c->in */
 int http_writable(struct osmo_server *s, struct conn *c);
+int http_timeout(struct osmo_server *s, struct conn *c); /* a request that comes too slowly */
 void http_left(struct osmo_server *s, struct conn *c);   /* the connection is gone */
 void http_ready(struct osmo_server *s);                 /* answers and stream pieces from workers */
 void http_stream_wake(struct osmo_server *s, uint64_t request);
+int http_deny(struct osmo_server *s, struct conn *c, int status, const char *detail); /* one of the server's own; c->ex ends */
 int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r); /* write a whole answer that closes */
 void exchange_free(struct exchange *ex);
 
 /* net_ws.c */
-int ws_upgrade(struct osmo_server *s, struct conn *c);
-int ws_add_headers(struct conn *c, struct lws_process_html_args *args);
-void ws_established(struct osmo_server *s, struct conn *c);
-int ws_receive(struct osmo_server *s, struct conn *c, const void *data, size_t len);
+int ws_upgrade(struct osmo_server *s, struct conn *c); /* c->ex asks for it */
+int ws_received(struct osmo_server *s, struct conn *c);
 int ws_writable(struct osmo_server *s, struct conn *c);
 void ws_left(struct osmo_server *s, struct conn *c);
 void ws_kicked(struct osmo_server *s);

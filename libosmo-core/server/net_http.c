@@ -4,12 +4,12 @@
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+#include "base/crypto.h"
 #include "server/net.h"
 
 #define HEAD_ROOM (16u << 10)
 #define READ_PIECE (32u << 10)
-#define LINGER_MS 3000
-#define STALL_MS 60000
+#define KEPT_INPUT (8u << 10)
 #define PIECES_PER_TURN 8
 
 void exchange_free(struct exchange *ex) {
@@ -22,12 +22,11 @@ void exchange_free(struct exchange *ex) {
         unlink(ex->body_file); /* absent when the service renamed it away */
         free(ex->body_file);
     }
-    strlist_free(&ex->headers);
+    if (ex->body.data)
+        crypto_wipe(ex->body.data, ex->body.len); /* there may be a secret in it */
     buf_free(&ex->body);
     buf_free(&ex->pending);
-    free(ex->method);
-    free(ex->path);
-    free(ex->query);
+    head_free(&ex->head);
     free(ex);
 }
 
@@ -123,9 +122,8 @@ static void run_stream(struct osmo_server *s, struct job *job) {
 /* Worker: answer a request. */
 static void run_request(struct osmo_server *s, struct job *job) {
     struct exchange *ex = (struct exchange *)job;
-    const char *headers[2 * REQUEST_MAX_HEADERS + 1];
     osmo_request_t rq;
-    request_view(ex, headers, LWS_ARRAY_SIZE(headers), &rq);
+    request_view(ex, &rq);
     ex->response = (osmo_response_t){ .size = sizeof ex->response, .body_fd = -1 };
     osmo_service_handle(s->service, &rq, &ex->response);
     pthread_mutex_lock(&s->lock);
@@ -157,17 +155,11 @@ void http_stream_wake(struct osmo_server *s, uint64_t request) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Reading is off while a worker has the request: the library would spin on bytes it is not ready to parse. It gives no
- * writable events to such a connection either, so reading is switched on only while the socket is too slow for us. */
+/* Reading is off while a worker has the request: what comes meanwhile may wait in the socket. */
 static void read_on(struct conn *c, bool on) {
     if (c->reading != on)
         lws_rx_flow_control(c->wsi, on);
     c->reading = on;
-}
-
-static void ask_writable(struct conn *c) {
-    read_on(c, true);
-    lws_callback_on_writable(c->wsi);
 }
 
 static const char *reason_phrase(int status) {
@@ -175,10 +167,10 @@ static const char *reason_phrase(int status) {
         { 200, "OK" }, { 201, "Created" }, { 204, "No Content" }, { 206, "Partial Content" }, { 301, "Moved Permanently" },
         { 302, "Found" }, { 303, "See Other" }, { 304, "Not Modified" }, { 307, "Temporary Redirect" }, { 400, "Bad Request" },
         { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" }, { 409, "Conflict" },
-        { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" },
+        { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 408, "Request Timeout" }, { 417, "Expectation Failed" }, { 426, "Upgrade Required" },
         { 416, "Range Not Satisfiable" }, { 422, "Unprocessable Content" }, { 425, "Too Early" }, { 429, "Too Many Requests" },
         { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" }, { 501, "Not Implemented" },
-        { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+        { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
     };
     for (size_t i = 0; i < LWS_ARRAY_SIZE(phrases); i++) {
         if (phrases[i].status == status)
@@ -189,8 +181,39 @@ static const char *reason_phrase(int status) {
 
 static bool clean_header(const char *name, const char *value) { return !strpbrk(name, "\r\n:") && !strpbrk(value, "\r\n"); }
 
+/* What a browser may do with our answers: nothing but hand them to whoever asked, from here. An answer may say otherwise. */
+static const struct { const char *name, *value; } safe[] = {
+    { "X-Content-Type-Options", "nosniff" },
+    { "X-Frame-Options", "DENY" },
+    { "Referrer-Policy", "no-referrer" },
+    { "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'" },
+    { "Cross-Origin-Resource-Policy", "same-origin" },
+    { "Cache-Control", "no-store" },
+    { "Strict-Transport-Security", "max-age=31536000" },
+};
+#define SAFE_CACHE 5
+#define SAFE_HSTS 6
+
+static bool says(const osmo_response_t *r, const char *name) {
+    for (size_t i = 0; r->headers && r->headers[i] && r->headers[i + 1]; i += 2) {
+        if (strcasecmp(r->headers[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void write_safety(const struct osmo_server *s, const struct conn *c, const osmo_response_t *r, buf_t *out) {
+    bool api = !c->ex || !c->ex->head.path || strncmp(c->ex->head.path, "/api/", 5) == 0;
+    for (size_t i = 0; i < LWS_ARRAY_SIZE(safe); i++) {
+        bool meant = (i != SAFE_CACHE || api) && (i != SAFE_HSTS || s->tls);
+        if (meant && !says(r, safe[i].name))
+            buf_printf(out, "%s: %s\r\n", safe[i].name, safe[i].value);
+    }
+}
+
 /* The head of an answer, appended to out. length < 0: chunked, or until close for HTTP/1.0. */
-static void write_head(const struct conn *c, const osmo_response_t *r, int64_t length, bool keep_alive, buf_t *out) {
+static void write_head(const struct osmo_server *s, const struct conn *c, const osmo_response_t *r, int64_t length, bool keep_alive,
+                       buf_t *out) {
     buf_printf(out, "HTTP/1.1 %d %s\r\n", r->status, reason_phrase(r->status));
     if (r->content_type && clean_header("", r->content_type))
         buf_printf(out, "Content-Type: %s\r\n", r->content_type);
@@ -198,6 +221,7 @@ static void write_head(const struct conn *c, const osmo_response_t *r, int64_t l
         if (clean_header(r->headers[i], r->headers[i + 1]))
             buf_printf(out, "%s: %s\r\n", r->headers[i], r->headers[i + 1]);
     }
+    write_safety(s, c, r, out);
     if (length >= 0 && r->status != 204 && r->status != 304)
         buf_printf(out, "Content-Length: %lld\r\n", (long long)length);
     else if (length < 0 && !c->http10)
@@ -205,21 +229,18 @@ static void write_head(const struct conn *c, const osmo_response_t *r, int64_t l
     buf_puts(out, keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
 }
 
-static int send_bytes(struct osmo_server *s, struct conn *c, size_t len) {
-    return lws_write(c->wsi, s->scratch + LWS_PRE, len, LWS_WRITE_HTTP) < 0 ? -1 : 0;
-}
+static int send_bytes(struct osmo_server *s, struct conn *c, size_t len) { return net_write(s, c, s->scratch + LWS_PRE, len); }
 
 int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r) {
     _cleanup_buf_ buf_t out = BUF_INIT(HEAD_ROOM + NET_PIECE);
-    write_head(c, r, (int64_t)r->body_len, false, &out);
+    write_head(s, c, r, (int64_t)r->body_len, false, &out);
     if (!c->is_head)
         buf_append(&out, r->body, r->body_len);
     if (!buf_failed(&out)) {
         memcpy(s->scratch + LWS_PRE, out.data, out.len);
         (void)!send_bytes(s, c, out.len);
     }
-    c->kill_ms = net_now_ms() + LINGER_MS;
-    return -1;
+    return net_linger(s, c);
 }
 
 /* Take the exchange off its connection; whoever holds it frees it. */
@@ -246,19 +267,16 @@ static void detach(struct osmo_server *s, struct conn *c) {
 }
 
 /* Refuse before the service sees the request. The connection ends: what follows in it is a body nobody wants. */
-static int refuse(struct osmo_server *s, struct conn *c, int status, const char *detail) {
+int http_deny(struct osmo_server *s, struct conn *c, int status, const char *detail) {
     static char *retry[] = { (char *)(uintptr_t)"Retry-After", (char *)(uintptr_t)"1", NULL };
     char body[256], type[] = "application/json";
     int n = snprintf(body, sizeof body, "{\"detail\":\"%s\"}", detail);
     osmo_response_t r = { .size = sizeof r, .status = status, .content_type = type, .body = body, .body_len = (size_t)n,
                           .body_fd = -1, .headers = status == 503 ? retry : NULL };
-    http_refuse(s, c, &r);
+    int rc = http_refuse(s, c, &r);
     if (c->ex)
         detach(s, c);
-    /* A body that is on its way is read and dropped for a moment, so that the client gets to see the answer. */
-    if (status == 413)
-        return lws_http_transaction_completed(c->wsi) ? -1 : 0;
-    return -1;
+    return rc;
 }
 
 static bool queue_full(struct osmo_server *s) {
@@ -268,6 +286,17 @@ static bool queue_full(struct osmo_server *s) {
     return full;
 }
 
+/* Off the front of what came. It may hold tokens, so nothing of it stays behind. */
+static void take(struct conn *c, size_t n) {
+    if (n == 0)
+        return;
+    buf_consume(&c->in, n);
+    crypto_wipe(c->in.data + c->in.len, n);
+    c->scanned = 0;
+    if (c->in.len == 0 && c->in.cap > KEPT_INPUT)
+        buf_free(&c->in);
+}
+
 static int dispatch(struct osmo_server *s, struct conn *c) {
     struct exchange *ex = c->ex;
     if (ex->body_fd >= 0) {
@@ -275,8 +304,7 @@ static int dispatch(struct osmo_server *s, struct conn *c) {
         ex->body_fd = -1;
     }
     c->dispatched = true;
-    /* The library's timeout for a body would cut a request whose answer takes its time. */
-    lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
+    c->kill_ms = c->body_since_ms = 0;
     read_on(c, false);
     pthread_mutex_lock(&s->lock);
     ex->busy = true;
@@ -288,39 +316,17 @@ static int dispatch(struct osmo_server *s, struct conn *c) {
     return 0;
 }
 
-/* -1 malformed, 0 absent or zero, 1 present */
-static int body_length(const struct exchange *ex, uint64_t *len) {
-    const char *text = http_request_header(ex, "content-length");
-    *len = 0;
-    if (!text)
-        return 0;
-    if (!*text || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text))
-        return -1;
-    *len = strtoull(text, NULL, 10);
-    return *len > 0;
-}
-
-static void read_connection(struct conn *c, struct lws *wsi) {
-    char version[16] = "";
-    const char *connection = http_request_header(c->ex, "connection");
-    if (lws_hdr_copy(wsi, version, sizeof version, WSI_TOKEN_HTTP) < 0)
-        version[0] = '\0';
-    c->http10 = strcmp(version, "HTTP/1.1") != 0;
-    c->keep_alive = connection ? strcasecmp(connection, "close") != 0 && (!c->http10 || strcasecmp(connection, "keep-alive") == 0)
-                               : !c->http10;
-    c->is_head = strcmp(c->ex->method, "HEAD") == 0;
-}
-
 static int accept_body(struct osmo_server *s, struct conn *c, uint64_t len) {
     int to_file = 0;
-    uint64_t limit = osmo_service_body_limit(s->service, c->ex->method, c->ex->path, &to_file);
+    uint64_t limit = osmo_service_body_limit(s->service, c->ex->head.method, c->ex->head.path, &to_file);
     if (len > limit)
-        return refuse(s, c, 413, "The request body is larger than the limit of this path");
+        return http_deny(s, c, 413, "The request body is larger than the limit of this path");
     int rc = request_body_open(s, c->ex, len, to_file != 0);
     if (rc < 0)
-        return refuse(s, c, rc == OSMO_EBUSY ? 503 : 500, "The request body cannot be stored now");
-    const char *expect = http_request_header(c->ex, "expect");
-    if (expect && strcasecmp(expect, "100-continue") == 0) {
+        return http_deny(s, c, rc == OSMO_EBUSY ? 503 : 500, "The request body cannot be stored now");
+    c->body_since_ms = net_now_ms();
+    c->kill_ms = 0;
+    if (c->ex->head.wants_continue) {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         memcpy(s->scratch + LWS_PRE, go_on, sizeof go_on - 1);
         return send_bytes(s, c, sizeof go_on - 1);
@@ -328,47 +334,83 @@ static int accept_body(struct osmo_server *s, struct conn *c, uint64_t len) {
     return 0;
 }
 
-int http_begin(struct osmo_server *s, struct conn *c) {
-    uint64_t len;
+/* A head is there. */
+static int begin(struct osmo_server *s, struct conn *c, size_t size) {
+    struct exchange *ex = exchange_new(s, c);
     c->dispatched = c->head_sent = c->http10 = c->is_head = c->keep_alive = false;
     c->sent = 0;
-    c->kill_ms = 0;
-    c->reading = true;
-    int rc = request_read(s, c->wsi, c, &c->ex);
-    if (rc < 0)
-        return refuse(s, c, rc == OSMO_ELIMIT ? 431 : 400, "The request cannot be understood");
-    read_connection(c, c->wsi);
-    int has_body = body_length(c->ex, &len);
-    if (http_request_header(c->ex, "transfer-encoding"))
-        return refuse(s, c, 411, "Chunked request bodies are not supported: send Content-Length");
-    if (has_body < 0)
-        return refuse(s, c, 400, "Content-Length is malformed");
+    c->ex = ex;
+    if (!ex)
+        return http_deny(s, c, 503, "There is no memory for the request");
+    int status = head_parse(c->in.data, size, &ex->head);
+    take(c, size);
+    if (status)
+        return http_deny(s, c, status, ex->head.why);
+    c->http10 = ex->head.http10;
+    c->keep_alive = ex->head.keep_alive;
+    c->is_head = strcmp(ex->head.method, "HEAD") == 0;
     if (s->draining)
-        return refuse(s, c, 503, "The service is stopping");
-    if (has_body)
-        return accept_body(s, c, len);
+        return http_deny(s, c, 503, "The service is stopping");
+    if (ex->head.websocket)
+        return ws_upgrade(s, c);
+    if (ex->head.body_len)
+        return accept_body(s, c, ex->head.body_len);
     if (queue_full(s))
-        return refuse(s, c, 503, "Too many requests are waiting");
-    /* Without a length the library waits for a body that never comes: the connection cannot be used again. */
-    const char *m = c->ex->method;
-    if (!http_request_header(c->ex, "content-length") && (!strcmp(m, "POST") || !strcmp(m, "PUT") || !strcmp(m, "PATCH")))
-        c->keep_alive = false;
+        return http_deny(s, c, 503, "Too many requests are waiting");
     return dispatch(s, c);
 }
 
-int http_body(struct osmo_server *s, struct conn *c, const void *data, size_t len) {
-    if (!c->ex || c->dispatched || len == 0)
-        return 0;
-    int rc = request_body_add(s, c->ex, data, len);
-    return rc < 0 ? refuse(s, c, 500, "The request body cannot be stored") : 0;
-}
-
-int http_body_done(struct osmo_server *s, struct conn *c) {
-    if (!c->ex || c->dispatched)
+/* The next piece of a body. */
+static int go_on(struct osmo_server *s, struct conn *c) {
+    struct exchange *ex = c->ex;
+    uint64_t left = ex->body_len - ex->body_got;
+    size_t n = c->in.len < left ? c->in.len : (size_t)left;
+    int rc = request_body_add(s, ex, c->in.data, n);
+    take(c, n);
+    if (rc < 0)
+        return http_deny(s, c, 500, "The request body cannot be stored");
+    if (ex->body_got < ex->body_len)
         return 0;
     if (queue_full(s))
-        return refuse(s, c, 503, "Too many requests are waiting");
+        return http_deny(s, c, 503, "Too many requests are waiting");
     return dispatch(s, c);
+}
+
+static int deny_head(struct osmo_server *s, struct conn *c, int status) {
+    c->is_head = c->http10 = false;
+    return http_deny(s, c, status, status == 414 ? "The address is longer than 16 KiB"
+                              : status == 431 ? "The headers are larger than 32 KiB"
+                                              : "This is no HTTP/1.1 request");
+}
+
+int http_received(struct osmo_server *s, struct conn *c) {
+    while (c->in.len && !c->lingers && !c->session && !(c->ex && c->dispatched)) {
+        if (c->ex) {
+            int rc = go_on(s, c);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        while (c->in.len >= 2 && memcmp(c->in.data, "\r\n", 2) == 0) /* left over from the last one */
+            take(c, 2);
+        if (c->in.len == 0 || (c->in.len == 1 && c->in.data[0] == '\r'))
+            break;
+        if (!c->kill_ms || c->idle)
+            c->kill_ms = net_now_ms() + net_patience.head_ms;
+        c->idle = false;
+        int64_t size = head_size(c->in.data, c->in.len, &c->scanned);
+        if (size == 0)
+            break;
+        int rc = size < 0 ? deny_head(s, c, (int)-size) : begin(s, c, (size_t)size);
+        if (rc < 0)
+            return rc;
+    }
+    return c->session ? ws_received(s, c) : 0;
+}
+
+int http_timeout(struct osmo_server *s, struct conn *c) {
+    return c->idle || c->lingers || c->session || (c->ex && c->dispatched)
+               ? -1 : http_deny(s, c, 408, "The request did not come in time");
 }
 
 void http_left(struct osmo_server *s, struct conn *c) {
@@ -376,16 +418,16 @@ void http_left(struct osmo_server *s, struct conn *c) {
         detach(s, c);
 }
 
+/* The answer is written. What has come behind its request waits for the next turn of the loop. */
 static int finish(struct osmo_server *s, struct conn *c) {
     detach(s, c);
-    c->kill_ms = 0;
     c->dispatched = false;
-    read_on(c, true); /* also lets the library flush what it buffered */
-    if (!c->keep_alive || s->draining) {
-        c->kill_ms = net_now_ms() + (lws_partial_buffered(c->wsi) ? STALL_MS : LINGER_MS);
-        return -1;
-    }
-    return lws_http_transaction_completed(c->wsi) ? -1 : 0;
+    if (!c->keep_alive || s->draining)
+        return net_linger(s, c);
+    c->kill_ms = net_now_ms() + net_patience.idle_ms;
+    c->idle = true;
+    read_on(c, true);
+    return c->in.len ? http_received(s, c) : 0;
 }
 
 static uint64_t total_length(const osmo_response_t *r) { return r->body_fd >= 0 ? r->body_fd_len : r->body_len; }
@@ -414,7 +456,7 @@ static int write_head_and_body(struct osmo_server *s, struct conn *c) {
         bool keep = c->keep_alive && !s->draining;
         if (r->stream && c->http10)
             c->keep_alive = keep = false;
-        write_head(c, r, r->stream ? -1 : (int64_t)total_length(r), keep, &head);
+        write_head(s, c, r, r->stream ? -1 : (int64_t)total_length(r), keep, &head);
         if (buf_failed(&head))
             return -1;
         memcpy(p, head.data, used = head.len);
@@ -481,7 +523,7 @@ static int write_stream(struct osmo_server *s, struct conn *c) {
         memcpy(p + used, "0\r\n\r\n", 5);
         used += 5;
     }
-    if (used && lws_write(c->wsi, p, used, LWS_WRITE_HTTP) < 0)
+    if (used && net_write(s, c, p, used) < 0)
         return -1;
     if (!eof)
         return 0;
@@ -509,9 +551,7 @@ int http_writable(struct osmo_server *s, struct conn *c) {
             return rc;
     }
     if (c->wants_write || lws_partial_buffered(c->wsi))
-        ask_writable(c);
-    else
-        read_on(c, false);
+        lws_callback_on_writable(c->wsi);
     return 0;
 }
 

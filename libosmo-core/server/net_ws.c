@@ -1,19 +1,22 @@
-/* Websockets: upgrade, messages in order through the workers (one at a time per session), bounded queues both ways.
+/* Websockets (RFC 6455): upgrade, frames, messages in order through the workers (one at a time per session), bounded queues both ways.
  * Network thread unless marked "worker" or "any thread".
  *
- * libwebsockets answers an upgrade from within its callback, so whether there is a session must be known without waiting for
- * anything. What the service has to look up is looked up by the first call on a worker, osmo_ws_opened(); messages that arrive
- * meanwhile wait in the session. */
+ * An upgrade is answered at once: whether there is a session is known without waiting for anything. What the service has to look up is
+ * looked up by the first call on a worker, osmo_ws_opened(); messages that arrive meanwhile wait in the session. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "server/net.h"
 
+#define WS_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define PING_MS 20000
 #define CLOSE_MS 5000
 #define FRAGMENT (64u << 10)
+#define CONTROL_MAX 125
 #define MESSAGES_PER_TURN 64
 #define WRITES_PER_TURN 16
+
+enum { OP_CONTINUE = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
 
 static struct session *find(struct osmo_server *s, uint64_t id) { /* lock held */
     struct session *w = s->sessions[id % NET_BUCKETS];
@@ -108,89 +111,126 @@ static void run_session(struct osmo_server *s, struct job *job) {
     }
 }
 
-/* Worker: the upgrade was accepted and then came to nothing. */
-static void run_closed(struct osmo_server *s, struct job *job) {
-    (void)s;
-    struct session *w = (struct session *)job;
-    osmo_ws_closed(w->ws);
-    session_free(w);
+/* ---- upgrade ---- */
+
+static bool accept_key(const char *key, char out[32]) {
+    unsigned char hash[20];
+    char text[24 + sizeof WS_GUID];
+    if (!key || strlen(key) != 24 || strcmp(key + 22, "==") != 0)
+        return false;
+    snprintf(text, sizeof text, "%s%s", key, WS_GUID);
+    lws_SHA1((const unsigned char *)text, strlen(text), hash);
+    return lws_b64_encode_string((const char *)hash, sizeof hash, out, 32) > 0;
 }
 
-int ws_upgrade(struct osmo_server *s, struct conn *c) {
-    struct exchange *ex = NULL;
-    const char *headers[2 * REQUEST_MAX_HEADERS + 1], *extensions = NULL;
-    osmo_response_t r = { .size = sizeof r, .body_fd = -1 };
-    osmo_request_t rq;
-    osmo_ws_t *ws = NULL;
-    struct session *w = calloc(1, sizeof *w);
-    char busy[] = "{\"detail\":\"The service is stopping\"}", type[] = "application/json";
-    osmo_response_t stopping = { .size = sizeof r, .status = 503, .content_type = type, .body = busy,
-                                 .body_len = sizeof busy - 1, .body_fd = -1 };
-    if (!w || c->session || request_read(s, c->wsi, c, &ex) < 0) {
-        free(w);
-        return -1;
-    }
-    w->id = ex->id;
+static int answer_upgrade(struct osmo_server *s, struct conn *c, const char *accepted, const char *extensions) {
+    char *to = (char *)s->scratch + LWS_PRE;
+    bool named = extensions && !strpbrk(extensions, "\r\n");
+    int n = snprintf(to, NET_PIECE, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Accept: %s\r\n%s%.1000s%s\r\n", accepted, named ? "X-Osmo-Extensions: " : "",
+                     named ? extensions : "", named ? "\r\n" : "");
+    return net_write(s, c, (unsigned char *)to, (size_t)n);
+}
+
+static void begin_session(struct osmo_server *s, struct conn *c, struct session *w) {
     w->conn = c;
-    c->is_head = c->http10 = false;
-    if (s->draining) {
-        exchange_free(ex);
-        free(w);
-        return http_refuse(s, c, &stopping);
-    }
-    request_view(ex, headers, LWS_ARRAY_SIZE(headers), &rq);
-    osmo_service_ws_open(s->service, &rq, w->id, &ws, &extensions, &r);
-    exchange_free(ex);
-    if (!ws) {
-        free(w);
-        int rc = http_refuse(s, c, &r);
-        osmo_response_clear(&r);
-        return rc;
-    }
-    w->ws = ws;
-    w->extensions = extensions;
     c->session = w;
+    c->kill_ms = 0;
+    c->last_rx_ms = c->last_ping_ms = net_now_ms();
+    buf_init(&c->message, NET_MAX_MESSAGE);
     pthread_mutex_lock(&s->lock);
     struct session **bucket = &s->sessions[w->id % NET_BUCKETS];
     w->bucket_next = *bucket;
     *bucket = w;
+    w->job.run = run_session;
+    schedule(s, w);
     pthread_mutex_unlock(&s->lock);
-    return 0;
 }
 
-int ws_add_headers(struct conn *c, struct lws_process_html_args *args) {
-    if (!c->session || !c->session->extensions)
-        return 0;
-    const char *value = c->session->extensions;
-    unsigned char *p = (unsigned char *)args->p;
-    if (strpbrk(value, "\r\n") ||
-        lws_add_http_header_by_name(c->wsi, (const unsigned char *)"x-osmo-extensions:", (const unsigned char *)value,
-                                    (int)strlen(value), &p, (unsigned char *)args->p + args->max_len))
+static int deny_version(struct osmo_server *s, struct conn *c) {
+    static char *versions[] = { (char *)(uintptr_t)"Sec-WebSocket-Version", (char *)(uintptr_t)"13", NULL };
+    char body[] = "{\"detail\":\"Only version 13 of websockets is spoken here\"}", type[] = "application/json";
+    osmo_response_t r = { .size = sizeof r, .status = 426, .content_type = type, .body = body, .body_len = sizeof body - 1,
+                          .body_fd = -1, .headers = versions };
+    return http_refuse(s, c, &r);
+}
+
+/* The session is ours or there is none; then the refusal is on its way. */
+static int open_session(struct osmo_server *s, struct conn *c, const struct exchange *ex, const char *accepted) {
+    const char *extensions = NULL;
+    osmo_response_t r = { .size = sizeof r, .body_fd = -1 };
+    osmo_request_t rq;
+    struct session *w = calloc(1, sizeof *w);
+    if (!w)
         return -1;
-    args->p = (char *)p;
-    return 0;
+    w->id = ex->id;
+    request_view(ex, &rq);
+    osmo_service_ws_open(s->service, &rq, w->id, &w->ws, &extensions, &r);
+    int rc = 0;
+    if (w->ws) {
+        rc = answer_upgrade(s, c, accepted, extensions);
+        begin_session(s, c, w);
+    } else {
+        free(w);
+        rc = http_refuse(s, c, &r);
+    }
+    osmo_response_clear(&r);
+    return rc;
 }
 
-void ws_established(struct osmo_server *s, struct conn *c) {
-    c->established = true;
-    c->last_rx_ms = c->last_ping_ms = net_now_ms();
-    buf_init(&c->in, NET_MAX_MESSAGE);
-    pthread_mutex_lock(&s->lock);
-    c->session->job.run = run_session;
-    schedule(s, c->session);
-    pthread_mutex_unlock(&s->lock);
+int ws_upgrade(struct osmo_server *s, struct conn *c) {
+    const struct head *h = &c->ex->head;
+    const char *version = head_header(h, "sec-websocket-version");
+    char accepted[32];
+    if (strcmp(h->method, "GET") != 0 || h->body_len || !accept_key(head_header(h, "sec-websocket-key"), accepted))
+        return http_deny(s, c, 400, "This is no request for a websocket");
+    int rc = version && strcmp(version, "13") == 0 ? open_session(s, c, c->ex, accepted) : deny_version(s, c);
+    struct exchange *ex = c->ex;
+    c->ex = NULL;
+    exchange_free(ex);
+    return rc;
 }
 
-static int cut(struct conn *c, int code, const char *why) {
-    lws_close_reason(c->wsi, (enum lws_close_status)code, (unsigned char *)(uintptr_t)why, strlen(why));
-    return -1;
+/* ---- frames out ---- */
+
+/* Writes the head of a frame so that it ends before `payload`; where it begins. */
+static unsigned char *frame_head(unsigned char *payload, size_t len, unsigned op, bool fin) {
+    unsigned char *p = payload;
+    int more = len < 126 ? 0 : len < 65536 ? 2 : 8;
+    for (int i = 0; i < more; i++)
+        *--p = (unsigned char)((uint64_t)len >> 8 * i);
+    *--p = more == 0 ? (unsigned char)len : more == 2 ? 126 : 127;
+    *--p = (unsigned char)((fin ? 0x80 : 0) | op);
+    return p;
+}
+
+static int send_control(struct osmo_server *s, struct conn *c, unsigned op, const void *data, size_t len) {
+    unsigned char room[LWS_PRE + CONTROL_MAX], *payload = room + LWS_PRE;
+    if (len)
+        memcpy(payload, data, len);
+    unsigned char *p = frame_head(payload, len, op, true);
+    return net_write(s, c, p, (size_t)(payload - p) + len);
+}
+
+/* Say goodbye and wait a moment for the answer. */
+static int cut(struct osmo_server *s, struct conn *c, int code, const char *why) {
+    unsigned char text[CONTROL_MAX];
+    size_t n = strnlen(why, CONTROL_MAX - 2);
+    if (c->closing)
+        return 0;
+    text[0] = (unsigned char)(code >> 8);
+    text[1] = (unsigned char)code;
+    memcpy(text + 2, why, n);
+    c->closing = true;
+    c->kill_ms = net_now_ms() + CLOSE_MS;
+    return send_control(s, c, OP_CLOSE, text, n + 2);
 }
 
 static int deliver(struct osmo_server *s, struct conn *c) {
     struct session *w = c->session;
-    struct message *m = message_new(c->in.data, c->in.len, c->in_binary);
+    struct message *m = message_new(c->message.data, c->message.len, c->in_binary);
     if (!m)
-        return cut(c, 1011, "out of memory");
+        return cut(s, c, 1011, "out of memory");
     pthread_mutex_lock(&s->lock);
     if (w->in_tail)
         w->in_tail->next = m;
@@ -210,25 +250,135 @@ static int deliver(struct osmo_server *s, struct conn *c) {
     return 0;
 }
 
-int ws_receive(struct osmo_server *s, struct conn *c, const void *data, size_t len) {
-    c->last_rx_ms = net_now_ms();
-    if (!c->session)
-        return -1;
-    if (lws_is_first_fragment(c->wsi)) {
-        buf_reset(&c->in);
-        c->in_binary = lws_frame_is_binary(c->wsi);
-    }
-    if (buf_append(&c->in, data, len) < 0)
-        return cut(c, 1009, "the message is larger than 16 MiB");
-    if (!lws_is_final_fragment(c->wsi) || lws_remaining_packet_payload(c->wsi))
-        return 0;
-    if (!c->in_binary && !utf8_valid(buf_cstr(&c->in), c->in.len))
-        return cut(c, 1007, "the text is not UTF-8");
+/* ---- frames in ---- */
+
+static int end_of_message(struct osmo_server *s, struct conn *c) {
+    c->in_message = false;
+    if (!c->in_binary && !utf8_valid(buf_cstr(&c->message), c->message.len))
+        return cut(s, c, 1007, "the text is not UTF-8");
     int rc = deliver(s, c);
-    if (c->in.cap > FRAGMENT)
-        buf_free(&c->in); /* idle connections keep no large buffers */
+    if (c->message.cap > FRAGMENT)
+        buf_free(&c->message); /* idle connections keep no large buffers */
     else
-        buf_reset(&c->in);
+        buf_reset(&c->message);
+    return rc;
+}
+
+/* The peer says goodbye, first or in answer to us. */
+static int peer_closes(struct osmo_server *s, struct conn *c) {
+    const struct frame *f = &c->frame;
+    if (!c->closing && send_control(s, c, OP_CLOSE, f->control, f->at >= 2 ? 2 : 0) < 0)
+        return -1;
+    ws_left(s, c);
+    return net_linger(s, c);
+}
+
+static int end_of_frame(struct osmo_server *s, struct conn *c) {
+    struct frame *f = &c->frame;
+    f->open = false;
+    f->head_len = 0;
+    switch (f->op) {
+    case OP_CLOSE:
+        return peer_closes(s, c);
+    case OP_PING:
+        memcpy(c->pong, f->control, c->pong_len = (size_t)f->at);
+        c->pong_due = true;
+        lws_callback_on_writable(c->wsi);
+        return 0;
+    case OP_PONG:
+        return 0;
+    default:
+        return f->fin && !c->closing ? end_of_message(s, c) : 0;
+    }
+}
+
+/* What comes after this cannot be understood any more. */
+static int break_off(struct osmo_server *s, struct conn *c, int code, const char *why) {
+    if (cut(s, c, code, why) < 0)
+        return -1;
+    ws_left(s, c);
+    return net_linger(s, c);
+}
+
+static size_t frame_head_size(const struct frame *f) {
+    if (f->head_len < 2)
+        return 2;
+    unsigned len = f->head[1] & 0x7f;
+    return 6 + (len == 126 ? 2u : len == 127 ? 8u : 0u);
+}
+
+/* Its head is whole. */
+static int open_frame(struct osmo_server *s, struct conn *c) {
+    struct frame *f = &c->frame;
+    size_t more = frame_head_size(f) - 6;
+    f->fin = f->head[0] & 0x80;
+    f->op = f->head[0] & 0x0f;
+    f->left = more ? 0 : f->head[1] & 0x7f;
+    for (size_t i = 0; i < more; i++)
+        f->left = f->left << 8 | f->head[2 + i];
+    memcpy(f->mask, f->head + 2 + more, 4);
+    f->at = 0;
+    f->open = true;
+    bool control = f->op & 8;
+    if (f->head[0] & 0x70 || !(f->head[1] & 0x80) || (f->op > OP_BINARY && !control) || f->op > OP_PONG ||
+        (control ? !f->fin || f->left > CONTROL_MAX : c->in_message == (f->op != OP_CONTINUE)))
+        return break_off(s, c, 1002, "that is no frame of a client");
+    if (!control && f->left > NET_MAX_MESSAGE - c->message.len)
+        return break_off(s, c, 1009, "the message is larger than 16 MiB");
+    if (!control && f->op != OP_CONTINUE)
+        c->in_binary = f->op == OP_BINARY;
+    if (!control)
+        c->in_message = true;
+    return 0;
+}
+
+/* The next bytes of its payload. */
+static int add_payload(struct osmo_server *s, struct conn *c, char *data, size_t n) {
+    struct frame *f = &c->frame;
+    for (size_t i = 0; i < n; i++)
+        data[i] = (char)(data[i] ^ f->mask[(f->at + i) & 3]);
+    if (f->op & 8)
+        memcpy(f->control + f->at, data, n);
+    else if (!c->closing && buf_append(&c->message, data, n) < 0)
+        return cut(s, c, 1011, "out of memory");
+    f->at += n;
+    f->left -= n;
+    return 0;
+}
+
+static int one_step(struct osmo_server *s, struct conn *c, char *data, size_t len, size_t *used) {
+    struct frame *f = &c->frame;
+    size_t n;
+    int rc = 0;
+    if (f->open) {
+        n = len < f->left ? len : (size_t)f->left;
+        rc = add_payload(s, c, data, n);
+    } else {
+        n = frame_head_size(f) - f->head_len;
+        n = len < n ? len : n;
+        memcpy(f->head + f->head_len, data, n);
+        f->head_len += n;
+        if (f->head_len >= 2 && f->head_len == frame_head_size(f))
+            rc = open_frame(s, c);
+    }
+    *used = n;
+    if (rc == 0 && !c->lingers && f->open && f->left == 0)
+        rc = end_of_frame(s, c);
+    return rc;
+}
+
+int ws_received(struct osmo_server *s, struct conn *c) {
+    buf_t in = c->in;
+    size_t at = 0;
+    int rc = 0;
+    buf_init(&c->in, in.max);
+    c->last_rx_ms = net_now_ms();
+    while (rc == 0 && at < in.len && c->session && !c->lingers) {
+        size_t used = 0;
+        rc = one_step(s, c, in.data + at, in.len - at, &used);
+        at += used;
+    }
+    buf_free(&in);
     return rc;
 }
 
@@ -236,8 +386,9 @@ static int write_piece(struct osmo_server *s, struct conn *c, struct message *m)
     struct session *w = c->session;
     size_t n = m->len - m->sent < FRAGMENT ? m->len - m->sent : FRAGMENT;
     bool first = m->sent == 0, last = m->sent + n == m->len;
-    int flags = lws_write_ws_flags(m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, first, last);
-    if (lws_write(c->wsi, m->data + LWS_PRE + m->sent, n, (enum lws_write_protocol)flags) < (int)n)
+    unsigned char *payload = m->data + LWS_PRE + m->sent; /* what is before it has been sent */
+    unsigned char *p = frame_head(payload, n, !first ? OP_CONTINUE : m->binary ? OP_BINARY : OP_TEXT, last);
+    if (net_write(s, c, p, (size_t)(payload - p) + n) < 0)
         return -1;
     m->sent += n;
     pthread_mutex_lock(&s->lock);
@@ -266,13 +417,13 @@ int ws_writable(struct osmo_server *s, struct conn *c) {
     struct message *m;
     if (!c->session)
         return -1;
-    if (c->ping_due) {
-        unsigned char room[LWS_PRE + 4];
-        c->ping_due = false;
-        memcpy(room + LWS_PRE, "osmo", 4); /* the library leaves an empty ping unanswered */
-        if (lws_write(c->wsi, room + LWS_PRE, 4, LWS_WRITE_PING) < 0)
-            return -1;
-    }
+    if (c->closing)
+        return 0;
+    if (c->pong_due && send_control(s, c, OP_PONG, c->pong, c->pong_len) < 0)
+        return -1;
+    if (c->ping_due && send_control(s, c, OP_PING, "osmo", 4) < 0) /* some leave an empty ping unanswered */
+        return -1;
+    c->pong_due = c->ping_due = false;
     for (int i = 0; (m = peek(s, c->session, &close_wanted)) && i < WRITES_PER_TURN && !lws_send_pipe_choked(c->wsi); i++) {
         if (write_piece(s, c, m) < 0)
             return -1;
@@ -283,8 +434,7 @@ int ws_writable(struct osmo_server *s, struct conn *c) {
     }
     if (!close_wanted)
         return 0;
-    c->kill_ms = net_now_ms() + CLOSE_MS;
-    return cut(c, c->session->close_code, c->session->close_reason);
+    return cut(s, c, c->session->close_code, c->session->close_reason);
 }
 
 void ws_left(struct osmo_server *s, struct conn *c) {
@@ -292,7 +442,7 @@ void ws_left(struct osmo_server *s, struct conn *c) {
     if (!w)
         return;
     c->session = NULL;
-    buf_free(&c->in);
+    buf_free(&c->message);
     pthread_mutex_lock(&s->lock);
     struct session **p = &s->sessions[w->id % NET_BUCKETS];
     while (*p && *p != w)
@@ -305,8 +455,6 @@ void ws_left(struct osmo_server *s, struct conn *c) {
         *p = w->kick_next;
     w->conn = NULL;
     w->gone = true;
-    if (!c->established)
-        w->job.run = run_closed;
     schedule(s, w);
     pthread_mutex_unlock(&s->lock);
 }
@@ -331,7 +479,7 @@ void ws_kicked(struct osmo_server *s) {
 }
 
 void ws_sweep(struct osmo_server *s, struct conn *c, int64_t now_ms) {
-    if (!c->established || !c->session || now_ms - c->last_ping_ms < PING_MS)
+    if (!c->session || now_ms - c->last_ping_ms < PING_MS)
         return;
     pthread_mutex_lock(&s->lock);
     bool deaf = c->session->rx_stopped; /* we do not read, so no answer can be seen */

@@ -27,7 +27,8 @@ void assignment_row_clear(struct assignment_row *r);
 void assignment_rows_free(struct assignment_row *r, size_t n);
 /* By role (user NULL: of all users who have `role`, newest first), by user (role NULL: sorted by role). */
 int repo_assignment_list(db_t *db, const char *user, const char *role, struct assignment_row **out, size_t *n, osmo_error_t *err);
-/* Keeps an assignment that is there; *out is what is there now, *added whether it is new; either may be NULL. */
+#define USER_ROLES_MAX 200 /* fewer than what is looked at in a token */
+/* OSMO_EUSER: too many. Keeps an assignment that is there; *out is what is there now, *added whether it is new; either may be NULL. */
 int repo_assignment_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us, struct assignment_row *out,
                         bool *added, osmo_error_t *err);
 /* Also from the user's tokens. 0 when there was none. */
@@ -42,7 +43,9 @@ int repo_token_get(db_t *db, const char *user, const char *name, struct token_ro
 /* Sorted by role; assignment_row.user is the token's owner. */
 int repo_token_roles(db_t *db, const char *user, const char *name, struct assignment_row **out, size_t *n, osmo_error_t *err);
 int repo_token_count(db_t *db, const char *user, int64_t *count, osmo_error_t *err);
-/* Names of those that its owner has, which is what the token may do. */
+/* Names of those that its owner has, which is what the token may do. The other: those of all tokens of the user, as token, role, … by
+ * name. */
+int repo_tokens_held(db_t *db, const char *user, strlist_t *pairs, osmo_error_t *err);
 int repo_token_held(db_t *db, const char *user, const char *name, strlist_t *roles, osmo_error_t *err);
 
 /* -- role documents -- */
@@ -55,9 +58,9 @@ int repo_role_check(db_t *db, const char *name, bool keep, osmo_error_t *err);
 /* external NULL: the mappings stay, and a new role is mapped from its own name. */
 int repo_role_put(db_t *db, const char *name, const char *document, const strlist_t *external, osmo_error_t *err);
 int repo_role_delete(db_t *db, const char *name, osmo_error_t *err); /* with assignments; OSMO_ENOTFOUND */
-/* Roles of a user that a provider knows by `external` names, by the sync mode of each role: import adds, force also takes away, ignore
- * leaves. Added ones are assigned by "idp-sync". *roles: what the user has then. `modes` has a role's name and its mode each
- * (model/policy.h: enum role_sync). */
+/* Roles of a user that a provider knows by `external` names (and ROLE_OF_EVERYBODY), by the sync mode of each role: import adds, force
+ * also takes away, ignore leaves. Added ones are assigned by "idp-sync". *roles: what the user has then. `modes` has a role's name and its
+ * mode each (model/policy.h: enum role_sync). In a transaction that holds the user (repo_user_lock, repo_user_add). */
 struct role_mode { const char *role; int mode; };
 int repo_user_sync(db_t *db, const char *user, const strlist_t *external, const struct role_mode *modes, size_t nmodes, int64_t now_us,
                    strlist_t *roles, bool *changed, osmo_error_t *err);

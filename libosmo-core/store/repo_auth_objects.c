@@ -86,8 +86,11 @@ int repo_role_put(db_t *db, const char *name, const char *document, const strlis
 }
 
 int repo_role_delete(db_t *db, const char *name, osmo_error_t *err) {
-    static const char *const parts[] = { "DELETE FROM role_external WHERE role = ?", "DELETE FROM token_roles WHERE role = ?",
-                                         "DELETE FROM user_roles WHERE role = ?" };
+    /* The first as repo_user_lock() does it: no token gets the role meanwhile. */
+    static const char *const parts[] = {
+        "UPDATE users SET created_us = created_us WHERE name IN (SELECT user_name FROM user_roles WHERE role = ?)",
+        "DELETE FROM role_external WHERE role = ?", "DELETE FROM token_roles WHERE role = ?", "DELETE FROM user_roles WHERE role = ?"
+    };
     int64_t there = 0;
     int rc = db_exec(db, "DELETE FROM roles WHERE name = ?", DB_ARGS(DB_T(name)), &there, err);
     if (rc == 0 && there == 0)

@@ -64,6 +64,12 @@ int repo_token_held(db_t *db, const char *user, const char *name, strlist_t *rol
                           DB_ARGS(DB_T(user), DB_T(name)), 1, roles, err);
 }
 
+int repo_tokens_held(db_t *db, const char *user, strlist_t *pairs, osmo_error_t *err) {
+    return strings_select(db, "SELECT t.token_name, t.role FROM token_roles t JOIN user_roles r ON r.user_name = t.user_name"
+                              " AND r.role = t.role WHERE t.user_name = ? ORDER BY t.token_name, t.role",
+                          DB_ARGS(DB_T(user)), 2, pairs, err);
+}
+
 int repo_token_delete(db_t *db, const char *user, const char *name, osmo_error_t *err) {
     int64_t there = 0;
     int rc = db_exec(db, "DELETE FROM tokens WHERE user_name = ? AND name = ?", DB_ARGS(DB_T(user), DB_T(name)), &there, err);

@@ -134,6 +134,15 @@ int repo_token_roles(db_t *db, const char *user, const char *name, struct assign
     return rc;
 }
 
+/* A role too many would not count, and it might be the one that denies something. */
+static int check_count(db_t *db, const char *user, osmo_error_t *err) {
+    int64_t n = 0;
+    int rc = int_select(db, "SELECT COUNT(*) FROM user_roles WHERE user_name = ?", DB_ARGS(DB_T(user)), 0, &n, err);
+    if (rc < 0 || n <= USER_ROLES_MAX)
+        return rc;
+    return osmo_error_set(err, OSMO_EUSER, "User %.200s would have more than %d roles: take some away first", user, USER_ROLES_MAX);
+}
+
 int repo_assignment_add(db_t *db, const char *user, const char *role, const char *by, int64_t now_us, struct assignment_row *out,
                         bool *added, osmo_error_t *err) {
     int64_t changed = 0;
@@ -144,6 +153,8 @@ int repo_assignment_add(db_t *db, const char *user, const char *role, const char
                      DB_ARGS(DB_T(user), DB_T(role), DB_T(by), DB_I(now_us)), &changed, err);
     if (added)
         *added = changed > 0;
+    if (rc >= 0 && changed)
+        rc = check_count(db, user, err);
     if (rc < 0 || !out)
         return rc;
     return row_select(db, &assignment_type, ASSIGNMENT_SELECT "user_roles t WHERE t.user_name = ? AND t.role = ?",
@@ -166,13 +177,25 @@ int repo_user_roles(db_t *db, const char *user, strlist_t *roles, osmo_error_t *
 
 /* ---- roles of a provider's users ---- */
 
-/* Does one of the names lead to the role? `pairs` are role, external role, … */
+/* Does one of the names lead to the role, or does everybody have it? `pairs` are role, external role, … */
 static bool is_mapped(const strlist_t *pairs, const char *role, const strlist_t *external) {
     for (size_t i = 0; i + 1 < pairs->len; i += 2) {
-        if (str_eq(pairs->items[i], role) && strlist_has(external, pairs->items[i + 1]))
+        const char *name = pairs->items[i + 1];
+        if (str_eq(pairs->items[i], role) && (strlist_has(external, name) || str_eq(name, ROLE_OF_EVERYBODY)))
             return true;
     }
     return false;
+}
+
+/* Gives it, unless the role was deleted meanwhile. */
+static int sync_add(db_t *db, const char *user, const char *role, int64_t now_us, bool *changed, osmo_error_t *err) {
+    int rc = repo_role_check(db, role, true, err);
+    if (rc == OSMO_ENOTFOUND)
+        return 0;
+    if (rc >= 0)
+        rc = repo_assignment_add(db, user, role, SYNC_BY, now_us, NULL, NULL, err);
+    *changed = true;
+    return rc;
 }
 
 int repo_user_sync(db_t *db, const char *user, const strlist_t *external, const struct role_mode *modes, size_t nmodes, int64_t now_us,
@@ -186,13 +209,11 @@ int repo_user_sync(db_t *db, const char *user, const strlist_t *external, const 
     for (size_t i = 0; rc >= 0 && i < nmodes; i++) {
         bool mapped = modes[i].mode != ROLE_SYNC_IGNORE && is_mapped(&pairs, modes[i].role, external);
         bool has = strlist_has(&held, modes[i].role);
+        bool goes = !mapped && has && modes[i].mode == ROLE_SYNC_FORCE;
         if (mapped && !has)
-            rc = repo_assignment_add(db, user, modes[i].role, SYNC_BY, now_us, NULL, NULL, err);
-        else if (!mapped && has && modes[i].mode == ROLE_SYNC_FORCE)
-            rc = repo_assignment_delete(db, user, modes[i].role, err);
-        else
-            continue;
-        *changed = true;
+            rc = sync_add(db, user, modes[i].role, now_us, changed, err);
+        else if (goes && (rc = repo_assignment_delete(db, user, modes[i].role, err)) >= 0)
+            *changed = true;
     }
     if (rc >= 0)
         rc = repo_user_roles(db, user, roles, err);

@@ -1,5 +1,6 @@
 """The processes of the chaos test and the ways to end them: services, backends, a PostgreSQL, a balancer before replicas."""
 import asyncio
+import base64
 import http.client
 import json
 import os
@@ -62,11 +63,21 @@ class Service(Process):
         shutil.rmtree(self.data)
         os.mkdir(self.data, 0o700)
 
+    def master_key(self):
+        """One file for all: a service that loses its disk must not lose the keys of the database."""
+        path = os.path.join(self.env.work, "master-key.yaml")
+        if not os.path.exists(path):
+            key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+            jwk = base64.b64encode(json.dumps({"kty": "oct", "k": key}).encode()).decode()
+            with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as f:
+                f.write("currentMek: key1\nmeks:\n  key1: %s\n" % jwk)
+        return path
+
     def start(self):
         if os.path.exists(self.port_file):
             os.unlink(self.port_file)
         args = [os.path.join(self.env.bin, "osmo-service"), "--listen", "127.0.0.1:%d" % self.port, "--data-dir", self.data,
-                "--port-file", self.port_file, "--config", self.env.config]
+                "--port-file", self.port_file, "--config", self.env.config, "--master-key", self.master_key()]
         if self.env.database_url:
             args += ["--database", self.env.database_url]
         if self.env.balancer:

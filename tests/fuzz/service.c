@@ -28,19 +28,33 @@ static void close_service(void) {
     dir_remove_tree(dir, NULL);
 }
 
-osmo_service_t *fuzz_service(void) {
-    static const osmo_transport_t transport = { sizeof transport, NULL, ws_send, ws_close, stream_wake };
+static const osmo_transport_t transport = { sizeof transport, NULL, ws_send, ws_close, stream_wake };
+
+osmo_service_t *fuzz_open(osmo_service_options_t *o) {
     osmo_error_t err = OSMO_ERROR_INIT;
     if (service)
         return service;
-    osmo_service_options_t o = { .size = sizeof o,
-                                 .data_dir = mkdtemp(dir),
-                                 .auth = OSMO_AUTH_DEV,
-                                 .base_url = "http://127.0.0.1:1",
-                                 .transport = &transport };
-    if (osmo_service_open(&o, &service, &err) < 0 || atexit(close_service)) {
+    o->size = sizeof *o;
+    o->data_dir = dir;
+    o->base_url = "http://127.0.0.1:1";
+    o->transport = &transport;
+    if (osmo_service_open(o, &service, &err) < 0 || atexit(close_service)) {
         fprintf(stderr, "%s\n", err.text);
         abort();
     }
     return service;
+}
+
+const char *fuzz_dir(void) {
+    if (!service && !mkdtemp(dir))
+        abort();
+    return dir;
+}
+
+osmo_service_t *fuzz_service(void) {
+    osmo_service_options_t o = { .auth = OSMO_AUTH_DEV };
+    if (service)
+        return service;
+    fuzz_dir();
+    return fuzz_open(&o);
 }

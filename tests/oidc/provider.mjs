@@ -1,5 +1,5 @@
-// An OpenID provider on loopback for test_oidc.sh: one public client for the authorization code with PKCE, the device grant and the
-// password grant, another one whose tokens are for somebody else, users with roles, short lives, and keys that can be exchanged.
+// An OpenID provider on loopback for test_oidc.sh: public clients for the authorization code with PKCE, the device grant and the
+// password grant, one whose tokens are for somebody else, users with roles, short lives, and keys that can be exchanged.
 //   node provider.mjs PORT-FILE       (packages are looked up from the working directory)
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
@@ -58,7 +58,7 @@ async function passwordGrant(ctx, next) {
 
 function makeProvider(issuer) {
   const provider = new Provider(issuer, {
-    clients: [client('osmo'), client('other')],
+    clients: [client('osmo-browser'), client('osmo-device'), client('other')],
     jwks: newKeys(),
     cookies: { keys: cookieKeys },
     conformIdTokenClaims: false, // what the scopes name goes into the identity token, as upstream's providers do
@@ -68,7 +68,10 @@ function makeProvider(issuer) {
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: true } },
     issueRefreshToken: async (ctx, asking) => asking.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
-    ttl: { IdToken: () => lives.IdToken, AccessToken: 600, AuthorizationCode: 60, DeviceCode: 120, RefreshToken: 3600, Session: 3600, Interaction: 600, Grant: 3600 },
+    ttl: {
+      IdToken: () => lives.IdToken, AccessToken: 600, AuthorizationCode: 60, DeviceCode: 120, RefreshToken: 3600, Session: 3600,
+      Interaction: 600, Grant: 3600,
+    },
     findAccount: async (ctx, id) => users[id] && {
       accountId: id, claims: async () => ({ sub: id, preferred_username: id, name: users[id].name, roles: users[id].roles }),
     },

@@ -27,15 +27,15 @@ service:
   service_auth:
     login_info:
       browser_endpoint: $idp/auth
-      browser_client_id: osmo
+      browser_client_id: osmo-browser
       device_endpoint: $idp/device/auth
-      device_client_id: osmo
+      device_client_id: osmo-device
       token_endpoint: $idp/token
       logout_endpoint: $idp/session/end
     providers:
     - name: test
       issuer: $idp
-      audience: osmo
+      audience: [osmo-browser, osmo-device]
 Y
 start_service --config "$work/service.yaml" || exit 1
 mkdir -m 700 "$work/admin"
@@ -46,7 +46,8 @@ start_backend
 admin_token=$(sed -n 's/^ *id_token: *//p' "$work/admin/login.yaml")
 role='{"configs": {"name": "robot-lab", "description": "the lab", "external_roles": ["team-a"], "policies": [{"actions": ["workflow:*"],
  "resources": ["pool/default"]}, {"actions": ["pool:List", "resources:Read", "profile:*"], "resources": ["*"]}]}}'
-check_eq "the administrator makes a role" "$(http_request PUT /api/configs/role/robot-lab "$role" "Authorization: Bearer $admin_token" | http_status)" 200
+out=$(http_request PUT /api/configs/role/robot-lab "$role" "Authorization: Bearer $admin_token")
+check_eq "the administrator makes a role" "$(http_status <<< "$out")" 200
 
 # ---- PKCE: the browser is a program that fills in the provider's forms ----
 mkdir "$work/path"
@@ -62,12 +63,13 @@ pkce() { # user, further options
     PATH=$work/path:$PATH DISPLAY=:0 OSMO_LOGIN_TOKEN=x timeout 60 "$osmo" login "$url" "$@" > "$work/login.log" 2>&1
 }
 pkce maya; check_eq "login by PKCE, which is the default" "$?" 0
+((failures)) && { cat "$work/login.log" "$work/browser.log"; exit 1; } # nothing else would go on
 check_has "welcome" "$(< "$work/login.log")" "Welcome maya"
-check_has "the address is printed" "$(< "$work/login.log")" "$idp/auth?response_type=code&client_id=osmo&redirect_uri=http%3A%2F%2Flocalhost%3A"
+check_has "the address is printed" "$(< "$work/login.log")" "$idp/auth?response_type=code&client_id=osmo-browser&redirect_uri=http%3A%2F%2Flocalhost%3A"
 check_has "the page in the end" "$(< "$work/browser.log")" "this window may be closed"
 check "the browser's environment has no secret" test ! -e "$work/leak"
 check_eq "login.yaml is private" "$(stat -c %a "$OSMO_CONFIG_FILE_DIR/login.yaml")" 600
-check_eq "it names the client" "$(kept client_id)" osmo
+check_eq "it names the client" "$(kept client_id)" osmo-browser
 check_eq "and where to renew" "$(kept refresh_url)" "$idp/token"
 check_eq "it is no token of OSMO" "$(kept osmo_token)" false
 known() { "$osmo" profile list > "$work/profile" 2>&1; } # the provider's keys may be on their way
@@ -75,7 +77,7 @@ check "the service knows the caller" eventually 30 known
 check_has "by name" "$(< "$work/profile")" maya
 check_has "with the mapped role" "$(< "$work/profile")" robot-lab
 if grep -q osmo-admin "$work/profile"; then fail "and no other: $(< "$work/profile")"; else pass "and no other"; fi
-if grep -qF "$(kept refresh_token)" "$work/login.log" "$work/service.log"; then fail "tokens are not printed"; else pass "tokens are not printed"; fi
+if grep -qF -e "$(kept refresh_token)" "$work/login.log" "$work/service.log"; then fail "tokens are not printed"; else pass "tokens are not printed"; fi
 
 cat > "$work/hello.yaml" <<'Y'
 workflow:
@@ -84,7 +86,7 @@ workflow:
 Y
 name=$(submit "$work/hello.yaml" --pool default)
 check "maya submits" test -n "$name"
-"$osmo" workflow wait "$name" > "$work/wait.log" 2>&1; check_eq "it completes" "$?" 0
+"$osmo" workflow wait "$name" --timeout 90 > "$work/wait.log" 2>&1; check_eq "it completes" "$?" 0
 check_has "it is maya's" "$("$osmo" workflow query "$name" -t json)" '"submitted_by": "maya"'
 check_eq "maya is no administrator" "$(api GET /api/configs/role | http_status)" 403
 
@@ -100,7 +102,10 @@ check_has "is named" "$(< "$work/login.log")" "choose another one with --callbac
 # ---- renewal: short lives, several commands at once, other keys and another algorithm ----
 fetch "$idp/-/life?IdToken=4" > /dev/null
 pkce maya; check_eq "a login for four seconds" "$?" 0
-expired() { node -e 'process.exit(JSON.parse(atob(process.argv[1].split(".")[1])).exp * 1000 > Date.now() ? 1 : 0)' "$(kept id_token)"; }
+claims() { kept id_token | cut -d . -f "$1" | tr -- -_ +/ | base64 -d 2>/dev/null; } # the second part; the first is the header
+expires() { [[ $(claims 2) =~ \"exp\":([0-9]+) ]] && exp=${BASH_REMATCH[1]}; }
+expired() { ((EPOCHSECONDS > exp)); }
+check "which has an end" expires
 check "it expires" eventually 20 expired
 before=$(kept refresh_token)
 fetch "$idp/-/life?IdToken=600" > /dev/null
@@ -116,14 +121,15 @@ check_eq "four commands at once renew it once" "$codes" " 0 0 0 0"
 if [[ $(kept refresh_token) != "$before" ]]; then pass "the new refresh token is kept"; else fail "the new refresh token is kept"; fi
 fetch "$idp/-/life?IdToken=4" > /dev/null
 pkce maya
+expires
 check "another one expires" eventually 20 expired
 fetch "$idp/-/roll?alg=ES256" > /dev/null
 fetch "$idp/-/life?IdToken=600" > /dev/null
 check "keys and algorithm of the provider change" eventually 60 known
-check_has "the token has the other algorithm" "$(kept id_token | cut -d . -f 1 | tr -- -_ +/ | base64 -d 2>/dev/null)" '"ES256"'
+check_has "the token has the other algorithm" "$(claims 1)" '"ES256"'
 
 # ---- tokens that are not for us ----
-good=$(token_for osmo maya) foreign=$(token_for other maya)
+good=$(token_for osmo-device maya) foreign=$(token_for other maya)
 bearer() { http_request GET /api/profile/settings "" "Authorization: Bearer $1" | http_status; }
 check_eq "a token for us" "$(bearer "$good")" 200
 check_eq "of another audience" "$(bearer "$foreign")" 401
@@ -131,7 +137,8 @@ check_eq "with another signature" "$(bearer "${good%??????}AAAAAA")" 401
 # the same claims, signed by somebody else who calls himself the provider
 forged=$(node -e 'const { generateKeyPairSync, sign } = require("node:crypto");
     const [head, claims] = process.argv[1].split("."), { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    process.stdout.write(`${head}.${claims}.` + sign("sha256", `${head}.${claims}`, { key: privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url"))' "$good")
+    const signature = sign("sha256", `${head}.${claims}`, { key: privateKey, dsaEncoding: "ieee-p1363" });
+    process.stdout.write(`${head}.${claims}.${signature.toString("base64url")}`);' "$good")
 check_eq "signed by somebody else" "$(bearer "$forged")" 401
 
 # ---- the device grant: the code is entered elsewhere ----
@@ -150,8 +157,15 @@ check "the service knows this one too" eventually 30 known
 echo 'secret of tests' > "$work/password"
 "$osmo" login "$url" --method password --username maya --password-file "$work/password" > "$work/login.log" 2>&1; check_eq "login by password" "$?" 0
 check "which works" eventually 30 known
+# typed at a terminal, which does not show it
+prompted() { grep -q 'Password: ' "$work/typed"; }
+: > "$work/typed"
+{ eventually 30 prompted && echo 'secret of tests'; eventually 30 grep -q Welcome "$work/typed"; } |
+    timeout 60 script -qec "'$osmo' login '$url' --method password --username maya" /dev/null > "$work/typed" 2>&1
+check_has "a password that is typed" "$(< "$work/typed")" "Welcome maya"
+if grep -q 'secret of tests' "$work/typed"; then fail "is not shown"; else pass "is not shown"; fi
 "$osmo" login "$url" --method password --username maya --password wrong > "$work/login.log" 2>&1; check_eq "a wrong one" "$?" 2
-check_has "is said so" "$(< "$work/login.log")" "wrong user name or password"
+check_has "is said so" "$(< "$work/login.log")" "invalid_grant"
 
 # ---- the end ----
 out=$("$osmo" logout); check_eq "logout" "$?" 0

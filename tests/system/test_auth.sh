@@ -16,13 +16,13 @@ check_eq "login.yaml is private" "$(stat -c %a "$OSMO_CONFIG_FILE_DIR/login.yaml
 check_has "who am I" "$("$osmo" profile list)" "osmo-admin"
 check_eq "a websocket needs a token" "$(http_request GET /api/agent/listener/pod/backend/default "" "Upgrade: websocket" "Connection: Upgrade" "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==" "Sec-WebSocket-Version: 13" | http_status)" 401
 token=$(< "$work/data/admin-token")
-grep -q "$token" "$work/service.log"; first=$?
+grep -qF -e "$token" "$work/service.log"; first=$?
 stop_all
 : > "$work/service.log"
 start_service || exit 1
 login; check_eq "the token survives a restart" "$?" 0
-grep -qF "$token" "$work/service.log"; check_eq "the token is printed only once" "$?" 1
-grep -aqF "$token" "$work/data"/*.db "$work/data"/*.db-wal 2>/dev/null; check_eq "the database holds no clear token" "$?" 1
+grep -qF -e "$token" "$work/service.log"; check_eq "the token is printed only once" "$?" 1
+grep -aqF -e "$token" "$work/data"/*.db "$work/data"/*.db-wal 2>/dev/null; check_eq "the database holds no clear token" "$?" 1
 stop_all
 start_service --auth dev || exit 1
 "$osmo" login "$url" --method dev --username maya > /dev/null

@@ -13,12 +13,15 @@ declare -A replica_pid replica_url
 mkdir -m 700 "$work/storage"
 
 replica_start() { # number
+    local key=()
+    [[ -s $work/master-key.yaml ]] && key=(--master-key "$work/master-key.yaml") # the one that the first of them made
     mkdir -p -m 700 "$work/replica$1"
     rm -f "$work/port$1"
     "$bin/osmo-service" --listen 127.0.0.1:0 --data-dir "$work/replica$1" --storage "$work/storage" --database "$database" --workers 12 \
-        --base-url "$front" --port-file "$work/port$1" 2>> "$work/service$1.log" &
+        --base-url "$front" --port-file "$work/port$1" "${key[@]}" 2>> "$work/service$1.log" &
     replica_pid[$1]=$!
     eventually 60 test -s "$work/port$1" || { tail -n 20 "$work/service$1.log"; fail "replica $1 starts"; exit 1; }
+    [[ -s $work/master-key.yaml ]] || cp "$work/replica$1/master-key.yaml" "$work/master-key.yaml" || exit 1
     replica_url[$1]=http://127.0.0.1:$(< "$work/port$1")
     [[ -s $work/data/admin-token ]] || cp "$work/replica$1/admin-token" "$work/data/admin-token" || exit 1
     mkdir -m 700 -p "$work/config$1"

@@ -52,3 +52,5 @@ int signing_key_seed(const char *database, osmo_error_t *err) {
     store_close(s);
     return rc;
 }
+
+const char *signing_key_pem(void) { return pem; }

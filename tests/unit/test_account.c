@@ -27,6 +27,21 @@ static void names(void) {
     CHECK(user_name_valid(longest));
 }
 
+static void descriptions(void) {
+    static const struct { const char *text; bool valid; } cases[] = {
+        { "", true }, { "on the desk", true }, { "f\xc3\xbcr Anna \xe2\x80\x94 \xc2\xa0", true },
+        { "two\nlines", false }, { "tab\t", false }, { "\x1b[2J", false }, { "\x7f", false }, { "\xc2\x9b" "2J", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_INT(token_text_valid(cases[i].text), cases[i].valid);
+    char longest[TOKEN_TEXT_MAX + 2];
+    memset(longest, 'a', sizeof longest);
+    longest[TOKEN_TEXT_MAX + 1] = '\0';
+    CHECK(!token_text_valid(longest));
+    longest[TOKEN_TEXT_MAX] = '\0';
+    CHECK(token_text_valid(longest));
+}
+
 static void expiry(void) {
     int64_t noon, got, want;
     char text[TIME_TEXT_MAX];
@@ -104,5 +119,5 @@ static void roles(void) {
     }
 }
 
-static const struct check_test tests[] = { { "names", names }, { "expiry", expiry }, { "roles", roles } };
+static const struct check_test tests[] = { { "names", names }, { "descriptions", descriptions }, { "expiry", expiry }, { "roles", roles } };
 TEST_MAIN("account", tests)

@@ -503,7 +503,7 @@ static void storage_authorization(void) {
         { "maya", "a-1", "t0", 0, "POST", "/api/storage/a-1/t0", "commit=" UPLOAD, 200 },
         { "maya", "a-1", "t1", 0, "PUT", "/api/storage/a-1/t0/x", "upload=" UPLOAD, 403 },
         { "maya", "b-1", "t0", 0, "PUT", "/api/storage/a-1/t0/x", "upload=" UPLOAD, 403 },
-        { "maya", "a-1", "t0", 1, "PUT", "/api/storage/a-1/t0/x", "upload=" UPLOAD, 409 },
+        { "maya", "a-1", "t0", 1, "PUT", "/api/storage/a-1/t0/x", "upload=" UPLOAD, 401 },
         { "maya", "a-1", "t1", 0, "GET", "/api/storage/a-1/t0/x", "", 200 },
         { "maya", "b-1", "t0", 0, "GET", "/api/storage/a-1/t0/x", "", 200 },
         { "theo", "c-1", "t0", 0, "GET", "/api/storage/a-1/t0/x", "", 403 },

@@ -68,7 +68,8 @@ static void run_steps(struct fixture *f, const struct step *steps, size_t n) {
 
 static const struct step pool_steps[] = {
     /* what is there at first */
-    { "GET", POOL, "", NULL, 200, "{\"pools\":{\"default\":{\"name\":\"default\",\"status\":\"OFFLINE\",\"description\":\"Built-in pool\"" },
+    { "GET", POOL, "", NULL, 200,
+      "{\"pools\":{\"default\":{\"name\":\"default\",\"status\":\"OFFLINE\",\"description\":\"Built-in pool\"" },
     { "GET", POOL, "", NULL, 200, "!parsed_pod_template" },
     { "GET", POOL, "verbose=true", NULL, 200, "\"parsed_pod_template_for_accounting\":{" },
     { "GET", POOL, "verbose=maybe", NULL, 422, "verbose" },
@@ -77,7 +78,8 @@ static const struct step pool_steps[] = {
     { "GET", POOL "/default", "", NULL, 200, "\"default_exec_timeout\":\"\"" },
     { "GET", POOL "/default", "verbose=1", NULL, 200, "\"default_exec_timeout\":\"60d\"" },
     { "GET", POOL "/no", "", NULL, 400, "Pool no does not exist" },
-    { "GET", POOL "/default/platform", "", NULL, 200, "{\"default\":{\"description\":\"Built-in platform\",\"host_network_allowed\":false" },
+    { "GET", POOL "/default/platform", "", NULL, 200,
+      "{\"default\":{\"description\":\"Built-in platform\",\"host_network_allowed\":false" },
     { "GET", POOL "/default/platform/default", "", NULL, 200, "{\"description\":\"Built-in platform\"" },
     { "GET", POOL "/default/platform/default", "verbose=true", NULL, 200, "\"default_mounts\":[],\"tolerations\":[],\"labels\":{}" },
     { "GET", POOL "/default/platform/no", "", NULL, 400, "has no platform no" },
@@ -100,38 +102,48 @@ static const struct step pool_steps[] = {
     { "DELETE", POOL "/east", "", "[]", 422, "body" },
     /* contents that cannot be */
     { "PUT", POOL "/west", "", "{\"configs\":{}}", 400, "pools.west.backend" },
-    { "PUT", POOL "/west", "", "{\"configs\":{\"backend\":\"b\",\"common_pod_template\":[\"gone\"]}}", 400, "\"error_code\":\"USAGE\"" },
-    { "PUT", POOL "/west", "", "{\"configs\":{\"backend\":\"b\",\"default_platform\":\"gone\"}}", 400, "pools.west.default_platform" },
+    { "PUT", POOL "/west", "", "{\"configs\":{\"backend\":\"b\",\"common_pod_template\":[\"gone\"]}}",
+      400, "\"error_code\":\"USAGE\"" },
+    { "PUT", POOL "/west", "", "{\"configs\":{\"backend\":\"b\",\"default_platform\":\"gone\"}}",
+      400, "pools.west.default_platform" },
     { "PUT", POOL "/9west", "", NEW, 400, "no name for a pool" },
-    { "PUT", POOL, "", "{\"configs\":{\"x\":{\"backend\":\"default\"},\"y\":{\"backend\":7}}}", 400, "pools.y.backend" },
+    { "PUT", POOL, "", "{\"configs\":{\"x\":{\"backend\":\"default\"},\"y\":{\"backend\":7}}}",
+      400, "pools.y.backend" },
     { "GET", POOL, "", NULL, 200, "!\"x\"" }, /* one bad, none written */
     { "GET", POOL "/west", "", NULL, 400, NULL },
     /* parts */
     { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"enable_maintenance\":true,\"resources\":{\"gpu\":{\"guarantee\":4}}}}", 200,
       "\"status\":\"MAINTENANCE\"" },
     { "GET", POOL "/east", "", NULL, 200, "\"resources\":{\"gpu\":{\"guarantee\":4,\"maximum\":-1,\"weight\":1}}" },
-    { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"resources\":{\"gpu\":{\"$action\":\"delete\"}}}}", 200, "\"resources\":{\"gpu\":null}" },
-    { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"topology_keys\":[{\"key\":\"z\",\"label\":\"zone\"},{\"key\":\"r\",\"label\":\"rack\"}]}}",
+    { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"resources\":{\"gpu\":{\"$action\":\"delete\"}}}}",
+      200, "\"resources\":{\"gpu\":null}" },
+    { "PATCH", POOL "/east", "",
+      "{\"configs_dict\":{\"topology_keys\":[{\"key\":\"z\",\"label\":\"zone\"},{\"key\":\"r\",\"label\":\"rack\"}]}}",
       200, "\"topology_keys\":[{\"key\":\"z\",\"label\":\"zone\"},{\"key\":\"r\",\"label\":\"rack\"}]" },
-    { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"topology_keys\":[{\"$index\":0,\"$action\":\"delete\"},{\"$index\":1,\"label\":\"row\"}]}}",
+    { "PATCH", POOL "/east", "",
+      "{\"configs_dict\":{\"topology_keys\":[{\"$index\":0,\"$action\":\"delete\"},{\"$index\":1,\"label\":\"row\"}]}}",
       200, "\"topology_keys\":[{\"key\":\"r\",\"label\":\"row\"}]" },
     { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"topology_keys\":[{\"$index\":\"a\"}]}}", 400, "$index" },
-    { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"backend\":{\"$action\":\"delete\"}}}", 400, "pools.east.backend" },
+    { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"backend\":{\"$action\":\"delete\"}}}",
+      400, "pools.east.backend" },
     { "PATCH", POOL "/east", "", "{\"configs_dict\":{\"backend\":{}}}", 400, "pools.east.backend" },
     { "PATCH", POOL "/no", "", "{\"configs_dict\":{}}", 400, "Pool no does not exist" },
     /* platforms */
-    { "PUT", POOL "/east/platform/gpu", "", "{\"configs\":{\"override_pod_template\":[\"default_ctrl\"],\"allowed_mounts\":[\"/data\"]}}", 200,
+    { "PUT", POOL "/east/platform/gpu", "",
+      "{\"configs\":{\"override_pod_template\":[\"default_ctrl\"],\"allowed_mounts\":[\"/data\"]}}", 200,
       "null" },
     { "GET", POOL "/east/platform/gpu", "", NULL, 200, "\"allowed_mounts\":[\"/data\"]" },
     { "GET", POOL "/east/platform/gpu", "verbose=true", NULL, 200, "osmo-ctrl" },
-    { "PUT", POOL "/east/platform/gpu", "", "{\"configs\":{\"privileged_allowed\":\"maybe\"}}", 400, "pools.east.platforms.gpu.privileged_allowed" },
+    { "PUT", POOL "/east/platform/gpu", "", "{\"configs\":{\"privileged_allowed\":\"maybe\"}}",
+      400, "pools.east.platforms.gpu.privileged_allowed" },
     { "PUT", POOL "/no/platform/gpu", "", "{\"configs\":{}}", 400, "Pool no does not exist" },
     { "PUT", POOL "/east/platform/cpu/rename", "", "{\"new_name\":\"gpu\"}", 400, "already" },
     { "PUT", POOL "/east/platform/cpu/rename", "", "{\"new_name\":\"core\"}", 200, "null" },
     { "GET", POOL "/east", "", NULL, 200, "\"default_platform\":\"core\"" },
     { "PUT", POOL "/east/platform/no/rename", "", "{\"new_name\":\"x\"}", 400, "has no platform no" },
     /* several, names */
-    { "PUT", POOL, "", "{\"configs\":{\"p1\":{\"backend\":\"elsewhere\"},\"p2\":{\"backend\":\"default\",\"name\":\"other\",\"status\":\"ONLINE\"}}}",
+    { "PUT", POOL, "",
+      "{\"configs\":{\"p1\":{\"backend\":\"elsewhere\"},\"p2\":{\"backend\":\"default\",\"name\":\"other\",\"status\":\"ONLINE\"}}}",
       200, "null" },
     { "GET", POOL "/p2", "", NULL, 200, "{\"name\":\"p2\",\"status\":\"OFFLINE\"" },
     { "GET", POOL, "backend=elsewhere", NULL, 200, "!p2" },
@@ -164,7 +176,8 @@ static const struct step kept_then[] = {
 };
 static const struct step kept_last[] = {
     { "GET", POOL, "", NULL, 200, "{\"pools\":{}}" },
-    { "POST", "/api/pool/default/workflow", "", "{\"file\":\"workflow: {name: a, tasks: [{name: t, image: i, command: [a]}]}\"}", 400, "USER" },
+    { "POST", "/api/pool/default/workflow", "", "{\"file\":\"workflow: {name: a, tasks: [{name: t, image: i, command: [a]}]}\"}",
+      400, "USER" },
     { "PUT", POOL "/default", "", NEW, 200, NULL },
     { "GET", POOL "/default", "", NULL, 200, "\"common_pod_template\":[\"default_user\"]" },
 };
@@ -212,11 +225,15 @@ static const struct step role_steps[] = {
     { "PUT", ROLE "/team", "", TEAM, 200, "null" },
     { "GET", ROLE "/team", "", NULL, 200, "\"pool/east\"" },
     { "GET", ROLE "/team", "", NULL, 200, "\"external_roles\":[\"team\"]" },
-    { "PUT", ROLE "/team", "", "{\"configs\":{\"name\":\"other\",\"description\":\"\",\"policies\":[]}}", 400, "role 'other'" },
-    { "PUT", ROLE "/team", "", "{\"configs\":{\"name\":7,\"description\":\"\",\"policies\":[]}}", 400, "must be the same" },
-    { "PUT", ROLE "/team", "", "{\"configs\":{\"name\":\"team\",\"description\":\"new\",\"policies\":[],\"external_roles\":[]}}", 200, "null" },
+    { "PUT", ROLE "/team", "", "{\"configs\":{\"name\":\"other\",\"description\":\"\",\"policies\":[]}}",
+      400, "role 'other'" },
+    { "PUT", ROLE "/team", "", "{\"configs\":{\"name\":7,\"description\":\"\",\"policies\":[]}}",
+      400, "must be the same" },
+    { "PUT", ROLE "/team", "", "{\"configs\":{\"name\":\"team\",\"description\":\"new\",\"policies\":[],\"external_roles\":[]}}",
+      200, "null" },
     { "GET", ROLE "/team", "", NULL, 200, "\"external_roles\":[]" },
-    { "PUT", ROLE "/team", "", "{\"configs\":{\"description\":\"x\",\"policies\":[{\"actions\":[\"bad\"]}]}}", 400, NULL },
+    { "PUT", ROLE "/team", "", "{\"configs\":{\"description\":\"x\",\"policies\":[{\"actions\":[\"bad\"]}]}}",
+      400, NULL },
     { "GET", ROLE "/team", "", NULL, 200, "\"description\":\"new\"" },
     { "PUT", ROLE "/team", "", "{\"configs\":[]}", 422, "configs" },
     { "PUT", ROLE, "", "{\"configs\":{}}", 422, "configs" },
@@ -263,7 +280,80 @@ static void test_role_counts(void) {
     close_service(&f);
 }
 
+/* ---- settings, which are only shown ---- */
+
+static void test_settings(void) {
+    static const char text[] =
+        "service: {service_base_url: 'https://osmo.example.com', cli_config: {min_supported_version: 6.0.0},"
+        " service_auth: {login_info: {token_endpoint: 'https://id.example.com/token'}}}\n"
+        "workflow:\n  workflow_data: {credential: {endpoint: 's3://b/wf', access_key_id: me, access_key: hunter2, region: r}}\n"
+        "  backend_images: {init: reg/init:1, client: reg/client:1, credential: {registry: reg, username: u, auth: sesame}}\n"
+        "  labels_config: {pod_label_prefix: x/, policy: [{key: team, allow_list: [a], enforcement: enforce}]}\n"
+        "  user_workflow_limits: {max_num_workflows: 7}\n";
+    static const struct step steps[] = {
+        { "GET", "/api/configs/service", "", NULL, 200, "\"service_base_url\":\"https://osmo.example.com\"" },
+        { "GET", "/api/configs/service", "", NULL, 200, "\"private_key\":\"**********\"" },
+        { "GET", "/api/configs/service", "", NULL, 200, "\"min_supported_version\":\"6.0.0\",\"client_install_url\":null" },
+        { "GET", "/api/configs/service", "", NULL, 200, "\"max_pod_restart_limit\":\"30m\",\"agent_queue_size\":1024" },
+        { "GET", "/api/configs/service", "", NULL, 200, "\"token_endpoint\":\"https://id.example.com/token\"" },
+        { "GET", "/api/configs/service", "", NULL, 200, "!PRIVATE" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "\"access_key_id\":\"me\",\"access_key\":\"**********\"" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "\"username\":\"u\",\"auth\":\"**********\"" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "!hunter2" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "!sesame" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "{\"key\":\"team\",\"allow_list\":[\"a\"],\"enforcement\":\"enforce\",\"assert_message\":" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "\"max_num_workflows\":7,\"max_num_tasks\":null,\"jinja_sandbox_max_time\":0.5" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "\"default_exec_timeout\":\"60d\"" },
+        { "PUT", "/api/configs/workflow", "", "{\"configs\":{}}", 405, NULL },
+    };
+    static const struct step builtin[] = {
+        { "GET", "/api/configs/workflow", "", NULL, 200, "{\"workflow_data\":{\"credential\":null,\"base_url\":\"\",\"websocket_timeout\":1440" },
+        { "GET", "/api/configs/workflow", "", NULL, 200, "\"credential\":{\"registry\":\"\",\"username\":\"\",\"auth\":\"\"}" },
+    };
+    struct fixture f;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    on_pgsql = false;
+    REQUIRE(open_service(&f));
+    run_steps(&f, builtin, ARRAY_SIZE(builtin));
+    _cleanup_free_ char *path = str_printf("%s/osmo.yaml", f.dir);
+    CHECK_OK(file_write_atomic(path, text, sizeof text - 1, 0600, false, &err), &err);
+    f.options.config_file = path;
+    REQUIRE(fixture_reopen(&f));
+    run_steps(&f, steps, ARRAY_SIZE(steps));
+    close_service(&f);
+}
+
 /* ---- a configuration from a file ---- */
+
+/* Roles are in the file too, or else they are not: then they are written as ever. */
+static void test_file_roles(void) {
+    static const char with[] = "roles:\n  mine: {description: d, policies: [{actions: ['workflow:*'], resources: ['pool/default']}]}\n";
+    static const char without[] = "pools: {}\n";
+    static const struct step refused[] = {
+        { "GET", ROLE "/mine", "", NULL, 200, "\"pool/default\"" },
+        { "PUT", ROLE "/team", "", TEAM, 409, "\"error_code\":\"USER\"" },
+        { "DELETE", ROLE "/mine", "", "{}", 409, NULL },
+        { "PUT", ROLE, "", "{\"configs\":[]}", 409, NULL },
+    };
+    static const struct step taken[] = {
+        { "PUT", ROLE "/team", "", TEAM, 200, NULL },
+        { "GET", ROLE "/team", "", NULL, 200, "pool/east" },
+        { "DELETE", ROLE "/team", "", "{}", 200, NULL },
+    };
+    struct fixture f;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    on_pgsql = false;
+    REQUIRE(open_service(&f));
+    _cleanup_free_ char *path = str_printf("%s/osmo.yaml", f.dir);
+    CHECK_OK(file_write_atomic(path, with, sizeof with - 1, 0600, false, &err), &err);
+    f.options.config_file = path;
+    REQUIRE(fixture_reopen(&f));
+    run_steps(&f, refused, ARRAY_SIZE(refused));
+    CHECK_OK(file_write_atomic(path, without, sizeof without - 1, 0600, false, &err), &err);
+    REQUIRE(fixture_reopen(&f));
+    run_steps(&f, taken, ARRAY_SIZE(taken));
+    close_service(&f);
+}
 
 static void test_file(void) {
     static const char text[] = "pools:\n  mine: {backend: default, default_exec_timeout: 2h, platforms: {p: {}}, unknown: 1}\n";
@@ -306,5 +396,6 @@ static const struct check_test tests[] = {
     { "pools and platforms", test_pools }, { "what was written is kept", test_kept },
     { "a pool in use stays", test_in_use }, { "roles", test_roles },
     { "a new role counts at once", test_role_counts }, { "a file is changed elsewhere", test_file },
+    { "roles in a file", test_file_roles },  { "settings are shown without secrets", test_settings },
 };
 TEST_MAIN("api_config", tests)

@@ -135,6 +135,46 @@ static void replacing(void) {
     answer_free(&a);
 }
 
+/* As many bytes and as many credentials as one user may have. */
+static void rooms(void) {
+    _cleanup_free_ char *large = malloc(500001), *body = NULL;
+    char path[64], small[] = "{\"generic_credential\":{\"credential\":{\"a\":\"b\"}}}";
+    REQUIRE(large);
+    memset(large, 'x', 500000);
+    large[500000] = '\0';
+    body = str_printf("{\"generic_credential\":{\"credential\":{\"a\":\"%s\"}}}", large);
+    REQUIRE(body);
+    int kept = 0;
+    struct answer a;
+    for (;; kept++) {
+        snprintf(path, sizeof path, "/api/credentials/large%d", kept);
+        a = as("dora", "POST", path, body);
+        if (a.status != 200 || kept > 100)
+            break;
+        answer_free(&a);
+    }
+    CHECK_INT(a.status, 400);
+    CHECK_CONTAINS(a.body, "bytes together");
+    CHECK(kept >= 8 && kept < 12);
+    answer_free(&a);
+    CHECK_INT(status_of("dora", "POST", "/api/credentials/large0", body), 200); /* in its own place */
+    for (int i = kept; i < CREDENTIALS_PER_USER; i++) {
+        snprintf(path, sizeof path, "/api/credentials/small%d", i);
+        if (!CHECK_INT(status_of("dora", "POST", path, small), 200))
+            break;
+        if (i == kept) /* the large ones only made it slow */
+            for (int k = 0; k < kept; k++) {
+                snprintf(path, sizeof path, "/api/credentials/large%d", k);
+                CHECK_INT(status_of("dora", "POST", path, small), 200);
+            }
+    }
+    a = as("dora", "POST", "/api/credentials/more", small);
+    CHECK_INT(a.status, 400);
+    CHECK_CONTAINS(a.body, "you have 500 credentials");
+    answer_free(&a);
+    CHECK_INT(status_of("dora", "POST", "/api/credentials/large0", small), 200);
+}
+
 static void refusals(void) {
     static const struct { const char *path, *body; int status; const char *code, *text; } cases[] = {
         { "/api/credentials/x", "{}", 400, "USER", "exactly one" },
@@ -169,7 +209,8 @@ static void registry_logins(void) {
         int status;
         const char *text;
     } cases[] = {
-        { { CHALLENGE, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"tok\"}", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" },
+        { { CHALLENGE, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"tok\"}",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" },
           200, "null" },
         { { CHALLENGE, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n" }, 400, "refuses the stored login (HTTP 401)" },
         { { CHALLENGE, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"tok\"}",
@@ -200,7 +241,7 @@ static void registry_logins(void) {
             answers[k] = texts[k];
         }
         REQUIRE(peer_serve(&p, answers));
-        _cleanup_free_ char *body = str_printf("{\"registry_credential\":{\"registry\":\"localhost:%d/team\",\"username\":\"u\",\"auth\":\""
+        _cleanup_free_ char *body = str_printf("{\"registry_credential\":{\"registry\":\"127.0.0.1:%d/team\",\"username\":\"u\",\"auth\":\""
                                                SECRET "\"}}", p.port);
         struct answer a = as("carol", "POST", "/api/credentials/local", body);
         peer_end(&p);
@@ -219,8 +260,8 @@ static void registry_logins(void) {
         if (i == 8)
             CHECK(!strstr(p.got, "Authorization"));
     }
-    CHECK_INT(status_of("carol", "POST", "/api/credentials/none", "{\"registry_credential\":{\"registry\":\"localhost:1\",\"auth\":\"k\"}}"),
-              400);
+    CHECK_INT(status_of("carol", "POST", "/api/credentials/none",
+                        "{\"registry_credential\":{\"registry\":\"localhost:1\",\"auth\":\"k\"}}"), 400);
 }
 
 static bool open_on(char *database, const char *config) {
@@ -247,6 +288,7 @@ static void all_on(char *database) {
     life();
     replacing();
     refusals();
+    rooms();
     registry_logins();
     fixture_close(&f);
 }
@@ -259,10 +301,11 @@ static void on_pgsql(void) {
         all_on(url);
 }
 
-/* Sealed and opened by a service that starts anew; gone when the user's key is. */
+/* Sealed and opened by a service that starts anew. */
 static void again(void) {
     REQUIRE(open_on(NULL, unchecked));
-    CHECK_INT(status_of("alice", "POST", "/api/credentials/wandb", "{\"generic_credential\":{\"credential\":{\"t\":\"" SECRET "\"}}}"), 200);
+    CHECK_INT(status_of("alice", "POST", "/api/credentials/wandb",
+                        "{\"generic_credential\":{\"credential\":{\"t\":\"" SECRET "\"}}}"), 200);
     REQUIRE(fixture_reopen(&f));
     _cleanup_free_ char *value = opened("alice", "wandb", "t");
     CHECK_STR(value, SECRET);

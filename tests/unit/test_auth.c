@@ -2,6 +2,7 @@
 #include "service_fixture.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
 static char *jwt_of(struct answer *a) {
     const char *t = json_get_str(a->json, "token");
@@ -45,7 +46,7 @@ static void bad_tokens(void) {
         { "spoofed roles", "x-osmo-roles", "osmo-admin", "no token" },
         { "garbage", "authorization", "Bearer a.b.c", "not valid" },
         { "other scheme", "authorization", "Basic YTpi", "no token" },
-        { "raw access token", "authorization", "Bearer " ADMIN_TOKEN, "exchanged" },
+        { "access token of nobody", "authorization", "Bearer ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq", "not known" },
         { "unsigned", "authorization", "Bearer eyJhbGciOiJub25lIn0.eyJ1bmlxdWVfbmFtZSI6ImFkbWluIn0.", "not valid" },
     };
     struct fixture f;
@@ -222,7 +223,39 @@ static void development_mode(void) {
     fixture_close(&f);
 }
 
+/* Clients sign in by what the configuration says; answers with tokens are kept by nobody on the way. */
+static void login_information(void) {
+    static const char config[] =
+        "service:\n  service_auth:\n    login_info: {device_endpoint: 'https://idp.example/device', device_client_id: osmo-cli,\n"
+        "      browser_endpoint: 'https://idp.example/auth', token_endpoint: 'https://idp.example/token', logout_endpoint: null}\n";
+    static const char none[] = "{\"device_endpoint\":null,\"device_client_id\":null,\"browser_endpoint\":null,\"browser_client_id\":null,"
+                               "\"token_endpoint\":null,\"logout_endpoint\":null}";
+    struct fixture f;
+    char path[128];
+    REQUIRE(fixture_open(&f, OSMO_AUTH_REQUIRED, ADMIN_TOKEN));
+    struct answer a = ask(&f, "GET", "/api/auth/login", NULL, NULL, NULL);
+    CHECK_STR(a.body, none);
+    answer_free(&a);
+    snprintf(path, sizeof path, "%s/osmo.yaml", f.dir);
+    CHECK_INT(file_write_atomic(path, config, sizeof config - 1, 0600, false, NULL), 0);
+    f.options.config_file = path;
+    REQUIRE(fixture_reopen(&f));
+    a = ask(&f, "GET", "/api/auth/login", NULL, NULL, NULL);
+    CHECK_STR(a.body, "{\"device_endpoint\":\"https://idp.example/device\",\"device_client_id\":\"osmo-cli\","
+                      "\"browser_endpoint\":\"https://idp.example/auth\",\"browser_client_id\":null,"
+                      "\"token_endpoint\":\"https://idp.example/token\",\"logout_endpoint\":null}");
+    answer_free(&a);
+    a = ask(&f, "POST", "/api/auth/jwt/access_token", NULL, "{\"token\":\"" ADMIN_TOKEN "\"}", NULL);
+    bool kept = true;
+    for (char **h = a.rs.headers; h && h[0]; h += 2)
+        kept &= strcmp(h[0], "cache-control") || strcmp(h[1], "no-store");
+    CHECK(!kept);
+    answer_free(&a);
+    fixture_close(&f);
+}
+
 static const struct check_test tests[] = {
+    { "login information", login_information },
     { "access token becomes a JWT that works", exchange_and_use },
     { "missing, spoofed and forged tokens are refused", bad_tokens },
     { "malformed exchanges", bad_exchanges },

@@ -121,6 +121,7 @@ static void files(void) {
     CHECK_OK(file_write_atomic(path, "hello", 5, 0640, true, &err), &err);
     struct stat st;
     CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0640);
+    CHECK_INT(file_write_new(path, "other", 5, 0600, &err), OSMO_EEXISTS);
     buf_t b = BUF_INIT(5);
     CHECK_OK(file_read(path, &b, &err), &err);
     CHECK_STR(buf_cstr(&b), "hello");

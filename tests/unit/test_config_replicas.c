@@ -1,32 +1,109 @@
-/* Configuration that several services share: what one writes the others know. */
+/* Configuration that several services share: what one writes the others know. Two services in this process on one PostgreSQL, each behind
+ * its own listener on the loopback. */
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "engine/config_objects.h"
-#include "engine/replicas.h"
-#include "replicas_fixture.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "engine/replica_internal.h"
+#include "osmo/server.h"
+#include "pgsql_fixture.h"
+#include "service_fixture.h"
+#include "signing_key.h"
 
-static json_t *document(const char *text) {
-    json_t *v = NULL;
+#define LOOKS 3000 /* 10 ms apart */
+#define POOL "/api/configs/pool"
+
+struct side { struct fixture f; osmo_server_t *server; char spool[96], base[64], storage[96], key[96]; };
+static struct side one, two;
+
+static int open_parts(struct side *s, const struct side *first, const char *database, osmo_error_t *err) {
+    osmo_server_options_t so = { .size = sizeof so, .listen = "127.0.0.1:0", .workers = 4, .spool_dir = s->spool };
+    int rc = dir_make(s->spool, 0700, err);
+    if (rc >= 0)
+        rc = osmo_server_open(&so, &s->server, err);
+    if (rc < 0)
+        return rc;
+    snprintf(s->base, sizeof s->base, "http://127.0.0.1:%d", osmo_server_port(s->server));
+    s->f.options = (osmo_service_options_t){ .size = sizeof s->f.options, .data_dir = s->f.dir, .storage_dir = s->storage,
+                                             .database = database, .auth = OSMO_AUTH_DEV, .base_url = s->base,
+                                             .master_key_file = first ? first->key : NULL,
+                                             .transport = osmo_server_transport(s->server), .log_level = 30 };
+    if (!fixture_reopen(&s->f))
+        return osmo_error_set(err, OSMO_EIO, "the service did not open");
+    rc = osmo_server_start(s->server, s->f.service, err);
+    return rc < 0 ? rc : replicas_set_address(s->f.engine, s->base, err);
+}
+
+static bool side_open(struct side *s, const struct side *first, const char *database) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    CHECK_OK(json_parse(text, strlen(text), &v, &err), &err);
-    return v;
+    memset(s, 0, sizeof *s);
+    pthread_mutex_init(&s->f.lock, NULL);
+    pthread_cond_init(&s->f.changed, NULL);
+    snprintf(s->f.dir, sizeof s->f.dir, "/tmp/osmo-test-XXXXXX");
+    if (!mkdtemp(s->f.dir))
+        return false;
+    snprintf(s->spool, sizeof s->spool, "%s/spool", s->f.dir);
+    snprintf(s->key, sizeof s->key, "%s/master-key.yaml", s->f.dir);
+    snprintf(s->storage, sizeof s->storage, "%s/storage", first ? first->f.dir : s->f.dir);
+    int rc = open_parts(s, first, database, &err);
+    CHECK_OK(rc, &err);
+    return rc >= 0;
 }
 
-static int put_pool(engine_t *at, const char *name, const char *backend, osmo_error_t *err) {
-    _cleanup_free_ char *text = str_printf("{\"%s\":{\"backend\":\"%s\"}}", name, backend);
-    _cleanup_json_ json_t *v = document(text);
-    struct pool_edit edit = { .kind = POOLS_PUT, .document = v };
-    return config_edit_pools(at, &edit, err);
+static void side_close(struct side *s) {
+    if (s->server)
+        osmo_server_stop(s->server, 1000);
+    fixture_close(&s->f);
+    osmo_server_free(s->server);
 }
 
-static bool has_pool(engine_t *at, const char *name) {
-    const struct settings *s = engine_settings(at);
+static bool knows_other(struct side *s) {
+    for (int i = 0; i < LOOKS; i++) {
+        if (atomic_load(&s->f.engine->channel->others))
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* false where there is no PostgreSQL. */
+static bool pair_open(char **url) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    *url = pgsql_fixture_url();
+    if (!*url)
+        return false;
+    CHECK_OK(signing_key_seed(*url, &err), &err);
+    bool good = side_open(&one, NULL, *url) && side_open(&two, &one, *url) && knows_other(&one) && knows_other(&two);
+    CHECK(good);
+    return good;
+}
+
+static void pair_close(char *url) {
+    side_close(&two);
+    side_close(&one);
+    free(url);
+}
+
+static int write_pool(struct side *at, const char *method, const char *name) {
+    _cleanup_free_ char *path = str_printf(POOL "/%s", name);
+    struct answer a = ask(&at->f, method, path, "", "{\"configs\":{\"backend\":\"default\"}}", NULL);
+    int status = a.status;
+    if (status != 200)
+        fprintf(stderr, "%s %s: %s\n", method, path, a.body);
+    answer_free(&a);
+    return status;
+}
+
+static bool has_pool(struct side *at, const char *name) {
+    const struct settings *s = engine_settings(at->f.engine);
     bool there = settings_pool(s, name) != NULL;
     engine_settings_put(s);
     return there;
 }
 
-static bool learns(engine_t *at, const char *name, bool there) {
+static bool learns(struct side *at, const char *name, bool there) {
     for (int i = 0; i < LOOKS; i++) {
         if (has_pool(at, name) == there)
             return true;
@@ -36,67 +113,57 @@ static bool learns(engine_t *at, const char *name, bool there) {
 }
 
 static void test_change(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    NEEDS_PGSQL;
-    REQUIRE(start_pair(NULL));
-    CHECK(sees(e, 1) && sees(second, 1));
-    CHECK_OK(put_pool(e, "east", "default", &err), &err);
-    CHECK(has_pool(e, "east")); /* before the answer */
-    CHECK(learns(second, "east", true));
-    CHECK(has_pool(second, "default"));
-    CHECK_OK(put_pool(second, "west", "default", &err), &err);
-    CHECK(has_pool(second, "west") && has_pool(second, "east"));
-    CHECK(learns(e, "west", true));
-    struct pool_edit gone = { .kind = POOL_DELETE, .pool = "east" };
-    CHECK_OK(config_edit_pools(second, &gone, &err), &err);
-    CHECK(learns(e, "east", false));
-    stop_pair();
+    char *url;
+    if (!pair_open(&url))
+        return;
+    CHECK_INT(write_pool(&one, "PUT", "east"), 200);
+    CHECK(has_pool(&one, "east")); /* before the answer */
+    CHECK(learns(&two, "east", true));
+    CHECK(has_pool(&two, "default"));
+    CHECK_INT(write_pool(&two, "PUT", "west"), 200);
+    CHECK(has_pool(&two, "west") && has_pool(&two, "east"));
+    CHECK(learns(&one, "west", true));
+    CHECK_INT(write_pool(&two, "DELETE", "east"), 200);
+    CHECK(learns(&one, "east", false));
+    pair_close(url);
 }
 
 /* Both write at the same time: neither undoes what the other did. */
 #define EACH 20
-struct writer { pthread_t thread; engine_t *at; const char *prefix; int failed; };
+struct writer { pthread_t thread; struct side *at; const char *prefix; int failed; };
 
 static void *write_many(void *arg) {
     struct writer *w = arg;
     for (int i = 0; i < EACH; i++) {
-        osmo_error_t err = OSMO_ERROR_INIT;
         char name[32];
         snprintf(name, sizeof name, "%s%d", w->prefix, i);
-        if (put_pool(w->at, name, "default", &err) < 0) {
-            fprintf(stderr, "%s: %s\n", name, err.text);
-            w->failed++;
-        }
+        w->failed += write_pool(w->at, "PUT", name) != 200;
     }
     return NULL;
 }
 
 static void test_both(void) {
-    NEEDS_PGSQL;
-    REQUIRE(start_pair(NULL));
-    CHECK(sees(e, 1) && sees(second, 1));
-    struct writer w[4] = { { .at = e, .prefix = "a" }, { .at = second, .prefix = "b" }, { .at = e, .prefix = "c" }, { .at = second, .prefix = "d" } };
-    for (int i = 0; i < 4; i++)
+    char *url;
+    if (!pair_open(&url))
+        return;
+    struct writer w[] = { { .at = &one, .prefix = "a" }, { .at = &two, .prefix = "b" }, { .at = &one, .prefix = "c" },
+                          { .at = &two, .prefix = "d" } };
+    for (size_t i = 0; i < ARRAY_SIZE(w); i++)
         REQUIRE(pthread_create(&w[i].thread, NULL, write_many, &w[i]) == 0);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
         pthread_join(w[i].thread, NULL);
         CHECK_INT(w[i].failed, 0);
     }
-    for (int i = 0; i < 4 * EACH; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(w) * EACH; i++) {
         char name[32];
-        snprintf(name, sizeof name, "%s%d", w[i / EACH].prefix, i % EACH);
-        CHECK(learns(e, name, true) && learns(second, name, true));
+        snprintf(name, sizeof name, "%s%zu", w[i / EACH].prefix, i % EACH);
+        CHECK(learns(&one, name, true) && learns(&two, name, true));
     }
-    stop_pair();
+    pair_close(url);
 }
 
 static const struct check_test tests[] = {
     { "a change is known to the other service", test_change },
     { "two services write at once", test_both },
 };
-
-int main(int argc, char **argv) {
-    use_pgsql = true;
-    replicas_times(LEASE_US, RENEW_US);
-    return check_main("config_replicas", tests, ARRAY_SIZE(tests), argc, argv);
-}
+TEST_MAIN("config_replicas", tests)

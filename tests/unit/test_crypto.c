@@ -1,4 +1,5 @@
 /* Digests, base64 and RS256 tokens against published vectors and tampering. */
+#include "base/cleanup.h"
 #include "check.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -181,6 +182,67 @@ static void test_threads(void) {
     }
 }
 
+/* What a token says of its key, and what a verifier may do with many at once. */
+static void test_key_ids(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    json_t *claims = json_object(), *got = NULL;
+    char kid[16];
+    static const struct { const char *kid, *header; int code; } cases[] = {
+        { "one", "{\"alg\":\"RS256\",\"kid\":\"one\",\"typ\":\"JWT\"}", 0 },
+        { "fifteen-letters", "{\"alg\":\"RS256\",\"kid\":\"fifteen-letters\",\"typ\":\"JWT\"}", 0 },
+        { "sixteen-letters-", "{\"alg\":\"RS256\",\"kid\":\"sixteen-letters-\",\"typ\":\"JWT\"}", OSMO_ENOTFOUND },
+        { NULL, "{\"alg\":\"RS256\",\"typ\":\"JWT\"}", 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        buf_t t = BUF_INIT(1u << 14), head = BUF_INIT(1u << 14);
+        CHECK_INT(rsa_key_set_kid(key, cases[i].kid), 0);
+        CHECK_OK(jwt_sign(key, claims, &t, &err), &err);
+        CHECK(jwt_names(key, t.data, t.len) && !jwt_names(other, t.data, t.len) == (cases[i].kid != NULL));
+        CHECK_INT(crypto_base64_decode(t.data, strcspn(t.data, "."), &head, NULL), 0);
+        CHECK_STR(buf_cstr(&head), cases[i].header);
+        CHECK_INT(jwt_kid(t.data, t.len, kid, sizeof kid, &err), cases[i].code);
+        if (!cases[i].code)
+            CHECK_STR(kid, cases[i].kid ? cases[i].kid : "");
+        CHECK_OK(jwt_verify(key, t.data, t.len, 1, 0, &got, &err), &err);
+        json_free(got);
+        CHECK_INT(jwt_verify(other, t.data, t.len, 1, 0, &got, &err), OSMO_EUNAUTH);
+        buf_free(&head);
+        buf_free(&t);
+    }
+    CHECK_INT(jwt_kid("a.b", 3, kid, sizeof kid, &err), OSMO_EUNAUTH);
+    json_free(claims);
+}
+
+static buf_t shared_token = BUF_INIT(1u << 14);
+
+static void *verify_many(void *arg) {
+    size_t *good = arg;
+    for (int i = 0; i < 200; i++) {
+        json_t *got = NULL;
+        *good += jwt_verify(key, shared_token.data, shared_token.len, 1, 0, &got, NULL) == 0;
+        json_free(got);
+        *good += jwt_verify(other, shared_token.data, shared_token.len, 1, 0, &got, NULL) == OSMO_EUNAUTH;
+    }
+    return NULL;
+}
+
+/* More threads than contexts that wait for them. */
+static void test_many_verifiers(void) {
+    enum { THREADS = 24 };
+    pthread_t t[THREADS];
+    size_t good[THREADS] = { 0 };
+    json_t *claims = json_object();
+    CHECK_OK(jwt_sign(key, claims, &shared_token, NULL), &(osmo_error_t)OSMO_ERROR_INIT);
+    for (int i = 0; i < THREADS; i++)
+        REQUIRE(pthread_create(&t[i], NULL, verify_many, &good[i]) == 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(t[i], NULL);
+        CHECK_INT(good[i], 400);
+    }
+    json_free(claims);
+    buf_free(&shared_token);
+}
+
 static void test_free(void) {
     rsa_key_free(key);
     rsa_key_free(other);
@@ -198,6 +260,7 @@ static const struct check_test tests[] = {
     { "base64", test_base64 },   { "generate keys", test_generate },
     { "tokens", test_tokens },   { "forged headers", test_forged_headers },
     { "keys", test_keys },       { "threads", test_threads },
+    { "key ids", test_key_ids }, { "many verifiers", test_many_verifiers },
     { "free keys", test_free },
 };
 TEST_MAIN("crypto", tests)

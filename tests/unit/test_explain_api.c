@@ -107,8 +107,8 @@ static void dead_routes(void) {
     answer_free(&a);
     _cleanup_free_ char *retry = str_printf("/api/work/dead/%lld/retry", (long long)id);
     const struct { const char *token, *method, *path, *query; int status; const char *says; } cases[] = {
-        { task, "GET", "/api/work/dead", NULL, 403, "osmo-admin" },
-        { task, "POST", retry, NULL, 403, "osmo-admin" },
+        { task, "GET", "/api/work/dead", NULL, 403, "token of a task" },
+        { task, "POST", retry, NULL, 403, "token of a task" },
         { jwt, "GET", "/api/work/dead", "limit=0", 400, "limit is 0; it must be 1 to 1000" },
         { jwt, "GET", "/api/work/dead", "limit=1001", 400, "1000" },
         { jwt, "GET", "/api/work/dead", "limit=x", 422, "limit" },

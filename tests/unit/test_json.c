@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/cleanup.h"
 #include "check.h"
 
 static const struct { const char *in, *out; } good[] = {
@@ -99,8 +100,33 @@ static void keeps_nul_bytes_apart(void) {
     json_free(v);
 }
 
+/* The same results, whatever is overwritten on the way. */
+static void secrets(void) {
+    static const char *const texts[] = {
+        "{\"a\":\"secret\",\"list\":[\"x\",1,null,{\"deep\":\"\\u00e4\\n\"}]}", "\"\"", "[]", "null", "{\"a\":\"b\\u0000c\"}",
+        "{\"a\":\"b\"} x", "{\"a\":", "", "{\"a\":\"\\ud835\\udfce\"}",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        json_t *a = NULL, *b = NULL;
+        osmo_error_t one = OSMO_ERROR_INIT, two = OSMO_ERROR_INIT;
+        CHECK_INT(json_parse_secret(texts[i], strlen(texts[i]), &a, &one), json_parse(texts[i], strlen(texts[i]), &b, &two));
+        CHECK_STR(one.text, two.text);
+        CHECK(json_equal(a, b));
+        json_free_secret(a);
+        json_free(b);
+    }
+    json_t *kept = json_string("kept"), *o = json_object(), *same = json_ref(kept);
+    json_set(o, "k", kept);
+    json_free_secret(o);
+    size_t len = 0;
+    const char *bytes = json_bytes(same, &len); /* still a string for who has a reference */
+    CHECK(bytes && len == 4 && !memcmp(bytes, "\0\0\0\0", 4));
+    json_free(same);
+}
+
 static const struct check_test tests[] = { { "accepts and prints", accepts },
                                            { "refuses", refuses },
                                            { "builds and reads", builds_and_reads },
-                                           { "NUL bytes", keeps_nul_bytes_apart } };
+                                           { "NUL bytes", keeps_nul_bytes_apart },
+                                           { "secrets", secrets } };
 TEST_MAIN("json", tests)

@@ -92,7 +92,8 @@ static void test_answers(void) {
         { 400, "{\"error\": \"slow_down\"}", TOKEN_SLOW_DOWN, "slow_down" },
         { 429, "null", TOKEN_SLOW_DOWN, "status 429" },
         { 400, "{\"error\": \"expired_token\"}", TOKEN_EXPIRED, "expired_token" },
-        { 400, "{\"error\": \"invalid_grant\", \"error_description\": \"used\\u001b[2J twice\"}", TOKEN_REFUSED, "invalid_grant: used?[2J twice" },
+        { 400, "{\"error\": \"invalid_grant\", \"error_description\": \"used\\u001b[2J twice\"}", TOKEN_REFUSED,
+          "invalid_grant: used?[2J twice" },
         { 403, "{\"error\": \"access_denied\"}", TOKEN_REFUSED, "access_denied" },
         { 401, "null", TOKEN_REFUSED, "status 401" },
         { 302, "null", TOKEN_REFUSED, "status 302" },
@@ -111,7 +112,8 @@ static void test_answers(void) {
 
 static void test_printable(void) {
     static const struct { const char *text, *clean; } cases[] = {
-        { "plain", "plain" }, { "a\nb\x1b[31m", "a?b?[31m" }, { "\xc2\x9b" "31m", "??31m" }, { "na\xc3\xafve", "na\xc3\xafve" }, { "\xff!", "\xef\xbf\xbd!" },
+        { "plain", "plain" }, { "a\nb\x1b[31m", "a?b?[31m" }, { "\xc2\x9b" "31m", "??31m" }, { "na\xc3\xafve", "na\xc3\xafve" },
+        { "\xff!", "\xef\xbf\xbd!" },
         { "0123456789abcdef", "0123456789" }, { NULL, NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -160,24 +162,27 @@ static char *make_jwt(const char *claims) {
     return buf_steal(&b, NULL);
 }
 
+#define IDP "{\"iss\":\"https://idp\","
+#define U7 ",\"sub\":\"u7\","
+
 static void test_id_token(void) {
     static const struct expected all = { "osmo", "n1", "https://idp", "u7" };
     static const struct {
         const char *claims, *problem, *user;
     } cases[] = {
-        { "{\"iss\":\"https://idp\",\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000,\"preferred_username\":\"maya\"}", NULL, "maya" },
-        { "{\"iss\":\"https://idp\",\"aud\":[\"x\",\"osmo\"],\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":1000}", NULL, "u7" },
-        { "{\"iss\":\"https://idp\",\"aud\":[\"x\",\"osmo\"],\"azp\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000,\"email\":\"m@x\"}", NULL, "m@x" },
-        { "{\"iss\":\"https://idp\",\"aud\":[\"x\",\"osmo\"],\"azp\":\"x\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000}", "another client", NULL },
-        { "{\"iss\":\"https://idp\",\"aud\":\"x\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000}", "another client", NULL },
-        { "{\"iss\":\"https://idp\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000}", "another client", NULL },
-        { "{\"iss\":\"https://idp\",\"aud\":\"osmo\",\"nonce\":\"n2\",\"sub\":\"u7\",\"exp\":2000}", "another login", NULL },
-        { "{\"iss\":\"https://idp\",\"aud\":\"osmo\",\"sub\":\"u7\",\"exp\":2000}", "another login", NULL },
-        { "{\"iss\":\"https://evil\",\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000}", "another issuer", NULL },
-        { "{\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":2000}", "no issuer", NULL },
-        { "{\"iss\":\"https://idp\",\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u8\",\"exp\":2000}", "another user", NULL },
-        { "{\"iss\":\"https://idp\",\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\",\"exp\":940}", "expired", NULL },
-        { "{\"iss\":\"https://idp\",\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\"}", "expired", NULL },
+        { IDP "\"aud\":\"osmo\",\"nonce\":\"n1\"" U7 "\"exp\":2000,\"preferred_username\":\"maya\"}", NULL, "maya" },
+        { IDP "\"aud\":[\"x\",\"osmo\"],\"nonce\":\"n1\"" U7 "\"exp\":1000}", NULL, "u7" },
+        { IDP "\"aud\":[\"x\",\"osmo\"],\"azp\":\"osmo\",\"nonce\":\"n1\"" U7 "\"exp\":2000,\"email\":\"m@x\"}", NULL, "m@x" },
+        { IDP "\"aud\":[\"x\",\"osmo\"],\"azp\":\"x\",\"nonce\":\"n1\"" U7 "\"exp\":2000}", "another client", NULL },
+        { IDP "\"aud\":\"x\",\"nonce\":\"n1\"" U7 "\"exp\":2000}", "another client", NULL },
+        { IDP "\"nonce\":\"n1\"" U7 "\"exp\":2000}", "another client", NULL },
+        { IDP "\"aud\":\"osmo\",\"nonce\":\"n2\",\"sub\":\"u7\",\"exp\":2000}", "another login", NULL },
+        { IDP "\"aud\":\"osmo\",\"sub\":\"u7\",\"exp\":2000}", "another login", NULL },
+        { "{\"iss\":\"https://evil\",\"aud\":\"osmo\",\"nonce\":\"n1\"" U7 "\"exp\":2000}", "another issuer", NULL },
+        { "{\"aud\":\"osmo\",\"nonce\":\"n1\"" U7 "\"exp\":2000}", "no issuer", NULL },
+        { IDP "\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u8\",\"exp\":2000}", "another user", NULL },
+        { IDP "\"aud\":\"osmo\",\"nonce\":\"n1\"" U7 "\"exp\":940}", "expired", NULL },
+        { IDP "\"aud\":\"osmo\",\"nonce\":\"n1\",\"sub\":\"u7\"}", "expired", NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         _cleanup_free_ char *token = make_jwt(cases[i].claims);
@@ -285,7 +290,8 @@ static char *tokens_answer(const char *jwt, const char *refresh) {
 }
 
 static char *claims_until(int64_t exp, const char *sub) {
-    _cleanup_free_ char *text = str_printf("{\"iss\":\"https://idp\",\"aud\":\"osmo-device\",\"sub\":\"%s\",\"exp\":%lld,\"name\":\"Maya\"}", sub, (long long)exp);
+    static const char claims[] = IDP "\"aud\":\"osmo-device\",\"sub\":\"%s\",\"exp\":%lld,\"name\":\"Maya\"}";
+    _cleanup_free_ char *text = str_printf(claims, sub, (long long)exp);
     return make_jwt(text);
 }
 
@@ -342,7 +348,8 @@ static void test_password(void) {
     CHECK_CONTAINS(p.peer.got, "GET /api/auth/login HTTP/1.1");
     CHECK_CONTAINS(p.peer.got, "POST /token HTTP/1.1");
     CHECK_CONTAINS(p.peer.got, "Content-Type: application/x-www-form-urlencoded");
-    CHECK_CONTAINS(p.peer.got, "grant_type=password&client_id=osmo-device&scope=openid%20offline_access%20profile&username=maya&password=p%26w");
+    CHECK_CONTAINS(p.peer.got, "grant_type=password&client_id=osmo-device&scope=openid%20offline_access%20profile&username=maya&"
+                               "password=p%26w");
     REQUIRE(login_load(&l, NULL) == 0);
     CHECK_STR(l.id_token, jwt);
     CHECK_STR(l.refresh_token, "r1");
@@ -403,7 +410,8 @@ static void test_logout(void) {
     static struct provider p;
     struct login l = { 0 };
     REQUIRE(provider_start(&p, (char *[]){ NULL }));
-    l = (struct login){ .url = strdup(p.url), .name = strdup("maya"), .id_token = claims_until(now_s() + 300, "u7"), .client_id = strdup("c") };
+    l = (struct login){ .url = strdup(p.url), .name = strdup("maya"), .id_token = claims_until(now_s() + 300, "u7"),
+                        .client_id = strdup("c") };
     REQUIRE(login_save(&l, NULL) == 0);
     login_clear(&l);
     CHECK_INT(run_command(cmd_logout, "--", ""), 0);
@@ -453,9 +461,11 @@ static void test_renewal(void) {
         { answer(200, granted), false, 2, 0, "Content-Type: application/x-www-form-urlencoded", "r1", NULL },
         { answer(200, osmo), true, -5, 0, "{\"token\":\"r1\"}", "r1", NULL },
         { tokens_answer(foreign, "r2"), false, -5, OSMO_EUNAUTH, "POST /token", NULL, "of another user" },
-        { answer(400, "{\"error\": \"invalid_grant\"}"), false, -5, OSMO_EUNAUTH, "POST /token", NULL, "invalid_grant; run osmo login https://osmo.example again" },
+        { answer(400, "{\"error\": \"invalid_grant\"}"), false, -5, OSMO_EUNAUTH, "POST /token", NULL,
+          "invalid_grant; run osmo login https://osmo.example again" },
         { answer(503, "{}"), false, -5, OSMO_EUNAVAIL, "POST /token", NULL, "cannot renew" },
-        { answer(400, "{\"message\": \"Access token is expired\"}"), true, -5, OSMO_EUNAUTH, "POST /token", NULL, "Access token is expired; run osmo login" },
+        { answer(400, "{\"message\": \"Access token is expired\"}"), true, -5, OSMO_EUNAUTH, "POST /token", NULL,
+          "Access token is expired; run osmo login" },
         { answer(429, "{}"), true, -5, OSMO_EBUSY, "POST /token", NULL, "try again later" },
         { answer(500, "{}"), true, -5, OSMO_EUNAVAIL, "POST /token", NULL, "at the moment" },
         { answer(500, "{}"), true, 2, 0, "POST /token", "r1", NULL }, /* good for this once */
@@ -539,6 +549,31 @@ static void test_logged_out_meanwhile(void) {
     login_clear(&l);
 }
 
+/* Keys of a provider that are on their way are no error yet; what writes is not sent twice. */
+static void test_not_ready(void) {
+    static struct peer peer;
+    static const char busy[] = "HTTP/1.1 503 X\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+    static const char later[] = "HTTP/1.1 503 X\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n";
+    static const char ready[] = "HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n{}";
+    static const struct { const char *method, *answers[4]; int code; } cases[] = {
+        { "GET", { busy, busy, ready }, 0 },
+        { "GET", { busy, busy, busy }, EXIT_SERVER_DOWN },
+        { "GET", { later }, EXIT_SERVER_DOWN },
+        { "POST", { busy }, EXIT_SERVER_DOWN },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct api a = { 0 };
+        REQUIRE(peer_start(&peer, cases[i].answers) && http_client_new("test", &a.http, NULL) == 0);
+        a.login = (struct login){ .url = str_printf("http://127.0.0.1:%d", peer.port), .dev_user = strdup("maya") };
+        capture();
+        int code = api_call(&a, cases[i].method, "/api/x", NULL, NULL);
+        release();
+        CHECK_INT(code, cases[i].code);
+        peer_end(&peer);
+        api_close(&a);
+    }
+}
+
 static void test_secret_file(void) {
     _cleanup_free_ char *path = str_printf("%s/secret", dir);
     static const struct { const char *text, *want; } cases[] = {
@@ -569,6 +604,7 @@ static const struct check_test tests[] = {
     { "logging out", test_logout },
     { "renewal", test_renewal },
     { "renewal by several at once", test_race },
+    { "a service that is not ready", test_not_ready },
     { "logged out meanwhile", test_logged_out_meanwhile },
     { "leaves nothing behind", test_leaves_nothing },
 };

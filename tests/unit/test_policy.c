@@ -223,7 +223,8 @@ static void random_roles(void) {
         REQUIRE(grants_new(list, n, &g, &err) == 0);
         for (int a = 0; a < ACTION_COUNT; a++)
             for (size_t k = 0; k < ARRAY_SIZE(asked); k++) {
-                enum policy_verdict want = plain_decide(roles, n, (enum action)a, asked[k]), got = grants_decide(g, (enum action)a, asked[k]);
+                enum policy_verdict want = plain_decide(roles, n, (enum action)a, asked[k]);
+                enum policy_verdict got = grants_decide(g, (enum action)a, asked[k]);
                 seen[want]++;
                 differ += want != got;
             }

@@ -16,7 +16,8 @@ static osmo_policy_t *policy_of(const char *const *documents, size_t n) {
 
 static void documents(void) {
     static const struct { const char *text, *why; } bad[] = {
-        { "{}", "name" }, { "{", "" }, { "[]", "name" }, { "{\"name\":\"r\",\"description\":\"\",\"policies\":[{\"effect\":\"No\"}]}", "effect" },
+        { "{}", "name" }, { "{", "" }, { "[]", "name" },
+        { "{\"name\":\"r\",\"description\":\"\",\"policies\":[{\"effect\":\"No\"}]}", "effect" },
     };
     static const char *const one[] = { "{\"name\":\"a\",\"description\":\"\",\"policies\":[]}",
                                        "{\"name\":\"a\",\"description\":\"again\",\"policies\":[]}" };
@@ -72,13 +73,15 @@ static void reasons(void) {
     static const char *const documents[] = {
         "{\"name\":\"team\",\"description\":\"\",\"policies\":[{\"actions\":\"pool:List\"},"
         "{\"actions\":\"workflow:*\",\"resources\":[\"pool/shared\",\"pool/team-*\"]}]}",
-        "{\"name\":\"calm\",\"description\":\"\",\"policies\":[{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/team-b\"}]}",
+        "{\"name\":\"calm\",\"description\":\"\","
+        "\"policies\":[{\"effect\":\"Deny\",\"actions\":\"*:Exec\",\"resources\":\"pool/team-b\"}]}",
         "{\"name\":\"root\",\"description\":\"\",\"policies\":[{\"actions\":\"*:*\",\"resources\":\"*\"}]}",
         "{\"name\":\"own\",\"description\":\"\",\"policies\":[{\"actions\":\"auth:*\",\"resources\":\"*\"}]}",
     };
     static const char *const some[] = { "team", "gone", "calm", NULL }, *const all[] = { "team", "calm", "own", "root", NULL };
     static const struct { const char *const *roles; const char *action, *resource, *want; } cases[] = {
-        { some, "workflow:Exec", "pool/team-a", "1 team 2 workflow:* pool/team-*" }, { some, "workflow:Exec", "pool/team-b", "2 calm 1 *:Exec pool/team-b" },
+        { some, "workflow:Exec", "pool/team-a", "1 team 2 workflow:* pool/team-*" },
+        { some, "workflow:Exec", "pool/team-b", "2 calm 1 *:Exec pool/team-b" },
         { some, "workflow:Read", "pool/shared", "1 team 2 workflow:* pool/shared" }, { some, "pool:List", NULL, "1 team 1 pool:List -" },
         { some, "workflow:Read", "pool/x", "0 - 0 - -" },                            { some, "", NULL, "0 - 0 - -" },
         { all, "", NULL, "1 root 1 *:* -" },                                         { all, "auth:Token", "user/x", "1 root 1 *:* *" },

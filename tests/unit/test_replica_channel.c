@@ -15,6 +15,7 @@
 #include "base/ws_client.h"
 #include "engine/auth_internal.h"
 #include "engine/replica_internal.h"
+#include "engine/vault_internal.h"
 #include "osmo/server.h"
 #include "pgsql_fixture.h"
 #include "service_fixture.h"
@@ -49,11 +50,14 @@ static bool side_open(struct side *s, const char *name, const char *database) {
     if (!mkdtemp(s->dir))
         return false;
     snprintf(s->spool, sizeof s->spool, "%s/spool", s->dir);
-    _cleanup_free_ char *storage = str_printf("%s/storage", fixture_dir());
+    bool made;
+    _cleanup_free_ char *storage = str_printf("%s/storage", fixture_dir()), *key = str_printf("%s/master-key.yaml", fixture_dir());
     osmo_server_options_t so = { .size = sizeof so, .listen = "127.0.0.1:0", .workers = 4, .spool_dir = s->spool };
     osmo_service_options_t o = { .size = sizeof o, .data_dir = s->dir, .storage_dir = storage, .database = database, .auth = OSMO_AUTH_DEV,
-                                 .log = print_log, .log_ctx = (void *)name, .log_level = 30 };
+                                 .master_key_file = key, .log = print_log, .log_ctx = (void *)name, .log_level = 30 };
     int rc = dir_make(s->spool, 0700, &err);
+    if (rc >= 0)
+        rc = master_file_make(key, &made, &err);
     if (rc >= 0)
         rc = osmo_server_open(&so, &s->server, &err);
     if (rc >= 0) {

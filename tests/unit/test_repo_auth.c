@@ -1,6 +1,8 @@
 /* Users, roles, tokens, role documents, credentials, keys and configuration objects, over each database; and what becomes of the tokens
  * of a database that was made before they had roles of their own. */
+#include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/str.h"
 #include "check.h"
@@ -136,6 +138,16 @@ static int revoke(db_t *db, void *ctx, osmo_error_t *e) {
     return repo_assignment_delete(db, g->user, g->role, e);
 }
 
+static int grant_many(db_t *db, void *ctx, osmo_error_t *e) {
+    int rc = repo_assignment_delete(db, "cleo", "osmo-backend", e);
+    for (int i = 0; rc == 0 && i < *(int *)ctx; i++) {
+        char role[16];
+        snprintf(role, sizeof role, "r%d", i);
+        rc = repo_assignment_add(db, "cleo", role, "ann", 5, NULL, NULL, e);
+    }
+    return rc;
+}
+
 static void assignments_body(store_t *s, const char *url) {
     struct assignment_row *rows;
     size_t n;
@@ -163,6 +175,12 @@ static void assignments_body(store_t *s, const char *url) {
     CHECK_STR(roles_of("bob"), "osmo-admin");
     g.user = "nobody";
     WRITE(revoke, &g);
+    int many = USER_ROLES_MAX + 1;
+    CHECK_INT(store_write(st, "k", grant_many, &many, &err), OSMO_EUSER);
+    CHECK_STR(err.text, "User cleo would have more than 200 roles: take some away first");
+    CHECK_STR(roles_of("cleo"), "osmo-backend");
+    many--;
+    WRITE(grant_many, &many);
 }
 static void assignments(void) { fixture_each(assignments_body); }
 
@@ -216,6 +234,10 @@ static void tokens_body(store_t *s, const char *url) {
     CHECK_STR(t.description, "of a test");
     token_row_clear(&t);
     CHECK_INT(repo_token_get(rd(), "bob", "east", &t, &err), OSMO_ENOTFOUND);
+    strlist_t pairs = { 0 };
+    CHECK_OK(repo_tokens_held(rd(), "ann", &pairs, &err), &err);
+    CHECK_STR(joined(&pairs), "east osmo-user laptop osmo-admin laptop osmo-user");
+    strlist_free(&pairs);
     CHECK_OK(repo_token_roles(rd(), "ann", "laptop", &rows, &n, &err), &err);
     REQUIRE(n == 2);
     CHECK(str_eq(rows[0].role, "osmo-admin") && str_eq(rows[0].assigned_by, "ann") && rows[0].assigned_us == 8);
@@ -258,6 +280,69 @@ static void cascade_body(store_t *s, const char *url) {
     CHECK_STR(held_by("ann", "laptop"), "");
 }
 static void cascade(void) { fixture_each(cascade_body); }
+
+/* A token is made while its owner's role is taken: whichever comes first, none is left with a role that its owner does not have. The
+ * role is taken after the owner's roles were read, by another writer, which has to wait for the end of the transaction; where it does
+ * not, it is waited for. */
+static struct { pthread_mutex_t lock; pthread_cond_t changed; bool done; } taken = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER,
+                                                                                     false };
+static void taken_done(void *ctx, int rc, const osmo_error_t *e) {
+    (void)ctx, (void)e;
+    CHECK_INT(rc, 0);
+    pthread_mutex_lock(&taken.lock);
+    taken.done = true;
+    pthread_cond_broadcast(&taken.changed);
+    pthread_mutex_unlock(&taken.lock);
+}
+static void wait_taken(long ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&taken.lock);
+    while (!taken.done && pthread_cond_timedwait(&taken.changed, &taken.lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&taken.lock);
+}
+static struct grant racing = { .user = "bob", .role = "osmo-user" };
+static int racing_token(db_t *db, void *ctx, osmo_error_t *e) {
+    struct new_token *t = ctx;
+    strlist_t held = { 0 };
+    int rc = repo_user_lock(db, t->row.user, e);
+    if (rc >= 0)
+        rc = repo_user_roles(db, t->row.user, &held, e);
+    if (rc >= 0 && !t->roles) {
+        t->roles = "posted";
+        CHECK_INT(store_post(st, "b", revoke, taken_done, &racing), 0);
+        wait_taken(300);
+    }
+    if (rc >= 0)
+        rc = repo_token_add(db, &t->row, &held, "ann", e);
+    strlist_free(&held);
+    return rc;
+}
+static void race_body(store_t *s, const char *url) {
+    (void)url;
+    st = s;
+    if (!store_is_pgsql(s))
+        return; /* one writer, one thing at a time */
+    WRITE(add_users, NULL);
+    struct new_token t = { token("bob", "laptop", NULL, 1), NULL };
+    taken.done = false;
+    CHECK_OK(store_write(st, "a", racing_token, &t, &err), &err);
+    wait_taken(20000);
+    CHECK(taken.done);
+    struct assignment_row *rows;
+    size_t n;
+    CHECK_OK(repo_token_roles(rd(), "bob", "laptop", &rows, &n, &err), &err);
+    CHECK_INT(n, 0);
+    assignment_rows_free(rows, n);
+}
+static void race(void) { fixture_each(race_body); }
 
 /* ---- role documents and providers ---- */
 
@@ -316,10 +401,11 @@ static void role_documents(void) { fixture_each(role_documents_body); }
 struct sync { const char *external; strlist_t roles; bool changed; };
 static int sync_user(db_t *db, void *ctx, osmo_error_t *e) {
     static const struct role_mode modes[] = { { "imported", ROLE_SYNC_IMPORT }, { "forced", ROLE_SYNC_FORCE },
-                                              { "ignored", ROLE_SYNC_IGNORE }, { "unmapped", ROLE_SYNC_FORCE } };
+                                              { "ignored", ROLE_SYNC_IGNORE }, { "unmapped", ROLE_SYNC_FORCE },
+                                              { "everybody's", ROLE_SYNC_IMPORT } };
     struct sync *y = ctx;
     strlist_t external = words(y->external);
-    int rc = repo_user_sync(db, "bob", &external, modes, 4, 42, &y->roles, &y->changed, e);
+    int rc = repo_user_sync(db, "bob", &external, modes, 5, 42, &y->roles, &y->changed, e);
     strlist_free(&external);
     return rc;
 }
@@ -328,18 +414,19 @@ static void sync_body(store_t *s, const char *url) {
     (void)url;
     st = s;
     WRITE(add_users, NULL);
-    struct put_role roles[] = { { "imported", "{}", "a b" }, { "forced", "{}", "b" }, { "ignored", "{}", "a" }, { "unmapped", "{}", "" } };
-    for (size_t i = 0; i < 4; i++)
+    struct put_role roles[] = { { "everybody's", "{}", ROLE_OF_EVERYBODY }, { "imported", "{}", "a b" },
+                                { "forced", "{}", "b" }, { "ignored", "{}", "a" }, { "unmapped", "{}", "" } };
+    for (size_t i = 0; i < 5; i++)
         WRITE(put_role, &roles[i]);
     struct grant g = { .user = "bob", .role = "unmapped" };
     WRITE(grant, &g);
     assignment_row_clear(&g.row);
     const struct { const char *external, *roles; bool changed; } cases[] = {
-        { "a x", "imported osmo-user", true },
-        { "a x", "imported osmo-user", false },
-        { "b", "forced imported osmo-user", true },
-        { "", "imported osmo-user", true },
-        { "forced", "imported osmo-user", false }, /* not its own name: it is mapped from another */
+        { "a x", "everybody's imported osmo-user", true },
+        { "a x", "everybody's imported osmo-user", false },
+        { "b", "everybody's forced imported osmo-user", true },
+        { "", "everybody's imported osmo-user", true },
+        { "forced", "everybody's imported osmo-user", false }, /* not its own name: it is mapped from another */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct sync y = { .external = cases[i].external };
@@ -552,6 +639,7 @@ static void migration(void) {
 
 static const struct check_test tests[] = {
     { "users", users }, { "roles of users", assignments }, { "tokens", tokens }, { "what is taken away", cascade },
+    { "while it is taken away", race },
     { "role documents", role_documents }, { "providers", sync_modes }, { "credentials", credentials }, { "keys", keys },
     { "configuration objects", config_objects }, { "migration from version 5", migration },
 };

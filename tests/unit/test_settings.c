@@ -238,7 +238,70 @@ static void test_label_policies(void)
     settings_free(s);
 }
 
+#define AUTH(text) "service:\n  service_auth: {" text "}\n"
+#define IDP(text) AUTH("providers: [{name: a, issuer: 'https://idp.example', audience: osmo" text "}]")
+
+static void test_authentication(void)
+{
+    static const struct { const char *yaml, *words; } bad[] = {
+        { AUTH("signing_key_bits: 1024"), "service_auth.signing_key_bits: must be 2048, 3072 or 4096, it is 1024" },
+        { AUTH("request_rate: -1"), "request_rate: must be 0 (not limited) to" },
+        { AUTH("refused_rate: many"), "refused_rate: must be a whole number" },
+        { AUTH("issuer: ''"), "service_auth.issuer: must not be empty" },
+        { AUTH("login_info: []"), "login_info: must be a mapping" },
+        { AUTH("login_info: {token_endpoint: 3}"), "login_info.token_endpoint: must be text" },
+        { AUTH("providers: {}"), "providers: must be a list" },
+        { AUTH("providers: [{name: a, audience: b}]"), "providers.0.issuer: is missing" },
+        { AUTH("providers: [{name: a, issuer: 'https://idp'}]"), "providers.0.audience: is missing" },
+        { AUTH("providers: [{issuer: 'https://idp', audience: b}]"), "providers.0.name: is missing" },
+        { AUTH("providers: [{name: a, issuer: 'http://idp', audience: b}]"),
+          "providers.0.issuer: is 'http://idp': it must begin with https" },
+        { IDP(", audience: ''"), "audience: must not be empty" },
+        { IDP(", jwks_uri: 'http://idp.example/keys'"), "providers.0.jwks_uri: is 'http://idp.example/keys'" },
+        { IDP(", clock_skew: 301"), "clock_skew: must be 0 to 300 seconds" },
+        { IDP(", secret: x"), "providers.0.secret: unknown key" },
+        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: []}]"), "audience: must not be empty" },
+        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: [x, '']}]"), "audience: must have names of clients" },
+        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: {x: y}}]"), "audience: must be" },
+        { AUTH("issuer: 'https://me', providers: [{name: a, issuer: 'https://me', audience: b}]"), "has the issuer of this service's own" },
+        { AUTH("providers: [{name: a, issuer: 'https://x', audience: b}, {name: c, issuer: 'https://x', audience: d}]"),
+          "providers.1: has the same issuer as provider 0" },
+    };
+    static const char good[] =
+        AUTH("signing_key_bits: 3072, request_rate: 50, request_burst: 100, refused_rate: 0, keys: {}, active_key: x, "
+             "login_info: {device_endpoint: 'https://idp/device', browser_client_id: null, other: 1}, "
+             "providers: [{name: a, issuer: 'https://idp.example', audience: [osmo-device, osmo-browser], jwks_uri: null}, "
+             "{name: b, issuer: 'http://127.0.0.1:9000/x', audience: c, user_claim: email, roles_claim: groups, clock_skew: 2m}]");
+    struct settings *s = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        CHECK_INT(settings_parse(bad[i].yaml, strlen(bad[i].yaml), "f", &s, &err), OSMO_EUSAGE);
+        CHECK_CONTAINS(err.text, bad[i].words);
+    }
+    CHECK_OK(settings_default(&s, &err), &err);
+    REQUIRE(s);
+    CHECK(s->signing_key_bits == 2048 && s->refused_rate == 30 && s->request_rate == 0 && s->nproviders == 0);
+    CHECK(!s->login_info.device_endpoint && !s->login_info.logout_endpoint);
+    settings_free(s);
+    s = NULL;
+    CHECK_OK(settings_parse(good, sizeof(good) - 1, "f", &s, &err), &err);
+    REQUIRE(s && s->nproviders == 2);
+    CHECK(s->signing_key_bits == 3072 && s->request_rate == 50 && s->request_burst == 100 && s->refused_rate == 0);
+    CHECK_STR(s->login_info.device_endpoint, "https://idp/device");
+    CHECK_STR(s->providers[0].audience, "osmo-device\nosmo-browser");
+    CHECK_STR(s->providers[1].audience, "c");
+    CHECK_STR(s->providers[0].user_claim, "preferred_username");
+    CHECK_STR(s->providers[0].roles_claim, "roles");
+    CHECK(!s->providers[0].jwks_uri && s->providers[0].clock_skew_s == 60);
+    CHECK_STR(s->providers[1].issuer, "http://127.0.0.1:9000/x");
+    CHECK_STR(s->providers[1].roles_claim, "groups");
+    CHECK_INT(s->providers[1].clock_skew_s, 120);
+    settings_free(s);
+}
+
 static const struct check_test tests[] = {
+    { "authentication", test_authentication },
     { "label policies and limits", test_label_policies },
     { "built-in defaults", test_defaults }, { "file", test_file }, { "mistakes", test_mistakes },
     { "partial file", test_partial_file }, { "template merge", test_merge },

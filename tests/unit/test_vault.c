@@ -155,7 +155,8 @@ static void bad_files(store_t *s, const char *url) {
         { "currentMek: a\nmeks: {}\n", "needs" },
         { "currentMek: b\nmeks:\n  a: " JWK_A "\n", "line 1: currentMek names none" },
         { "currentMek: a\nmeks:\n  a: secret-words-that-must-not-be-quoted!\n", "line 3: master key a is not base64" },
-        { "currentMek: a\nmeks:\n  a: c2VjcmV0IHdvcmRzIHRoYXQgbXVzdCBub3QgYmUgcXVvdGVk\n", "line 3: master key a: it is not the base64 of a JWK" },
+        { "currentMek: a\nmeks:\n  a: c2VjcmV0IHdvcmRzIHRoYXQgbXVzdCBub3QgYmUgcXVvdGVk\n",
+          "line 3: master key a: it is not the base64 of a JWK" },
         { "currentMek: a\nmeks:\n  a: " JWK_RSA "\n", "oct" },
         { "currentMek: a\nmeks:\n  a: [" JWK_A "]\n", "master key a" },
         { "currentMek: [a\n", "line" },
@@ -188,7 +189,7 @@ static void foreign_directory(store_t *s, const char *url) {
     (void)url;
     CHECK_OK(house_open(&h, s, first, NULL, &err), &err);
     CHECK_INT(house_open(&other, s, second, NULL, &err), OSMO_EDENIED);
-    CHECK_CONTAINS(err.text, "--master-key-file FILE");
+    CHECK_CONTAINS(err.text, "--master-key FILE");
     CHECK(!file_exists(other.file)); /* nothing that would be in the way of the right one */
     house_close(&other);
     static const char wrong[] = "currentMek: a\nmeks:\n  a: " JWK_A "\n";

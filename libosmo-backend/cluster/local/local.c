@@ -4,7 +4,8 @@
  * network means.
  *
  * Settings: runtime-dir=DIR (osmo_init, osmo_ctrl, osmo_exec), supervisor=PATH, bwrap=PATH, cpu-overcommit=N,
- * image=NAME=ROOTFS, runtime-image=NAME, hide=PATH, no-sandbox[=1]. image, runtime-image and hide may be repeated. */
+ * image=NAME=ROOTFS, runtime-image=NAME, hide=PATH, ca-file=PATH (whose certificates the programs of a pod believe in),
+ * no-sandbox[=1]. image, runtime-image and hide may be repeated. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static void local_close(void *impl)
     strlist_free(&l->images);
     strlist_free(&l->hide);
     strlist_free(&l->runtime_images);
-    free(l->state_dir), free(l->namespace_), free(l->runtime_dir), free(l->supervisor), free(l->bwrap),
+    free(l->state_dir), free(l->namespace_), free(l->runtime_dir), free(l->ca_file), free(l->supervisor), free(l->bwrap),
         free(l->isolation);
     free(l->node_name), free(l->cluster_uid), free(l->addresses);
     int fds[] = {l->lock_fd, l->epoll_fd, l->inotify_fd, l->event_fd, l->timer_fd};
@@ -79,6 +80,8 @@ static int read_setting(struct local *l, const char *setting, bool *no_sandbox, 
                                 : osmo_error_set(err, OSMO_EINVAL, "image %s: say NAME=DIRECTORY", value);
     else if (str_eq(key, "runtime-image"))
         rc = strlist_add(&l->runtime_images, value);
+    else if (str_eq(key, "ca-file"))
+        rc = set_text(&l->ca_file, value);
     else if (str_eq(key, "hide"))
         rc = strlist_add(&l->hide, value);
     else if (str_eq(key, "no-sandbox"))

@@ -118,6 +118,8 @@ int env_build(const struct local *l, const struct pod *p, const json_t *manifest
     json_set_str(env, "HOME", home);
     json_set_str(env, "HOSTNAME", p->hostname ? p->hostname : p->name);
     json_set_str(env, "POD_IP", address);
+    if (runtime && l->ca_file)
+        json_set_str(env, "SSL_CERT_FILE", plain ? l->ca_file : CA_IN_POD);
     for (size_t i = 0; rc == 0 && i < json_len(list); i++) {
         const json_t *item = json_at(list, i);
         const char *name = json_get_str(item, "name"), *value = json_get_str(item, "value");

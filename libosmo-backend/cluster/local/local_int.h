@@ -45,8 +45,10 @@ struct object { char *kind, *name; json_t *labels; };
 struct report { int what; osmo_change_t change; char *text; size_t len; };
 enum { REPORT_POD, REPORT_NODE, REPORT_EVENT };
 
+#define CA_IN_POD "/osmo_ca.pem" /* where the programs of a pod find ca_file */
+
 struct local {
-    char *state_dir, *namespace_, *runtime_dir, *supervisor, *bwrap, *isolation, *node_name, *cluster_uid;
+    char *state_dir, *namespace_, *runtime_dir, *ca_file, *supervisor, *bwrap, *isolation, *node_name, *cluster_uid;
     strlist_t images, hide, runtime_images; /* images: NAME=ROOTFS */
     int64_t cpu_overcommit;
     osmo_cluster_sink_t sink;

@@ -127,6 +127,8 @@ static int build_mounts(const struct local *l, const struct pod *p, const json_t
         add_mount(list, hosts, NULL, "/etc/hosts", true);
         if (runtime)
             add_mount(list, l->runtime_dir, NULL, "/osmo_runtime", true);
+        if (runtime && l->ca_file)
+            add_mount(list, l->ca_file, NULL, CA_IN_POD, true);
     }
     int rc = add_volume_mounts(l, p, manifest, container, list, err);
     if (rc == 0)
@@ -177,7 +179,8 @@ static json_t *env_words(const struct local *l, const json_t *env, const char *r
     json_iter_t it = json_iter(env);
     while (json_iter_next(&it)) {
         const char *value = json_str(it.value);
-        _cleanup_free_ char *moved = value && str_eq(l->isolation, "plain") && !str_eq(it.key, "PATH")
+        bool of_host = str_eq(it.key, "PATH") || (l->ca_file && str_eq(it.key, "SSL_CERT_FILE") && str_eq(value, l->ca_file));
+        _cleanup_free_ char *moved = value && str_eq(l->isolation, "plain") && !of_host
                                          ? rewrite_text(value, strlen(value), root, NULL)
                                          : NULL;
         _cleanup_free_ char *word = str_printf("%s=%s", it.key, moved ? moved : value ? value : "");

@@ -72,13 +72,22 @@ typedef struct osmo_service_options {
     const char *backend_token_dir;
     /** Comma list of addresses or CIDR blocks of gateways whose x-osmo-* headers are believed; NULL = none. */
     const char *trusted_gateways;
+    /**
+     * Whose certificates the requests of the service itself believe in (identity providers, other services): a PEM file, a directory, or
+     * both; NULL, NULL = those of the system. For the whole process.
+     */
+    const char *ca_file;
+    const char *ca_dir;
 } osmo_service_options_t;
 
 /** Open the store, migrate it, start the engine. @return 0 or a negative code with text. */
 OSMO_API int osmo_service_open(const osmo_service_options_t *options, osmo_service_t **out, osmo_error_t *err);
 /** Stop the engine: return leases, drain the writers, close the store. NULL is fine. */
 OSMO_API void osmo_service_close(osmo_service_t *service);
-/** Reload the configuration file; on failure the old configuration stays. @return 0 or a negative code with text. */
+/**
+ * Reload the configuration file and open the audit log anew; on failure the old configuration stays.
+ * @return 0 or a negative code with text
+ */
 OSMO_API int osmo_service_reload(osmo_service_t *service, osmo_error_t *err);
 /** Set the base URL once the listener knows its port. */
 OSMO_API int osmo_service_set_base_url(osmo_service_t *service, const char *url, osmo_error_t *err);

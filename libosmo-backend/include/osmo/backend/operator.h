@@ -24,6 +24,9 @@ typedef struct osmo_operator_options {
     void (*log)(void *ctx, int level, const char *text); /**< where log lines go; NULL = nowhere */
     void *log_ctx;                /**< first argument of log */
     int log_level;                /**< lines below this level are not made: 10 debug, 20 info, 30 warning, 40 error */
+    /** Whose certificates are believed in: a PEM file, a directory, or both; NULL, NULL = those of the system. For the whole process. */
+    const char *ca_file;
+    const char *ca_dir;           /**< beside or instead of ca_file */
 } osmo_operator_options_t;
 /** Open the driver and prepare. 0 or a negative code with text. */
 OSMO_API int osmo_operator_open(const osmo_operator_options_t *options, osmo_operator_t **out, osmo_error_t *err);
