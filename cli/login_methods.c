@@ -244,7 +244,8 @@ static void say_where_to_log_out(const struct login *l) {
     http_client_t *http = NULL;
     struct endpoints e = { 0 };
     if (http_client_new("osmo-cli/" CLIENT_VERSION, &http, NULL) == 0 &&
-        provider_endpoints(http, l->url, LOGOUT_TIMEOUT_MS, &e, NULL) == 0 && e.logout && endpoint_check("logout_endpoint", e.logout, NULL) == 0) {
+        provider_endpoints(http, l->url, LOGOUT_TIMEOUT_MS, &e, NULL) == 0 && e.logout &&
+        endpoint_check("logout_endpoint", e.logout, NULL) == 0) {
         _cleanup_free_ char *where = printable(e.logout, 2048);
         if (where)
             printf("To log out of the identity provider too, open %s in your browser\n", where);

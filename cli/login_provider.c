@@ -75,7 +75,10 @@ int post_secret(http_client_t *http, const char *url, const char *type, const bu
 
 int form_post(http_client_t *http, const char *url, const buf_t *form, int *status, json_t **answer, osmo_error_t *err) {
     int rc = post_secret(http, url, "application/x-www-form-urlencoded", form, status, answer, err);
-    if (rc)
+    url_parts_t u;
+    if (rc == OSMO_EUNAVAIL && url_parse(url, &u, NULL) == 0)
+        osmo_error_set(err, rc, "the identity provider %s:%d cannot be reached: is its address right, and is it running?", u.host, u.port);
+    else if (rc)
         osmo_error_prefix(err, "the identity provider");
     return rc;
 }

@@ -23,6 +23,9 @@ tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/jwt
 tests_bench_jwt_SOURCES = tests/bench/jwt.c
 tests_bench_jwt_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+noinst_PROGRAMS += tests/bench/http
+tests_bench_http_SOURCES = tests/bench/http.c
+EXTRA_DIST += tests/bench/http.sh
 EXTRA_DIST += tests/bench/language.py tests/bench/engine.sh tests/bench/logstore.sh
 
 bench: all
@@ -33,6 +36,7 @@ bench: all
 	tests/bench/schedule 10000 100000
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/size.sh
 	$(MAKE) bench-language
+	$(MAKE) bench-http
 # Needs python3-jinja2 and python3-yaml, the peers.
 bench-language: tests/bench/language
 	$${PYTHON:-/usr/bin/python3} $(srcdir)/tests/bench/language.py tests/bench/language
@@ -44,3 +48,6 @@ bench-list: tests/bench/list
 bench-logstore: tests/bench/logstore
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/logstore.sh
 .PHONY: bench-logstore
+bench-http: tests/bench/http osmo-service osmo
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/http.sh
+.PHONY: bench-http

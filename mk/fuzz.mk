@@ -12,12 +12,15 @@ fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_yaml tests/fuzz/fuzz_templat
 	tests/fuzz/fuzz_units tests/fuzz/fuzz_pods tests/fuzz/fuzz_plan \
 	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws \
 	tests/fuzz/fuzz_jwt tests/fuzz/fuzz_jwk tests/fuzz/fuzz_seal tests/fuzz/fuzz_policy tests/fuzz/fuzz_headers tests/fuzz/fuzz_url \
-	tests/fuzz/fuzz_config
+	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_credential
 check_SCRIPTS += tests/fuzz/replay.sh
 
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
 tests_fuzz_fuzz_json_LDADD = libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_json_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_credential_SOURCES = tests/fuzz/fuzz_credential.c $(fuzz_main)
+tests_fuzz_fuzz_credential_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_credential_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_yaml_SOURCES = tests/fuzz/fuzz_yaml.c $(fuzz_main)
 tests_fuzz_fuzz_yaml_LDADD = libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_yaml_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
@@ -97,3 +100,6 @@ tests_oom_test_oom_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wra
 	-Wl,--wrap=json_object_new_string_len,--wrap=json_object_new_int64,--wrap=json_object_new_boolean,--wrap=json_object_deep_copy \
 	-Wl,--wrap=json_object_new_double,--wrap=json_object_object_add,--wrap=json_object_array_add \
 	-Wl,--wrap=json_object_array_put_idx,--wrap=json_tokener_new_ex,--wrap=yaml_parser_initialize
+tests_fuzz_fuzz_head_SOURCES = tests/fuzz/fuzz_head.c $(fuzz_main)
+tests_fuzz_fuzz_head_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_head_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

@@ -5,7 +5,7 @@ server_sources = \
 	libosmo-core/server/server.c libosmo-core/server/workers.c
 libcoreint_la_SOURCES += $(server_sources) \
 	libosmo-core/engine/audit.c libosmo-core/engine/audit.h libosmo-core/engine/limits.c libosmo-core/engine/limits.h \
-	libosmo-core/api/guard.c libosmo-core/api/guard.h
+	libosmo-core/api/guard.c libosmo-core/api/guard.h libosmo-core/api/stream_guard.c
 
 bin_PROGRAMS += osmo-service
 osmo_service_SOURCES = daemons/osmo-service/main.c daemons/osmo-service/wipe.c daemons/osmo-service/options.c daemons/osmo-service/options.h
@@ -28,3 +28,6 @@ tests_unit_test_audit_SOURCES = tests/unit/test_audit.c $(service_fixture)
 tests_unit_test_audit_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_limits_SOURCES = tests/unit/test_limits.c $(service_fixture)
 tests_unit_test_limits_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_pgsql_tls
+tests_unit_test_pgsql_tls_SOURCES = tests/unit/test_pgsql_tls.c tests/unit/tls_fixture.c tests/unit/tls_fixture.h tests/unit/check.c
+tests_unit_test_pgsql_tls_LDADD = $(UNIT_CORE_LIBS)

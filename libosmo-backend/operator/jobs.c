@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "base/str.h"
 
 #define MAX_ATTEMPTS 7
@@ -68,7 +69,7 @@ static int mark_object(json_t *meta, const char *installation) {
 }
 
 static char *object_text(const struct job_env *env, const json_t *object, const char *installation) {
-    _cleanup_json_ json_t *copy = json_copy(object);
+    _cleanup_json_secret_ json_t *copy = json_copy(object);
     json_t *meta = json_get(copy, "metadata");
     if (json_kind(meta) != JSON_OBJECT) {
         if (json_set(copy, "metadata", json_object()) < 0)
@@ -79,6 +80,13 @@ static char *object_text(const struct job_env *env, const json_t *object, const 
     if (rc >= 0)
         rc = mark_object(meta, installation);
     return rc < 0 ? NULL : json_to_text(copy);
+}
+
+/* It may be that of a secret. */
+static void wipe_text(char **text) {
+    if (*text)
+        crypto_wipe(*text, strlen(*text));
+    free(*text);
 }
 
 /* *existed tells the RescheduleTask job that something was in the way. */
@@ -92,7 +100,7 @@ static enum job_outcome create_group(const struct job_env *env, const json_t *jo
         return job_fail(r, JOB_FAILED_NO_RETRY, "the %s cluster cannot create objects", env->driver->name);
     for (size_t i = 0; i < json_len(objects); i++) {
         const json_t *object = json_at(objects, i);
-        _cleanup_free_ char *text = json_kind(object) == JSON_OBJECT ? object_text(env, object, installation) : NULL;
+        _cleanup_(wipe_text) char *text = json_kind(object) == JSON_OBJECT ? object_text(env, object, installation) : NULL;
         const char *kind = json_get_str(object, "kind"), *name = json_get_str(json_get(object, "metadata"), "name");
         if (!text)
             return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] is not an object", i);

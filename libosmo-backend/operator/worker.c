@@ -167,7 +167,7 @@ static struct queued_job *take_job(struct worker *w) {
 }
 
 static void free_job(struct queued_job *q) {
-    json_free(q->job);
+    json_free_secret(q->job); /* tokens and credentials of tasks */
     free(q->key);
     free(q);
 }

@@ -71,12 +71,13 @@ int answer_text(struct call *c, int status, const char *content_type, const char
     return answer_body(c, status, content_type, body, len);
 }
 
-int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream) {
-    char *type = str_dup(content_type);
-    if (!type) {
+int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream, osmo_error_t *err) {
+    int rc = stream_guard(c, stream, &stream, err);
+    char *type = rc < 0 ? NULL : str_dup(content_type);
+    if (rc >= 0 && !type)
         stream->close(stream);
-        return OSMO_ENOMEM;
-    }
+    if (!type)
+        return rc < 0 ? rc : OSMO_ENOMEM;
     c->rs->status = 200;
     c->rs->content_type = type;
     c->rs->stream = stream;

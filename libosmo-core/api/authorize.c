@@ -49,31 +49,37 @@ static int decide(struct call *c, enum action a, char *resource, osmo_error_t *e
 
 /* ---- workflows ---- */
 
-static int pool_of(struct call *c, const char *workflow, char **pool, osmo_error_t *err) {
+static int pool_of(struct call *c, const char *workflow, char **pool, char **user, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     db_t *db;
     *pool = NULL;
+    *user = NULL;
     int rc = store_reader(c->engine->store, &db, err);
     if (rc >= 0)
         rc = repo_workflow_get(db, workflow, &w, err);
-    if (rc >= 0)
+    if (rc >= 0) {
         *pool = STEAL(w.pool);
+        *user = STEAL(w.user);
+    }
     workflow_row_clear(&w);
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
-/* Workflows that are not there and those of foreign pools are refused alike, except to those who may see all. */
+/* Workflows that are not there and those of foreign pools are refused alike, except to those who may see all. The roles of a task are not
+ * its user's: it sees what is her own. */
 static int workflow_allowed(struct call *c, enum action a, const char *id_or_uuid, char **resource, osmo_error_t *err) {
     _cleanup_free_ char *pool = NULL;
-    if (access_allows_all(c->engine, &c->who, a, POOLS))
+    _cleanup_free_ char *user = NULL;
+    if (!c->who.workflow_id && access_allows_all(c->engine, &c->who, a, POOLS))
         return 0;
-    int rc = pool_of(c, id_or_uuid, &pool, err);
+    int rc = pool_of(c, id_or_uuid, &pool, &user, err);
     if (rc < 0)
         return rc;
     *resource = pool ? str_printf(POOLS "%s", pool) : NULL;
     if (pool && !*resource)
         return no_memory(err);
-    return pool && call_may(c, a, *resource) ? 0 : refuse(c, a, "the pool of workflow ", id_or_uuid, err);
+    bool visible = pool && (!c->who.workflow_id || str_eq(user, c->who.user));
+    return visible && call_may(c, a, *resource) ? 0 : refuse(c, a, "the pool of workflow ", id_or_uuid, err);
 }
 
 int call_authorize_workflow(struct call *c, enum action a, const char *id_or_uuid, osmo_error_t *err) {
@@ -81,12 +87,28 @@ int call_authorize_workflow(struct call *c, enum action a, const char *id_or_uui
     return workflow_allowed(c, a, id_or_uuid, &resource, err);
 }
 
+int call_workflow_pool(struct call *c, char **resource, osmo_error_t *err) {
+    _cleanup_free_ char *pool = NULL;
+    _cleanup_free_ char *user = NULL;
+    int rc = pool_of(c, c->params[0], &pool, &user, err);
+    if (rc < 0)
+        return rc;
+    *resource = str_printf(POOLS "%s", pool ? pool : "");
+    return *resource ? 0 : no_memory(err);
+}
+
 static int on_workflow(struct call *c, enum action a, osmo_error_t *err) {
     return workflow_allowed(c, a, c->params[0], &c->resource, err);
 }
 
+/* What one is denied to read is in no list. */
+static bool is_listed(struct call *c, enum action a, const char *resource) {
+    return call_may(c, a, resource) && access_decide(c->engine, &c->who, ACTION_WORKFLOW_READ, resource) != VERDICT_DENY;
+}
+
 int call_pools(struct call *c, enum action a, strlist_t *pools, osmo_error_t *err) {
-    if (access_allows_all(c->engine, &c->who, a, POOLS))
+    if (access_allows_all(c->engine, &c->who, a, POOLS) &&
+        access_decide(c->engine, &c->who, ACTION_WORKFLOW_READ, NULL) != VERDICT_DENY) /* a denial on any pool is one without a pool */
         return 0;
     const struct settings *s = engine_settings(c->engine);
     strlist_t kept = { 0 };
@@ -94,7 +116,7 @@ int call_pools(struct call *c, enum action a, strlist_t *pools, osmo_error_t *er
     for (size_t i = 0; rc >= 0 && i < (pools->len ? pools->len : s->npools); i++) {
         const char *pool = pools->len ? pools->items[i] : s->pools[i].name;
         _cleanup_free_ char *resource = str_printf(POOLS "%s", pool);
-        if (!resource || (call_may(c, a, resource) && strlist_add(&kept, pool) < 0))
+        if (!resource || (is_listed(c, a, resource) && strlist_add(&kept, pool) < 0))
             rc = no_memory(err);
     }
     engine_settings_put(s);

@@ -72,6 +72,7 @@ void guard_record(struct call *c, const osmo_request_t *rq, enum action action, 
     _cleanup_free_ char *path = rq->path ? path_canonical(rq->path) : NULL;
     seen.path = path ? path : rq->path;
     seen.peer = peer_of(c, rq, text);
+    bool allowed = !refused && (action != ACTION_AUTH_REFRESH || status < 400);
     audit_write(c->engine, &(struct audit_event){ .rq = &seen, .who = &c->who, .action = action_name(action), .resource = c->resource,
-                                                  .allowed = !refused, .must_not_wait = upgrade, .status = status });
+                                                  .allowed = allowed, .must_not_wait = upgrade, .status = status });
 }

@@ -1,4 +1,4 @@
-/* Around every request: how often one may ask (engine/limits.h), and the audit log (engine/audit.h). Called by api/service.c and api/ws.c. */
+/* Around every request: how often one may ask (engine/limits.h), and the audit log (engine/audit.h). Called by api/. */
 #ifndef API_GUARD_H
 #define API_GUARD_H
 #include "api/route.h"

@@ -55,7 +55,7 @@ int get_logs(struct call *c, osmo_error_t *err) {
         rc = logs_stream(c->engine, w.id, &q, query_get(c, "query"), c->rq->id, &stream, err);
     }
     workflow_row_clear(&w);
-    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream);
+    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream, err);
 }
 
 int get_events(struct call *c, osmo_error_t *err) {
@@ -68,7 +68,7 @@ int get_events(struct call *c, osmo_error_t *err) {
     if (rc >= 0)
         rc = events_stream(c->engine, w.id, a.name, a.retry_id, c->rq->id, &stream, err);
     workflow_row_clear(&w);
-    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream);
+    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream, err);
 }
 
 int watch_workflow(struct call *c, osmo_error_t *err) {
@@ -78,7 +78,7 @@ int watch_workflow(struct call *c, osmo_error_t *err) {
     if (rc >= 0)
         rc = status_stream(c->engine, w.id, c->rq->id, &stream, err);
     workflow_row_clear(&w);
-    return rc < 0 ? rc : answer_stream(c, "application/x-ndjson", stream);
+    return rc < 0 ? rc : answer_stream(c, "application/x-ndjson", stream, err);
 }
 
 /* What the database does not have any more may be in the archive. */

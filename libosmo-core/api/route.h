@@ -63,6 +63,8 @@ int call_authorize(struct call *c, enum action action, enum scope scope, const c
 int call_authorize_now(struct call *c, enum action action, enum scope scope, const char *pattern, osmo_error_t *err);
 /* For handlers: a workflow that the request names besides that of its path. */
 int call_authorize_workflow(struct call *c, enum action action, const char *id_or_uuid, osmo_error_t *err);
+/* "pool/NAME" of the workflow that the path names first. */
+int call_workflow_pool(struct call *c, char **resource, osmo_error_t *err);
 /* Leaves of the pools (none: of all that are configured) those in which the caller may do it, or a name that no pool has; unchanged when
  * it may in every pool there could be. */
 int call_pools(struct call *c, enum action action, strlist_t *pools, osmo_error_t *err);
@@ -79,7 +81,9 @@ int answer_null(struct call *c);
 /* Takes the body, also when it fails. */
 int answer_body(struct call *c, int status, const char *content_type, char *body, size_t len);
 int answer_text(struct call *c, int status, const char *content_type, const char *text, size_t len);
-int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream /* taken */);
+/* Of the workflow that the path names first. It ends when the caller may do the action of the route no more (stream_guard.c). */
+int answer_stream(struct call *c, const char *content_type, osmo_stream_t *stream /* taken */, osmo_error_t *err);
+int stream_guard(struct call *c, osmo_stream_t *stream /* taken */, osmo_stream_t **out, osmo_error_t *err);
 int answer_header(struct call *c, const char *name, const char *value);
 /* {"detail": text} */
 int answer_detail(struct call *c, int status, const char *text);

@@ -5,9 +5,11 @@
 
 #include "api/workflow_view.h"
 #include "base/cleanup.h"
+#include "model/redact.h"
 
 #define VALIDATED "The workflow passed validation"
 #define MAX_SPEC (64u << 20)
+#define SHOWN_MAX (256u << 20)
 
 static int fail_body(struct call *c, const char *field, const char *type, const char *message) {
     int rc = answer_unprocessable(c, "body", field, type, message);
@@ -124,15 +126,36 @@ static int answer_submit(struct call *c, const struct submit_request *rq, const 
     return failed ? OSMO_ENOMEM : answer_json(c, 200, STEAL(o));
 }
 
+static int may_read(void *ctx, const char *workflow, osmo_error_t *err) {
+    return call_authorize_workflow(ctx, ACTION_WORKFLOW_READ, workflow, err);
+}
+
+/* What is stored is shown without secrets here as it is elsewhere; who submits a text knows what is in it. */
+static int hide_secrets(struct submit_result *r, osmo_error_t *err) {
+    _cleanup_buf_ buf_t shown = BUF_INIT(SHOWN_MAX);
+    if (!r->spec_yaml)
+        return 0;
+    if (redact_text(r->spec_yaml, strlen(r->spec_yaml), &shown) < 0)
+        return osmo_error_set(err, OSMO_ELIMIT, "the rendered workflow is larger than %u MiB", SHOWN_MAX >> 20);
+    explicit_bzero(r->spec_yaml, strlen(r->spec_yaml));
+    free(r->spec_yaml);
+    r->spec_yaml = buf_steal(&shown, NULL);
+    return r->spec_yaml ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+}
+
 static int submit(struct call *c, struct submit_request *rq, osmo_error_t *err) {
     struct submit_result r = { 0 };
     rq->user = c->user;
     rq->pool = c->params[0];
     rq->is_admin = call_may_all(c);
+    rq->may_read = may_read;
+    rq->may_read_ctx = c;
     const char *source = rq->resubmit_id ? rq->resubmit_id : rq->restart_id; /* whose specification the answer may show */
     int rc = source ? call_authorize_workflow(c, ACTION_WORKFLOW_READ, source, err) : 0;
     if (rc >= 0)
         rc = engine_submit(c->engine, rq, &r, &c->error_workflow_id, err);
+    if (rc >= 0 && source)
+        rc = hide_secrets(&r, err);
     if (rc >= 0)
         rc = answer_submit(c, rq, &r);
     else

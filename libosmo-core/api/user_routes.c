@@ -168,7 +168,7 @@ static int insert_user(db_t *db, void *ctx, osmo_error_t *err) {
 static int create_user(struct call *c, struct new_user *u, osmo_error_t *err) {
     if (!user_name_valid(u->row.name))
         return osmo_error_set(err, OSMO_EUSER, "\"%.200s\" cannot name a user: begin and end with a letter or digit, with those and "
-                              "_ . @ - in between, %d characters at most", u->row.name, USER_NAME_MAX);
+                              "_ . @ - in between, %d characters at most, and not with backend-operator-", u->row.name, USER_NAME_MAX);
     int rc = store_write(c->engine->store, NULL, insert_user, u, err);
     if (rc < 0)
         return rc;

@@ -119,6 +119,16 @@ static int read_users(struct call *c, struct workflow_filter *f, osmo_error_t *e
     return rc;
 }
 
+/* The roles of a task are not its user's: it lists what is her own. */
+static int limit_task(struct call *c, struct workflow_filter *f, osmo_error_t *err) {
+    bool other = f->users.len && !strlist_has(&f->users, c->user);
+    if (!c->who.workflow_id)
+        return 0;
+    strlist_free(&f->users);
+    f->all_users = false;
+    return strlist_add(&f->users, other ? "" : c->user) < 0 ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
+}
+
 static int read_scope(struct call *c, struct workflow_filter *f, osmo_error_t *err) {
     int rc = query_bool(c, "all_users", false, &f->all_users, err);
     if (rc >= 0)
@@ -131,6 +141,8 @@ static int read_scope(struct call *c, struct workflow_filter *f, osmo_error_t *e
         f->all_users = false;
     else if (rc >= 0 && !f->all_users)
         rc = strlist_add(&f->users, c->user);
+    if (rc >= 0)
+        rc = limit_task(c, f, err);
     if (rc >= 0 && f->pools.len)
         f->all_pools = false;
     else if (rc >= 0 && !f->all_pools)

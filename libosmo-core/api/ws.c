@@ -49,6 +49,7 @@ static int open_router(struct call *c, const struct ws_route *r, uint64_t conn, 
 }
 
 #define LISTENER(kind) "/api/agent/listener/" kind "/backend/{}", ROLE_AGENT, ACTION_INTERNAL_OPERATOR, SCOPE_BACKEND
+/* Which pool it is is not known on this thread: any passes here, and a session will have to ask for the workflow's own when it is open. */
 #define CLIENT(kind) "/api/router/" kind "/{}/client/{}", ROLE_ROUTER
 #define CTRL(kind) "/api/router/" kind "/{}/backend/{}", ROLE_ROUTER, ACTION_INTERNAL_ROUTER, SCOPE_SESSION
 

@@ -24,6 +24,7 @@ struct tls_server {
     pthread_mutex_t lock; /* pair */
     struct pair pair;
     char *cert_file, *key_file;
+    SSL_CTX *placeholder;
 };
 
 /* ---- the pair of a server ---- */
@@ -129,6 +130,7 @@ void tls_server_close(tls_server_t *t) {
     if (!t)
         return;
     pair_clear(&t->pair);
+    SSL_CTX_free(t->placeholder);
     pthread_mutex_destroy(&t->lock);
     free(t->cert_file);
     free(t->key_file);
@@ -170,7 +172,7 @@ static int give_pair(SSL *ssl, void *server) {
 }
 
 static bool harden(SSL_CTX *c) {
-    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
     return SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 && SSL_CTX_set_cipher_list(c, CIPHERS_12) == 1;
@@ -182,6 +184,12 @@ int tls_server_attach(tls_server_t *t, void *ssl_ctx) {
     SSL_CTX_set_num_tickets(c, 0); /* clients keep no sessions over processes, and each handshake shows the certificate of the day */
     SSL_CTX_set_cert_cb(c, give_pair, t);
     return harden(c) ? 0 : -1;
+}
+
+void *tls_server_placeholder(tls_server_t *t) {
+    if (!t->placeholder)
+        t->placeholder = SSL_CTX_new(TLS_client_method());
+    return t->placeholder;
 }
 
 void tls_goodbye(void *ssl) {

@@ -215,7 +215,8 @@ static void set_body(CURL *c, struct transfer *t) {
 
 /* A proxy of the environment cannot reach our own machine. */
 static bool is_loopback(const char *host) {
-    return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+    bool v4 = strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == '\0';
+    return v4 || strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
 }
 
 static void set_options(http_client_t *c, struct transfer *t, const url_parts_t *u, struct curl_slist *headers) {

@@ -114,6 +114,38 @@ bool utf8_valid(const char *s, size_t len) {
     return true;
 }
 
+/* Of the sequence of n bytes at s, which is valid. */
+static uint32_t utf8_value(const unsigned char *s, size_t n) {
+    uint32_t v = n == 1 ? s[0] : s[0] & (0xFFu >> (n + 1));
+    for (size_t i = 1; i < n; i++)
+        v = v << 6 | (s[i] & 0x3F);
+    return v;
+}
+
+static bool is_unseen(uint32_t v) {
+    return v < 0x20 || (v >= 0x7F && v < 0xA0) || v == 0xAD || v == 0x61C || v == 0x115F || v == 0x1160 || v == 0x180E || v == 0x3164 ||
+           (v >= 0x200B && v <= 0x200F) || (v >= 0x2028 && v <= 0x202E) || (v >= 0x2060 && v <= 0x206F) || (v >= 0xFE00 && v <= 0xFE0F) ||
+           v == 0xFEFF || v == 0xFFA0 || (v >= 0xFFF0 && v <= 0xFFFB) || v >= 0xE0000;
+}
+
+static bool is_blank(uint32_t v) {
+    return v == ' ' || v == 0xA0 || v == 0x1680 || (v >= 0x2000 && v <= 0x200A) || v == 0x202F || v == 0x205F || v == 0x3000;
+}
+
+bool str_is_plain(const char *s) {
+    size_t len = strlen(s);
+    uint32_t last = ' ';
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_sequence((const unsigned char *)s + i, len - i);
+        uint32_t v = n ? utf8_value((const unsigned char *)s + i, n) : 0;
+        if (!n || is_unseen(v) || (!i && is_blank(v)))
+            return false;
+        last = v;
+        i += n;
+    }
+    return !is_blank(last);
+}
+
 char *utf8_repair(const char *s, size_t len, size_t *out_len) {
     if (len > SIZE_MAX / 3 - 1)
         return NULL;

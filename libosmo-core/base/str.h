@@ -23,6 +23,9 @@ char *str_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *str_dup(const char *s);                     /* NULL stays NULL */
 bool str_to_i64(const char *s, int64_t *out);     /* whole string, base 10 */
 bool utf8_valid(const char *s, size_t len);
+/* A name that people can tell from others: UTF-8 without control characters, without those that are not seen or turn the text round, and
+ * without blanks at its ends. */
+bool str_is_plain(const char *s);
 /* Copies s replacing every invalid byte sequence by U+FFFD; malloc'ed. */
 char *utf8_repair(const char *s, size_t len, size_t *out_len);
 #endif

@@ -15,6 +15,9 @@ void tls_server_close(tls_server_t *t);
 int tls_server_attach(tls_server_t *t, void *ssl_ctx);
 /* Reads the files again. On failure, and when the new certificate has expired, the old pair stays. Any thread. */
 int tls_server_reload(tls_server_t *t, osmo_error_t *err);
+/* An SSL_CTX of no use, for a library that would make one for clients, with all certificates of the system, and lose it. Lives as long as
+ * the server; NULL when memory is short. */
+void *tls_server_placeholder(tls_server_t *t);
 /* Nothing more will be sent over this SSL (NULL is fine): the peer is told. */
 void tls_goodbye(void *ssl);
 /* Until when the certificate is good, in seconds since the epoch; 0 = unknown. */

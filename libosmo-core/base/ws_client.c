@@ -282,7 +282,8 @@ static int context_for(ws_loop_t *l, bool tls, const char *ca_file, struct lws_c
 static void start(struct ws_conn *c, struct lws_context *context, const url_parts_t *u, bool tls) {
     struct lws_client_connect_info info = {
         .context = context, .address = u->host, .port = u->port, .path = c->path, .host = c->host,
-        .ssl_connection = (tls ? LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0) | LCCSCF_HTTP_NO_FOLLOW_REDIRECT, .opaque_user_data = c,
+        .ssl_connection = (tls ? LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0) | LCCSCF_HTTP_NO_FOLLOW_REDIRECT,
+        .opaque_user_data = c,
         .local_protocol_name = protocols[0].name, .alpn = "http/1.1", .retry_and_idle_policy = &no_policy,
     };
     c->inside_connect = true;

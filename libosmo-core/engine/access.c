@@ -10,7 +10,7 @@
 #include "engine/replicas.h"
 
 #define AGAIN_US (1000LL * 1000)
-#define LONGEST_WAIT_US (3600LL * 1000 * 1000)
+#define LONGEST_WAIT_US (30LL * 1000 * 1000) /* the word of another replica may get lost */
 #define KEY_ON_STACK 512
 
 /* ---- the picture ---- */
@@ -71,11 +71,11 @@ static int set_key(const strlist_t *names, char *fixed, char **out) {
 
 typedef bool (*ask_fn)(const grants_t *g, void *ctx);
 
-/* Asks what the roles of the caller together permit, under the lock. False also without memory. */
-static bool with_grants(engine_t *e, const struct identity *who, ask_fn ask, void *ctx) {
+/* Asks what the roles together permit, under the lock. False also without memory. */
+static bool with_grants(engine_t *e, const strlist_t *roles, ask_fn ask, void *ctx) {
     struct access *a = e->access;
     char fixed[KEY_ON_STACK], *key;
-    if (set_key(&who->roles, fixed, &key) < 0)
+    if (set_key(roles, fixed, &key) < 0)
         return false;
     pthread_rwlock_rdlock(&a->lock);
     const grants_t *g = picture_known(a->picture, key);
@@ -84,7 +84,7 @@ static bool with_grants(engine_t *e, const struct identity *who, ask_fn ask, voi
     if (!g) {
         pthread_rwlock_wrlock(&a->lock);
         g = picture_known(a->picture, key);
-        if (g || picture_prepare(a->picture, key, &who->roles, &g, NULL) >= 0)
+        if (g || picture_prepare(a->picture, key, roles, &g, NULL) >= 0)
             said = ask(g, ctx);
         pthread_rwlock_unlock(&a->lock);
     }
@@ -143,21 +143,29 @@ static bool ask_some(const grants_t *g, void *ctx) {
     return grants_allow_some(g, q->a, q->resource);
 }
 
+/* Is it denied by a role of the user that the token does not have? A denial on any resource is one of requests without a resource. */
+static bool is_left_out(engine_t *e, const struct identity *who, enum action a, const char *resource) {
+    struct question q = { .a = a, .resource = resource };
+    return who->left_out.len && (!with_grants(e, &who->left_out, ask_verdict, &q) || q.verdict == VERDICT_DENY);
+}
+
 enum policy_verdict access_decide(engine_t *e, const struct identity *who, enum action a, const char *resource) {
     struct question q = { .a = a, .resource = resource };
     if (!may(who, a, resource))
         return VERDICT_DENY;
-    return with_grants(e, who, ask_verdict, &q) ? q.verdict : VERDICT_NONE;
+    if (is_left_out(e, who, a, resource))
+        return VERDICT_DENY;
+    return with_grants(e, &who->roles, ask_verdict, &q) ? q.verdict : VERDICT_NONE;
 }
 
 bool access_allows_all(engine_t *e, const struct identity *who, enum action a, const char *kind) {
     struct question q = { .a = a, .resource = kind };
-    return may(who, a, NULL) && with_grants(e, who, ask_every, &q);
+    return may(who, a, NULL) && !is_left_out(e, who, a, NULL) && with_grants(e, &who->roles, ask_every, &q);
 }
 
 bool access_allows_some(engine_t *e, const struct identity *who, enum action a, const char *kind) {
     struct question q = { .a = a, .resource = kind };
-    return may(who, a, NULL) && with_grants(e, who, ask_some, &q);
+    return may(who, a, NULL) && !is_left_out(e, who, a, kind) && with_grants(e, &who->roles, ask_some, &q);
 }
 
 struct pool_question { const struct settings *s; strlist_t *pools; int rc; };
@@ -174,9 +182,22 @@ static bool ask_pools(const grants_t *g, void *ctx) {
     return q->rc >= 0;
 }
 
+static int drop_left_out(engine_t *e, const struct identity *who, strlist_t *pools) {
+    strlist_t kept = { 0 };
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < pools->len; i++) {
+        _cleanup_free_ char *resource = str_printf("pool/%s", pools->items[i]);
+        if (!resource || (!is_left_out(e, who, ACTION_WORKFLOW_CREATE, resource) && strlist_add(&kept, pools->items[i]) < 0))
+            rc = OSMO_ENOMEM;
+    }
+    strlist_free(pools);
+    *pools = kept;
+    return rc;
+}
+
 int access_pools(engine_t *e, const struct identity *who, strlist_t *pools, osmo_error_t *err) {
     struct pool_question q = { engine_settings(e), pools, 0 };
-    bool said = with_grants(e, who, ask_pools, &q);
+    bool said = with_grants(e, &who->roles, ask_pools, &q) && (!who->left_out.len || drop_left_out(e, who, pools) >= 0);
     engine_settings_put(q.s);
     return said ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
 }
@@ -247,7 +268,11 @@ int access_open(engine_t *e, osmo_error_t *err) {
     struct access *a = calloc(1, sizeof *a);
     if (!a)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    pthread_rwlock_init(&a->lock, NULL);
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr); /* a change must not wait until nobody asks */
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&a->lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&a->loading, NULL);
     waker_init(&a->waker);
     e->access = a;

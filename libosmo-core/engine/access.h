@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 #include "model/policy.h"
 
-/* Seeds the default roles and completes those that are there. After the store, before auth. */
+/* Seeds the default roles and completes those that are there. After the store and the settings. */
 int access_open(engine_t *e, osmo_error_t *err);
 void access_stop(engine_t *e); /* its thread, which tells others */
 void access_close(engine_t *e);
@@ -34,9 +34,10 @@ int access_pools(engine_t *e, const struct identity *who, strlist_t *pools, osmo
  * new, brings its roles up to date (role_sync), and gives all it has. Writes only when something differs. Blocks on the store. */
 int access_sync(engine_t *e, const char *user, const strlist_t *external, strlist_t *roles, osmo_error_t *err);
 
-/* A role document, checked; in one transaction with access_changed at its end. Roles that are not among them stay. */
+/* In one transaction, then access_changed. Roles that are not among them stay. OSMO_EUSER: a built-in role would permit less;
+ * OSMO_ECONFLICT: the configuration file has the roles. */
 int access_put_roles(engine_t *e, const struct role *const *roles, size_t n, osmo_error_t *err);
-int access_delete_role(engine_t *e, const char *name, osmo_error_t *err); /* OSMO_EUSER: immutable, unknown */
+int access_delete_role(engine_t *e, const char *name, osmo_error_t *err); /* the same; OSMO_EUSER: immutable, unknown */
 /* All roles as JSON documents with their external_roles, sorted by name. */
 int access_roles_json(engine_t *e, json_t **out, osmo_error_t *err);
 #endif

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "engine/auth_internal.h"
 #include "engine/vault_internal.h"
+#include "model/account.h"
 #include "store/repo_auth.h"
 #include "store/repo_secure.h"
 
@@ -16,6 +17,7 @@
 #define ADMIN_ROLE "osmo-admin"
 #define ADMIN_TOKEN_DAYS 3650
 #define DEFAULT_ADMIN "admin"
+#define DIFFERENT_CHARS_MIN 12
 #define DAY_US (86400LL * 1000000)
 
 int token_text(const uint8_t secret[32], char out[ACCESS_TOKEN_LEN + 1]) {
@@ -119,6 +121,17 @@ static int load_master(engine_t *e, struct auth *a, osmo_error_t *err) {
 
 /* ---- administrator ---- */
 
+int auth_is_administrator(engine_t *e, const char *user, bool *yes, osmo_error_t *err) {
+    _cleanup_free_ char *key = str_printf("%s%s", KV_ADMIN_PREFIX, user);
+    _cleanup_secret_ char *kept = NULL;
+    db_t *db;
+    int rc = key ? store_reader(e->store, &db, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc >= 0)
+        rc = repo_kv_get(db, key, &kept, err);
+    *yes = rc >= 0;
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
 struct admin_change { const char *user, *kv_key; uint8_t hash[32]; char hex[65]; bool with_token, only_if_absent,
     kept; int64_t now; };
 
@@ -148,6 +161,19 @@ static int admin_token_known(db_t *db, const struct admin_change *ch, bool *know
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
+/* The same token under another name: who had it before has it no more. Anybody else's it must not be. */
+static int take_over(db_t *db, const struct admin_change *ch, osmo_error_t *err) {
+    struct token_row row = { 0 };
+    int rc = repo_token_by_hash(db, ch->hash, &row, err);
+    if (rc >= 0 && !str_eq(row.name, ADMIN_TOKEN_NAME))
+        rc = osmo_error_set(err, OSMO_EINVAL, "the administrator token is access token %.130s of user %.256s already: make another one",
+                            row.name, row.user);
+    else if (rc >= 0)
+        rc = repo_token_delete(db, row.user, row.name, err);
+    token_row_clear(&row);
+    return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
 static int admin_token_put(db_t *db, struct admin_change *ch, osmo_error_t *err) {
     bool known = false;
     /* Another replica may be making one at the same time: whoever writes this row first goes first. */
@@ -166,6 +192,8 @@ static int admin_token_put(db_t *db, struct admin_change *ch, osmo_error_t *err)
     memcpy(row.hash, ch->hash, sizeof row.hash);
     rc = repo_token_delete(db, ch->user, ADMIN_TOKEN_NAME, err);
     if (rc >= 0 || rc == OSMO_ENOTFOUND)
+        rc = take_over(db, ch, err);
+    if (rc >= 0)
         rc = repo_token_add(db, &row, &roles, ch->user, err);
     return rc < 0 ? rc : repo_kv_set(db, ch->kv_key, ch->hex, err);
 }
@@ -185,6 +213,28 @@ static int admin_fn(db_t *db, void *ctx, osmo_error_t *err) {
 static bool token_chars(const char *text, size_t len) {
     return strlen(text) == len && strspn(text,
                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == len;
+}
+
+/* Random bytes have many different ones of 64 characters in 43; a word that is repeated has not. */
+static bool is_random(const char *text) {
+    bool seen[256] = { false };
+    size_t n = 0;
+    for (; *text; text++) {
+        n += !seen[(unsigned char)*text];
+        seen[(unsigned char)*text] = true;
+    }
+    return n >= DIFFERENT_CHARS_MIN;
+}
+
+static int check_admin(const char *user, const char *token, osmo_error_t *err) {
+    if (!user_name_valid(user))
+        return osmo_error_set(err, OSMO_EINVAL, "the administrator's name must begin and end with a letter or digit, with those and _ . @ - "
+                                                "in between, and not with backend-operator-");
+    if (token && !(token_chars(token, ACCESS_TOKEN_LEN) && is_random(token)))
+        return osmo_error_set(err, OSMO_EINVAL,
+                              "the administrator token must be %d random characters of A-Z a-z 0-9 - _; "
+                              "make one with: head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =", ACCESS_TOKEN_LEN);
+    return 0;
 }
 
 static int admin_write(engine_t *e, struct auth *a, struct admin_change *ch, const char *token, osmo_error_t *err) {
@@ -213,11 +263,8 @@ static int ensure_admin(engine_t *e, struct auth *a, const osmo_service_options_
     struct admin_change ch = { .user = o->admin_user && *o->admin_user ? o->admin_user : DEFAULT_ADMIN };
     uint8_t secret[32];
     char made[ACCESS_TOKEN_LEN + 1] = "";
-    if (o->admin_token && !token_chars(o->admin_token, ACCESS_TOKEN_LEN))
-        return osmo_error_set(err, OSMO_EINVAL,
-                              "the administrator token must have exactly %d characters of A-Z a-z 0-9 - _; "
-                              "make one with: head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =",
-                                  ACCESS_TOKEN_LEN);
+    if (check_admin(ch.user, o->admin_token, err) < 0)
+        return OSMO_EINVAL;
     ch.with_token = o->admin_token || o->auth == OSMO_AUTH_REQUIRED;
     ch.only_if_absent = !o->admin_token;
     if (ch.with_token && !o->admin_token && (crypto_random(secret, sizeof secret) < 0 || token_text(secret, made) < 0))

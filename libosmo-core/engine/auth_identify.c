@@ -18,6 +18,7 @@ void identity_clear(struct identity *id) {
     free(id->backend);
     strlist_free(&id->roles);
     strlist_free(&id->external);
+    strlist_free(&id->left_out);
     free(id->token_name);
     free(id->workflow_id);
     free(id->task_name);
@@ -43,13 +44,15 @@ static int copy_list(const strlist_t *from, strlist_t *to) {
 
 int identity_copy(const struct identity *from, struct identity *to) {
     *to = (struct identity){ .kind = from->kind, .token_expires_us = from->token_expires_us, .retry_id = from->retry_id,
-                             .issued_s = from->issued_s, .generation = from->generation, .confirmed_us = from->confirmed_us };
+                             
+                             .issued_s = from->issued_s, .made_us = from->made_us, .generation = from->generation, .confirmed_us = from->confirmed_us };
     memcpy(to->token_id, from->token_id, sizeof to->token_id);
     int failed = identity_set_text(&to->user, from->user) | identity_set_text(&to->token_name, from->token_name);
     failed |= identity_set_text(&to->backend, from->backend);
     failed |= identity_set_text(&to->workflow_id, from->workflow_id) | identity_set_text(&to->task_name, from->task_name);
     failed |= identity_set_text(&to->group_name, from->group_name);
     failed |= copy_list(&from->roles, &to->roles) | copy_list(&from->external, &to->external);
+    failed |= copy_list(&from->left_out, &to->left_out);
     if (!failed)
         return 0;
     identity_clear(to);
@@ -58,18 +61,14 @@ int identity_copy(const struct identity *from, struct identity *to) {
 
 bool identity_name_usable(const char *name) {
     size_t len = name ? strnlen(name, MAX_USER_BYTES + 1) : 0;
-    if (!len || len > MAX_USER_BYTES || !utf8_valid(name, len))
-        return false;
-    for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f)
-            return false;
-    }
-    return true;
+    return len && len <= MAX_USER_BYTES && str_is_plain(name);
 }
 
 bool identity_role_usable(const char *role) {
     return identity_name_usable(role) && !strchr(role, ',');
 }
+
+bool identity_is_foreign(const char *user) { return !str_starts(user, BACKEND_USER_PREFIX); }
 
 const char *identity_backend_of(const char *user, const char *token_name) {
     if (!user || !token_name || !str_starts(user, BACKEND_USER_PREFIX) || !str_starts(token_name, BACKEND_TOKEN_PREFIX))
@@ -183,6 +182,7 @@ static int identity_from_claims(const json_t *claims, struct identity *out) {
     out->retry_id = json_get_int(claims, "osmo_retry_id", 0);
     out->token_expires_us = json_get_int(claims, "osmo_token_expires_at", 0) * 1000000;
     out->issued_s = json_get_int(claims, "iat", 0);
+    out->made_us = json_get_int(claims, "osmo_token_made_us", 0);
     snprintf(out->token_id, sizeof out->token_id, "%s", id ? id : "");
     for (size_t i = 0; !failed && i < json_len(roles) && i < MAX_ROLES; i++) {
         const char *role = json_str(json_at(roles, i));
@@ -241,7 +241,7 @@ static int prove_foreign(engine_t *e, struct proof *p, struct identity *out, osm
     if (rc < 0)
         return rc;
     out->kind = IDENTITY_PROVIDER;
-    if (str_starts(out->user, BACKEND_USER_PREFIX))
+    if (!identity_is_foreign(out->user))
         return osmo_error_set(err, OSMO_EUNAUTH, "a provider cannot vouch for user %.256s: names that begin so are those of backends",
                               out->user);
     if (p->wait)
@@ -272,6 +272,7 @@ static void keep_name(struct identity *who) {
     who->kind = IDENTITY_NONE;
     strlist_free(&who->roles);
     strlist_free(&who->external);
+    strlist_free(&who->left_out);
 }
 
 /* Who waits must not have anything confirmed later. What was learnt is remembered either way. */

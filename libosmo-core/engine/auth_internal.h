@@ -21,7 +21,7 @@ struct auth {
     osmo_error_t key_error;
     struct key_set *keys;          /* NULL until there is one */
     uint64_t keys_generation;      /* access_generation() when they were read */
-    int64_t looked_us;             /* by the steady clock */
+    int64_t looked_us, asked_us;   /* by the steady clock: the last look, and the last for a key that was not known */
     uint8_t master[32];
     char *admin_token;             /* made by this open, until taken */
 };
@@ -34,6 +34,8 @@ int keys_sign(engine_t *e, const json_t *claims, buf_t *out, osmo_error_t *err);
 int keys_verify(engine_t *e, const char *token, size_t len, int64_t now_s, bool may_wait, json_t **claims, osmo_error_t *err);
 
 /* ---- auth.c ---- */
+/* Was the user made administrator by a start of the service, now or once? */
+int auth_is_administrator(engine_t *e, const char *user, bool *yes, osmo_error_t *err);
 void secret_text_free(char **text); /* overwritten first */
 #define _cleanup_secret_ __attribute__((cleanup(secret_text_free)))
 /* base64url of 32 bytes: 43 characters and NUL. */

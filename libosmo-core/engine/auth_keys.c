@@ -11,6 +11,7 @@
 #include "base/seal.h"
 #include "engine/access.h"
 #include "engine/auth_internal.h"
+#include "engine/replicas.h"
 #include "engine/vault_internal.h"
 #include "store/repo_auth.h"
 #include "store/repo_secure.h"
@@ -22,7 +23,7 @@
 /* Twice the life of a token, and ten minutes for those who keep a copy of the public keys. */
 #define RETIRED_KEPT_US ((2 * JWT_SECONDS + 600) * 1000000LL)
 #define LOOK_AGAIN_US (60LL * 1000 * 1000)
-#define LOOK_UNKNOWN_US (1000LL * 1000) /* for a key that nobody has, not more often */
+#define LOOK_UNKNOWN_US (100LL * 1000) /* for a key that perhaps nobody has, not more often */
 
 struct signing_key { rsa_key_t *key; char kid[KID_SIZE]; int64_t retired_us; };
 struct key_set { _Atomic unsigned refs; size_t n; struct signing_key keys[SIGNING_KEYS_MAX]; }; /* newest first */
@@ -172,6 +173,21 @@ static bool is_old(engine_t *e, int64_t age_us) {
     bool old = a->keys && (generation != a->keys_generation || clock_mono_us() - a->looked_us >= age_us);
     pthread_mutex_unlock(&a->lock);
     return old;
+}
+
+/* Only another service can have made a key that is not known here. */
+static bool may_be_new(engine_t *e) {
+    struct auth *a = e->auth;
+    int64_t now = clock_mono_us();
+    if (!replicas_shared(e))
+        return false;
+    bool told = is_old(e, INT64_MAX);
+    pthread_mutex_lock(&a->lock);
+    bool may = told || now - a->asked_us >= LOOK_UNKNOWN_US;
+    if (may)
+        a->asked_us = now;
+    pthread_mutex_unlock(&a->lock);
+    return may;
 }
 
 static void key_finish(struct auth *a, int rc, const osmo_error_t *err) {
@@ -427,7 +443,7 @@ int keys_verify(engine_t *e, const char *token, size_t len, int64_t now_s, bool 
         rc = set_verify(e, s, kid, token, len, now_s, claims, err);
     if (rc != OSMO_ENOTFOUND)
         return rc;
-    if (may_wait && is_old(e, LOOK_UNKNOWN_US) && keys_look(e, err) > 0) {
+    if (may_wait && may_be_new(e) && keys_look(e, err) > 0) {
         _cleanup_set_ struct key_set *now = set_of(e->auth);
         rc = set_verify(e, now, kid, token, len, now_s, claims, err);
     }

@@ -11,7 +11,7 @@
 
 struct jwt_subject {
     const char *user; const strlist_t *roles;
-    const char *token_name; int64_t token_expires_us;
+    const char *token_name; int64_t token_expires_us, made_us;
     const char *backend, *token_id; /* the only one it serves; "" unless by a token of the directory */
     const char *workflow_id, *group, *task; int64_t retry_id;
 };
@@ -28,6 +28,8 @@ static int add_token_claims(json_t *claims, const struct jwt_subject *s) {
     int failed = json_set_str(claims, "osmo_token_name", s->token_name);
     if (s->token_expires_us)
         failed |= json_set_int(claims, "osmo_token_expires_at", s->token_expires_us / 1000000);
+    if (s->made_us)
+        failed |= json_set_int(claims, "osmo_token_made_us", s->made_us);
     if (s->backend)
         failed |= json_set_str(claims, "osmo_backend", s->backend);
     if (*s->token_id)
@@ -103,13 +105,14 @@ static int identify_stored(engine_t *e, const char *token, size_t len, struct id
     if (rc >= 0)
         rc = find_token(e, db, token, len, &row, err);
     if (rc >= 0)
-        rc = repo_token_held(db, row.user, row.name, &out->roles, err);
+        rc = identity_token_roles(db, row.user, row.name, out, err);
     if (rc >= 0) {
         out->kind = IDENTITY_TOKEN;
         out->user = STEAL(row.user);
         out->token_name = STEAL(row.name);
         out->backend = STEAL(row.backend);
         out->token_expires_us = row.expires_us;
+        out->made_us = row.created_us;
     }
     token_row_clear(&row);
     return rc;
@@ -141,7 +144,7 @@ int auth_exchange(engine_t *e, const char *token, char **jwt, int64_t *expires_a
     int rc = token_identify(e, token, strnlen(token, LEGACY_TOKEN_LEN + 1), &who, err);
     if (rc >= 0) {
         struct jwt_subject s = { .user = who.user, .roles = &who.roles, .token_name = who.token_name, .backend = who.backend,
-                                 .token_expires_us = who.token_expires_us, .token_id = who.token_id };
+                                 .token_expires_us = who.token_expires_us, .made_us = who.made_us, .token_id = who.token_id };
         rc = mint(e, &s, jwt, expires_at_s, err);
     }
     identity_clear(&who);

@@ -41,7 +41,7 @@ struct config {
 };
 
 static int file_settings(const char *path, struct settings **out, osmo_error_t *err) {
-    _cleanup_buf_ buf_t text = BUF_INIT(CONFIG_MAX_BYTES);
+    _cleanup_buf_ buf_t text = BUF_SECRET(CONFIG_MAX_BYTES);
     int rc = file_read(path, &text, err);
     return rc < 0 ? rc : settings_parse(buf_cstr(&text), text.len, path, out, err);
 }

@@ -151,5 +151,10 @@ int config_edit_pools(engine_t *e, const struct pool_edit *edit, osmo_error_t *e
     if (rc < 0)
         return rc;
     replicas_hint(e, HINT_CONFIG, NULL);
-    return engine_reload(e, err);
+    rc = engine_reload(e, err);
+    if (rc < 0) {
+        hint_apply(e, HINT_CONFIG, NULL); /* where several services share the database somebody tries again */
+        osmo_error_prefix(err, "the change is stored, and counts here when the database can be read again");
+    }
+    return rc;
 }

@@ -105,6 +105,9 @@ struct submit_request {
     const char *resubmit_id; /* workflow_id query; text is NULL then */
     const char *restart_id;  /* a failed workflow, of which the groups that failed run again; the same */
     bool dry_run, validation_only, is_admin;
+    /* May the user read this workflow (id or uuid)? Asked for those that inputs come from; NULL: yes. 0 or a negative code with text. */
+    int (*may_read)(void *ctx, const char *workflow, osmo_error_t *err);
+    void *may_read_ctx;
 };
 struct submit_result {
     char *name;
@@ -227,7 +230,9 @@ struct identity {
     int64_t retry_id;
     char *group_name; /* of a task's token */
     strlist_t external;     /* names of its roles at the provider or gateway that vouches for it */
+    strlist_t left_out;     /* roles of its user that the token or task does not have: what they deny counts all the same */
     int64_t issued_s;       /* iat of a JWT of ours; 0 = none */
+    int64_t made_us;        /* of an access token: tells it from those before and after it of its name; 0 = unknown */
     char token_id[17];      /* of a backend's token: tells it from those before and after it; "" = unknown */
     uint64_t generation;    /* auth_confirm(): the access_generation() it was found good under */
     int64_t confirmed_us;   /* ... and when, by the steady clock; 0 = never */

@@ -28,10 +28,12 @@ struct identities {
     struct sessions *sessions;
 };
 
-/* A user or role as a name: not empty, at most 256 bytes of UTF-8, no control characters; a role also without a comma, which could pass
- * for two of them further on. */
+/* A user or role as a name: not empty, at most 256 bytes, as str_is_plain() has it; a role also without a comma, which could pass for two
+ * of them further on. */
 bool identity_name_usable(const char *name);
 bool identity_role_usable(const char *role);
+/* May a provider or a gateway have a user of this name? Those of backends are nobody's. */
+bool identity_is_foreign(const char *user);
 int identity_set_text(char **to, const char *from); /* NULL is NULL; 0 or OSMO_ENOMEM */
 /* The fixed identity of a credential of the token directory. 0 or OSMO_ENOMEM; a partly filled one is cleared by the caller. */
 int identity_of_backend(const char *name, struct identity *out);
@@ -72,6 +74,10 @@ bool backend_tokens_hold(engine_t *e, const char *name, const char *id);
 /* ---- auth_tokens.c ---- */
 /* An access token (43 or 64 characters): of the directory, else of the store. The identity is confirmed. OSMO_EUSER. */
 int token_identify(engine_t *e, const char *token, size_t len, struct identity *out, osmo_error_t *err);
+
+/* ---- auth_confirm.c ---- */
+/* Roles of an access token, and those of its user that it does not have, instead of what *who had. */
+int identity_token_roles(db_t *db, const char *user, const char *name, struct identity *who, osmo_error_t *err);
 
 /* ---- the look-ups that a thread makes for those that must not wait (auth_lookup.c) ---- */
 int lookups_open(engine_t *e, osmo_error_t *err);

@@ -153,8 +153,9 @@ bool limits_take(engine_t *e, const struct identity *who, int64_t *retry_after_s
     struct limits *l = e->limits;
     uint64_t key = caller_key(l, who);
     int64_t each_ns = rate < NS ? NS / rate : 1;
+    burst = burst < 1 ? 1 : burst < MAX_BURST ? burst : MAX_BURST;
     pthread_mutex_lock(lock_of(&l->callers, key));
-    bool may = take(bucket_of(&l->callers, key), l->clock() * 1000, each_ns, burst < 1 ? 1 : burst < MAX_BURST ? burst : MAX_BURST, &wait_ns);
+    bool may = take(bucket_of(&l->callers, key), l->clock() * 1000, each_ns, burst, &wait_ns);
     pthread_mutex_unlock(lock_of(&l->callers, key));
     if (!may)
         *retry_after_s = seconds_up(wait_ns);

@@ -4,6 +4,7 @@
 #include "engine/providers.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,7 @@
 #define RETRY_FIRST_US (5 * SECOND_US)
 #define RETRY_MOST_US (300 * SECOND_US)
 #define CLAIM_DEPTH_MAX 8
+#define EXPIRES_MOST 1e12 /* seconds: beyond, a number may not fit */
 
 /* Lives as long as somebody verifies with it. */
 struct keys { jwk_set_t *set; atomic_int refs; };
@@ -57,12 +59,17 @@ static void keys_put(struct keys *k) {
     free(k);
 }
 
+static void provider_clear(struct provider *p) {
+    char *own[] = { p->name, p->issuer, p->jwks_uri, p->user_claim, p->roles_claim };
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        free(own[i]);
+    strlist_free(&p->audiences);
+}
+
 static void source_free(struct source *s) {
     if (!s)
         return;
-    char *own[] = { s->p.name, s->p.issuer, s->p.audience, s->p.jwks_uri, s->p.user_claim, s->p.roles_claim };
-    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-        free(own[i]);
+    provider_clear(&s->p);
     keys_put(s->keys);
     free(s);
 }
@@ -70,7 +77,9 @@ static void source_free(struct source *s) {
 static int provider_copy(const struct provider *from, struct provider *to) {
     to->clock_skew_s = from->clock_skew_s;
     int failed = identity_set_text(&to->name, from->name) | identity_set_text(&to->issuer, from->issuer);
-    failed |= identity_set_text(&to->audience, from->audience) | identity_set_text(&to->jwks_uri, from->jwks_uri);
+    failed |= identity_set_text(&to->jwks_uri, from->jwks_uri);
+    for (size_t i = 0; !failed && i < from->audiences.len; i++)
+        failed = strlist_add(&to->audiences, from->audiences.items[i]);
     failed |= identity_set_text(&to->user_claim, from->user_claim) | identity_set_text(&to->roles_claim, from->roles_claim);
     return failed;
 }
@@ -209,9 +218,7 @@ static void fetch(struct providers *ps, http_client_t *http, struct source *s) {
         now_there->settled = true;
     pthread_cond_broadcast(&ps->settled);
     keys_put(keys);
-    char *own[] = { copy.name, copy.issuer, copy.audience, copy.jwks_uri, copy.user_claim, copy.roles_claim };
-    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-        free(own[i]);
+    provider_clear(&copy);
 }
 
 static struct source *most_due(struct providers *ps) {
@@ -253,23 +260,12 @@ static void *fetch_main(void *arg) {
 
 /* ---- tokens ---- */
 
-/* Is it one of the lines? */
-static bool is_line(const char *lines, const char *text) {
-    size_t len = text ? strlen(text) : 0, n;
-    for (; len && *lines; lines += n + (lines[n] == '\n')) {
-        n = strcspn(lines, "\n");
-        if (n == len && memcmp(lines, text, n) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool audience_has(const json_t *claims, const char *clients) {
+static bool audience_has(const json_t *claims, const strlist_t *clients) {
     const json_t *aud = json_get(claims, "aud");
     if (json_kind(aud) != JSON_ARRAY)
-        return is_line(clients, json_str(aud));
+        return json_str(aud) && strlist_has(clients, json_str(aud));
     for (size_t i = 0; i < json_len(aud); i++) {
-        if (is_line(clients, json_str(json_at(aud, i))))
+        if (json_str(json_at(aud, i)) && strlist_has(clients, json_str(json_at(aud, i))))
             return true;
     }
     return false;
@@ -288,26 +284,36 @@ static const json_t *claim_at(const json_t *claims, const char *path) {
     return v;
 }
 
+/* An address that people may enter themselves would make them whomever they like. */
+static bool is_unverified(const struct provider *p, const json_t *claims) {
+    const json_t *verified = json_get(claims, "email_verified");
+    return str_eq(p->user_claim, "email") && verified && !json_as_bool(verified, str_eq(json_str(verified), "true"));
+}
+
 static int read_claims(const struct provider *p, const json_t *claims, int64_t now_s, char **user, strlist_t *external, int64_t *exp_s,
                        osmo_error_t *err) {
     const char *name = json_str(claim_at(claims, p->user_claim));
     const json_t *roles = claim_at(claims, p->roles_claim);
-    if (!str_eq(json_get_str(claims, "iss"), p->issuer) || !audience_has(claims, p->audience))
+    if (!str_eq(json_get_str(claims, "iss"), p->issuer) || !audience_has(claims, &p->audiences))
         return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s was not issued for this service; " LOGIN_HINT, p->name);
-    if (json_get_int(claims, "exp", 0) <= 0)
+    double expires = json_get_double(claims, "exp", 0); /* times may have fractions */
+    if (!(expires > 0))
         return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s never expires; " LOGIN_HINT, p->name);
-    if (json_has(claims, "iat") && json_get_int(claims, "iat", INT64_MAX) > now_s + p->clock_skew_s)
+    if (json_has(claims, "iat") && json_get_double(claims, "iat", HUGE_VAL) > (double)(now_s + p->clock_skew_s))
         return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s was issued in the future: check the clocks", p->name);
     if (!identity_name_usable(name))
         return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s names no user: claim %s is not a name of at most %d bytes",
                               p->name, p->user_claim, MAX_USER_BYTES);
+    if (is_unverified(p, claims))
+        return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s names a user by an address that nobody has verified: verify it "
+                              "there, then " LOGIN_HINT, p->name);
     int rc = identity_set_text(user, name);
     for (size_t i = 0; rc >= 0 && json_kind(roles) == JSON_ARRAY && i < json_len(roles) && external->len < MAX_ROLES; i++) {
         const char *role = json_str(json_at(roles, i));
         if (identity_role_usable(role) && !strlist_has(external, role))
             rc = strlist_add(external, role);
     }
-    *exp_s = json_get_int(claims, "exp", 0) + p->clock_skew_s;
+    *exp_s = (int64_t)(expires < EXPIRES_MOST ? expires : EXPIRES_MOST) + p->clock_skew_s;
     return rc < 0 ? osmo_error_set(err, rc, "out of memory") : 0;
 }
 
@@ -376,9 +382,7 @@ int providers_verify(engine_t *e, const char *token, size_t len, char **user, st
     if (rc >= 0)
         rc = read_claims(&p, claims, engine_now(e) / SECOND_US, user, external, exp_s, err);
     keys_put(keys);
-    char *own[] = { p.name, p.issuer, p.audience, p.jwks_uri, p.user_claim, p.roles_claim };
-    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-        free(own[i]);
+    provider_clear(&p);
     return rc;
 }
 

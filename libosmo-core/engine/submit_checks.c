@@ -96,7 +96,9 @@ static int check_inputs(struct submission *s, osmo_error_t *err) {
                 if (!in->workflow || (last && str_eq(last->workflow, in->workflow) && str_eq(last->task, in->task)))
                     continue;
                 last = in;
-                rc = check_earlier(db, task->name, in, err);
+                rc = s->rq->may_read ? s->rq->may_read(s->rq->may_read_ctx, in->workflow, err) : 0;
+                if (rc >= 0)
+                    rc = check_earlier(db, task->name, in, err);
             }
         }
     return rc < 0 ? rc : 0;

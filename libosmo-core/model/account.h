@@ -9,7 +9,7 @@
 #define USER_NAME_MAX 256
 #define TOKEN_TEXT_MAX 4096
 
-/* Begins and ends with a letter or digit, with those and _ . @ - in between. */
+/* Begins and ends with a letter or digit, with those and _ . @ - in between; not as the names of backends do. */
 bool user_name_valid(const char *name);
 
 /* A description: one line, no control characters, which would reach the terminals of those who list tokens. */

@@ -22,7 +22,7 @@ static bool is_docker(const char *host, size_t len) {
 
 /* host in lower case, without the port that is meant anyway, and what follows it. */
 static char *spell(const char *host, size_t len, const char *rest, size_t rest_len) {
-    if (len > 4 && memcmp(host + len - 4, ":443", 4) == 0)
+    if (len > 4 && memcmp(host + len - 4, ":443", 4) == 0 && !memchr(host, ':', len - 4))
         len -= 4;
     char *out = is_docker(host, len) ? str_printf(REGISTRY_DOCKER "%.*s", (int)rest_len, rest)
                                      : str_printf("%.*s%.*s", (int)len, host, (int)rest_len, rest);

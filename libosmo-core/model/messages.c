@@ -8,6 +8,7 @@
 #include "base/str.h"
 
 #define INFLATED_MAX (256u << 20)
+#define SECRET_JOB_MAX (8u << 20) /* the parser takes twice the memory to leave nothing behind: not for the largest */
 #define ZLIB_CHUNK 65536u
 #define FAST_BELOW (256u << 10) /* smaller jobs are far from every limit: packing them well costs more than it saves */
 
@@ -170,13 +171,13 @@ int job_unpack(const void *frame, size_t len, size_t max, json_t **job, osmo_err
     z_stream z = { .next_in = (Bytef *)(uintptr_t)frame, .avail_in = (uInt)len };
     if (inflateInit(&z) != Z_OK)
         return osmo_error_set(err, OSMO_ENOMEM, "no memory to inflate a job");
-    _cleanup_buf_ buf_t text = BUF_INIT(INFLATED_MAX + ZLIB_CHUNK);
+    _cleanup_buf_ buf_t text = BUF_SECRET(INFLATED_MAX + ZLIB_CHUNK);
     int rc = inflate_all(&z, &text, err);
     inflateEnd(&z);
     if (rc < 0)
         return rc;
     _cleanup_json_ json_t *root = NULL;
-    rc = json_parse(text.data, text.len, &root, err);
+    rc = (text.len <= SECRET_JOB_MAX ? json_parse_secret : json_parse)(text.data, text.len, &root, err);
     if (rc < 0)
         return rc;
     if (json_kind(root) != JSON_OBJECT)

@@ -141,8 +141,8 @@ static int read_members(struct place *at, const json_t *document, struct role *o
 int role_read(const json_t *document, struct role *out, osmo_error_t *err) {
     const char *name = json_get_str(document, "name");
     *out = (struct role){ 0 };
-    if (!name || !*name || strlen(name) > NAME_MAX_BYTES || strpbrk(name, ", \t\r\n"))
-        return osmo_error_set(err, OSMO_EUSER, "a role needs a name of 1 to 253 bytes without blanks and commas");
+    if (!name || !*name || strlen(name) > NAME_MAX_BYTES || strpbrk(name, ", ") || !str_is_plain(name))
+        return osmo_error_set(err, OSMO_EUSER, "a role needs a name of 1 to 253 bytes without blanks, commas and what is not seen");
     struct place at = { .role = name, .err = err };
     out->name = str_dup(name);
     int rc = out->name ? read_members(&at, document, out) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");

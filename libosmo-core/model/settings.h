@@ -47,10 +47,11 @@ struct label_policy { char *key, *message; strlist_t allowed; enum label_enforce
 struct login_info {
     char *device_endpoint, *device_client_id, *browser_endpoint, *browser_client_id, *token_endpoint, *logout_endpoint;
 };
-/* An OpenID Connect provider whose tokens are accepted. jwks_uri is looked up at the issuer when it is not given; audience has each client
- * that tokens may be for in a line of its own. */
+/* An OpenID Connect provider whose tokens are accepted. jwks_uri is looked up at the issuer when it is not given; audiences are
+ * the clients that tokens may be for. */
 struct provider {
-    char *name, *issuer, *audience, *jwks_uri;
+    char *name, *issuer, *jwks_uri;
+    strlist_t audiences;
     char *user_claim, *roles_claim;    /* preferred_username, roles */
     int64_t clock_skew_s;              /* 60 */
 };

@@ -9,7 +9,7 @@
 #define AT(member) offsetof(struct settings, member)
 #define PROVIDERS_MAX 16
 #define SKEW_MAX_S 300
-#define AUDIENCES_MAX 4096
+#define AUDIENCES_MAX 16
 #define RATE_MAX 1000000000
 #define SECOND_US INT64_C(1000000)
 
@@ -101,30 +101,15 @@ static void read_skew(struct reader *r, const yaml_node_t *n, const struct read_
 /* A client, or several: there may be one for browsers and another one for devices. */
 static void read_audience(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
-    char **out = &((struct provider *)object)->audience;
-    strlist_t clients = { 0 };
-    buf_t lines = BUF_INIT(AUDIENCES_MAX);
+    strlist_t *out = &((struct provider *)object)->audiences;
     char *one = NULL;
-    if (n->kind == YAML_LIST ? !read_texts(r, n, at, &clients) : !read_text(r, n, at, false, &one)) {
-        strlist_free(&clients);
-        return;
-    }
-    if (one && strlist_add(&clients, one) < 0)
-        r->oom = true;
-    for (size_t i = 0; i < clients.len; i++) {
-        if ((clients.len > 1 && !*clients.items[i]) || strchr(clients.items[i], '\n'))
-            read_report(r, at, n, "must have names of clients, each in one line");
-        buf_printf(&lines, "%s%s", i ? "\n" : "", clients.items[i]);
-    }
-    if (lines.code == OSMO_ELIMIT)
-        read_report(r, at, n, "is longer than %d bytes", AUDIENCES_MAX);
-    buf_cstr(&lines);
-    free(*out);
-    *out = lines.data ? buf_steal(&lines, NULL) : str_dup("");
-    r->oom |= !*out && lines.code != OSMO_ELIMIT;
-    buf_free(&lines);
-    strlist_free(&clients);
+    if (n->kind == YAML_LIST)
+        read_texts(r, n, at, out);
+    else if (read_text(r, n, at, false, &one))
+        r->oom |= strlist_add(out, one) < 0;
     free(one);
+    if (!out->len || out->len > AUDIENCES_MAX || strlist_has(out, ""))
+        read_report(r, at, n, "must name a client, or a list of 1 to %d", AUDIENCES_MAX);
 }
 
 static const struct read_field provider_fields[] = {
@@ -154,7 +139,6 @@ static void read_provider(struct reader *r, const yaml_node_t *n, const struct r
     p->clock_skew_s = 60;
     read_mapping(r, n, at, &provider_table, p);
     need_text(r, n, at, "name", &p->name, NULL);
-    need_text(r, n, at, "audience", &p->audience, NULL);
     need_text(r, n, at, "user_claim", &p->user_claim, "preferred_username");
     need_text(r, n, at, "roles_claim", &p->roles_claim, "roles");
 }
@@ -163,9 +147,10 @@ static void providers_clear(struct settings *s)
 {
     for (size_t i = 0; i < s->nproviders; i++) {
         struct provider *p = &s->providers[i];
-        char *own[] = { p->name, p->issuer, p->audience, p->jwks_uri, p->user_claim, p->roles_claim };
+        char *own[] = { p->name, p->issuer, p->jwks_uri, p->user_claim, p->roles_claim };
         for (size_t k = 0; k < ARRAY_SIZE(own); k++)
             free(own[k]);
+        strlist_free(&p->audiences);
     }
     free(s->providers);
     s->providers = NULL;

@@ -41,6 +41,7 @@ static struct conn *conn_of(struct osmo_server *s, struct lws *wsi) {
     c->reading = c->idle = true;
     c->kill_ms = net_now_ms() + net_patience.first_ms;
     buf_init(&c->in, NET_MAX_INPUT);
+    c->in.secret = true; /* tokens come in it */
     lws_set_opaque_user_data(wsi, c);
     return c;
 }
@@ -62,8 +63,6 @@ static void conn_destroy(struct osmo_server *s, struct lws *wsi) {
     if (c->next)
         c->next->prev = c->prev;
     lws_set_opaque_user_data(wsi, NULL);
-    if (c->in.data)
-        crypto_wipe(c->in.data, c->in.len);
     buf_free(&c->in);
     free(c);
 }
@@ -135,8 +134,6 @@ static void kill_conn(struct osmo_server *s, struct conn *c) {
 
 int net_linger(struct osmo_server *s, struct conn *c) {
     bool waits = lws_partial_buffered(c->wsi);
-    if (c->in.data)
-        crypto_wipe(c->in.data, c->in.len);
     buf_free(&c->in);
     c->lingers = true;
     if (!c->reading)
@@ -308,8 +305,10 @@ int net_open(struct osmo_server *s, osmo_error_t *err) {
         .vhost_name = "default", .alpn = "http/1.1", .pt_serv_buf_size = NET_PIECE,
         .timeout_secs = 10, .keepalive_timeout = 10, .fd_limit_per_thread = fd_limit(), .retry_and_idle_policy = &no_policy,
     };
-    if (s->tls)
+    if (s->tls) {
         info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+        info.provided_client_ssl_ctx = tls_server_placeholder(s->tls);
+    }
     s->loop.on_alarm = on_alarm;
     s->loop.alarm_ctx = s;
     s->scratch = malloc(LWS_PRE + (16u << 10) + NET_PIECE + 64);

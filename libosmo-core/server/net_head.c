@@ -14,8 +14,8 @@
 static const char *const methods[] = { "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" };
 /* Headers that mean one thing: twice is no request. What is not among them is a list, as RFC 9110 has it. */
 static const char *const single[] = {
-    "host", "content-length", "transfer-encoding", "authorization", "content-type", "content-encoding", "content-range", "expect", "upgrade",
-    "origin", "referer", "user-agent", "range", "if-range", "if-modified-since", "sec-websocket-key", "sec-websocket-version",
+    "host", "content-length", "transfer-encoding", "authorization", "content-type", "content-encoding", "content-range", "expect",
+    "upgrade", "origin", "referer", "user-agent", "range", "if-range", "if-modified-since", "sec-websocket-key", "sec-websocket-version",
 };
 
 int64_t head_size(const char *data, size_t len, size_t *scanned) {
@@ -152,9 +152,17 @@ static int read_request_line(struct head *h, char *line) {
 
 /* ---- headers ---- */
 
-static bool is_token(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
+/* Characters of a name: themselves, in lower case. */
+static const char token_char[256] = {
+    ['!'] = '!', ['#'] = '#', ['$'] = '$', ['%'] = '%', ['&'] = '&', ['\''] = '\'', ['*'] = '*', ['+'] = '+', ['-'] = '-', ['.'] = '.',
+    ['^'] = '^', ['_'] = '_', ['`'] = '`', ['|'] = '|', ['~'] = '~', ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4',
+    ['5'] = '5', ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd', ['e'] = 'e',
+    ['f'] = 'f', ['g'] = 'g', ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o',
+    ['p'] = 'p', ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y',
+    ['z'] = 'z', ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f', ['G'] = 'g', ['H'] = 'h', ['I'] = 'i',
+    ['J'] = 'j', ['K'] = 'k', ['L'] = 'l', ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r', ['S'] = 's',
+    ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
+};
 
 static bool is_single(const char *name) {
     if (strncmp(name, "x-osmo-", 7) == 0)
@@ -169,9 +177,8 @@ static bool is_single(const char *name) {
 static int read_header(struct head *h, char *line) {
     char *p = line;
     for (; *p && *p != ':'; p++) {
-        if (*p >= 'A' && *p <= 'Z')
-            *p = (char)(*p | 0x20);
-        if (!is_token(*p))
+        *p = token_char[(unsigned char)*p];
+        if (!*p)
             return fail(h, 400, "A header is not NAME: VALUE");
     }
     if (p == line || *p != ':')

@@ -22,8 +22,6 @@ void exchange_free(struct exchange *ex) {
         unlink(ex->body_file); /* absent when the service renamed it away */
         free(ex->body_file);
     }
-    if (ex->body.data)
-        crypto_wipe(ex->body.data, ex->body.len); /* there may be a secret in it */
     buf_free(&ex->body);
     buf_free(&ex->pending);
     head_free(&ex->head);
@@ -167,7 +165,8 @@ static const char *reason_phrase(int status) {
         { 200, "OK" }, { 201, "Created" }, { 204, "No Content" }, { 206, "Partial Content" }, { 301, "Moved Permanently" },
         { 302, "Found" }, { 303, "See Other" }, { 304, "Not Modified" }, { 307, "Temporary Redirect" }, { 400, "Bad Request" },
         { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" }, { 409, "Conflict" },
-        { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 408, "Request Timeout" }, { 417, "Expectation Failed" }, { 426, "Upgrade Required" },
+        { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" },
+        { 414, "URI Too Long" }, { 408, "Request Timeout" }, { 417, "Expectation Failed" }, { 426, "Upgrade Required" },
         { 416, "Range Not Satisfiable" }, { 422, "Unprocessable Content" }, { 425, "Too Early" }, { 429, "Too Many Requests" },
         { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" }, { 501, "Not Implemented" },
         { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
@@ -202,24 +201,32 @@ static bool says(const osmo_response_t *r, const char *name) {
     return false;
 }
 
+static void write_line(buf_t *out, const char *name, const char *value) {
+    buf_puts(out, name);
+    buf_puts(out, ": ");
+    buf_puts(out, value);
+    buf_puts(out, "\r\n");
+}
+
 static void write_safety(const struct osmo_server *s, const struct conn *c, const osmo_response_t *r, buf_t *out) {
     bool api = !c->ex || !c->ex->head.path || strncmp(c->ex->head.path, "/api/", 5) == 0;
     for (size_t i = 0; i < LWS_ARRAY_SIZE(safe); i++) {
         bool meant = (i != SAFE_CACHE || api) && (i != SAFE_HSTS || s->tls);
         if (meant && !says(r, safe[i].name))
-            buf_printf(out, "%s: %s\r\n", safe[i].name, safe[i].value);
+            write_line(out, safe[i].name, safe[i].value);
     }
 }
 
 /* The head of an answer, appended to out. length < 0: chunked, or until close for HTTP/1.0. */
 static void write_head(const struct osmo_server *s, const struct conn *c, const osmo_response_t *r, int64_t length, bool keep_alive,
                        buf_t *out) {
+    buf_reserve(out, 1024);
     buf_printf(out, "HTTP/1.1 %d %s\r\n", r->status, reason_phrase(r->status));
     if (r->content_type && clean_header("", r->content_type))
-        buf_printf(out, "Content-Type: %s\r\n", r->content_type);
+        write_line(out, "Content-Type", r->content_type);
     for (size_t i = 0; r->headers && r->headers[i] && r->headers[i + 1]; i += 2) {
         if (clean_header(r->headers[i], r->headers[i + 1]))
-            buf_printf(out, "%s: %s\r\n", r->headers[i], r->headers[i + 1]);
+            write_line(out, r->headers[i], r->headers[i + 1]);
     }
     write_safety(s, c, r, out);
     if (length >= 0 && r->status != 204 && r->status != 304)
@@ -229,7 +236,12 @@ static void write_head(const struct osmo_server *s, const struct conn *c, const 
     buf_puts(out, keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
 }
 
-static int send_bytes(struct osmo_server *s, struct conn *c, size_t len) { return net_write(s, c, s->scratch + LWS_PRE, len); }
+/* What the scratch buffer holds. It may be a token, which is not left there. */
+static int send_bytes(struct osmo_server *s, struct conn *c, size_t len) {
+    int rc = net_write(s, c, s->scratch + LWS_PRE, len);
+    crypto_wipe(s->scratch + LWS_PRE, len);
+    return rc;
+}
 
 int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r) {
     _cleanup_buf_ buf_t out = BUF_INIT(HEAD_ROOM + NET_PIECE);

@@ -7,6 +7,9 @@
 #include "base/file.h"
 #include "server/net.h"
 
+#define SECRET_BODY_MAX (1u << 20) /* no body with a secret is larger */
+#define FIRST_ROOM (256u << 10)
+
 struct exchange *exchange_new(struct osmo_server *s, struct conn *c) {
     struct exchange *ex = calloc(1, sizeof *ex);
     if (!ex)
@@ -34,7 +37,8 @@ int request_body_open(struct osmo_server *s, struct exchange *ex, uint64_t len, 
             return OSMO_EBUSY;
         s->body_bytes += len;
         buf_init(&ex->body, (size_t)len);
-        return OSMO_OK;
+        ex->body.secret = len <= SECRET_BODY_MAX;
+        return buf_reserve(&ex->body, len < FIRST_ROOM ? (size_t)len : FIRST_ROOM);
     }
     ex->body_file = str_printf("%s/body-XXXXXX", s->spool_dir);
     ex->body_fd = ex->body_file ? mkostemp(ex->body_file, O_CLOEXEC) : -1;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/crypto.h"
 #include "server/net.h"
 
 #define WS_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -25,10 +26,17 @@ static struct session *find(struct osmo_server *s, uint64_t id) { /* lock held *
     return w;
 }
 
+/* Jobs for backends hold the secrets of their pods. */
+static void free_message(struct message *m) {
+    if (m)
+        crypto_wipe(m->data, LWS_PRE + m->len);
+    free(m);
+}
+
 static void free_messages(struct message *m) {
     while (m) {
         struct message *next = m->next;
-        free(m);
+        free_message(m);
         m = next;
     }
 }
@@ -100,7 +108,7 @@ static void run_session(struct osmo_server *s, struct job *job) {
         pthread_mutex_unlock(&s->lock);
         if (m) {
             osmo_ws_message(w->ws, m->data + LWS_PRE, m->len, m->binary);
-            free(m);
+            free_message(m);
             continue;
         }
         if (!more && gone) {
@@ -400,7 +408,7 @@ static int write_piece(struct osmo_server *s, struct conn *c, struct message *m)
     }
     pthread_mutex_unlock(&s->lock);
     if (last)
-        free(m);
+        free_message(m);
     return 0;
 }
 
@@ -513,7 +521,7 @@ int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len,
         m = NULL;
     }
     pthread_mutex_unlock(&s->lock);
-    free(m);
+    free_message(m);
     return rc;
 }
 

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
@@ -24,7 +25,8 @@
     X(PQconninfoParse) X(PQconninfoFree) X(PQexec) X(PQprepare) X(PQexecPrepared) X(PQresultStatus) \
     X(PQresultErrorField) X(PQclear) X(PQntuples) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) X(PQcmdStatus) \
     X(PQenterPipelineMode) X(PQexitPipelineMode) X(PQpipelineSync) X(PQsendQueryPrepared) X(PQsendQueryParams) \
-    X(PQputCopyData) X(PQputCopyEnd) X(PQgetResult) X(PQunescapeBytea) X(PQfreemem) X(PQsetNoticeProcessor) X(PQisthreadsafe)
+    X(PQputCopyData) X(PQputCopyEnd) X(PQgetResult) X(PQunescapeBytea) X(PQfreemem) X(PQsslInUse) X(PQhostaddr) \
+    X(PQsetNoticeProcessor) X(PQisthreadsafe)
 
 static struct {
 #define X(f) __typeof__(f) *f##_;
@@ -171,6 +173,20 @@ static int session_setup(struct pg_conn *c, osmo_error_t *err) {
     return 0;
 }
 
+/* A socket of this machine has no address. */
+static bool is_near(const char *address) {
+    return !address || !*address || strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+/* Once a process: every connection is like the first. */
+static void warn_of_plain_text(struct pg_conn *c) {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (is_near(pq.PQhostaddr_(c->conn)) || pq.PQsslInUse_(c->conn) || atomic_flag_test_and_set(&told))
+        return;
+    log_warning(c->base.log, "what is asked of the database server %s travels unencrypted: add sslmode=verify-full&sslrootcert=FILE to the "
+                "database URL", pq.PQhost_(c->conn));
+}
+
 static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     /* ours first: what the URL says comes later and wins */
     const char *keys[] = { "connect_timeout", "application_name", "keepalives_idle", "keepalives_interval",
@@ -184,6 +200,7 @@ static int connect_now(struct pg_conn *c, osmo_error_t *err) {
     int rc = pq.PQstatus_(c->conn) == CONNECTION_OK ? 0 : connect_error(c, err);
     if (rc == 0) {
         pq.PQsetNoticeProcessor_(c->conn, quiet, NULL);
+        warn_of_plain_text(c);
         rc = session_setup(c, err);
     }
     if (rc < 0) {

@@ -90,7 +90,8 @@ static void carry(const char *text, size_t len) {
     buf_t token = BUF_INIT(1u << 20);
     if (json_kind(claims) == JSON_OBJECT && jwt_sign(key, claims, &token, NULL) >= 0) {
         json_t *exp = json_get(claims, "exp"), *nbf = json_get(claims, "nbf");
-        bool live = json_kind(exp) == JSON_INT && json_as_int(exp, 0) > NOW && (!nbf || (json_kind(nbf) == JSON_INT && json_as_int(nbf, 0) <= NOW));
+        bool begun = !nbf || (json_kind(nbf) == JSON_INT && json_as_int(nbf, 0) <= NOW);
+        bool live = begun && json_kind(exp) == JSON_INT && json_as_int(exp, 0) > NOW;
         int rc = jwt_verify(key, token.data, token.len, NOW, 0, &back, NULL);
         if (rc >= 0 && !json_equal(claims, back))
             abort();

@@ -23,7 +23,8 @@ static bool read_role(const char *text, size_t len, struct role *out) {
 
 static void prepare(void) {
     static const char none[] = "{\"name\":\"none\",\"description\":\"\",\"policies\":[]}";
-    static const char all[] = "{\"name\":\"deny\",\"description\":\"\",\"policies\":[{\"effect\":\"Deny\",\"actions\":\"*:*\",\"resources\":\"*\"}]}";
+    static const char all[] = "{\"name\":\"deny\",\"description\":\"\",\"policies\":"
+                              "[{\"effect\":\"Deny\",\"actions\":\"*:*\",\"resources\":\"*\"}]}";
     if (!nothing.name && (!read_role(none, sizeof none - 1, &nothing) || !read_role(all, sizeof all - 1, &denial)))
         abort();
 }

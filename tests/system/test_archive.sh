@@ -45,7 +45,7 @@ id=$(submit "$work/tree.yaml" --set "pass=$secret")
 check "$id: it is archived" eventually 60 settled "$id"
 check_eq "the files" "$(cd "$archive/$id" && echo *)" \
     "bad_error_logs.txt task_logs_bad_0.txt task_logs_good_0.txt templated_workflow_spec.yaml workflow_events.txt workflow_logs.idx workflow_logs.tasks workflow_logs.txt workflow_spec.yaml"
-check_eq "none of them has the secret" "$(grep -rlaF "$secret" "$archive" | wc -l)" 0
+check_eq "none of them has the secret" "$(grep -rlaF -e "$secret" "$archive" | wc -l)" 0
 check_has "masked is what it was" "$(cat "$archive/$id/workflow_spec.yaml")" "MY_PASSWORD: [MASKED]"
 check_has "and nothing else" "$(cat "$archive/$id/workflow_spec.yaml")" "PLAIN: plain-value"
 spec=$("$osmo" workflow spec "$id")

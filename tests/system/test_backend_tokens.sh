@@ -45,6 +45,7 @@ swap "$third"
 check_eq "a token that was taken away is refused" "$(exchange "$second")" 400
 check "its sessions are closed" eventually 90 closed 7
 check "the operator says so" eventually 30 grep -q 'refused the token' "$work/backend.log"
+check_eq "and does not knock more often than it may" "$(grep -c 'HTTP 429' "$work/backend.log")" 0
 backend_token "$third"
 check "and comes back with the next one, without a restart" run_one four
 
@@ -55,5 +56,5 @@ other_pid=$!
 check "another backend's token opens nothing" eventually 30 grep -q 'HTTP 403' "$work/other.log"
 stop_one "$other_pid"
 for t in "$first" "$second" "$third"; do
-    grep -qF "$t" "$work/service.log" "$work/backend.log" "$work/data/audit.jsonl"; check_eq "no token in a log" "$?" 1
+    grep -qF -e "$t" "$work/service.log" "$work/backend.log" "$work/data/audit.jsonl"; check_eq "no token in a log" "$?" 1
 done

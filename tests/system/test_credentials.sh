@@ -70,6 +70,10 @@ sed 's/keys: /other: /' "$work/use.yaml" > "$work/name.yaml"
 out=$("$osmo" workflow submit "$work/name.yaml" 2>&1); check_eq "an unknown credential is refused" "$?" 1
 check_has "with the remedy" "$out" "osmo credential set other"
 
+sed 's|ubuntu:24.04|localhost:1/nobody/answers|' "$work/use.yaml" > "$work/image.yaml"
+out=$("$osmo" workflow validate "$work/image.yaml" 2>&1); check_eq "no registry is asked for a backend that pulls nothing" "$?" 0
+check_eq "without a word" "$(grep -c WARNING <<< "$out")" 0
+
 # ---- replaced and deleted
 "$osmo" credential set api --payload "user=bob" "pass=new-$secret" > /dev/null
 id2=$(submit "$work/use.yaml")

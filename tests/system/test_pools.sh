@@ -6,7 +6,6 @@ as() { # config directory, command…
     shift
     OSMO_CONFIG_FILE_DIR=$dir "$osmo" "$@"
 }
-body_of() { sed '1,/^\r*$/d'; }
 start_all || exit 1
 admin=$OSMO_CONFIG_FILE_DIR
 
@@ -70,10 +69,8 @@ check_has "shown" "$("$osmo" config show ROLE team policies 0 resources)" "pool/
 "$osmo" config set ROLE osmo-robo pool > /dev/null
 check_has "by its name alone: all that begin so" "$("$osmo" config show ROLE osmo-robo)" '"pool/robo*"'
 out=$("$osmo" config delete ROLE osmo-admin 2>&1); check_eq "the administrator's stays" "$?" 2
-check_eq "a user with the role" "$(api POST /api/auth/user '{"id":"maya","roles":["team","osmo-user"]}' | http_status)" 200
-api DELETE /api/auth/user/maya/roles/osmo-user > /dev/null
-until=$(date -u -d '+10 days' +%F)
-api POST "/api/auth/user/maya/access_token/ci?expires_at=$until" | body_of | tr -d '"\r\n' > "$work/maya-token"
+"$osmo" user create maya --roles team > /dev/null; check_eq "a user with the role" "$?" 0
+"$osmo" token set ci --user maya -t json | sed -n 's/^ *"token": "\(.*\)",*$/\1/p' | tr -d '\n' > "$work/maya-token"
 mkdir -m 700 "$work/maya"
 as "$work/maya" login "$url" --method token --token-file "$work/maya-token" > /dev/null; check_eq "the user logs in" "$?" 0
 out=$(as "$work/maya" workflow submit "$root/examples/hello_world.yaml" --pool robotics --follow 2>&1); check_eq "runs in the pool of the role" "$?" 0

@@ -68,7 +68,7 @@ users() {
     check_eq "and cannot log in" "$?" 2
     refused "delete again" 2 "User bob@example.org does not exist" "$osmo" user delete -f bob@example.org
     check_eq "the token was kept nowhere" \
-        "$(grep -ralF "$token" "$work/data" "$work/service.log" ${database:+"$work/pgsql"} 2>/dev/null)" ""
+        "$(grep -ralF -e "$token" "$work/data" "$work/service.log" ${database:+"$work/pgsql"} 2>/dev/null)" ""
 
     check_has "the administrator takes his own role" "$("$osmo" user update admin -r osmo-admin)" "any more"
     refused "and may do nothing more" 2 "administrators" "$osmo" user list

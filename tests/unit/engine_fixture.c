@@ -6,7 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
 #include "base/file.h"
+#include "base/seal.h"
 #include "model/messages.h"
 #include "pgsql_fixture.h"
 
@@ -209,6 +211,22 @@ void backend_gone(void) {
     listener = worker = NULL;
 }
 
+/* One for all services of the database, those that open at once too. */
+static int master_key_write(osmo_error_t *err) {
+    struct seal_key k;
+    _cleanup_buf_ buf_t jwk = BUF_INIT(4096), text = BUF_INIT(8192);
+    char path[128];
+    snprintf(path, sizeof path, "%s/master-key.yaml", test_dir);
+    int rc = seal_key_new(&k);
+    if (rc >= 0)
+        rc = seal_key_write(&k, &jwk, err);
+    buf_printf(&text, "currentMek: \"%s\"\nmeks:\n  \"%s\": ", k.kid, k.kid);
+    if (rc >= 0)
+        rc = crypto_base64(jwk.data, jwk.len, &text);
+    buf_putc(&text, '\n');
+    return rc < 0 ? rc : file_write_atomic(path, buf_cstr(&text), text.len, 0600, false, err);
+}
+
 bool prepare(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     char path[128];
@@ -219,6 +237,8 @@ bool prepare(void) {
     snprintf(test_dir, sizeof test_dir, "/tmp/osmo-engine-XXXXXX");
     if (!mkdtemp(test_dir))
         return false;
+    if (database)
+        CHECK_OK(master_key_write(&err), &err);
     snprintf(path, sizeof path, "sqlite:%s/osmo.db", test_dir);
     if (!without_key)
         CHECK_OK(signing_key_seed(database ? database : path, &err), &err);

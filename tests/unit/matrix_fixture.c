@@ -39,8 +39,7 @@ static int add_person(db_t *db, void *ctx, osmo_error_t *er) {
     return rc;
 }
 
-/* A user with one role, an access token, and the JWT for it. */
-static char *person_jwt(struct matrix *m, const char *user, const char *role, const char *backend) {
+char *person_jwt(struct matrix *m, const char *user, const char *role, const char *backend) {
     char token[ACCESS_TOKEN_LEN + 1];
     uint8_t secret[32];
     struct newcomer n = { .user = user, .role = role, .backend = backend };

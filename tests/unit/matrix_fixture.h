@@ -25,6 +25,8 @@ struct matrix {
 };
 bool matrix_open(struct matrix *m);
 void matrix_close(struct matrix *m);
+/* A new user with one role, an access token, perhaps for one backend alone, and the JWT for it, which the caller frees. */
+char *person_jwt(struct matrix *m, const char *user, const char *role, const char *backend);
 struct answer ask_by(struct matrix *m, const struct person *p, const char *method, const char *path);
 /* 101, or the status of the refusal. */
 int upgrade_by(struct matrix *m, const struct person *p, const char *path);

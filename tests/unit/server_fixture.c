@@ -216,8 +216,8 @@ static int dial_tls(void) {
     if (pid == 0) {
         dup2(fds[1], 0);
         dup2(fds[1], 1);
-        execlp("openssl", "openssl", "s_client", "-quiet", "-no_ign_eof", "-noservername", "-verify_quiet", "-verify_return_error", "-nocommands", "-CAfile",
-               tls_ca, "-connect", where, (char *)NULL);
+        execlp("openssl", "openssl", "s_client", "-quiet", "-no_ign_eof", "-noservername", "-verify_quiet", "-verify_return_error",
+               "-nocommands", "-CAfile", tls_ca, "-connect", where, (char *)NULL);
         _exit(127);
     }
     close(fds[1]);

@@ -1,6 +1,7 @@
 /* Roles in the store and in memory: the default ones and their completion, changes that are seen at once, allowed pools, what is bound to
  * a task or a backend, users of identity providers by the three modes, and roles of the configuration file. On SQLite, and on PostgreSQL
  * where there is one. */
+#include "base/file.h"
 #include "engine/access.h"
 #include <stdatomic.h>
 #include "engine_fixture.h"
@@ -309,6 +310,31 @@ static void from_file(void) {
     stop(true);
 }
 
+static int write_file(const char *text) {
+    _cleanup_free_ char *path = str_printf("%s/config.yaml", test_dir);
+    return path ? file_write_atomic(path, text, strlen(text), 0600, false, &err) : OSMO_ENOMEM;
+}
+
+/* A changed file counts with its reload; one that is refused changes nothing; without the section the stored roles count. */
+static void reloaded_file(void) {
+    REQUIRE(start_with(file_roles));
+    uint64_t before = access_generation(e);
+    CHECK_OK(write_file("roles: {team: {policies: [{actions: ['pool:List'], resources: ['*']}]}}\n"), &err);
+    CHECK_OK(engine_reload(e, &err), &err);
+    CHECK(access_generation(e) > before);
+    CHECK(!may("team", ACTION_WORKFLOW_CREATE, "pool/default"));
+    CHECK(may("team", ACTION_POOL_LIST, NULL));
+    CHECK(!may("osmo-user", ACTION_POOL_LIST, NULL));
+    CHECK_OK(write_file("roles: {team: {policies: 7}}\n"), &err);
+    CHECK(engine_reload(e, &err) < 0);
+    CHECK(may("team", ACTION_POOL_LIST, NULL));
+    CHECK_OK(write_file("service: {}\n"), &err);
+    CHECK_OK(engine_reload(e, &err), &err);
+    CHECK(may("osmo-user", ACTION_POOL_LIST, NULL));
+    CHECK(may("osmo-user", ACTION_WORKFLOW_CREATE, "pool/default"));
+    stop(true);
+}
+
 static void bad_files(void) {
     static const struct { const char *text, *why; } cases[] = {
         { "roles: [a]\n", "roles" }, { "roles: {a: 1}\n", "roles.a" },
@@ -368,6 +394,7 @@ static void on_pgsql(void) {
 static const struct check_test access_tests[] = {
     { "default roles", defaults }, { "completion at the start", completion }, { "changes are seen", changes },
     { "built-in roles", built_in_roles }, { "what is bound to a task or a backend", bound }, { "many sets of roles", many_sets },
-    { "many threads", many_threads }, { "sync modes", sync_modes }, { "roles of the file", from_file }, { "bad files", bad_files }, { "on PostgreSQL", on_pgsql },
+    { "many threads", many_threads }, { "sync modes", sync_modes }, { "roles of the file", from_file }, { "reloaded file", reloaded_file },
+    { "bad files", bad_files }, { "on PostgreSQL", on_pgsql },
 };
 TEST_MAIN("access", access_tests)

@@ -301,13 +301,15 @@ static void test_settings(void) {
         { "GET", "/api/configs/workflow", "", NULL, 200, "\"username\":\"u\",\"auth\":\"**********\"" },
         { "GET", "/api/configs/workflow", "", NULL, 200, "!hunter2" },
         { "GET", "/api/configs/workflow", "", NULL, 200, "!sesame" },
-        { "GET", "/api/configs/workflow", "", NULL, 200, "{\"key\":\"team\",\"allow_list\":[\"a\"],\"enforcement\":\"enforce\",\"assert_message\":" },
+        { "GET", "/api/configs/workflow", "", NULL, 200,
+          "{\"key\":\"team\",\"allow_list\":[\"a\"],\"enforcement\":\"enforce\",\"assert_message\":" },
         { "GET", "/api/configs/workflow", "", NULL, 200, "\"max_num_workflows\":7,\"max_num_tasks\":null,\"jinja_sandbox_max_time\":0.5" },
         { "GET", "/api/configs/workflow", "", NULL, 200, "\"default_exec_timeout\":\"60d\"" },
         { "PUT", "/api/configs/workflow", "", "{\"configs\":{}}", 405, NULL },
     };
     static const struct step builtin[] = {
-        { "GET", "/api/configs/workflow", "", NULL, 200, "{\"workflow_data\":{\"credential\":null,\"base_url\":\"\",\"websocket_timeout\":1440" },
+        { "GET", "/api/configs/workflow", "", NULL, 200,
+          "{\"workflow_data\":{\"credential\":null,\"base_url\":\"\",\"websocket_timeout\":1440" },
         { "GET", "/api/configs/workflow", "", NULL, 200, "\"credential\":{\"registry\":\"\",\"username\":\"\",\"auth\":\"\"}" },
     };
     struct fixture f;

@@ -203,6 +203,81 @@ static void test_cannot_open(void) {
     fixture_close(&f);
 }
 
+/* ---- what is written of requests ---- */
+
+static void upgrade(const char *to, const char *token, int status) {
+    char bearer[4096];
+    snprintf(bearer, sizeof bearer, "Bearer %s", token);
+    const char *headers[] = { "host", "127.0.0.1", "authorization", bearer, NULL };
+    osmo_request_t rq = { .size = sizeof rq, .id = 99, .method = "GET", .path = to, .query = "", .headers = headers, .peer = "127.0.0.1" };
+    osmo_response_t rs = { .size = sizeof rs, .body_fd = -1 };
+    osmo_ws_t *ws = NULL;
+    const char *extensions = NULL;
+    osmo_service_ws_open(f.service, &rq, 99, &ws, &extensions, &rs);
+    CHECK_INT(ws ? 101 : rs.status, status);
+    if (ws) {
+        osmo_ws_opened(ws);
+        osmo_ws_closed(ws);
+    }
+    osmo_response_clear(&rs);
+}
+
+static void test_requests(void) {
+    static const struct { const char *method, *path, *query, *body; bool token; const char *line; } cases[] = {
+        { "GET", "/api/version", NULL, NULL, false, NULL },
+        { "GET", "/api/workflow", "secret=abc", NULL, true, NULL },
+        { "POST", "/nowhere", NULL, "{}", true, NULL },
+        { "GET", "//api/workflow/", "secret=abc", NULL, false,
+          "\"method\":\"GET\",\"path\":\"/api/workflow\",\"action\":\"workflow:List\",\"allowed\":false,\"status\":401}" },
+        { "POST", "/api/profile/settings", "secret=abc", "{\"pool\":\"default\"}", true,
+          "\"user\":\"admin\",\"token_name\":\"default-admin-token\",\"how\":\"token\",\"method\":\"POST\","
+          "\"path\":\"/api/profile/settings\",\"action\":\"profile:Update\"" },
+        { "POST", "/api/auth/jwt/access_token", NULL, "{\"token\":\"wrong\"}", false,
+          "\"path\":\"/api/auth/jwt/access_token\",\"action\":\"auth:Refresh\",\"allowed\":false,\"status\":400}" },
+        { "GET", "/api/auth/jwt/access_token", "access_token=" ADMIN_TOKEN, NULL, false,
+          "\"path\":\"/api/auth/jwt/access_token\",\"action\":\"auth:Refresh\",\"allowed\":true,\"status\":200}" },
+    };
+    _cleanup_free_ char *text = NULL;
+    size_t want = 3;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_REQUIRED, ADMIN_TOKEN));
+    snprintf(path, sizeof path, "%s/audit.jsonl", f.dir);
+    struct answer a = ask(&f, "POST", "/api/auth/jwt/access_token", NULL, "{\"token\":\"" ADMIN_TOKEN "\"}", NULL);
+    REQUIRE(a.status == 200);
+    _cleanup_free_ char *token = strdup(json_get_str(a.json, "token"));
+    answer_free(&a);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        a = cases[i].token ? ask_as(&f, token, cases[i].method, cases[i].path, cases[i].query, cases[i].body)
+                           : ask(&f, cases[i].method, cases[i].path, cases[i].query, cases[i].body, NULL);
+        answer_free(&a);
+        want += cases[i].line != NULL;
+    }
+    upgrade("/api/agent/listener/pod/backend/default", "a.b.c", 401);
+    upgrade("/api/agent/listener/pod/backend/default", token, 101);
+    close_service();
+    CHECK_INT(lines(path, &text), want);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK(!cases[i].line || check_contains(text, cases[i].line, cases[i].path, __FILE__, __LINE__));
+    CHECK_CONTAINS(text, "\"path\":\"/api/agent/listener/pod/backend/default\",\"action\":\"internal:Operator\",\"allowed\":false,"
+                         "\"status\":401}");
+    CHECK_CONTAINS(text, "\"action\":\"internal:Operator\",\"resource\":\"backend/default\",\"allowed\":true,\"status\":101}");
+    CHECK(!strstr(text, token) && !strstr(text, ADMIN_TOKEN) && !strstr(text, "secret") && !strstr(text, "wrong"));
+    fixture_close(&f);
+}
+
+static void test_health(void) {
+    REQUIRE(open_at("/dev/full"));
+    struct answer a = ask(&f, "GET", "/health", NULL, NULL, NULL);
+    CHECK_STR(a.body, "{\"status\":\"OK\"}");
+    answer_free(&a);
+    put(1, "/x", false);
+    wait_well(false);
+    a = ask(&f, "GET", "/health", NULL, NULL, NULL);
+    CHECK_INT(a.status, 200);
+    CHECK_CONTAINS(a.body, "\"audit_log\":\"cannot be written\"");
+    answer_free(&a);
+    fixture_close(&f);
+}
+
 static const struct check_test tests[] = {
     { "a line", test_line },
     { "a file that is there", test_append },
@@ -210,5 +285,7 @@ static const struct check_test tests[] = {
     { "moved away and not opened again", test_reopen_failed },
     { "a full disk", test_full },
     { "no file", test_cannot_open },
+    { "requests", test_requests },
+    { "health", test_health },
 };
 TEST_MAIN("audit", tests)

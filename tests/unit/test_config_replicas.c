@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "engine/access.h"
 #include "engine/replica_internal.h"
 #include "osmo/server.h"
 #include "pgsql_fixture.h"
@@ -162,8 +163,48 @@ static void test_both(void) {
     pair_close(url);
 }
 
+/* ---- roles ---- */
+
+static int write_role(struct side *at, const char *method, const char *body) {
+    struct answer a = ask(&at->f, method, "/api/configs/role/team", "", body, NULL);
+    int status = a.status;
+    answer_free(&a);
+    return status;
+}
+
+static bool permits(struct side *at, bool want) {
+    struct identity who = { .kind = IDENTITY_TOKEN };
+    bool yes = !want;
+    CHECK_INT(strlist_add(&who.roles, "team"), 0);
+    for (int i = 0; i < LOOKS && yes != want; i++) {
+        if (i)
+            usleep(10000);
+        yes = access_decide(at->f.engine, &who, ACTION_WORKFLOW_CREATE, "pool/east") == VERDICT_ALLOW;
+    }
+    strlist_free(&who.roles);
+    return yes == want;
+}
+
+/* What a role permits, and that it does not any more, is known to the other service by the word of the first. */
+static void test_roles(void) {
+    char *url;
+    if (!pair_open(&url))
+        return;
+    uint64_t before = access_generation(two.f.engine);
+    CHECK_INT(write_role(&one, "PUT", "{\"configs\":{\"description\":\"\",\"policies\":[{\"actions\":\"workflow:*\","
+                                      "\"resources\":\"pool/east\"}]}}"), 200);
+    CHECK(permits(&one, true)); /* before the answer */
+    CHECK(permits(&two, true));
+    CHECK(access_generation(two.f.engine) > before);
+    CHECK_INT(write_role(&two, "DELETE", NULL), 200);
+    CHECK(permits(&two, false));
+    CHECK(permits(&one, false));
+    pair_close(url);
+}
+
 static const struct check_test tests[] = {
     { "a change is known to the other service", test_change },
     { "two services write at once", test_both },
+    { "roles are known to the other service", test_roles },
 };
 TEST_MAIN("config_replicas", tests)

@@ -158,6 +158,7 @@ static void scopes(void) {
         { "ghcr.io/Team", "ghcr.io/Team", false },
         { "a b", "a b", false },
         { "host:port", "host:port", false },
+        { "host:443:443", "host:443:443", false },
         { "host:123456", "host:123456", false },
         { "host/", "host", true },
         { "host//x", "host//x", false },

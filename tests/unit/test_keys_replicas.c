@@ -38,7 +38,7 @@ static void a_new_key_counts_for_both(void) {
     CHECK_OK(auth_rotate_key(e, &err), &err);
     _cleanup_free_ char *after = sign(e, k2);
     CHECK(strcmp(k1, k2) != 0);
-    CHECK_INT(verify(second, after), 0); /* it has not been told of this key, and looks */
+    CHECK_INT(verify(second, after), 0); /* it need not have been told of this key: it looks */
     CHECK_INT(verify(e, before), 0);
     access_changed_here(second); /* what a hint means */
     _cleanup_free_ char *there = sign(second, k3);

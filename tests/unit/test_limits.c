@@ -1,6 +1,7 @@
 /* Who asks how often, by a clock that the test turns. */
 #include "engine/limits.h"
 #include <pthread.h>
+#include <strings.h>
 #include "service_fixture.h"
 
 static struct fixture f;
@@ -143,6 +144,70 @@ static void test_threads(void) {
     fixture_close(&f);
 }
 
+/* ---- as clients see it ---- */
+
+static const char *header_of(const struct answer *a, const char *name) {
+    for (char **h = a->rs.headers; h && *h; h += 2) {
+        if (!strcasecmp(h[0], name))
+            return h[1];
+    }
+    return "";
+}
+
+static void test_wrong_tokens(void) {
+    const char *const bad[] = { "authorization", "Bearer a.b.c", NULL };
+    struct answer a;
+    REQUIRE(fixture_open(&f, OSMO_AUTH_REQUIRED, ADMIN_TOKEN));
+    struct settings *s = (struct settings *)(uintptr_t)engine_settings(f.engine);
+    s->refused_rate = 30;
+    engine_settings_put(s);
+    limits_clock(f.engine, test_clock);
+    for (int i = 0; i < 30; i++) {
+        a = ask(&f, "GET", "/api/workflow", NULL, NULL, bad);
+        CHECK_INT(a.status, 401);
+        answer_free(&a);
+    }
+    a = ask(&f, "GET", "/api/workflow", NULL, NULL, bad);
+    CHECK_INT(a.status, 429);
+    CHECK_STR(header_of(&a, "retry-after"), "2");
+    CHECK_CONTAINS(json_get_str(a.json, "message"), "too many tokens from this address were refused: try again in 2 seconds");
+    answer_free(&a);
+    a = ask(&f, "POST", "/api/auth/jwt/access_token", NULL, "{\"token\":\"" ADMIN_TOKEN "\"}", NULL);
+    CHECK_INT(a.status, 429);
+    answer_free(&a);
+    for (int i = 0; i < 100; i++) { /* without a token nothing is tried */
+        a = ask(&f, "GET", "/api/workflow", NULL, NULL, NULL);
+        CHECK_INT(a.status, 401);
+        answer_free(&a);
+    }
+    a = ask(&f, "GET", "/api/version", NULL, NULL, bad);
+    CHECK_INT(a.status, 200);
+    answer_free(&a);
+    now_us += 2000000;
+    a = ask(&f, "POST", "/api/auth/jwt/access_token", NULL, "{\"token\":\"" ADMIN_TOKEN "\"}", NULL);
+    CHECK_INT(a.status, 200);
+    answer_free(&a);
+    fixture_close(&f);
+}
+
+static void test_many_requests(void) {
+    const char *const maya[] = { "x-osmo-user", "maya", NULL }, *const liam[] = { "x-osmo-user", "liam", NULL };
+    REQUIRE(open_with(1, 3, 30));
+    for (int i = 0; i < 4; i++) {
+        struct answer a = ask(&f, "GET", "/api/profile/settings", NULL, NULL, maya);
+        CHECK_INT(a.status, i < 3 ? 200 : 429);
+        if (i == 3) {
+            CHECK_STR(header_of(&a, "retry-after"), "1");
+            CHECK_CONTAINS(json_get_str(a.json, "message"), "too many requests of this user: try again in 1 second");
+        }
+        answer_free(&a);
+    }
+    struct answer a = ask(&f, "GET", "/api/profile/settings", NULL, NULL, liam);
+    CHECK_INT(a.status, 200);
+    answer_free(&a);
+    fixture_close(&f);
+}
+
 static const struct check_test tests[] = {
     { "a caller has a rate and a burst", test_callers },
     { "no limit", test_no_limit },
@@ -150,5 +215,7 @@ static const struct check_test tests[] = {
     { "refused proofs of a peer", test_refused },
     { "a crowd hides nobody", test_crowd },
     { "from many threads", test_threads },
+    { "wrong tokens", test_wrong_tokens },
+    { "many requests", test_many_requests },
 };
 TEST_MAIN("limits", tests)

@@ -1,5 +1,5 @@
 /* Logging in by an OpenID provider: the pure parts, the listener for the browser's redirect, the grants against a scripted provider, and
- * the renewal of tokens. A real provider is in tests/system/test_oidc.sh. */
+ * the renewal of tokens. A real provider is in tests/oidc/test_oidc.sh. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -376,6 +376,21 @@ static void test_password(void) {
     CHECK_INT(run_command(cmd_login, "http://127.0.0.1:1", ""), EXIT_SERVER_DOWN);
 }
 
+/* A provider that is down is not mistaken for the service. */
+static void test_unreachable(void) {
+    http_client_t *http = NULL;
+    _cleanup_buf_ buf_t form = FORM_INIT;
+    enum token_answer class;
+    struct tokens tokens;
+    char *problem = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(http_client_new("test", &http, NULL) == 0);
+    form_add(&form, "grant_type", "password");
+    CHECK_INT(token_ask(http, "http://127.0.0.1:1/token", &form, &class, &tokens, &problem, &err), OSMO_EUNAVAIL);
+    CHECK_CONTAINS(err.text, "the identity provider 127.0.0.1:1 cannot be reached");
+    http_client_free(http);
+}
+
 static void test_device(void) {
     static struct provider p;
     _cleanup_free_ char *jwt = claims_until(now_s() + 300, "u7");
@@ -600,6 +615,7 @@ static const struct check_test tests[] = {
     { "the listener", test_listener },
     { "a secret in a file", test_secret_file },
     { "the password grant", test_password },
+    { "a provider that is down", test_unreachable },
     { "the device grant", test_device },
     { "logging out", test_logout },
     { "renewal", test_renewal },

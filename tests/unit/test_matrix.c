@@ -3,6 +3,7 @@
 #include "matrix_fixture.h"
 
 #include "base/cleanup.h"
+#include "engine/access.h"
 #include "registry_fixture.h"
 
 static struct matrix m;
@@ -288,7 +289,65 @@ static void shown_pools(void) {
     matrix_close(&m);
 }
 
+static void put_role(const char *text) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    _cleanup_json_ json_t *v = NULL;
+    struct role r;
+    const struct role *list[] = { &r };
+    CHECK_OK(json_parse(text, strlen(text), &v, &err), &err);
+    CHECK_OK(role_read(v, &r, &err), &err);
+    CHECK_OK(access_put_roles(m.f.engine, list, 1, &err), &err);
+    role_clear(&r);
+}
+
+/* Somebody whose role reaches one pool sees what is in it, and takes nothing out of others. */
+static void one_pool(void) {
+    static const struct { const char *method, *path, *query, *body; int status; } cases[] = {
+        { "GET", "/api/workflow/foreign-1", NULL, NULL, 200 },
+        { "GET", "/api/workflow/own-1", NULL, NULL, 403 },
+        { "GET", "/api/workflow/" NOWHERE, NULL, NULL, 403 },
+        { "POST", "/api/pool/team/workflow", "workflow_id=own-1", NULL, 403 },
+        { "POST", "/api/pool/team/workflow", "workflow_id=foreign-1", NULL, 400 }, /* it has no text, but may be asked for */
+        { "POST", "/api/pool/team/workflow/own-1/restart", NULL, NULL, 403 },
+        { "POST", "/api/pool/team/workflow/foreign-1/restart", NULL, NULL, 400 },
+        { "POST", "/api/workflow/foreign-1/tag", NULL, NULL, 200 },
+        { "POST", "/api/workflow/own-1/tag", NULL, NULL, 403 },
+        { "GET", "/api/plugins/configs", NULL, NULL, 200 },
+    };
+    static const struct { const char *path, *query, *member; size_t n; } lists[] = {
+        { "/api/workflow", "all_users=true&all_pools=true", "workflows", 1 },
+        { "/api/workflow", "all_users=true&pools=default&pools=team", "workflows", 1 },
+        { "/api/workflow", "all_users=true&pools=default", "workflows", 0 },
+        { "/api/task", "all_users=true&all_pools=true", "tasks", 1 },
+        { "/api/task", "all_users=true&pools=default", "tasks", 0 },
+    };
+    REQUIRE(matrix_open(&m));
+    put_role("{\"name\":\"limited\",\"description\":\"\",\"policies\":[{\"actions\":\"workflow:*\",\"resources\":\"pool/team\"}]}");
+    _cleanup_free_ char *token = person_jwt(&m, "lim", "limited", NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct answer a = ask_as(&m.f, token, cases[i].method, cases[i].path, cases[i].query, cases[i].body);
+        if (a.status != cases[i].status)
+            fprintf(stderr, "%s %s?%s: %s\n", cases[i].method, cases[i].path, cases[i].query ? cases[i].query : "", a.body);
+        CHECK_INT(a.status, cases[i].status);
+        answer_free(&a);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        struct answer a = ask_as(&m.f, token, "GET", lists[i].path, lists[i].query, NULL);
+        CHECK_INT(a.status, 200);
+        CHECK_INT(json_len(json_get(a.json, lists[i].member)), lists[i].n);
+        answer_free(&a);
+    }
+    struct answer a = ask_by(&m, &m.people[USER_ROLE], "GET", "/api/workflow/own-1");
+    CHECK_INT(a.status, 200);
+    answer_free(&a);
+    put_role("{\"name\":\"osmo-user\",\"description\":\"\",\"policies\":[{\"actions\":\"workflow:*\",\"resources\":\"pool/team\"}]}");
+    a = ask_by(&m, &m.people[USER_ROLE], "GET", "/api/workflow/own-1"); /* the same token: what is taken is taken */
+    CHECK_INT(a.status, 403);
+    answer_free(&a);
+    matrix_close(&m);
+}
+
 static const struct check_test matrix_tests[] = {
-    { "every route for everybody", matrix }, { "in words", in_words }, { "pools that are shown", shown_pools },
+    { "every route for everybody", matrix }, { "in words", in_words }, { "pools that are shown", shown_pools }, { "one pool", one_pool },
 };
 TEST_MAIN("matrix", matrix_tests)

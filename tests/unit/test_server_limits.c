@@ -239,7 +239,8 @@ static void test_slow(void) {
 
 static void test_safety_headers(void) {
     static const char *const requests[] = { GET HOST END, "GET /none HTTP/1.1\r\n" HOST END, GET END, "GET /api/x HTTP/1.1\r\n" HOST END };
-    static const char *const want[] = { "X-Content-Type-Options: nosniff\r\n", "X-Frame-Options: DENY\r\n", "Referrer-Policy: no-referrer\r\n",
+    static const char *const want[] = {
+        "X-Content-Type-Options: nosniff\r\n", "X-Frame-Options: DENY\r\n", "Referrer-Policy: no-referrer\r\n",
         "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n", "Cross-Origin-Resource-Policy: same-origin\r\n" };
     REQUIRE(start_with(2, 0));
     for (size_t i = 0; i < 4; i++) {

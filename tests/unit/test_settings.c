@@ -256,12 +256,12 @@ static void test_authentication(void)
         { AUTH("providers: [{issuer: 'https://idp', audience: b}]"), "providers.0.name: is missing" },
         { AUTH("providers: [{name: a, issuer: 'http://idp', audience: b}]"),
           "providers.0.issuer: is 'http://idp': it must begin with https" },
-        { IDP(", audience: ''"), "audience: must not be empty" },
+        { IDP(", audience: ''"), "audience: must name a client, or a list of 1 to 16" },
         { IDP(", jwks_uri: 'http://idp.example/keys'"), "providers.0.jwks_uri: is 'http://idp.example/keys'" },
         { IDP(", clock_skew: 301"), "clock_skew: must be 0 to 300 seconds" },
         { IDP(", secret: x"), "providers.0.secret: unknown key" },
-        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: []}]"), "audience: must not be empty" },
-        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: [x, '']}]"), "audience: must have names of clients" },
+        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: []}]"), "audience: must name a client" },
+        { AUTH("providers: [{name: a, issuer: 'https://idp', audience: [x, '']}]"), "audience: must name a client" },
         { AUTH("providers: [{name: a, issuer: 'https://idp', audience: {x: y}}]"), "audience: must be" },
         { AUTH("issuer: 'https://me', providers: [{name: a, issuer: 'https://me', audience: b}]"), "has the issuer of this service's own" },
         { AUTH("providers: [{name: a, issuer: 'https://x', audience: b}, {name: c, issuer: 'https://x', audience: d}]"),
@@ -271,7 +271,7 @@ static void test_authentication(void)
         AUTH("signing_key_bits: 3072, request_rate: 50, request_burst: 100, refused_rate: 0, keys: {}, active_key: x, "
              "login_info: {device_endpoint: 'https://idp/device', browser_client_id: null, other: 1}, "
              "providers: [{name: a, issuer: 'https://idp.example', audience: [osmo-device, osmo-browser], jwks_uri: null}, "
-             "{name: b, issuer: 'http://127.0.0.1:9000/x', audience: c, user_claim: email, roles_claim: groups, clock_skew: 2m}]");
+             "{name: b, issuer: 'http://127.0.0.1:9000/x', audience: [c, d], user_claim: email, roles_claim: groups, clock_skew: 2m}]");
     struct settings *s = NULL;
     osmo_error_t err = OSMO_ERROR_INIT;
 
@@ -289,13 +289,13 @@ static void test_authentication(void)
     REQUIRE(s && s->nproviders == 2);
     CHECK(s->signing_key_bits == 3072 && s->request_rate == 50 && s->request_burst == 100 && s->refused_rate == 0);
     CHECK_STR(s->login_info.device_endpoint, "https://idp/device");
-    CHECK_STR(s->providers[0].audience, "osmo-device\nosmo-browser");
-    CHECK_STR(s->providers[1].audience, "c");
     CHECK_STR(s->providers[0].user_claim, "preferred_username");
     CHECK_STR(s->providers[0].roles_claim, "roles");
     CHECK(!s->providers[0].jwks_uri && s->providers[0].clock_skew_s == 60);
     CHECK_STR(s->providers[1].issuer, "http://127.0.0.1:9000/x");
     CHECK_STR(s->providers[1].roles_claim, "groups");
+    CHECK(s->providers[0].audiences.len == 2 && strlist_has(&s->providers[0].audiences, "osmo-browser"));
+    CHECK(s->providers[1].audiences.len == 2 && strlist_has(&s->providers[1].audiences, "d"));
     CHECK_INT(s->providers[1].clock_skew_s, 120);
     settings_free(s);
 }

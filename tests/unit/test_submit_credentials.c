@@ -153,6 +153,23 @@ static void given(void) {
     stop(true);
 }
 
+/* Where the service keeps task data by a login of its own. */
+static void of_the_site(void) {
+    REQUIRE(start_with("workflow:\n  workflow_data:\n"
+                       "    credential: {endpoint: 's3://site/data', access_key_id: id, access_key: site-key,\n"
+                       "                 region: r, override_url: null, addressing_style: path}\n"));
+    backend_connect("jobs");
+    REQUIRE(submit("workflow:\n  name: use\n  tasks:\n  - {name: t, image: u, command: [a]}\n"));
+    _cleanup_json_ json_t *sent = net_take(WORKER, 1, NULL);
+    _cleanup_free_ char *config = file_of(json_get(sent, "k8s_resources"), "service_config.yaml"),
+                        *user = file_of(json_get(sent, "k8s_resources"), "user_config.yaml");
+    CHECK_STR(config, "auth:\n  data:\n    s3://site:\n      access_key: site-key\n      access_key_id: id\n      addressing_style: path\n"
+                      "      endpoint: s3://site/data\n      region: r\n");
+    CHECK_STR(user, "auth:\n  data: {}\n");
+    answer(sent, "SUCCESS");
+    stop(true);
+}
+
 /* Gone between the submission and its turn: the group says so. */
 static void gone(void) {
     struct credential_row row = { 0 };
@@ -364,7 +381,8 @@ static void on_pgsql(void) {
 }
 
 static const struct check_test tests[] = {
-    { "what has to be there", checks },   { "what pods get", given }, { "gone meanwhile", gone }, { "images", images },
+    { "what has to be there", checks },   { "what pods get", given },
+    { "of the site", of_the_site },       { "gone meanwhile", gone }, { "images", images },
     { "many images", many },              { "unreachable", unreachable }, { "postgresql", on_pgsql },
 };
 TEST_MAIN("submit_credentials", tests)
