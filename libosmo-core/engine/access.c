@@ -93,9 +93,9 @@ static bool with_grants(engine_t *e, const strlist_t *roles, ask_fn ask, void *c
     return said;
 }
 
-/* What those that are bound to a task or a backend may do at all, whatever their roles say: a task reads what its user may read and is
- * heard about itself, an operator serves its backend. Neither acts as a user: no tokens, no credentials, no workflows. Which task it is,
- * the caller compares. */
+/* What those that are bound to a task or a backend may do at all, whatever their roles say: a task reads what is its user's and is heard
+ * about itself, an operator serves its backend. Neither acts as a user: no tokens, no credentials, no workflows. Which task it is, the
+ * caller compares. */
 static bool bound_may(const struct identity *who, enum action a, const char *resource) {
     switch (a) {
     case ACTION_SYSTEM_HEALTH:

@@ -121,22 +121,25 @@ static int load_master(engine_t *e, struct auth *a, osmo_error_t *err) {
 
 /* ---- administrator ---- */
 
-int auth_is_administrator(engine_t *e, const char *user, bool *yes, osmo_error_t *err) {
+static int was_administrator(db_t *db, const char *user, bool *yes, osmo_error_t *err) {
     _cleanup_free_ char *key = str_printf("%s%s", KV_ADMIN_PREFIX, user);
     _cleanup_secret_ char *kept = NULL;
-    db_t *db;
-    int rc = key ? store_reader(e->store, &db, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (rc >= 0)
-        rc = repo_kv_get(db, key, &kept, err);
+    int rc = key ? repo_kv_get(db, key, &kept, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     *yes = rc >= 0;
     return rc == OSMO_ENOTFOUND ? 0 : rc;
+}
+
+int auth_is_administrator(engine_t *e, const char *user, bool *yes, osmo_error_t *err) {
+    db_t *db;
+    int rc = store_reader(e->store, &db, err);
+    return rc < 0 ? rc : was_administrator(db, user, yes, err);
 }
 
 struct admin_change { const char *user, *kv_key; uint8_t hash[32]; char hex[65]; bool with_token, only_if_absent,
     kept; int64_t now; };
 
-/* Is there a token that an earlier open made or was given, still this user's and an administrator's? Whoever took the last
- * administrator its role has it back by a restart. */
+/* Is there a token that an earlier open made, or was given as now, still this user's and an administrator's? It stays then, and with it
+ * what it was exchanged for. Whoever took the last administrator its role has it back by a restart. */
 static int admin_token_known(db_t *db, const struct admin_change *ch, bool *known, osmo_error_t *err) {
     _cleanup_free_ char *hex = NULL;
     struct token_row row = { 0 };
@@ -146,6 +149,8 @@ static int admin_token_known(db_t *db, const struct admin_change *ch, bool *know
     int rc = repo_kv_get(db, ch->kv_key, &hex, err);
     if (rc < 0)
         return rc == OSMO_ENOTFOUND ? 0 : rc;
+    if (!ch->only_if_absent && !str_eq(hex, ch->hex))
+        return 0;
     for (size_t i = 0; i < sizeof hash; i++) {
         unsigned byte;
         if (strlen(hex) != 64 || sscanf(hex + 2 * i, "%2x", &byte) != 1)
@@ -164,21 +169,26 @@ static int admin_token_known(db_t *db, const struct admin_change *ch, bool *know
 /* The same token under another name: who had it before has it no more. Anybody else's it must not be. */
 static int take_over(db_t *db, const struct admin_change *ch, osmo_error_t *err) {
     struct token_row row = { 0 };
+    bool before = false;
     int rc = repo_token_by_hash(db, ch->hash, &row, err);
-    if (rc >= 0 && !str_eq(row.name, ADMIN_TOKEN_NAME))
+    if (rc == OSMO_ENOTFOUND)
+        return 0;
+    if (rc >= 0)
+        rc = was_administrator(db, row.user, &before, err);
+    if (rc >= 0 && !(before && str_eq(row.name, ADMIN_TOKEN_NAME)))
         rc = osmo_error_set(err, OSMO_EINVAL, "the administrator token is access token %.130s of user %.256s already: make another one",
                             row.name, row.user);
     else if (rc >= 0)
         rc = repo_token_delete(db, row.user, row.name, err);
     token_row_clear(&row);
-    return rc == OSMO_ENOTFOUND ? 0 : rc;
+    return rc;
 }
 
 static int admin_token_put(db_t *db, struct admin_change *ch, osmo_error_t *err) {
     bool known = false;
     /* Another replica may be making one at the same time: whoever writes this row first goes first. */
     int rc = repo_kv_touch(db, ch->kv_key, err);
-    if (rc >= 0 && ch->only_if_absent)
+    if (rc >= 0)
         rc = admin_token_known(db, ch, &known, err);
     ch->kept = known;
     if (rc < 0 || known)

@@ -175,6 +175,8 @@ static int look(engine_t *e, const char *path, enum how how, struct listing *out
             parse_credential(e, dir, how == PARSE_AND_TELL, c);
         out->n++;
     }
+    if (rc >= 0 && out->n == CREDENTIALS_MAX && how == PARSE_AND_TELL)
+        log_warning(&e->log, "backend token directory %s: no more than %d backends are looked at", path, CREDENTIALS_MAX);
     closedir(d);
     if (rc >= 0)
         qsort(out->list, out->n, sizeof *out->list, compare);
@@ -288,7 +290,7 @@ void backend_tokens_close(struct backend_tokens *t) {
     free(t);
 }
 
-/* Half of the digest's half, which tells nothing of a token that was made at random. */
+/* A quarter of the digest, which tells nothing of a token that was made at random. */
 static void token_id(const uint8_t digest[32], char id[17]) {
     for (size_t i = 0; i < 8; i++)
         snprintf(id + 2 * i, 3, "%02x", digest[i]);

@@ -151,13 +151,15 @@ static struct auth_session *copy_all(struct sessions *all, size_t *n) {
     return list;
 }
 
-static void note(struct sessions *all, const struct auth_session *copy, bool ended) {
+/* What was confirmed is the session's now: its roles may be others than when it was opened. */
+static void note(struct sessions *all, struct auth_session *copy, bool ended) {
     pthread_mutex_lock(&all->lock);
     for (struct auth_session *s = all->first; s; s = s->next) {
         if (s->conn != copy->conn)
             continue;
-        s->who.generation = copy->who.generation;
-        s->who.confirmed_us = copy->who.confirmed_us;
+        struct identity before = s->who;
+        s->who = copy->who;
+        copy->who = before;
         s->ended = ended;
         break;
     }

@@ -74,6 +74,7 @@ struct frame { unsigned char head[14], op, mask[4]; size_t head_len; bool open, 
 struct conn {
     struct conn *prev, *next;
     struct lws *wsi;
+    char peer[64];
     struct exchange *ex;           /* being collected or answered */
     buf_t in;                      /* what came and was not looked at yet */
     size_t scanned;                /* how much of it was searched for the end of a head */

@@ -556,7 +556,10 @@ int http_writable(struct osmo_server *s, struct conn *c) {
     if (!answered(s, c))
         return 0;
     c->wants_write = true;
-    for (int i = 0; i < PIECES_PER_TURN && c->wants_write && !lws_send_pipe_choked(c->wsi); i++) {
+    /* An answer to a client that takes what it gets is one piece, and asking whether there is room costs as much as writing it. */
+    bool room = !lws_partial_buffered(c->wsi);
+    for (int i = 0; i < PIECES_PER_TURN && c->wants_write && (room || !lws_send_pipe_choked(c->wsi)); i++) {
+        room = false;
         c->wants_write = false;
         int rc = c->ex->response.stream && c->head_sent ? write_stream(s, c) : write_head_and_body(s, c);
         if (rc < 0 || !c->ex)

@@ -17,7 +17,9 @@ struct exchange *exchange_new(struct osmo_server *s, struct conn *c) {
     ex->body_fd = ex->response.body_fd = -1;
     ex->conn = c;
     buf_init(&ex->pending, 2 * NET_STREAM_BUFFER);
-    lws_get_peer_simple(c->wsi, ex->peer, sizeof ex->peer);
+    if (!c->peer[0])
+        lws_get_peer_simple(c->wsi, c->peer, sizeof c->peer);
+    memcpy(ex->peer, c->peer, sizeof ex->peer);
     pthread_mutex_lock(&s->lock);
     ex->id = s->next_id++;
     pthread_mutex_unlock(&s->lock);

@@ -127,6 +127,17 @@ check_has "an expired certificate is an error line" "$(< "$work/service.log")" "
 url=https://127.0.0.1:$port
 check_has "and refused by clients" "$(say "$url")" "expired"
 stop_all
+certificate six 6006 "IP:::1" && install_pair six
+if start_service --listen "[::1]:0" --tls-cert "$pki/live.pem" --tls-key "$pki/live.key"; then # the last --listen counts
+    url=https://[::1]:$port
+    check "login by an address in brackets" login
+    connections() { grep -c "backend default has " "$work/service.log"; }
+    connected() { [[ $(connections) -gt $1 ]]; }
+    before=$(connections)
+    start_backend
+    check "and a backend" eventually 20 connected "$before"
+    stop_all
+fi
 wrong() { "$bin/osmo-service" --listen 127.0.0.1:0 --data-dir "$work/data" "$@" 2>&1; }
 check_has "a certificate without a key" "$(wrong --tls-cert "$pki/one.pem")" "--tls-cert and --tls-key belong together"
 check_has "a key of another one" "$(wrong --tls-cert "$pki/one.pem" --tls-key "$pki/two.key")" "is not the one of the certificate"

@@ -168,7 +168,8 @@ bool matrix_open(struct matrix *m) {
         return false;
     m->f.options.config_file = path;
     bool open = fixture_reopen(&m->f) && seed_workflow(&m->f, "own", "ana", 2, &m->own) &&
-                seed_workflow(&m->f, "foreign", "ana", 1, &m->foreign) && seed_workflow(&m->f, "other", "ana", 2, &m->other);
+                seed_workflow(&m->f, "foreign", "ana", 1, &m->foreign) && seed_workflow(&m->f, "other", "ana", 2, &m->other) &&
+                seed_workflow(&m->f, "theirs", "theo", 1, &m->theirs);
     m->f.options.config_file = NULL;
     if (open)
         CHECK_OK(store_write(m->f.engine->store, NULL, move_pool, m->foreign.uuid, &err), &err);
@@ -184,8 +185,8 @@ void matrix_close(struct matrix *m) {
 }
 
 struct answer ask_by(struct matrix *m, const struct person *p, const char *method, const char *path) {
-    const char *body = strcmp(method, "GET") ? "{}" : NULL;
-    return p->token ? ask_as(&m->f, p->token, method, path, NULL, body) : ask(&m->f, method, path, NULL, body, NULL);
+    const char *body = strcmp(method, "GET") ? "{}" : NULL, *query = str_starts(path, "/api/storage/") ? "list=true" : NULL;
+    return p->token ? ask_as(&m->f, p->token, method, path, query, body) : ask(&m->f, method, path, query, body, NULL);
 }
 
 /* What the store knows better is refused by a close frame when the session is open. */

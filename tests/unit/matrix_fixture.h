@@ -21,6 +21,7 @@ enum {
 struct matrix {
     struct fixture f;
     struct seed own, foreign, other; /* of ana: in pool default, in the foreign one, and another one in pool default */
+    struct seed theirs;              /* of theo, in pool default */
     struct person people[PEOPLE];
 };
 bool matrix_open(struct matrix *m);

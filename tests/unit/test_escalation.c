@@ -3,7 +3,7 @@
 #include "identity_fixture.h"
 
 #include "engine/access.h"
-#include "engine/auth_internal.h"
+#include "engine/identity_internal.h"
 #include "engine/providers.h"
 #include "idp_fixture.h"
 
@@ -246,7 +246,7 @@ static void inputs_body(void) {
     _cleanup_free_ char *kit = token(ADMIN_TOKEN, "kit", "t", "");
     REQUIRE(kit && seed_task_status(&f, &foreign, 0, STATUS_COMPLETED) && seed_task_status(&f, &own, 0, STATUS_COMPLETED));
     const struct { const char *source; int status; } cases[] = {
-        { foreign.id, 403 }, { foreign.uuid, 400 /* names no input */ }, { "ghost-1", 403 }, { own.id, 200 },
+        { foreign.id, 403 }, { "ghost-1", 403 }, { own.id, 200 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         _cleanup_free_ char *body = str_printf(WITH_INPUT, cases[i].source);
@@ -506,6 +506,75 @@ static void administrators(void) {
     }
 }
 
+static bool token_is(const char *value, const char *who) {
+    _cleanup_free_ char *found = NULL;
+    return identity_status(&f, value, &found) == 200 && str_eq(found, who);
+}
+
+/* The same token under another name moves; one that is somebody's makes nobody an administrator, however it is called. */
+static void same_token_body(void) {
+    REQUIRE(service(NULL));
+    user("kit", "\"osmo-user\"");
+    _cleanup_free_ char *kit = token(ADMIN_TOKEN, "kit", "default-admin-token", "");
+    _cleanup_free_ char *jwt = identity_login(&f, ADMIN_TOKEN);
+    CHECK(fixture_reopen(&f) && token_is(ADMIN_TOKEN, "admin") && token_is(jwt, "admin"));
+    f.options.admin_user = "chief";
+    CHECK(fixture_reopen(&f) && token_is(ADMIN_TOKEN, "chief"));
+    CHECK_INT(identity_status(&f, jwt, NULL), 401);
+    f.options.admin_token = kit;
+    CHECK(!fixture_reopen(&f));
+    f.options.admin_token = ADMIN_TOKEN;
+    CHECK(fixture_reopen(&f) && token_is(kit, "kit"));
+    must(403, kit, "GET", "/api/auth/user", NULL, NULL);
+    fixture_close(&f);
+}
+
+static void same_token(void) { identity_both(same_token_body); }
+
+static int swap_roles(db_t *db, void *ctx, osmo_error_t *err) {
+    (void)ctx;
+    int rc = repo_assignment_add(db, "kit", "second", "admin", 1, NULL, NULL, err);
+    if (rc >= 0)
+        rc = db_exec(db, "UPDATE token_roles SET role = 'second' WHERE user_name = 'kit'", NULL, 0, NULL, err);
+    return rc < 0 ? rc : repo_assignment_delete(db, "kit", "first", err);
+}
+
+static bool is_closed(uint64_t conn) {
+    bool closed = false;
+    pthread_mutex_lock(&f.lock);
+    for (size_t i = 0; i < f.nsent; i++)
+        closed |= f.sent[i].conn == conn && f.sent[i].close_code;
+    pthread_mutex_unlock(&f.lock);
+    return closed;
+}
+
+/* A session whose right comes from another role by now stays; it ends with that role. */
+static void sessions_body(void) {
+    static const char operator[] = "{\"configs\":{\"description\":\"\",\"policies\":[{\"actions\":[\"internal:Operator\"],\"resources\":"
+                                   "[\"backend/default\"]}]}}";
+    REQUIRE(service(NULL));
+    role("first", operator);
+    role("second", operator);
+    user("kit", "\"first\"");
+    _cleanup_free_ char *kit = token(ADMIN_TOKEN, "kit", "t", "");
+    CHECK_INT(identity_status(&f, kit, NULL), 200);
+    int status;
+    osmo_ws_t *ws = identity_socket(&f, kit, "default", 7, &status);
+    REQUIRE(ws != NULL);
+    osmo_ws_opened(ws);
+    CHECK(identity_change(&f, swap_roles, NULL));
+    must(200, ADMIN_TOKEN, "DELETE", "/api/configs/role/first", NULL, "{}");
+    sessions_sweep(f.engine);
+    sessions_sweep(f.engine); /* nothing was changed in between */
+    CHECK(!is_closed(7));
+    must(200, ADMIN_TOKEN, "DELETE", "/api/configs/role/second", NULL, "{}");
+    CHECK_INT(identity_close_code(&f, 7), 4000);
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
+static void sessions(void) { identity_both(sessions_body); }
+
 static const struct check_test tests[] = {
     { "denials hold for tokens with fewer roles", denials },
     { "no token makes a bigger one", minting },
@@ -520,5 +589,7 @@ static const struct check_test tests[] = {
     { "gateway's users", gateway },
     { "odd names", odd_names },
     { "administrators", administrators },
+    { "the administrator's token under another name", same_token },
+    { "sessions keep what was confirmed", sessions },
 };
 TEST_MAIN("escalation", tests)

@@ -74,6 +74,7 @@ static void overlap(void) {
     CHECK_STR(kids.len == 2 ? kids.items[1] : NULL, before);
     CHECK_INT(profile_status(&f, old), 200);
     CHECK_INT(profile_status(&f, new), 200);
+    atomic_store(&late_us, 5LL * 1000 * 1000);
     CHECK(fixture_reopen(&f)); /* nothing of it is in memory only */
     CHECK_INT(profile_status(&f, old), 200);
     published(&f, &kids);

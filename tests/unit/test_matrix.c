@@ -19,7 +19,7 @@ struct request {
 
 /* Pool of the workflow that is named in the path; "" when there is no such workflow. */
 static const char *pool_of(const char *name) {
-    const struct seed *here[] = { &m.own, &m.other };
+    const struct seed *here[] = { &m.own, &m.other, &m.theirs };
     for (size_t i = 0; i < ARRAY_SIZE(here); i++)
         if (str_eq(name, here[i]->id) || str_eq(name, here[i]->uuid))
             return "default";
@@ -45,6 +45,12 @@ static bool bound_allows(const struct person *p, const char *action, const char 
         return str_eq(action, of_backends[0]);
     }
     return true;
+}
+
+/* Data is its owner's, and a task sees no workflows but those of its user. */
+static bool is_of_others(const struct person *p, const struct request *rq) {
+    bool theirs = str_eq(rq->params[0], m.theirs.id) || str_eq(rq->params[0], m.theirs.uuid);
+    return theirs && (p->kind == OF_TASK || (str_starts(rq->path, "/api/storage/") && !str_eq(p->roles, "osmo-admin")));
 }
 
 static bool is_own_task(const struct person *p, const struct request *rq) {
@@ -77,8 +83,10 @@ static bool allowed(const struct person *p, const struct request *rq) {
     if (str_starts(rq->path, "/api/pool/"))
         snprintf(resource, sizeof resource, "pool/%s", name);
     else if ((str_starts(rq->path, "/api/workflow/") || str_starts(rq->path, "/api/storage/")) && *action) {
+        if (is_of_others(p, rq))
+            return false;
         if (!*pool_of(name)) /* only those who may do it anywhere learn that there is none */
-            return bound_allows(p, action, "", rq) && plain_allows(p->roles, action, "pool/no-such");
+            return p->kind == BY_ROLES && plain_allows(p->roles, action, "pool/no-such");
         snprintf(resource, sizeof resource, "pool/%s", pool_of(name));
     } else if (str_starts(rq->path, "/api/router/") && rq->socket)
         snprintf(resource, sizeof resource, "pool/default"); /* which one it is the session asks */
@@ -134,7 +142,8 @@ static void run(const struct person *p, const struct request *rq, bool open) {
 }
 
 /* What may stand at the first place of a path. */
-static size_t choices(const char *pattern, const struct person *p, const char *out[6]) {
+#define FIRST_MAX 10
+static size_t choices(const char *pattern, const struct person *p, const char *out[FIRST_MAX]) {
     size_t n = 0;
     if (str_starts(pattern, "/api/pool/")) {
         out[n++] = "default";
@@ -144,9 +153,11 @@ static size_t choices(const char *pattern, const struct person *p, const char *o
         out[n++] = m.own.id;
         out[n++] = m.foreign.id;
         out[n++] = m.other.id;
+        out[n++] = m.theirs.id;
         if (str_starts(pattern, "/api/workflow/")) {
             out[n++] = m.own.uuid;
             out[n++] = m.foreign.uuid;
+            out[n++] = m.theirs.uuid;
         }
         out[n++] = NOWHERE;
     } else if (str_starts(pattern, "/api/auth/user/")) {
@@ -186,7 +197,7 @@ static void fill(struct request *rq, const char *pattern, const char *first) {
 }
 
 static void every_choice(const struct person *p, const char *method, const char *pattern, bool socket, bool open) {
-    const char *first[6];
+    const char *first[FIRST_MAX];
     size_t n = strstr(pattern, "{}") ? choices(pattern, p, first) : 1;
     for (size_t i = 0; i < n; i++) {
         struct request rq = { .method = method, .socket = socket };
