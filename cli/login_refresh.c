@@ -119,6 +119,7 @@ int login_refresh(http_client_t *http, struct login *l, osmo_error_t *err) {
         return OSMO_OK;
     osmo_error_t problem = OSMO_ERROR_INIT;
     _cleanup_close_ int lock = login_lock();
+    (void)lock; /* held until the end */
     bool keep = look_again(l);
     if (!due(l))
         return OSMO_OK;
