@@ -65,6 +65,7 @@ static int config_change(const char *endpoint, const json_t *entry, osmo_error_t
     _cleanup_json_secret_ json_t *config = NULL;
     _cleanup_buf_ buf_t text = BUF_SECRET(CONFIG_MAX);
     _cleanup_close_ int lock = path ? login_lock() : -1;
+    (void)lock; /* held until the end */
     int rc = path && dir ? config_read(path, &config, err) : OSMO_ENOMEM;
     if (rc < 0)
         return rc;

@@ -178,6 +178,7 @@ static char *base_url(const char *url) {
 static int keep(const struct login *l) {
     osmo_error_t err = OSMO_ERROR_INIT;
     _cleanup_close_ int lock = login_lock();
+    (void)lock; /* held until the end */
     int rc = login_save(l, &err);
     if (rc)
         return api_fail(false, 0, err.text, EXIT_USER);

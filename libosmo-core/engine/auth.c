@@ -238,8 +238,8 @@ static bool is_random(const char *text) {
 
 static int check_admin(const char *user, const char *token, osmo_error_t *err) {
     if (!user_name_valid(user))
-        return osmo_error_set(err, OSMO_EINVAL, "the administrator's name must begin and end with a letter or digit, with those and _ . @ - "
-                                                "in between, and not with backend-operator-");
+        return osmo_error_set(err, OSMO_EINVAL, "the administrator's name must begin and end with a letter or digit, with those and "
+                                                "_ . @ - in between, and not with backend-operator-");
     if (token && !(token_chars(token, ACCESS_TOKEN_LEN) && is_random(token)))
         return osmo_error_set(err, OSMO_EINVAL,
                               "the administrator token must be %d random characters of A-Z a-z 0-9 - _; "

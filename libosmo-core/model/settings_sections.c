@@ -1,5 +1,6 @@
 /* The sections service, workflow and backends of the configuration: which keys exist, their types and where they go.
- * Called by settings.c only; service_auth is read by settings_auth.c. Keys without a place are accepted, because upstream's files hold them. */
+ * Called by settings.c only; service_auth is read by settings_auth.c. Keys without a place are accepted, because upstream's files hold
+ * them. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"

@@ -47,8 +47,8 @@ static void strings(void) {
     CHECK(utf8_valid("a\xC3\xA9", 3) && !utf8_valid("\xC0\x80", 2) && !utf8_valid("\xED\xA0\x80", 3) &&
           !utf8_valid("\xC3", 1));
     static const char *const plain[] = { "a", "maya@example.org", "J\xC3\xBCrgen Klaus", "\xE5\xB1\xB1\xE7\x94\xB0", "\xF0\x9F\x98\x80" };
-    static const char *const odd[] = { "", " a", "a ", "a\n", "a\x1B[2J", "a\x7F", "\xC2\x85", "a\xC2\xA0", "a\xE2\x80\x8B", "\xE2\x80\xAE" "a",
-                                       "a\xEF\xBB\xBF", "a\xE3\x80\x80", "\xC3", "a\xF3\xA0\x81\x81", "a\xC2\xAD" };
+    static const char *const odd[] = { "", " a", "a ", "a\n", "a\x1B[2J", "a\x7F", "\xC2\x85", "a\xC2\xA0", "a\xE2\x80\x8B",
+                                       "\xE2\x80\xAE" "a", "a\xEF\xBB\xBF", "a\xE3\x80\x80", "\xC3", "a\xF3\xA0\x81\x81", "a\xC2\xAD" };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         CHECK(str_is_plain(plain[i]));
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)

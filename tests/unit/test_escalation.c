@@ -30,8 +30,8 @@ static int move_pool(db_t *db, void *ctx, osmo_error_t *err) {
 }
 
 static bool service(void (*change)(osmo_service_options_t *o)) {
-    return identity_open(&f, pools, change) && seed_workflow(&f, "own", "ana", 1, &own) && seed_workflow(&f, "foreign", "ana", 1, &foreign) &&
-           identity_change(&f, move_pool, foreign.uuid);
+    return identity_open(&f, pools, change) && seed_workflow(&f, "own", "ana", 1, &own) &&
+           seed_workflow(&f, "foreign", "ana", 1, &foreign) && identity_change(&f, move_pool, foreign.uuid);
 }
 
 /* ---- short hands ---- */
@@ -113,6 +113,13 @@ static void denials_body(void) {
         CHECK(!shows(each[i], "/api/workflow", "all_users=true&all_pools=true", foreign.id));
         CHECK(shows(each[i], "/api/workflow", "all_users=true&all_pools=true", own.id));
     }
+    /* Nor does she by a task. */
+    struct seed hers;
+    REQUIRE(seed_workflow(&f, "hers", "eva", 1, &hers) && identity_change(&f, move_pool, hers.uuid));
+    _cleanup_free_ char *task = task_jwt("eva", &hers);
+    _cleanup_free_ char *inside = str_printf("/api/workflow/%s/logs", hers.id);
+    must(403, task, "GET", inside, NULL, NULL);
+    CHECK(!shows(task, "/api/workflow", "all_pools=true", hers.id));
     /* What she is denied from now on counts for what she made before. */
     user("fay", "\"osmo-user\"");
     _cleanup_free_ char *early = token(ADMIN_TOKEN, "fay", "early", "");
@@ -234,8 +241,8 @@ static void tasks(void) { identity_both(tasks_body); }
 
 /* ---- workflows of others ---- */
 
-#define WITH_INPUT                                                                                                                         \
-    "{\"file\":\"workflow:\\n  name: thief\\n  tasks:\\n  - name: a\\n    image: ubuntu\\n    command: [cat]\\n    inputs:\\n"              \
+#define WITH_INPUT                                                                                                                     \
+    "{\"file\":\"workflow:\\n  name: thief\\n  tasks:\\n  - name: a\\n    image: ubuntu\\n    command: [cat]\\n    inputs:\\n"          \
     "    - task: %s:t0\\n\"}"
 
 /* What a task may read in later is asked when it is submitted; the answer does not tell whether there is such a workflow. */
@@ -301,7 +308,8 @@ static void names_body(void) {
     _cleanup_free_ char *upper = str_dup(foreign.uuid);
     for (char *p = upper; p && *p; p++)
         *p = (char)(*p >= 'a' && *p <= 'f' ? *p - 32 : *p);
-    const char *const names[] = { foreign.id, foreign.uuid, upper, "FOREIGN-1", "foreign-1%20", "foreign-1%00", "own-1%2F..%2Fforeign-1", "foreign-01" };
+    const char *const names[] = { foreign.id, foreign.uuid, upper, "FOREIGN-1", "foreign-1%20", "foreign-1%00",
+                                  "own-1%2F..%2Fforeign-1", "foreign-01" };
     static const struct { const char *method, *rest; } routes[] = {
         { "GET", "" }, { "GET", "/logs" }, { "GET", "/events" }, { "GET", "/error_logs" }, { "GET", "/spec" }, { "GET", "/explain" },
         { "GET", "/watch" }, { "GET", "/task/t0" }, { "POST", "/cancel" }, { "POST", "/tag" },
@@ -317,10 +325,12 @@ static void names_body(void) {
         CHECK(status_of(kit, "GET", list, "list=true", NULL) >= 400);
         CHECK(status_of(kit, "GET", object, NULL, NULL) >= 400);
     }
-    static const char *const filters[] = { "all_users=true&all_pools=true", "users=ana&pools=team", "users=ana&pools=default&pools=team",
-                                           "all_users=true&pools=TEAM", "all_users=true&pools=team&all_pools=true",
-                                           "all_users=true&all_pools=true&name=foreign", "all_users=true&all_pools=true&workflow_id=foreign",
-                                           "all_users=true&pools=%25", "all_users=true&pools=", "all_users=true&all_pools=true&limit=1000" };
+    static const char *const filters[] = {
+        "all_users=true&all_pools=true", "users=ana&pools=team", "users=ana&pools=default&pools=team", "all_users=true&pools=TEAM",
+        "all_users=true&pools=team&all_pools=true", "all_users=true&all_pools=true&name=foreign",
+        "all_users=true&all_pools=true&workflow_id=foreign", "all_users=true&pools=%25", "all_users=true&pools=",
+        "all_users=true&all_pools=true&limit=1000",
+    };
     for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
         CHECK(!shows(kit, "/api/workflow", filters[i], "\"foreign-1\""));
         CHECK(!shows(kit, "/api/task", filters[i], "\"foreign-1\""));
@@ -459,8 +469,8 @@ static void gateway(void) { identity_both(gateway_body); }
 /* ---- names ---- */
 
 static void odd_names(void) {
-    static const char *const roles[] = { "a\\u001b[2J", "a\\u007f", "a\\u0085b", "osmo-admin\\n", "osmo-admin,x", "osmo-admin ", "a\\u0000b", "",
-                                         "a\\u200bb", "a\\u202eb", "\\u00a0" };
+    static const char *const roles[] = { "a\\u001b[2J", "a\\u007f", "a\\u0085b", "osmo-admin\\n", "osmo-admin,x", "osmo-admin ",
+                                         "a\\u0000b", "", "a\\u200bb", "a\\u202eb", "\\u00a0" };
     REQUIRE(service(NULL));
     for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
         _cleanup_free_ char *body = str_printf("{\"configs\":[{\"name\":\"%s\",\"description\":\"\",\"policies\":[]}]}", roles[i]);
