@@ -251,7 +251,7 @@ int auth_identify_now(engine_t *e, const osmo_request_t *rq, struct identity *ou
 /* Is the identity still good: token, user and roles as they are now, the task's attempt not finished? Costs nothing while it was found
  * good under the present access_generation() a moment ago; may block on the store otherwise. Brings its roles up to date. OSMO_EUNAUTH. */
 int auth_confirm(engine_t *e, struct identity *who, osmo_error_t *err);
-/* Is it a header by which somebody says who is asking? Nobody behind auth_identify() should look at those: only what it concluded counts. */
+/* Is it a header by which somebody says who is asking? Nobody behind auth_identify() looks at those: only what it concluded counts. */
 bool auth_is_identity_header(const char *name);
 /* Is the peer a gateway that speaks for many? */
 bool auth_trusts_gateway(engine_t *e, const char *peer);

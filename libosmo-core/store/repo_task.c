@@ -84,7 +84,8 @@ int repo_attempt_status(db_t *db, const char *workflow_id, const char *group, co
                         osmo_error_t *err) {
     int64_t found;
     int rc = int_select(db, "SELECT t.status FROM workflows w JOIN tasks t ON t.workflow_uuid = w.uuid"
-                            " JOIN workflow_groups g ON g.uuid = t.group_uuid WHERE w.id = ? AND t.name = ? AND t.retry_id = ? AND g.name = ?",
+                            " JOIN workflow_groups g ON g.uuid = t.group_uuid"
+                            " WHERE w.id = ? AND t.name = ? AND t.retry_id = ? AND g.name = ?",
                         DB_ARGS(DB_T(workflow_id), DB_T(name), DB_I(retry_id), DB_T(group)), -1, &found, err);
     if (rc < 0)
         return rc;
