@@ -100,7 +100,7 @@ run_system() { # prefix, extra environment
     local prefix=$1 t
     shift
     for t in "$here"/tests/system/test_*.sh; do
-        run_test "$prefix$(basename "$t" .sh)" env OSMO_BUILD="$build" "$@" bash "$t"
+        run_test "${prefix}system/$(basename "$t" .sh)" env OSMO_BUILD="$build" "$@" bash "$t"
     done
 }
 

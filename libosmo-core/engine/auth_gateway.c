@@ -144,10 +144,10 @@ static int only_header(const osmo_request_t *rq, const char *name, const char **
 static int add_roles(const char *list, strlist_t *out) {
     strlist_t pieces = { 0 };
     int rc = strlist_split(&pieces, list, ',');
-    for (size_t i = 0; rc >= 0 && i < pieces.len && out->len < MAX_ROLES; i++) {
+    for (size_t i = 0; rc >= 0 && i < pieces.len; i++) {
         const char *role = trimmed(pieces.items[i]);
         if (identity_role_usable(role) && !strlist_has(out, role))
-            rc = strlist_add(out, role);
+            rc = out->len == MAX_EXTERNAL ? OSMO_ELIMIT : strlist_add(out, role);
     }
     strlist_free(&pieces);
     return rc;
@@ -170,8 +170,12 @@ int gateway_identify(const osmo_request_t *rq, struct identity *out, osmo_error_
     int failed = identity_set_text(&out->user, user);
     failed |= identity_set_text(&out->token_name, token);
     failed |= identity_set_text(&out->workflow_id, workflow);
-    failed |= roles ? add_roles(roles, &out->external) : 0;
-    if (failed) {
+    rc = failed || !roles ? 0 : add_roles(roles, &out->external);
+    if (rc == OSMO_ELIMIT) {
+        identity_clear(out);
+        return osmo_error_set(err, OSMO_EUNAUTH, "the gateway's header x-osmo-roles names more than %d roles", MAX_EXTERNAL);
+    }
+    if (failed || rc < 0) {
         identity_clear(out);
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }

@@ -9,6 +9,7 @@
 
 #define MAX_USER_BYTES 256
 #define MAX_ROLES 256
+#define MAX_EXTERNAL 1024 /* who comes with more is refused: the one too many could be the one that denies something */
 #define LOGIN_HINT "log in with: osmo login"
 #define ROLE_OF_BACKENDS "osmo-backend"
 #define BACKEND_USER_PREFIX "backend-operator-"

@@ -308,10 +308,14 @@ static int read_claims(const struct provider *p, const json_t *claims, int64_t n
         return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s names a user by an address that nobody has verified: verify it "
                               "there, then " LOGIN_HINT, p->name);
     int rc = identity_set_text(user, name);
-    for (size_t i = 0; rc >= 0 && json_kind(roles) == JSON_ARRAY && i < json_len(roles) && external->len < MAX_ROLES; i++) {
+    for (size_t i = 0; rc >= 0 && json_kind(roles) == JSON_ARRAY && i < json_len(roles); i++) {
         const char *role = json_str(json_at(roles, i));
-        if (identity_role_usable(role) && !strlist_has(external, role))
-            rc = strlist_add(external, role);
+        if (!identity_role_usable(role) || strlist_has(external, role))
+            continue;
+        if (external->len == MAX_EXTERNAL)
+            return osmo_error_set(err, OSMO_EUNAUTH, "the token of provider %s has more than %d roles in claim %s: have it name fewer, "
+                                  "such as those that roles here list", p->name, MAX_EXTERNAL, p->roles_claim);
+        rc = strlist_add(external, role);
     }
     *exp_s = (int64_t)(expires < EXPIRES_MOST ? expires : EXPIRES_MOST) + p->clock_skew_s;
     return rc < 0 ? osmo_error_set(err, rc, "out of memory") : 0;

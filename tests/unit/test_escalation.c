@@ -434,6 +434,14 @@ static void provider_body(void) {
     _cleanup_free_ char *odd = vouched(&p, key, "\"email\":\"eli\",\"roles\":[\"*\",\"osmo-*\",\"osmo-user,osmo-admin\",\"osmo-admin\\n\","
                                                 "\"osmo-admin \",\"OSMO-ADMIN\",\"osmo\\u2010admin\",[\"osmo-admin\"]]");
     must(403, odd, "GET", "/api/auth/user", NULL, NULL);
+    /* More of them than are looked at: the last could be the one that denies something. */
+    _cleanup_buf_ buf_t many = BUF_INIT(64u << 10);
+    buf_puts(&many, "\"email\":\"eli\",\"roles\":[\"r\"");
+    for (int i = 0; i < 1500; i++)
+        buf_printf(&many, ",\"%x\"", i);
+    buf_puts(&many, "]");
+    _cleanup_free_ char *crowd = vouched(&p, key, buf_cstr(&many));
+    CHECK_INT(identity_status(&f, crowd, NULL), 401);
     fixture_close(&f);
     idp_stop(&p);
     forge_key_free(key);
