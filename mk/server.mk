@@ -1,7 +1,7 @@
 # server: the network front and its program
 server_sources = \
 	libosmo-core/server/net.c libosmo-core/server/net.h \
-	libosmo-core/server/net_http.c libosmo-core/server/net_head.c libosmo-core/server/net_head.h libosmo-core/server/net_request.c libosmo-core/server/net_ws.c \
+	libosmo-core/server/net_http.c libosmo-core/server/net_head.c libosmo-core/server/net_head.h libosmo-core/server/net_request.c libosmo-core/server/net_ws.c libosmo-core/server/net_frame.c libosmo-core/server/net_frame.h \
 	libosmo-core/server/server.c libosmo-core/server/workers.c
 libcoreint_la_SOURCES += $(server_sources) \
 	libosmo-core/engine/audit.c libosmo-core/engine/audit.h libosmo-core/engine/limits.c libosmo-core/engine/limits.h \
@@ -19,6 +19,13 @@ unit_tests += tests/unit/test_server_limits
 tests_unit_test_server_limits_SOURCES = tests/unit/test_server_limits.c $(server_fixture)
 tests_unit_test_server_limits_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_server_limits_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_server_frames tests/unit/test_server_talk
+tests_unit_test_server_frames_SOURCES = tests/unit/test_server_frames.c $(server_fixture)
+tests_unit_test_server_frames_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_server_frames_LDADD = $(UNIT_BASE_LIBS)
+tests_unit_test_server_talk_SOURCES = tests/unit/test_server_talk.c $(server_fixture)
+tests_unit_test_server_talk_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_server_talk_LDADD = $(UNIT_BASE_LIBS)
 tests_unit_test_server_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_server_LDADD = $(UNIT_BASE_LIBS)
 

@@ -18,7 +18,7 @@
 #define LINGER_MS 3000
 #define NET_MAX_INPUT (256u << 10)
 
-struct net_patience net_patience = { 10000, 10000, 30000, 15000 };
+struct net_patience net_patience = { 10000, 10000, 30000, 15000, 60000 };
 
 int64_t net_now_ms(void) { return clock_mono_us() / 1000; }
 
@@ -114,6 +114,12 @@ static void stop_accepting(struct osmo_server *s) {
         lws_set_timeout(s->listener, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC); /* closes listen_fd */
 }
 
+void net_read(struct conn *c, bool on) {
+    if (c->reading != on)
+        lws_rx_flow_control(c->wsi, on);
+    c->reading = on;
+}
+
 int net_write(struct osmo_server *s, struct conn *c, unsigned char *data, size_t len) {
     (void)s;
     return lws_write(c->wsi, data, len, LWS_WRITE_RAW) < 0 ? -1 : 0;
@@ -136,10 +142,8 @@ int net_linger(struct osmo_server *s, struct conn *c) {
     bool waits = lws_partial_buffered(c->wsi);
     buf_free(&c->in);
     c->lingers = true;
-    if (!c->reading)
-        lws_rx_flow_control(c->wsi, 1);
-    c->reading = true;
-    c->kill_ms = net_now_ms() + (waits ? STALL_MS : LINGER_MS);
+    net_read(c, !waits); /* the library drops what waits when it sees the client's end */
+    c->kill_ms = net_now_ms() + (waits ? net_patience.stall_ms : LINGER_MS);
     if (waits)
         lws_callback_on_writable(c->wsi);
     else
@@ -147,11 +151,11 @@ int net_linger(struct osmo_server *s, struct conn *c) {
     return 0;
 }
 
-static bool conn_busy(struct osmo_server *s, struct conn *c) {
+static bool in_stream(struct osmo_server *s, struct conn *c) {
     pthread_mutex_lock(&s->lock);
-    bool busy = c->session || (c->ex && !c->ex->is_stream);
+    bool stream = c->ex && c->dispatched && c->ex->is_stream;
     pthread_mutex_unlock(&s->lock);
-    return busy;
+    return stream;
 }
 
 /* While stopping: idle connections and streams end, requests may finish, websockets say goodbye. True when nothing is left. */
@@ -162,7 +166,7 @@ static bool drain(struct osmo_server *s) {
         if (c->session && !late)
             ws_close_to(s, c->session->id, 1001, "the service is stopping");
         bool done = !c->ex && !c->session && !lws_partial_buffered(c->wsi);
-        if (late || done || (!c->kill_ms && !conn_busy(s, c)))
+        if (late || done || in_stream(s, c))
             kill_conn(s, c);
         else
             any = true;
@@ -191,10 +195,13 @@ static void on_wake(struct osmo_server *s) {
 }
 
 /* A client that hangs up while its request is being answered: reading is off then, so look for the end of its stream, behind
- * whatever else (TLS says goodbye) it has sent. */
-static bool hung_up(struct conn *c) {
+ * whatever else (TLS says goodbye) it has sent. Whoever has said all he wants to say still gets his answer; a stream that has nothing to
+ * send is not kept for him. */
+static bool hung_up(struct osmo_server *s, struct conn *c) {
     struct pollfd fd = { .fd = lws_get_socket_fd(c->wsi), .events = POLLRDHUP };
-    return c->ex && c->dispatched && poll(&fd, 1, 0) > 0;
+    if (!c->ex || !c->dispatched || poll(&fd, 1, 0) <= 0)
+        return false;
+    return (fd.revents & (POLLERR | POLLHUP | POLLNVAL)) || (!lws_partial_buffered(c->wsi) && http_stream_idles(s, c));
 }
 
 static void on_alarm(void *server) {
@@ -210,7 +217,7 @@ static void on_alarm(void *server) {
         bool late = c->kill_ms && c->kill_ms <= now;
         if (c->body_since_ms && c->ex && !c->dispatched)
             late = now > c->body_since_ms + net_patience.body_ms + (int64_t)c->ex->body_got;
-        if (hung_up(c) || (late && http_timeout(s, c) < 0))
+        if (hung_up(s, c) || (late && http_timeout(s, c) < 0))
             kill_conn(s, c);
     }
     if (s->draining && drain(s)) {
@@ -230,6 +237,7 @@ static int on_writable(struct osmo_server *s, struct conn *c) {
         return 0;
     }
     c->kill_ms = net_now_ms() + LINGER_MS;
+    net_read(c, true);
     shut(s, c);
     return 0;
 }

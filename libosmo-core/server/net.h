@@ -7,16 +7,17 @@
 #ifndef SERVER_NET_H
 #define SERVER_NET_H
 #include <pthread.h>
+#include <time.h>
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/tls.h"
 #include "base/ws_client_loop.h"
 #include "osmo/server.h"
+#include "server/net_frame.h"
 #include "server/net_head.h"
 
 #define NET_BUCKETS 4096
-#define STALL_MS 60000                  /* a client that takes nothing of its answer */
 #define NET_PIECE (64u << 10)           /* bytes per write */
 #define NET_STREAM_BUFFER (128u << 10)  /* a stream is read on while less than this waits for its client */
 #define NET_MAX_MESSAGE (16u << 20)
@@ -67,9 +68,6 @@ struct session {
     char close_reason[124];
 };
 
-/* A websocket frame on its way in. */
-struct frame { unsigned char head[14], op, mask[4]; size_t head_len; bool open, fin; uint64_t left, at; unsigned char control[125]; };
-
 /* A connection; network thread only. */
 struct conn {
     struct conn *prev, *next;
@@ -85,12 +83,12 @@ struct conn {
     int64_t kill_ms;               /* 0, or when the sweep cuts it */
     int64_t body_since_ms;         /* 0, or since when a body has been coming */
     struct session *session;
-    struct frame frame;            /* being received */
-    bool in_message, in_binary, closing;
-    buf_t message;
+    struct frames frames;          /* being received */
+    bool closing;                  /* we have said goodbye */
     int64_t last_rx_ms, last_ping_ms;
     bool ping_due, pong_due;
-    unsigned char pong[125];
+    int choked;                    /* pings for which there was no room until the next was due */
+    unsigned char pong[FRAME_CONTROL_MAX];
     size_t pong_len;
 };
 
@@ -112,6 +110,8 @@ struct osmo_server {
     struct conn *conns;
     unsigned char *scratch;        /* LWS_PRE + head room + NET_PIECE */
     uint64_t body_bytes;
+    time_t date_of;                /* what `date` says */
+    char date[64];
     int64_t drain_deadline_ms;
     pthread_mutex_t lock;          /* everything below */
     pthread_cond_t work;
@@ -133,8 +133,8 @@ void workers_submit(struct osmo_server *s, struct job *job); /* lock held */
 
 /* net.c */
 /* How long a client may take: to say something at first, for a head from its first byte, for a body (and a millisecond a byte more),
- * between requests. Tests have less patience. */
-struct net_patience { int64_t first_ms, head_ms, body_ms, idle_ms; };
+ * between requests; and to take something of what is sent to it. Tests have less patience. */
+struct net_patience { int64_t first_ms, head_ms, body_ms, idle_ms, stall_ms; };
 extern struct net_patience net_patience;
 int64_t net_now_ms(void);
 int net_open(struct osmo_server *s, osmo_error_t *err);
@@ -142,6 +142,7 @@ void *net_main(void *server);
 void net_signal(struct osmo_server *s);             /* lock held */
 void net_close(struct osmo_server *s);
 
+void net_read(struct conn *c, bool on); /* what comes while it is off waits in the socket */
 int net_write(struct osmo_server *s, struct conn *c, unsigned char *data, size_t len); /* LWS_PRE bytes of room before */
 /* All is said. Reads on for a moment, so that a client which is still sending gets to see it. Always 0. */
 int net_linger(struct osmo_server *s, struct conn *c);
@@ -158,6 +159,7 @@ int http_writable(struct osmo_server *s, struct conn *c);
 int http_timeout(struct osmo_server *s, struct conn *c); /* a request that comes too slowly */
 void http_left(struct osmo_server *s, struct conn *c);   /* the connection is gone */
 void http_ready(struct osmo_server *s);                 /* answers and stream pieces from workers */
+bool http_stream_idles(struct osmo_server *s, struct conn *c); /* all there is of a stream has been sent, and there may be more */
 void http_stream_wake(struct osmo_server *s, uint64_t request);
 int http_deny(struct osmo_server *s, struct conn *c, int status, const char *detail); /* one of the server's own; c->ex ends */
 int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r); /* write a whole answer that closes */

@@ -279,7 +279,7 @@ static int read_length(struct head *h) {
 
 static int read_connection(struct head *h) {
     const char *connection = head_header(h, "connection"), *expect = head_header(h, "expect"), *upgrade = head_header(h, "upgrade");
-    h->keep_alive = h->http10 ? lists(connection, "keep-alive") : !lists(connection, "close");
+    h->keep_alive = !lists(connection, "close") && (!h->http10 || lists(connection, "keep-alive"));
     h->wants_continue = expect && strcasecmp(expect, "100-continue") == 0 && !h->http10;
     h->websocket = upgrade && strcasecmp(upgrade, "websocket") == 0 && lists(connection, "upgrade") && !h->http10;
     if (expect && strcasecmp(expect, "100-continue") != 0)

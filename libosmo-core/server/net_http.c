@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/crypto.h"
 #include "server/net.h"
@@ -137,6 +138,14 @@ static void run_request(struct osmo_server *s, struct job *job) {
         run_stream(s, job);
 }
 
+bool http_stream_idles(struct osmo_server *s, struct conn *c) {
+    struct exchange *ex = c->ex;
+    pthread_mutex_lock(&s->lock);
+    bool idles = ex->is_stream && !ex->busy && !ex->eof && ex->pending.len == 0;
+    pthread_mutex_unlock(&s->lock);
+    return idles;
+}
+
 void http_stream_wake(struct osmo_server *s, uint64_t request) {
     pthread_mutex_lock(&s->lock);
     struct exchange *ex = s->exchanges[request % NET_BUCKETS];
@@ -151,13 +160,6 @@ void http_stream_wake(struct osmo_server *s, uint64_t request) {
         }
     }
     pthread_mutex_unlock(&s->lock);
-}
-
-/* Reading is off while a worker has the request: what comes meanwhile may wait in the socket. */
-static void read_on(struct conn *c, bool on) {
-    if (c->reading != on)
-        lws_rx_flow_control(c->wsi, on);
-    c->reading = on;
 }
 
 static const char *reason_phrase(int status) {
@@ -217,11 +219,25 @@ static void write_safety(const struct osmo_server *s, const struct conn *c, cons
     }
 }
 
+/* Whoever keeps an answer counts its age from this. */
+static void write_date(struct osmo_server *s, buf_t *out) {
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t now = time(NULL);
+    struct tm t;
+    if (now != s->date_of && gmtime_r(&now, &t)) {
+        snprintf(s->date, sizeof s->date, "%.3s, %02d %.3s %d %02d:%02d:%02d GMT", days + 3 * t.tm_wday, t.tm_mday, months + 3 * t.tm_mon,
+                 t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+        s->date_of = now;
+    }
+    write_line(out, "Date", s->date);
+}
+
 /* The head of an answer, appended to out. length < 0: chunked, or until close for HTTP/1.0. */
-static void write_head(const struct osmo_server *s, const struct conn *c, const osmo_response_t *r, int64_t length, bool keep_alive,
+static void write_head(struct osmo_server *s, const struct conn *c, const osmo_response_t *r, int64_t length, bool keep_alive,
                        buf_t *out) {
     buf_reserve(out, 1024);
     buf_printf(out, "HTTP/1.1 %d %s\r\n", r->status, reason_phrase(r->status));
+    write_date(s, out);
     if (r->content_type && clean_header("", r->content_type))
         write_line(out, "Content-Type", r->content_type);
     for (size_t i = 0; r->headers && r->headers[i] && r->headers[i + 1]; i += 2) {
@@ -233,7 +249,7 @@ static void write_head(const struct osmo_server *s, const struct conn *c, const 
         buf_printf(out, "Content-Length: %lld\r\n", (long long)length);
     else if (length < 0 && !c->http10)
         buf_puts(out, "Transfer-Encoding: chunked\r\n");
-    buf_puts(out, keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
+    buf_puts(out, !keep_alive ? "Connection: close\r\n\r\n" : c->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n");
 }
 
 /* What the scratch buffer holds. It may be a token, which is not left there. */
@@ -261,7 +277,7 @@ static void detach(struct osmo_server *s, struct conn *c) {
     c->ex = NULL;
     ex->conn = NULL;
     if (ex->body.max)
-        s->body_bytes -= ex->body_len;
+        s->body_bytes -= ex->body_got;
     bool mine = !c->dispatched;
     if (c->dispatched) {
         pthread_mutex_lock(&s->lock);
@@ -317,7 +333,7 @@ static int dispatch(struct osmo_server *s, struct conn *c) {
     }
     c->dispatched = true;
     c->kill_ms = c->body_since_ms = 0;
-    read_on(c, false);
+    net_read(c, false); /* what comes meanwhile may wait in the socket */
     pthread_mutex_lock(&s->lock);
     ex->busy = true;
     ex->job.run = run_request;
@@ -333,9 +349,8 @@ static int accept_body(struct osmo_server *s, struct conn *c, uint64_t len) {
     uint64_t limit = osmo_service_body_limit(s->service, c->ex->head.method, c->ex->head.path, &to_file);
     if (len > limit)
         return http_deny(s, c, 413, "The request body is larger than the limit of this path");
-    int rc = request_body_open(s, c->ex, len, to_file != 0);
-    if (rc < 0)
-        return http_deny(s, c, rc == OSMO_EBUSY ? 503 : 500, "The request body cannot be stored now");
+    if (request_body_open(s, c->ex, len, to_file != 0) < 0)
+        return http_deny(s, c, 500, "The request body cannot be stored");
     c->body_since_ms = net_now_ms();
     c->kill_ms = 0;
     if (c->ex->head.wants_continue) {
@@ -380,7 +395,7 @@ static int go_on(struct osmo_server *s, struct conn *c) {
     int rc = request_body_add(s, ex, c->in.data, n);
     take(c, n);
     if (rc < 0)
-        return http_deny(s, c, 500, "The request body cannot be stored");
+        return http_deny(s, c, rc == OSMO_EBUSY ? 503 : 500, "The request body cannot be stored now");
     if (ex->body_got < ex->body_len)
         return 0;
     if (queue_full(s))
@@ -403,8 +418,10 @@ int http_received(struct osmo_server *s, struct conn *c) {
                 return rc;
             continue;
         }
-        while (c->in.len >= 2 && memcmp(c->in.data, "\r\n", 2) == 0) /* left over from the last one */
-            take(c, 2);
+        size_t blank = 0;
+        while (c->in.len >= blank + 2 && memcmp(c->in.data + blank, "\r\n", 2) == 0) /* left over from the last one */
+            blank += 2;
+        take(c, blank);
         if (c->in.len == 0 || (c->in.len == 1 && c->in.data[0] == '\r'))
             break;
         if (!c->kill_ms || c->idle)
@@ -430,15 +447,19 @@ void http_left(struct osmo_server *s, struct conn *c) {
         detach(s, c);
 }
 
-/* The answer is written. What has come behind its request waits for the next turn of the loop. */
+/* The answer is written. What has come behind its request waits for the next turn of the loop. As long as the library still holds a part
+ * of the answer nothing is read: it would drop that part when it saw the client's end. */
 static int finish(struct osmo_server *s, struct conn *c) {
     detach(s, c);
     c->dispatched = false;
     if (!c->keep_alive || s->draining)
         return net_linger(s, c);
-    c->kill_ms = net_now_ms() + net_patience.idle_ms;
+    bool waits = lws_partial_buffered(c->wsi);
+    c->kill_ms = net_now_ms() + (waits ? net_patience.stall_ms : net_patience.idle_ms);
     c->idle = true;
-    read_on(c, true);
+    net_read(c, !waits);
+    if (waits)
+        lws_callback_on_writable(c->wsi);
     return c->in.len ? http_received(s, c) : 0;
 }
 
@@ -484,11 +505,9 @@ static int write_head_and_body(struct osmo_server *s, struct conn *c) {
     }
     if (used && send_bytes(s, c, used) < 0)
         return -1;
-    c->kill_ms = net_now_ms() + STALL_MS;
+    c->kill_ms = net_now_ms() + net_patience.stall_ms;
     if (no_body || (!r->stream && c->sent == total_length(r)))
         return finish(s, c);
-    if (r->stream)
-        c->kill_ms = 0;
     c->wants_write = true;
     return 0;
 }
@@ -537,6 +556,8 @@ static int write_stream(struct osmo_server *s, struct conn *c) {
     }
     if (used && net_write(s, c, p, used) < 0)
         return -1;
+    if (used)
+        c->kill_ms = net_now_ms() + net_patience.stall_ms;
     if (!eof)
         return 0;
     return failed ? -1 : finish(s, c); /* a cut stream must not look complete */
@@ -553,20 +574,25 @@ static bool answered(struct osmo_server *s, struct conn *c) {
 
 /* Write until there is nothing, the socket is full, or others deserve a turn. -1: the connection is to be closed. */
 int http_writable(struct osmo_server *s, struct conn *c) {
-    if (!answered(s, c))
-        return 0;
-    c->wants_write = true;
     /* An answer to a client that takes what it gets is one piece, and asking whether there is room costs as much as writing it. */
     bool room = !lws_partial_buffered(c->wsi);
+    if (room && !(c->ex && c->dispatched))
+        net_read(c, true);
+    if (!answered(s, c))
+        return 0;
+    uint64_t id = c->ex->id;
+    c->wants_write = true;
     for (int i = 0; i < PIECES_PER_TURN && c->wants_write && (room || !lws_send_pipe_choked(c->wsi)); i++) {
         room = false;
         c->wants_write = false;
         int rc = c->ex->response.stream && c->head_sent ? write_stream(s, c) : write_head_and_body(s, c);
-        if (rc < 0 || !c->ex)
+        if (rc < 0 || !c->ex || c->ex->id != id) /* done with this one, and perhaps at the next */
             return rc;
     }
     if (c->wants_write || lws_partial_buffered(c->wsi))
         lws_callback_on_writable(c->wsi);
+    else if (c->ex->response.stream) /* it is up to the stream now, not to the client */
+        c->kill_ms = 0;
     return 0;
 }
 

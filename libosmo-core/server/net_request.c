@@ -35,9 +35,6 @@ void request_view(const struct exchange *ex, osmo_request_t *out) {
 int request_body_open(struct osmo_server *s, struct exchange *ex, uint64_t len, bool to_file) {
     ex->body_len = len;
     if (!to_file || !s->spool_dir) {
-        if (s->body_bytes + len > NET_MAX_BODIES)
-            return OSMO_EBUSY;
-        s->body_bytes += len;
         buf_init(&ex->body, (size_t)len);
         ex->body.secret = len <= SECRET_BODY_MAX;
         return buf_reserve(&ex->body, len < FIRST_ROOM ? (size_t)len : FIRST_ROOM);
@@ -53,11 +50,16 @@ int request_body_open(struct osmo_server *s, struct exchange *ex, uint64_t len, 
 }
 
 int request_body_add(struct osmo_server *s, struct exchange *ex, const void *data, size_t len) {
-    ex->body_got += len;
-    if (ex->body_got > ex->body_len)
+    if (len > ex->body_len - ex->body_got)
         return OSMO_ELIMIT;
-    if (!ex->body_file)
+    if (!ex->body_file) {
+        if (len > NET_MAX_BODIES - s->body_bytes) /* of what is there: announcing much takes nothing from the others */
+            return OSMO_EBUSY;
+        s->body_bytes += len;
+        ex->body_got += len;
         return buf_append(&ex->body, data, len);
+    }
+    ex->body_got += len;
     int rc = fd_write_all(ex->body_fd, data, len);
     if (rc < 0)
         log_error(&s->log, "cannot write to the spool directory: %m");

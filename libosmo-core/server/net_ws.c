@@ -10,14 +10,14 @@
 #include "server/net.h"
 
 #define WS_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 #define PING_MS 20000
+#define PINGS 3 /* unanswered, or unsent for a client that takes nothing */
 #define CLOSE_MS 5000
 #define FRAGMENT (64u << 10)
-#define CONTROL_MAX 125
 #define MESSAGES_PER_TURN 64
 #define WRITES_PER_TURN 16
-
-enum { OP_CONTINUE = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
+#define OVERHEAD (sizeof(struct message) + LWS_PRE + 16) /* of a message that waits, however small */
 
 static struct session *find(struct osmo_server *s, uint64_t id) { /* lock held */
     struct session *w = s->sessions[id % NET_BUCKETS];
@@ -124,7 +124,7 @@ static void run_session(struct osmo_server *s, struct job *job) {
 static bool accept_key(const char *key, char out[32]) {
     unsigned char hash[20];
     char text[24 + sizeof WS_GUID];
-    if (!key || strlen(key) != 24 || strcmp(key + 22, "==") != 0)
+    if (!key || strlen(key) != 24 || strspn(key, BASE64) != 22 || strcmp(key + 22, "==") != 0)
         return false;
     snprintf(text, sizeof text, "%s%s", key, WS_GUID);
     lws_SHA1((const unsigned char *)text, strlen(text), hash);
@@ -145,7 +145,9 @@ static void begin_session(struct osmo_server *s, struct conn *c, struct session 
     c->session = w;
     c->kill_ms = 0;
     c->last_rx_ms = c->last_ping_ms = net_now_ms();
-    buf_init(&c->message, NET_MAX_MESSAGE);
+    c->choked = 0;
+    net_read(c, true);
+    frames_init(&c->frames, NET_MAX_MESSAGE);
     pthread_mutex_lock(&s->lock);
     struct session **bucket = &s->sessions[w->id % NET_BUCKETS];
     w->bucket_next = *bucket;
@@ -213,7 +215,7 @@ static unsigned char *frame_head(unsigned char *payload, size_t len, unsigned op
 }
 
 static int send_control(struct osmo_server *s, struct conn *c, unsigned op, const void *data, size_t len) {
-    unsigned char room[LWS_PRE + CONTROL_MAX], *payload = room + LWS_PRE;
+    unsigned char room[LWS_PRE + FRAME_CONTROL_MAX], *payload = room + LWS_PRE;
     if (len)
         memcpy(payload, data, len);
     unsigned char *p = frame_head(payload, len, op, true);
@@ -222,21 +224,25 @@ static int send_control(struct osmo_server *s, struct conn *c, unsigned op, cons
 
 /* Say goodbye and wait a moment for the answer. */
 static int cut(struct osmo_server *s, struct conn *c, int code, const char *why) {
-    unsigned char text[CONTROL_MAX];
-    size_t n = strnlen(why, CONTROL_MAX - 2);
+    unsigned char text[FRAME_CONTROL_MAX];
+    size_t n = strnlen(why, FRAME_CONTROL_MAX - 2);
     if (c->closing)
         return 0;
     text[0] = (unsigned char)(code >> 8);
     text[1] = (unsigned char)code;
     memcpy(text + 2, why, n);
-    c->closing = true;
+    c->closing = c->frames.deaf = true;
     c->kill_ms = net_now_ms() + CLOSE_MS;
     return send_control(s, c, OP_CLOSE, text, n + 2);
 }
 
 static int deliver(struct osmo_server *s, struct conn *c) {
     struct session *w = c->session;
-    struct message *m = message_new(c->message.data, c->message.len, c->in_binary);
+    struct message *m = message_new(c->frames.message.data, c->frames.message.len, c->frames.binary);
+    if (c->frames.message.cap > FRAGMENT)
+        buf_free(&c->frames.message); /* idle connections keep no large buffers */
+    else
+        buf_reset(&c->frames.message);
     if (!m)
         return cut(s, c, 1011, "out of memory");
     pthread_mutex_lock(&s->lock);
@@ -254,50 +260,19 @@ static int deliver(struct osmo_server *s, struct conn *c) {
         w->rx_stopped = true;
     pthread_mutex_unlock(&s->lock);
     if (stop)
-        lws_rx_flow_control(c->wsi, 0);
+        net_read(c, false);
     return 0;
 }
 
 /* ---- frames in ---- */
 
-static int end_of_message(struct osmo_server *s, struct conn *c) {
-    c->in_message = false;
-    if (!c->in_binary && !utf8_valid(buf_cstr(&c->message), c->message.len))
-        return cut(s, c, 1007, "the text is not UTF-8");
-    int rc = deliver(s, c);
-    if (c->message.cap > FRAGMENT)
-        buf_free(&c->message); /* idle connections keep no large buffers */
-    else
-        buf_reset(&c->message);
-    return rc;
-}
-
 /* The peer says goodbye, first or in answer to us. */
 static int peer_closes(struct osmo_server *s, struct conn *c) {
-    const struct frame *f = &c->frame;
-    if (!c->closing && send_control(s, c, OP_CLOSE, f->control, f->at >= 2 ? 2 : 0) < 0)
+    const struct frames *f = &c->frames;
+    if (!c->closing && send_control(s, c, OP_CLOSE, f->control, f->control_len ? 2 : 0) < 0)
         return -1;
     ws_left(s, c);
     return net_linger(s, c);
-}
-
-static int end_of_frame(struct osmo_server *s, struct conn *c) {
-    struct frame *f = &c->frame;
-    f->open = false;
-    f->head_len = 0;
-    switch (f->op) {
-    case OP_CLOSE:
-        return peer_closes(s, c);
-    case OP_PING:
-        memcpy(c->pong, f->control, c->pong_len = (size_t)f->at);
-        c->pong_due = true;
-        lws_callback_on_writable(c->wsi);
-        return 0;
-    case OP_PONG:
-        return 0;
-    default:
-        return f->fin && !c->closing ? end_of_message(s, c) : 0;
-    }
 }
 
 /* What comes after this cannot be understood any more. */
@@ -308,71 +283,22 @@ static int break_off(struct osmo_server *s, struct conn *c, int code, const char
     return net_linger(s, c);
 }
 
-static size_t frame_head_size(const struct frame *f) {
-    if (f->head_len < 2)
-        return 2;
-    unsigned len = f->head[1] & 0x7f;
-    return 6 + (len == 126 ? 2u : len == 127 ? 8u : 0u);
-}
-
-/* Its head is whole. */
-static int open_frame(struct osmo_server *s, struct conn *c) {
-    struct frame *f = &c->frame;
-    size_t more = frame_head_size(f) - 6;
-    f->fin = f->head[0] & 0x80;
-    f->op = f->head[0] & 0x0f;
-    f->left = more ? 0 : f->head[1] & 0x7f;
-    for (size_t i = 0; i < more; i++)
-        f->left = f->left << 8 | f->head[2 + i];
-    memcpy(f->mask, f->head + 2 + more, 4);
-    f->at = 0;
-    f->open = true;
-    bool control = f->op & 8;
-    if (f->head[0] & 0x70 || !(f->head[1] & 0x80) || (f->op > OP_BINARY && !control) || f->op > OP_PONG ||
-        (control ? !f->fin || f->left > CONTROL_MAX : c->in_message == (f->op != OP_CONTINUE)))
-        return break_off(s, c, 1002, "that is no frame of a client");
-    if (!control && f->left > NET_MAX_MESSAGE - c->message.len)
-        return break_off(s, c, 1009, "the message is larger than 16 MiB");
-    if (!control && f->op != OP_CONTINUE)
-        c->in_binary = f->op == OP_BINARY;
-    if (!control)
-        c->in_message = true;
-    return 0;
-}
-
-/* The next bytes of its payload. */
-static int add_payload(struct osmo_server *s, struct conn *c, char *data, size_t n) {
-    struct frame *f = &c->frame;
-    for (size_t i = 0; i < n; i++)
-        data[i] = (char)(data[i] ^ f->mask[(f->at + i) & 3]);
-    if (f->op & 8)
-        memcpy(f->control + f->at, data, n);
-    else if (!c->closing && buf_append(&c->message, data, n) < 0)
-        return cut(s, c, 1011, "out of memory");
-    f->at += n;
-    f->left -= n;
-    return 0;
-}
-
-static int one_step(struct osmo_server *s, struct conn *c, char *data, size_t len, size_t *used) {
-    struct frame *f = &c->frame;
-    size_t n;
-    int rc = 0;
-    if (f->open) {
-        n = len < f->left ? len : (size_t)f->left;
-        rc = add_payload(s, c, data, n);
-    } else {
-        n = frame_head_size(f) - f->head_len;
-        n = len < n ? len : n;
-        memcpy(f->head + f->head_len, data, n);
-        f->head_len += n;
-        if (f->head_len >= 2 && f->head_len == frame_head_size(f))
-            rc = open_frame(s, c);
+static int next_frame(struct osmo_server *s, struct conn *c, char *data, size_t len, size_t *used) {
+    struct frames *f = &c->frames;
+    int what = frames_read(f, data, len, used);
+    switch (what) {
+    case FRAMES_MESSAGE:
+        return deliver(s, c);
+    case FRAMES_PING:
+        memcpy(c->pong, f->control, c->pong_len = f->control_len);
+        c->pong_due = true;
+        lws_callback_on_writable(c->wsi);
+        return 0;
+    case FRAMES_CLOSE:
+        return peer_closes(s, c);
+    default:
+        return what < 0 ? break_off(s, c, -what, what == -1009 ? "the message is larger than 16 MiB" : f->why) : 0;
     }
-    *used = n;
-    if (rc == 0 && !c->lingers && f->open && f->left == 0)
-        rc = end_of_frame(s, c);
-    return rc;
 }
 
 int ws_received(struct osmo_server *s, struct conn *c) {
@@ -380,10 +306,11 @@ int ws_received(struct osmo_server *s, struct conn *c) {
     size_t at = 0;
     int rc = 0;
     buf_init(&c->in, in.max);
+    c->in.secret = in.secret;
     c->last_rx_ms = net_now_ms();
-    while (rc == 0 && at < in.len && c->session && !c->lingers) {
+    while (rc == 0 && at < in.len && c->session) {
         size_t used = 0;
-        rc = one_step(s, c, in.data + at, in.len - at, &used);
+        rc = next_frame(s, c, in.data + at, in.len - at, &used);
         at += used;
     }
     buf_free(&in);
@@ -402,6 +329,7 @@ static int write_piece(struct osmo_server *s, struct conn *c, struct message *m)
     pthread_mutex_lock(&s->lock);
     w->out_bytes -= n;
     if (last) {
+        w->out_bytes -= OVERHEAD;
         w->out_head = m->next;
         if (!w->out_head)
             w->out_tail = NULL;
@@ -432,6 +360,7 @@ int ws_writable(struct osmo_server *s, struct conn *c) {
     if (c->ping_due && send_control(s, c, OP_PING, "osmo", 4) < 0) /* some leave an empty ping unanswered */
         return -1;
     c->pong_due = c->ping_due = false;
+    c->choked = 0;
     for (int i = 0; (m = peek(s, c->session, &close_wanted)) && i < WRITES_PER_TURN && !lws_send_pipe_choked(c->wsi); i++) {
         if (write_piece(s, c, m) < 0)
             return -1;
@@ -450,7 +379,7 @@ void ws_left(struct osmo_server *s, struct conn *c) {
     if (!w)
         return;
     c->session = NULL;
-    buf_free(&c->message);
+    frames_free(&c->frames);
     pthread_mutex_lock(&s->lock);
     struct session **p = &s->sessions[w->id % NET_BUCKETS];
     while (*p && *p != w)
@@ -476,10 +405,13 @@ void ws_kicked(struct osmo_server *s) {
         bool resume = w->rx_stopped && w->in_count < NET_MAX_IN_COUNT / 2 && w->in_bytes < NET_MAX_IN_BYTES / 2;
         if (resume)
             w->rx_stopped = false;
+        bool ends = w->close_wanted;
         struct conn *c = w->conn;
         pthread_mutex_unlock(&s->lock);
         if (resume)
-            lws_rx_flow_control(c->wsi, 1);
+            net_read(c, true);
+        if (ends && !c->kill_ms) /* it may be one that does not take what is to be said before */
+            c->kill_ms = net_now_ms() + net_patience.stall_ms;
         lws_callback_on_writable(c->wsi);
         pthread_mutex_lock(&s->lock);
     }
@@ -494,8 +426,9 @@ void ws_sweep(struct osmo_server *s, struct conn *c, int64_t now_ms) {
     pthread_mutex_unlock(&s->lock);
     if (deaf)
         c->last_rx_ms = now_ms;
-    if (now_ms - c->last_rx_ms > 3 * PING_MS) {
-        c->kill_ms = now_ms; /* three pings without an answer */
+    c->choked += c->ping_due; /* the last one is still waiting for room */
+    if (now_ms - c->last_rx_ms > PINGS * PING_MS || c->choked >= PINGS) {
+        c->kill_ms = now_ms;
         return;
     }
     c->last_ping_ms = now_ms;
@@ -509,14 +442,14 @@ int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len,
         return OSMO_ENOMEM;
     pthread_mutex_lock(&s->lock);
     struct session *w = find(s, id);
-    int rc = !w || w->gone || w->close_wanted ? OSMO_ENOTFOUND : w->out_bytes + len > NET_MAX_OUT ? OSMO_ELIMIT : OSMO_OK;
+    int rc = !w || w->gone || w->close_wanted ? OSMO_ENOTFOUND : w->out_bytes + len + OVERHEAD > NET_MAX_OUT ? OSMO_ELIMIT : OSMO_OK;
     if (rc == OSMO_OK) {
         if (w->out_tail)
             w->out_tail->next = m;
         else
             w->out_head = m;
         w->out_tail = m;
-        w->out_bytes += len;
+        w->out_bytes += len + OVERHEAD;
         kick(s, w);
         m = NULL;
     }

@@ -221,7 +221,7 @@ static void test_pieces(void) {
 static void test_slow(void) {
     static const char *const halves[] = { "", "GET /line HT", GET "Host: x\r\nX-A: ", POST HOST "Content-Length: 10\r\n\r\nabc" };
     int fds[4];
-    net_patience = (struct net_patience){ 300, 400, 500, 300 };
+    net_patience = (struct net_patience){ 300, 400, 500, 300, 60000 };
     REQUIRE(start_with(2, 0));
     for (int i = 0; i < 4; i++) {
         fds[i] = dial();
