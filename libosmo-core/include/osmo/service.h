@@ -73,11 +73,11 @@ typedef struct osmo_service_options {
     /** Comma list of addresses or CIDR blocks of gateways whose x-osmo-* headers are believed; NULL = none. */
     const char *trusted_gateways;
     /**
-     * Whose certificates the requests of the service itself believe in (identity providers, other services): a PEM file, a directory, or
-     * both; NULL, NULL = those of the system. For the whole process.
+     * Whose certificates the requests of the service itself believe in (identity providers, other services): this PEM file, and those in
+     * ca_dir; NULL for both = those of the system. For the whole process.
      */
     const char *ca_file;
-    const char *ca_dir;
+    const char *ca_dir;          /**< directory of certificates by their hashes, or NULL; see ca_file */
 } osmo_service_options_t;
 
 /** Open the store, migrate it, start the engine. @return 0 or a negative code with text. */
