@@ -23,6 +23,7 @@ struct looker {
     pthread_mutex_t lock;
     map_t *checks; /* CHECK_*, then the key of a group */
     bool all, members, config;
+    bool ready; /* all parts that it looks at are open */
 };
 #define CHECK_BARRIER 'b'
 #define CHECK_RESTART 'r'
@@ -224,10 +225,24 @@ void looker_members(struct channel *c) {
         waker_wake(&c->looker->waker);
 }
 
+static bool is_ready(struct looker *l) {
+    pthread_mutex_lock(&l->lock);
+    bool ready = l->ready;
+    pthread_mutex_unlock(&l->lock);
+    return ready;
+}
+
+void looker_ready(struct channel *c) {
+    set(c->looker, &c->looker->ready);
+    waker_wake(&c->looker->waker);
+}
+
 static void *looker_main(void *arg) {
     struct looker *l = arg;
     for (;;) {
         waker_wait(&l->waker, has_more(l) ? AGAIN_US : LONGEST_WAIT_US);
+        if (!is_ready(l) && !waker_stopped(&l->waker))
+            continue; /* what came until then waits */
         map_t *checks = take_checks(l);
         size_t it = 0;
         const char *text;

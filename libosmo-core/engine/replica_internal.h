@@ -31,6 +31,7 @@ enum hint hint_parse(const char *name);
 
 /* The thread that does what hints ask for and takes time: reads of the database, looks at everything. */
 int looker_start(struct channel *c, osmo_error_t *err);
+void looker_ready(struct channel *c); /* everything is open: it may look */
 /* The members could not all be connected to: once more, a moment later. */
 void looker_members(struct channel *c);
 void looker_stop(struct channel *c);

@@ -20,6 +20,7 @@
 #include "base/crypto.h"
 #include "base/file.h"
 #include "engine/agent_internal.h"
+#include "engine/replica_internal.h"
 #include "osmo/version.h"
 #include "store/repo_replica.h"
 
@@ -503,6 +504,8 @@ void replicas_start(engine_t *e) {
     if (!r || !r->started)
         return;
     atomic_store(&r->open, true);
+    if (e->channel)
+        looker_ready(e->channel);
     channel_members_changed(e);
 }
 
