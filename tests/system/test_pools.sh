@@ -59,7 +59,7 @@ check_eq "an unchanged text changes nothing" "$(VISUAL='' EDITOR=true TMPDIR=$wo
 out=$(VISUAL='' EDITOR=$work/breaker TMPDIR=$work "$osmo" config update POOL robotics 2>&1); check_eq "a text that is refused" "$?" 1
 kept=$(sed -n 's/^Your text is in \(.*\); correct.*/\1/p' <<< "$out")
 check "is not lost" test -s "$kept"
-out=$(VISUAL='' EDITOR=false "$osmo" config update POOL robotics 2>&1); check_has "an editor that fails" "$out" "nothing is changed"
+out=$(VISUAL='' EDITOR=false TMPDIR=$work "$osmo" config update POOL robotics 2>&1); check_has "an editor that fails" "$out" "nothing is changed"
 
 # ---- a role, and who has it
 out=$("$osmo" config set ROLE team pool 2>&1); check_eq "which pool?" "$?" 2
