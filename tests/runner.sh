@@ -125,7 +125,7 @@ suite_valgrind() {
     # Debian 12's valgrind has no pidfd_open(), without which the local driver cannot watch its pods; the sanitizers see that test
     # and the exploration of all states and histories is the same code millions of times over; what is about time and threads has the
     # other sanitizers
-    local units_except="test_local test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile"
+    local units_except="test_local test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile test_matrix test_paths"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
