@@ -10,18 +10,26 @@ void crypto_wipe(void *p, size_t len) {
 }
 
 static int base64_encode(const uint8_t *p, size_t len, const char *alphabet, bool pad, buf_t *out) {
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t v = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0u);
-        char group[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63], alphabet[v & 63] };
-        if (n < 3)
-            group[3] = '=';
-        if (n < 2)
-            group[2] = '=';
-        buf_append(out, group, pad ? 4 : n + 1);
+    size_t whole = len / 3, rest = len % 3, tail = !rest ? 0 : pad ? 4 : rest + 1;
+    if (buf_reserve(out, whole * 4 + tail) < 0)
+        return out->code;
+    char *to = out->data + out->len;
+    for (size_t i = 0; i < whole; i++, p += 3) {
+        uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+        *to++ = alphabet[v >> 18];
+        *to++ = alphabet[v >> 12 & 63];
+        *to++ = alphabet[v >> 6 & 63];
+        *to++ = alphabet[v & 63];
     }
-    buf_append(out, "", 0);
-    return out->code;
+    if (rest) {
+        uint32_t v = (uint32_t)p[0] << 16 | (rest > 1 ? (uint32_t)p[1] << 8 : 0);
+        const char group[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63], rest > 1 ? alphabet[v >> 6 & 63] : '=', '=' };
+        memcpy(to, group, tail);
+        to += tail;
+    }
+    *to = '\0';
+    out->len = (size_t)(to - out->data);
+    return 0;
 }
 
 int crypto_base64(const void *data, size_t len, buf_t *out) {
