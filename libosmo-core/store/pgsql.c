@@ -164,7 +164,7 @@ static int connect_error(struct pg_conn *c, osmo_error_t *err) {
 
 static int session_setup(struct pg_conn *c, osmo_error_t *err) {
     PGresult *res = pq.PQexec_(c->conn, c->writer
-        ? "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '120s'; SET timezone = 'UTC'"
+        ? "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '20s'; SET timezone = 'UTC'"
         : "SET statement_timeout = '60s'; SET default_transaction_read_only = on; SET timezone = 'UTC'; "
           "SET max_parallel_workers_per_gather = 0" /* many small questions at once, on threads of their own */);
     if (pq.PQresultStatus_(res) != PGRES_COMMAND_OK)
