@@ -45,15 +45,9 @@ void endpoints_clear(struct endpoints *e) {
     *e = (struct endpoints){ 0 };
 }
 
-static bool loopback_host(const char *host) {
-    if (strncmp(host, "127.", 4) == 0) /* the address, not a name that begins like it */
-        return host[strspn(host, "0123456789.")] == '\0';
-    return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
-}
-
 bool url_is_private(const char *url) {
     url_parts_t u;
-    return url_parse(url, &u, NULL) == 0 && (str_eq(u.scheme, "https") || loopback_host(u.host));
+    return url_parse(url, &u, NULL) == 0 && (str_eq(u.scheme, "https") || host_is_loopback(u.host, strlen(u.host)));
 }
 
 int endpoint_check(const char *what, const char *url, osmo_error_t *err) {

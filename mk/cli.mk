@@ -6,20 +6,21 @@ osmo_SOURCES = cli/main.c cli/cli.h cli/opt.c cli/table.c $(cli_login_sources) c
 osmo_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/cli
 osmo_LDADD = libbase.la $(BASE_EXTERNAL)
 
+capture = tests/unit/capture.c tests/unit/capture.h
 unit_tests += tests/unit/test_cli
-tests_unit_test_cli_SOURCES = tests/unit/test_cli.c tests/unit/check.c tests/unit/peer.c cli/opt.c cli/table.c $(cli_login_sources) cli/api.c cli/follow.c \
+tests_unit_test_cli_SOURCES = tests/unit/test_cli.c tests/unit/check.c tests/unit/peer.c $(capture) cli/opt.c cli/table.c $(cli_login_sources) cli/api.c cli/follow.c \
 	cli/cmd_submit.c
 tests_unit_test_cli_CPPFLAGS = $(osmo_CPPFLAGS)
 tests_unit_test_cli_LDADD = $(UNIT_BASE_LIBS)
 
 unit_tests += tests/unit/test_cli_users
-tests_unit_test_cli_users_SOURCES = tests/unit/test_cli_users.c tests/unit/check.c tests/unit/peer.c cli/opt.c cli/table.c $(cli_login_sources) cli/api.c \
+tests_unit_test_cli_users_SOURCES = tests/unit/test_cli_users.c tests/unit/check.c tests/unit/peer.c $(capture) cli/opt.c cli/table.c $(cli_login_sources) cli/api.c \
 	cli/cmd_user.c cli/cmd_token.c
 tests_unit_test_cli_users_CPPFLAGS = $(osmo_CPPFLAGS)
 tests_unit_test_cli_users_LDADD = $(UNIT_BASE_LIBS)
 
 unit_tests += tests/unit/test_login
-tests_unit_test_login_SOURCES = tests/unit/test_login.c tests/unit/check.c tests/unit/peer.c cli/opt.c cli/table.c $(cli_login_sources) \
+tests_unit_test_login_SOURCES = tests/unit/test_login.c tests/unit/check.c tests/unit/peer.c $(capture) cli/opt.c cli/table.c $(cli_login_sources) \
 	cli/login_methods.c cli/login_pkce.c cli/login_device.c cli/loopback.c cli/api.c
 tests_unit_test_login_CPPFLAGS = $(osmo_CPPFLAGS)
 tests_unit_test_login_LDADD = $(UNIT_BASE_LIBS)

@@ -21,12 +21,12 @@ unit_tests += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c tests/unit/check.c
 tests_unit_test_account_LDADD = $(UNIT_MODEL_LIBS)
 unit_tests += tests/unit/test_routes
-tests_unit_test_routes_SOURCES = tests/unit/test_routes.c tests/unit/registry_fixture.c tests/unit/registry_fixture.h tests/unit/check.c
+tests_unit_test_routes_SOURCES = tests/unit/test_routes.c tests/unit/actions_fixture.c tests/unit/actions_fixture.h tests/unit/check.c
 tests_unit_test_routes_LDADD = $(UNIT_CORE_LIBS)
 matrix_fixture = tests/unit/matrix_fixture.c tests/unit/matrix_fixture.h tests/unit/service_fixture.c tests/unit/service_fixture.h \
 	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c tests/unit/check.h
 unit_tests += tests/unit/test_matrix
-tests_unit_test_matrix_SOURCES = tests/unit/test_matrix.c tests/unit/registry_fixture.c tests/unit/registry_fixture.h $(matrix_fixture)
+tests_unit_test_matrix_SOURCES = tests/unit/test_matrix.c tests/unit/actions_fixture.c tests/unit/actions_fixture.h $(matrix_fixture)
 tests_unit_test_matrix_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_paths
 tests_unit_test_paths_SOURCES = tests/unit/test_paths.c $(matrix_fixture)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "base/str.h"
 #include "osmo/version.h"
 
 static const char help[] =
@@ -172,7 +173,7 @@ static int split_host(struct options *o) {
     if (!colon || end <= start || (size_t)(end - start) >= sizeof o->host)
         return usage("--listen is ADDR:PORT, for example 127.0.0.1:8000, not", o->listen);
     snprintf(o->host, sizeof o->host, "%.*s", (int)(end - start), start);
-    o->loopback = strncmp(o->host, "127.", 4) == 0 || strcmp(o->host, "::1") == 0 || strcmp(o->host, "localhost") == 0;
+    o->loopback = host_is_loopback(o->host, strlen(o->host));
     if (o->auth == OSMO_AUTH_DEV && !o->loopback)
         return usage("--auth dev trusts everybody and needs a loopback address in --listen, not", o->host);
     return 0;

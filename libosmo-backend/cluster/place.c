@@ -2,10 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "base/str.h"
 #include "cluster/place_int.h"
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- making and freeing ---- */
 

@@ -5,6 +5,7 @@
 
 #include "api/handlers.h"
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "engine/access.h"
 
 #define POOLS "pool/"
@@ -15,8 +16,6 @@ bool call_may(struct call *c, enum action action, const char *resource) {
 }
 
 bool call_may_all(struct call *c) { return call_may(c, ACTION_NONE, NULL); }
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* What to ask for, without telling what the caller may not know: `on` is what it named itself. */
 static int refuse(const struct call *c, enum action a, const char *kind, const char *on, osmo_error_t *err) {

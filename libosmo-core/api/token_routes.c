@@ -6,6 +6,7 @@
 #include "api/handlers.h"
 #include "base/cleanup.h"
 #include "base/crypto.h"
+#include "base/error.h"
 #include "engine/access.h"
 #include "model/account.h"
 #include "model/credential.h"
@@ -16,8 +17,6 @@
 #define TOKEN_CHARS 43
 #define TOKENS_PER_USER_MAX 1000
 #define ROLE_OF_BACKENDS "osmo-backend"
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static int check_caller(struct call *c, osmo_error_t *err) {
     if (c->who.kind == IDENTITY_TASK || c->who.workflow_id)

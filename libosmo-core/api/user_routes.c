@@ -7,6 +7,7 @@
 #include "api/handlers.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "engine/access.h"
 #include "model/account.h"
 #include "store/repo_auth.h"
@@ -14,8 +15,6 @@
 #define PAGE_DEFAULT 100
 #define PAGE_MAX 1000
 #define GRANTS_MAX 10000 /* users that get a role at once, in one transaction */
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* rc of a store function that found no user, as this API says it. */
 static int user_rc(int rc, const char *user, osmo_error_t *err) {

@@ -213,12 +213,6 @@ static void set_body(CURL *c, struct transfer *t) {
     lib.easy_setopt(c, CURLOPT_CUSTOMREQUEST, rq->method);
 }
 
-/* A proxy of the environment cannot reach our own machine. */
-static bool is_loopback(const char *host) {
-    bool v4 = strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == '\0';
-    return v4 || strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
-}
-
 static void set_options(http_client_t *c, struct transfer *t, const url_parts_t *u, struct curl_slist *headers) {
     const http_request_t *rq = t->rq;
     CURL *h = c->curl;
@@ -243,7 +237,7 @@ static void set_options(http_client_t *c, struct transfer *t, const url_parts_t 
     lib.easy_setopt(h, CURLOPT_HEADERDATA, t);
     lib.easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
     lib.easy_setopt(h, CURLOPT_WRITEDATA, t);
-    if (rq->direct || is_loopback(u->host))
+    if (rq->direct || host_is_loopback(u->host, strlen(u->host))) /* a proxy cannot reach our own machine */
         lib.easy_setopt(h, CURLOPT_PROXY, "");
     if (c->user_agent)
         lib.easy_setopt(h, CURLOPT_USERAGENT, c->user_agent);

@@ -1,5 +1,5 @@
 /* Keys of others, by which their tokens are verified: JWKs (RFC 7517) of RSA and P-256, and sets of them. For
- * signing in by a provider, which is not there yet. Implemented in base/crypto_jwk.c. Immutable, so that several threads may verify. */
+ * tokens of identity providers (engine/providers.c). Implemented in base/crypto_jwk.c. Immutable, so that several threads may verify. */
 #ifndef BASE_JWK_H
 #define BASE_JWK_H
 #include "base/json.h"

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "osmo/error.h"
 
@@ -56,6 +57,29 @@ int strlist_split(strlist_t *l, const char *text, char sep) {
 
 bool str_eq(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
 bool str_starts(const char *s, const char *prefix) { return strncmp(s, prefix, strlen(prefix)) == 0; }
+
+/* A dotted quad within 127.0.0.0/8. */
+static bool is_loopback_v4(const char *s, size_t len) {
+    char text[16];
+    unsigned a, b, c, d;
+    char extra;
+    if (len >= sizeof text)
+        return false;
+    memcpy(text, s, len);
+    text[len] = '\0';
+    return text[strspn(text, "0123456789.")] == '\0' && sscanf(text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &extra) == 4 && a == 127 &&
+           b < 256 && c < 256 && d < 256;
+}
+
+bool host_is_loopback(const char *host, size_t len) {
+    static const char *const names[] = { "localhost", "localhost.", "::1", "[::1]" };
+    static const char mapped[] = "::ffff:";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == len && strncasecmp(host, names[i], len) == 0)
+            return true;
+    size_t skip = len > strlen(mapped) && strncasecmp(host, mapped, strlen(mapped)) == 0 ? strlen(mapped) : 0;
+    return is_loopback_v4(host + skip, len - skip);
+}
 
 bool str_ends(const char *s, const char *suffix) {
     size_t n = strlen(s), m = strlen(suffix);

@@ -22,6 +22,9 @@ bool str_ends(const char *s, const char *suffix);
 char *str_printf(const char *format, ...) __attribute__((format(printf, 1, 2))); /* malloc'ed or NULL */
 char *str_dup(const char *s);                     /* NULL stays NULL */
 bool str_to_i64(const char *s, int64_t *out);     /* whole string, base 10 */
+/* Does the text of an address or the name mean this machine? localhost, 127.0.0.0/8 as a dotted quad, ::1 with or without brackets, and
+ * IPv4 in IPv6's form. A name such as 127.evil.example is none of them. */
+bool host_is_loopback(const char *host, size_t len);
 bool utf8_valid(const char *s, size_t len);
 /* A name that people can tell from others: UTF-8 without control characters, without those that are not seen or turn the text round, and
  * without blanks at its ends. */

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/crypto.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/str.h"
 
@@ -60,8 +61,6 @@ static int fail(osmo_error_t *err, int e, const char *what, const char *path) {
                                                             : OSMO_EIO;
     return osmo_error_set(err, code, "cannot %s %s: %s%s", what, path, strerror(e), remedy(e));
 }
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- the store ---- */
 

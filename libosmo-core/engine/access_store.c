@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "engine/access_internal.h"
 #include "store/repo_auth.h"
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static int read_text(const char *text, struct role *out, osmo_error_t *err) {
     _cleanup_json_ json_t *v = NULL;

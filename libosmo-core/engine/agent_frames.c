@@ -4,12 +4,11 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/error.h"
 #include "engine/credentials.h"
 #include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "model/pods.h"
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* job_id and job_uuid of the wire. A retry's two parts have ids too; its answer names the whole. */
 static char *job_id(enum job_kind kind, const struct job *j, const struct handout *h, const char *random) {

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/map.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
@@ -20,8 +21,6 @@
 #define NAMES_PAGE 100
 #define LEASE_US (60LL * 1000 * 1000)
 #define RENEW_US (15LL * 1000 * 1000)
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- shared ---- */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "engine/archive.h"
 
 #define RECORDS 1024        /* of the index at a time */
@@ -21,8 +22,6 @@ struct archive_reader {
     uint64_t next, offset;  /* record to look at, and where its text begins */
     uint64_t skip;          /* bytes of what matches that were given before */
 };
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- opening ---- */
 

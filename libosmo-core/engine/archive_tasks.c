@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "base/map.h"
 #include "engine/archive.h"
 
@@ -25,8 +26,6 @@ struct pass {
     buf_t piece;                  /* a stretch of the text */
     uint64_t piece_at;
 };
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static int lane_flush(struct lane *l, osmo_error_t *err) {
     int rc = l->held.len ? object_write(l->w, l->held.data, l->held.len, err) : 0;

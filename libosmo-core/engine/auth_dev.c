@@ -20,37 +20,16 @@ static bool all_digits(const char *s) {
     return s[strspn(s, "0123456789")] == '\0';
 }
 
-/* "127.0.0.0/8", dotted quad only: a name such as 127.evil.example is not an address. */
-static bool is_loopback_v4(const char *s, size_t len) {
-    char text[16];
-    unsigned a, b, c, d;
-    char extra;
-    if (len >= sizeof text || strncmp(s, "127.", 4))
-        return false;
-    memcpy(text, s, len);
-    text[len] = '\0';
-    return text[strspn(text, "0123456789.")] == '\0' &&
-        sscanf(text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &extra) == 4 && b < 256 &&
-           c < 256 && d < 256;
-}
-
 /* host or host:port */
 static bool is_loopback_authority(const char *text) {
     const char *end;
     if (*text == '[') {
         end = strchr(text, ']');
-        if (!end || end - text != 4 || memcmp(text, "[::1]", 5))
-            return false;
-        end++;
+        end = end ? end + 1 : text;
     } else {
         end = text + strcspn(text, ":");
-        size_t len = (size_t)(end - text);
-        bool name = (len == 9 && !strncasecmp(text, "localhost", 9)) ||
-            (len == 10 && !strncasecmp(text, "localhost.", 10));
-        if (!name && !is_loopback_v4(text, len))
-            return false;
     }
-    return !*end || (*end == ':' && all_digits(end + 1));
+    return host_is_loopback(text, (size_t)(end - text)) && (!*end || (*end == ':' && all_digits(end + 1)));
 }
 
 static bool is_loopback_origin(const char *origin) {
@@ -58,10 +37,7 @@ static bool is_loopback_origin(const char *origin) {
     return host && is_loopback_authority(host);
 }
 
-static bool is_loopback_peer(const char *peer) {
-    return !peer || !*peer || !strcmp(peer, "::1") || is_loopback_v4(peer, strlen(peer)) ||
-           (str_starts(peer, "::ffff:") && is_loopback_v4(peer + 7, strlen(peer + 7)));
-}
+static bool is_loopback_peer(const char *peer) { return !peer || !*peer || host_is_loopback(peer, strlen(peer)); }
 
 static bool is_json(const char *type) {
     return type && !strncasecmp(type, "application/json", 16) && (!type[16] || type[16] == ';' || type[16] == ' ');

@@ -26,10 +26,6 @@ void identity_clear(struct identity *id) {
     memset(id, 0, sizeof *id);
 }
 
-bool identity_has_role(const struct identity *id, const char *role) {
-    return strlist_has(&id->roles, role);
-}
-
 int identity_set_text(char **to, const char *from) {
     *to = str_dup(from);
     return from && !*to ? OSMO_ENOMEM : 0;

@@ -1,4 +1,5 @@
 /* See config_objects.h. A pool is a row of kind "pool"; what is null in the store is a built-in pool that was deleted. */
+#include "base/error.h"
 #include "engine/config_objects.h"
 
 #include <string.h>
@@ -11,8 +12,6 @@
 
 #define KIND_POOL "pool"
 #define OBJECTS_MAX_BYTES (16u << 20) /* of all, as much as a file may have */
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- what there is ---- */
 

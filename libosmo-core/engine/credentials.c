@@ -1,4 +1,5 @@
 /* Stored credentials: each value sealed by itself under its user's key, in the writer's transaction. See credentials.h. */
+#include "base/error.h"
 #include "engine/credentials.h"
 
 #include <stdlib.h>
@@ -10,8 +11,6 @@
 #include "engine/vault.h"
 
 #define PAYLOAD_MAX (4u << 20)
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- storing ---- */
 

@@ -1,7 +1,8 @@
 /* The engine: decides through model/, writes through store/, performs effects from the outbox. Only entry to engine/
- * for api/. Files: engine.c (open, close, roles, threads), submit.c, reactor.c, work.c (outbox dispatch), timers.c,
- * config.c (reload), agent.c (operator sessions), auth.c, logs.c (log store, logger sessions), storage.c (task data),
- * registry of followers in watch.c. */
+ * for api/. Files: engine.c (open, close, roles, threads), submit*.c, reactor*.c, work.c (outbox dispatch), timers.c,
+ * config*.c (snapshots, objects), agent*.c (operator sessions), auth*.c and providers*.c (keys, who is asking), access*.c (who may
+ * what), vault*.c, credentials.c and masks.c (secrets), audit.c, limits.c, logs*.c (log store, logger sessions), archive*.c,
+ * replica*.c (other services), storage*.c (task data), registry of followers in watch.c. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 #include <stdatomic.h>
@@ -240,7 +241,6 @@ struct identity {
 void identity_clear(struct identity *id);
 /* Copies; 0 or OSMO_ENOMEM. */
 int identity_copy(const struct identity *from, struct identity *to);
-bool identity_has_role(const struct identity *id, const char *role);
 /* Who is asking: Authorization: Bearer / x-osmo-auth (required mode), x-osmo-user (dev mode, with Host and Origin
  * checks), x-osmo-* headers of a gateway. OSMO_EUNAUTH / OSMO_EDENIED; *out is empty then, but for the names in a genuine token that counts
  * no more, which is no guess. */

@@ -1,5 +1,6 @@
 /* Loads the snapshot that model/explain.c decides on: rows of the store, and whether an operator of the backend is
  * connected here. Called by api/explain_routes.c through engine/explain.h. */
+#include "base/error.h"
 #include "engine/explain.h"
 
 #include <string.h>
@@ -53,8 +54,6 @@ struct explained {
     struct explain_snapshot s;
     struct explain x;
 };
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static size_t events_fill(const struct event_row *rows, size_t n, size_t max, struct explain_event *out) {
     for (size_t i = 0; i < n && i < max; i++)

@@ -110,10 +110,8 @@ struct asking {
     char why[200];
 };
 
-static bool host_is_here(const char *host) {
-    size_t n = strcspn(host, ":");
-    return (n == 9 && strncasecmp(host, "localhost", 9) == 0) || strncmp(host, "127.", 4) == 0;
-}
+/* "host" or "host:port" */
+static bool host_is_here(const char *host) { return host_is_loopback(host, strcspn(host, ":")); }
 
 static int unreachable(struct asking *a, const char *why) {
     snprintf(a->why, sizeof a->why, "%s", why);

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "engine/agent_internal.h"
 #include "engine/replica_internal.h"
@@ -85,8 +86,6 @@ const char *replicas_id(const engine_t *e) { return e->replicas->id; }
 int64_t replicas_longest_wait(const engine_t *e, int64_t alone_us) {
     return replicas_shared(e) && alone_us > SWEEP_US ? SWEEP_US : alone_us;
 }
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- others ---- */
 

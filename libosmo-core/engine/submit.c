@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/error.h"
 #include "engine/submit_internal.h"
 #include "model/submission.h"
 
@@ -41,8 +42,6 @@ static void submission_clear(struct submission *s) {
     free(s->priority);
     strlist_free(&s->warnings);
 }
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 void submission_step(struct submission *s, bool record, enum failure_id id) {
     s->record = record;

@@ -2,12 +2,11 @@
  * (resubmission) or what failed of it (restart). Called by submit.c. */
 #include <string.h>
 
+#include "base/error.h"
 #include "base/map.h"
 #include "engine/submit_internal.h"
 
 #define SPEC_MAX (64u << 20)
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static int take_row(struct submission *s, struct workflow_row *wf, osmo_error_t *err) {
     s->parent_name = STEAL(wf->name);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/map.h"
 #include "engine/credentials.h"
 #include "engine/registry.h"
@@ -31,8 +32,6 @@ static void images_clear(struct images *im) {
     free(im->list);
     map_free(im->by_name);
 }
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* A backend that nobody knows yet may be of any kind. */
 static int backend_pulls(const struct submission *s, bool *pulls, osmo_error_t *err) {

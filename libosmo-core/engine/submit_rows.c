@@ -1,4 +1,5 @@
 /* From the specification to rows, a chunk at a time; see submit_rows.h. */
+#include "base/error.h"
 #include "engine/submit_rows.h"
 
 #include <string.h>
@@ -7,8 +8,6 @@
 #include "model/pods.h"
 
 #define GIB (1024.0 * 1024 * 1024)
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* ---- chunks ---- */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "base/error.h"
 #include "engine/agent_internal.h"
 #include "engine/replicas.h"
 #include "engine/submit_rows.h"
@@ -33,8 +34,6 @@ struct batch {
     pthread_mutex_t lock;
     pthread_cond_t cond;
 };
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 static void batch_init(struct batch *b, struct submission *s) {
     *b = (struct batch){ .s = s, .spec_file = BUF_INIT(SPEC_FILE_MAX) };

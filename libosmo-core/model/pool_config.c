@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "base/str.h"
 
 const struct config_member pool_members[] = {
@@ -44,8 +45,6 @@ bool config_name_valid(const char *name) {
 }
 
 /* ---- changes ---- */
-
-static int no_memory(osmo_error_t *err) { return osmo_error_set(err, OSMO_ENOMEM, "out of memory"); }
 
 /* Takes v. */
 static int put(json_t *object, const char *key, json_t *v, osmo_error_t *err) {

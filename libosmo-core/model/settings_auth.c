@@ -15,22 +15,6 @@
 
 /* ---- addresses of providers ---- */
 
-static bool is_loopback_host(const char *host, size_t len)
-{
-    if ((len == 9 && !strncasecmp(host, "localhost", 9)) || (len == 5 && !memcmp(host, "[::1]", 5)))
-        return true;
-    /* a dotted quad: a name such as 127.evil.example is no address */
-    size_t dots = 0, digits = 0;
-    for (size_t i = 0; i < len; i++) {
-        bool dot = host[i] == '.';
-        if ((!dot && (host[i] < '0' || host[i] > '9')) || (dot && !digits) || (!dot && digits == 3))
-            return false;
-        digits = dot ? 0 : digits + 1;
-        dots += dot;
-    }
-    return len > 4 && !memcmp(host, "127.", 4) && dots == 3 && digits;
-}
-
 bool settings_provider_url(const char *url)
 {
     bool plain = str_starts(url, "http://");
@@ -47,7 +31,7 @@ bool settings_provider_url(const char *url)
     if (!port || port > end)
         return false;
     port += *port == ']';
-    return !plain || is_loopback_host(host, (size_t)(port - host));
+    return !plain || host_is_loopback(host, (size_t)(port - host));
 }
 
 static void read_url_to(struct reader *r, const yaml_node_t *n, const struct read_path *at, char **out)

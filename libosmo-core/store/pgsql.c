@@ -175,7 +175,7 @@ static int session_setup(struct pg_conn *c, osmo_error_t *err) {
 
 /* A socket of this machine has no address. */
 static bool is_near(const char *address) {
-    return !address || !*address || strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+    return !address || !*address || host_is_loopback(address, strlen(address));
 }
 
 /* Once a process: every connection is like the first. */

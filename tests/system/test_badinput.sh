@@ -47,6 +47,7 @@ printf 'pools: [1' > "$work/bad-config.yaml"
 refuse "broken configuration" 1 "bad-config.yaml" "$bin/osmo-service" --listen 127.0.0.1:0 --data-dir "$work/other" --config "$work/bad-config.yaml"
 refuse "unknown role" 1 "juggler" "$bin/osmo-service" --listen 127.0.0.1:0 --data-dir "$work/other" --roles core,juggler
 refuse "dev mode off loopback" 2 "loopback" "$bin/osmo-service" --listen 0.0.0.0:0 --data-dir "$work/other" --auth dev
+refuse "and at a name that only looks like it" 2 "loopback" "$bin/osmo-service" --listen 127.evil.example:0 --data-dir "$work/other" --auth dev
 refuse "second backend on one state" 1 "$work/backend" "$bin/osmo-backend" --service "$url" --cluster local --state-dir "$work/backend" --token-file "$work/data/admin-token"
 stop_all
 refuse "service down" 10 "127.0.0.1:$port" "$osmo" workflow list

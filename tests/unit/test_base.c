@@ -33,6 +33,24 @@ static void buf_keeps_its_maximum(void) {
     buf_free(&b);
 }
 
+static void this_machine(void) {
+    static const struct { const char *host; bool here; } cases[] = {
+        { "localhost", true }, { "LocalHost", true }, { "localhost.", true }, { "127.0.0.1", true }, { "127.255.3.4", true },
+        { "::1", true }, { "[::1]", true }, { "::ffff:127.0.0.1", true },
+        { "", false }, { "127.evil.example", false }, { "127.0.0.1.evil.example", false }, { "127.0.0.1.", false }, { "127.1", false },
+        { "127.0.0.256", false }, { "127.0.0.1x", false }, { "128.0.0.1", false }, { "27.0.0.1", false },
+        { "localhost.evil.example", false },
+        { "localhosts", false }, { "::2", false }, { "[::1", false }, { "[127.0.0.1]", false }, { "::ffff:10.0.0.1", false },
+        { "::ffff:localhost", false }, { "0.0.0.0", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK_INT(host_is_loopback(cases[i].host, strlen(cases[i].host)), cases[i].here);
+        if (host_is_loopback(cases[i].host, strlen(cases[i].host)) != cases[i].here)
+            fprintf(stderr, "%s\n", cases[i].host);
+    }
+    CHECK(host_is_loopback("127.0.0.1:8000", 9) && !host_is_loopback("127.0.0.1:8000", 14));
+}
+
 static void strings(void) {
     strlist_t l = { 0 };
     CHECK_INT(strlist_split(&l, "a,,b", ','), 0);
@@ -247,6 +265,7 @@ static void errors(void) {
 
 static const struct check_test tests[] = {
     { "buffers are born with a maximum", buf_keeps_its_maximum }, { "string helpers", strings },
+    { "this machine", this_machine },
     { "map keeps insertion order over growth and removal", map_holds_many_and_keeps_order }, { "time texts", times },
     { "files and trees", files }, { "queue passes everything in order", queue_passes_everything_in_order },
     { "queue bound and close", queue_keeps_its_bound_and_drains_after_close },

@@ -8,30 +8,10 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "capture.h"
 #include "check.h"
 #include "cli.h"
 #include "peer.h"
-
-/* What was written to stdout and stderr since capture(), NUL-terminated. */
-static char *captured;
-static size_t captured_len;
-static FILE *out_before, *err_before, *memory;
-
-static void capture(void) {
-    free(captured);
-    captured = NULL;
-    memory = open_memstream(&captured, &captured_len);
-    out_before = stdout;
-    err_before = stderr;
-    stdout = stderr = memory;
-}
-
-static const char *release(void) {
-    stdout = out_before;
-    stderr = err_before;
-    fclose(memory);
-    return captured;
-}
 
 struct values {
     bool flag;
@@ -429,8 +409,7 @@ static void test_following(void) {
 
 static void test_leaves_nothing(void) {
     CHECK_INT(dir_remove_tree(dir, NULL), 0);
-    free(captured);
-    captured = NULL;
+    capture_end();
 }
 
 static const struct check_test tests[] = {

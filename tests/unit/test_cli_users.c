@@ -6,30 +6,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "capture.h"
 #include "check.h"
 #include "cli.h"
 #include "peer.h"
 
 static char dir[] = "/tmp/osmo-cli-XXXXXX";
-static char *captured;
-static size_t captured_len;
-static FILE *out_before, *err_before, *memory;
-
-static void capture(void) {
-    free(captured);
-    captured = NULL;
-    memory = open_memstream(&captured, &captured_len);
-    out_before = stdout;
-    err_before = stderr;
-    stdout = stderr = memory;
-}
-static const char *release(void) {
-    stdout = out_before;
-    stderr = err_before;
-    fclose(memory);
-    return captured;
-}
-
 /* Be logged in at the peer as a user of development mode. */
 static bool at_peer(struct peer *p, const char *const *answers) {
     char url[64];
@@ -235,8 +217,7 @@ static void pages(void) {
 
 static void leaves_nothing(void) {
     CHECK_INT(dir_remove_tree(dir, NULL), 0);
-    free(captured);
-    captured = NULL;
+    capture_end();
 }
 
 static const struct check_test tests[] = {

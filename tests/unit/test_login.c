@@ -11,29 +11,12 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/file.h"
+#include "capture.h"
 #include "check.h"
 #include "login.h"
 #include "peer.h"
 
 static char dir[] = "/tmp/osmo-login-XXXXXX";
-static char *captured;
-static size_t captured_len;
-static FILE *out_before, *err_before, *memory;
-
-static void capture(void) {
-    free(captured);
-    captured = NULL;
-    memory = open_memstream(&captured, &captured_len);
-    out_before = stdout;
-    err_before = stderr;
-    stdout = stderr = memory;
-}
-
-static void release(void) {
-    stdout = out_before;
-    stderr = err_before;
-    fclose(memory);
-}
 
 /* ---- pure ---- */
 

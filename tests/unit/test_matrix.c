@@ -1,10 +1,10 @@
 /* Every route for everybody: people of each default role, tasks, backends, and tokens that must not work, in their own and in a foreign
- * pool. What the answer must be is said by registry_fixture.c, which knows nothing of the library's rules. */
+ * pool. What the answer must be is said by actions_fixture.c, which knows nothing of the library's rules. */
 #include "matrix_fixture.h"
 
 #include "base/cleanup.h"
 #include "engine/access.h"
-#include "registry_fixture.h"
+#include "actions_fixture.h"
 
 static struct matrix m;
 

@@ -3,7 +3,7 @@
 #include "api/service_internal.h"
 #include "base/cleanup.h"
 #include "check.h"
-#include "registry_fixture.h"
+#include "actions_fixture.h"
 
 /* Nobody needs to say who he is for these. */
 static const char *const open_routes[] = {

@@ -1,5 +1,5 @@
-/* See registry_fixture.h. */
-#include "registry_fixture.h"
+/* See actions_fixture.h. */
+#include "actions_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>

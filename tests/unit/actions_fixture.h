@@ -1,7 +1,7 @@
 /* What must come out, said once more and in another way than the library says it: the registry of actions as OSMO 6.4 has it, with its
  * resolution of paths, and a plain reading of policies over the documents of the default roles. For test_routes and test_matrix. */
-#ifndef TESTS_REGISTRY_FIXTURE_H
-#define TESTS_REGISTRY_FIXTURE_H
+#ifndef TESTS_ACTIONS_FIXTURE_H
+#define TESTS_ACTIONS_FIXTURE_H
 #include <stdbool.h>
 #include <stddef.h>
 
