@@ -75,8 +75,9 @@ run_units() { # prefix, command words before the program
     build_more "${programs[@]}"
     for t in "${programs[@]}"; do
         [[ " ${units_except-} " != *" ${t##*/} "* ]] || continue
-        [[ -x $build/$t ]] && run_test "$prefix${t##*/}" env srcdir="$here" top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
+        [[ -x $build/$t ]] && run_beside "$prefix${t##*/}" env srcdir="$here" top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
     done
+    finish_all
 }
 
 run_checks() {

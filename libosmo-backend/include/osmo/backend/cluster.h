@@ -3,7 +3,7 @@
  * @brief The cluster driver: what libosmo-backend needs of a place that runs pods.
  *
  * Objects are Kubernetes manifests as JSON bytes. A driver instance is used by several threads at once and reports changes
- * through its sink from a thread of its own. Two drivers ship: local and scripted.
+ * through its sink from threads of its own. Three drivers ship: local, kubernetes and scripted.
  */
 #ifndef OSMO_BACKEND_CLUSTER_H
 #define OSMO_BACKEND_CLUSTER_H
@@ -39,7 +39,9 @@ typedef struct osmo_cluster_options {
     const char *state_dir;            /**< private directory of the driver */
     /**
      * "key=value", NULL-terminated. local: runtime-dir, cpu-overcommit, image (NAME=ROOTFS, repeatable), no-sandbox,
-     * hide (path, repeatable). scripted: script.
+     * hide (path, repeatable). scripted: script. kubernetes: kubeconfig, context, service-host, service-port, usage (cluster, or
+     * namespace: count only pods of workflows), include-namespace (its pods count as workflows', repeatable), test-namespace, qps, burst,
+     * page-size, scheduler (auto, kai, or osmo: place pods ourselves).
      */
     const char *const *settings;
 } osmo_cluster_options_t;
@@ -79,8 +81,12 @@ typedef struct osmo_cluster_driver {
     int (*replace)(void *impl, const char *json, size_t len, osmo_error_t *err);
     /** Remove one object by its name; not for pods. ::OSMO_ENOTFOUND when there is none. */
     int (*erase)(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err);
+    /** How many create() calls may usefully run at once; NULL = 1. */
+    int (*width)(void *impl);
+    /** One line about how the cluster works or what is wrong with it now ("" when nothing is to be said), for the status of the backend. */
+    int (*describe)(void *impl, char *out, size_t cap);
 } osmo_cluster_driver_t;
-/** Driver by name ("local", "scripted"), or NULL. Static. */
+/** Driver by name ("local", "kubernetes", "scripted"), or NULL. Static. */
 OSMO_API const osmo_cluster_driver_t *osmo_cluster_driver_find(const char *name);
 #ifdef __cplusplus
 }
