@@ -6,6 +6,7 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/cluster/scripted/scripted.c libosmo-backend/cluster/scripted/scripted.h \
 	libosmo-backend/operator/changes.c \
 	libosmo-backend/operator/cleanup.c \
+	libosmo-backend/operator/create.c libosmo-backend/operator/crew.c libosmo-backend/operator/crew.h \
 	libosmo-backend/operator/events.c libosmo-backend/operator/events.h \
 	libosmo-backend/operator/internal.h \
 	libosmo-backend/operator/jobs.c libosmo-backend/operator/jobs.h \
@@ -38,3 +39,14 @@ tests_unit_test_operator_parts_SOURCES = tests/unit/test_operator_parts.c tests/
 tests_unit_test_operator_parts_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_operator_SOURCES = tests/unit/test_operator.c tests/unit/check.c
 tests_unit_test_operator_LDADD = $(UNIT_BACKEND_LIBS)
+
+unit_tests += tests/unit/test_jobs
+tests_unit_test_jobs_SOURCES = tests/unit/test_jobs.c tests/unit/check.c
+tests_unit_test_jobs_LDADD = $(UNIT_BACKEND_LIBS)
+
+# Our operator against an agent of OSMO 6.4 that the tests play on real sockets.
+INTEROP_BENCH = tests/unit/interop_bench.c tests/unit/interop_bench.h tests/unit/upstream_fixture.c tests/unit/upstream_fixture.h \
+	tests/unit/upstream_http.c tests/unit/upstream_int.h tests/unit/upstream_schema.c tests/unit/check.c
+unit_tests += tests/unit/test_interop_operator
+tests_unit_test_interop_operator_SOURCES = tests/unit/test_interop_operator.c $(INTEROP_BENCH)
+tests_unit_test_interop_operator_LDADD = $(UNIT_BACKEND_LIBS)

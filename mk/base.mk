@@ -6,6 +6,7 @@ libbase_la_SOURCES += \
 	libosmo-core/base/error.c libosmo-core/base/error.h \
 	libosmo-core/base/file.c libosmo-core/base/file.h \
 	libosmo-core/base/json.c libosmo-core/base/json.h \
+	libosmo-core/base/json_reader.c libosmo-core/base/json_reader.h \
 	libosmo-core/base/log.c libosmo-core/base/log.h \
 	libosmo-core/base/map.c libosmo-core/base/map.h \
 	libosmo-core/base/queue.c libosmo-core/base/queue.h \
@@ -23,6 +24,9 @@ tests_unit_test_base_LDADD = $(UNIT_BASE_LIBS)
 unit_tests += tests/unit/test_json
 tests_unit_test_json_SOURCES = tests/unit/test_json.c tests/unit/check.c
 tests_unit_test_json_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_json_reader
+tests_unit_test_json_reader_SOURCES = tests/unit/test_json_reader.c tests/unit/reader_walk.c tests/unit/reader_walk.h tests/unit/check.c
+tests_unit_test_json_reader_LDADD = $(UNIT_BASE_LIBS)
 unit_tests += tests/unit/test_yaml
 tests_unit_test_yaml_SOURCES = tests/unit/test_yaml.c tests/unit/check.c
 tests_unit_test_yaml_LDADD = $(UNIT_BASE_LIBS)

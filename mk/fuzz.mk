@@ -7,7 +7,7 @@ else
 fuzz_main = tests/fuzz/replay.c
 fuzz_link_flags =
 endif
-fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_yaml tests/fuzz/fuzz_template tests/fuzz/fuzz_submission tests/fuzz/fuzz_settings \
+fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_json_reader tests/fuzz/fuzz_yaml tests/fuzz/fuzz_template tests/fuzz/fuzz_submission tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_spec tests/fuzz/fuzz_messages tests/fuzz/fuzz_link tests/fuzz/fuzz_pod_status tests/fuzz/fuzz_text \
 	tests/fuzz/fuzz_units tests/fuzz/fuzz_pods tests/fuzz/fuzz_plan \
 	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws \
@@ -18,6 +18,9 @@ check_SCRIPTS += tests/fuzz/replay.sh
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
 tests_fuzz_fuzz_json_LDADD = libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_json_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_json_reader_SOURCES = tests/fuzz/fuzz_json_reader.c tests/unit/reader_walk.c tests/unit/reader_walk.h $(fuzz_main)
+tests_fuzz_fuzz_json_reader_LDADD = libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_json_reader_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_credential_SOURCES = tests/fuzz/fuzz_credential.c $(fuzz_main)
 tests_fuzz_fuzz_credential_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_credential_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

@@ -5,8 +5,8 @@ libmodel_la_SOURCES += libosmo-core/model/schedule.c libosmo-core/model/schedule
 libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backend/cluster/local/local.h \
 	libosmo-backend/cluster/local/local_int.h libosmo-backend/cluster/local/local_env.c libosmo-backend/cluster/local/local_node.c \
 	libosmo-backend/cluster/local/local_place.c libosmo-backend/cluster/local/local_plan.c libosmo-backend/cluster/local/local_pod.c \
-	libosmo-backend/cluster/local/local_rewrite.c libosmo-backend/cluster/local/local_run.c libosmo-backend/cluster/local/local_store.c \
-	libosmo-backend/cluster/local/local_volumes.c libosmo-backend/cluster/place.c libosmo-backend/cluster/place.h \
+	libosmo-backend/cluster/local/local_remove.c libosmo-backend/cluster/local/local_rewrite.c libosmo-backend/cluster/local/local_run.c \
+	libosmo-backend/cluster/local/local_store.c libosmo-backend/cluster/local/local_volumes.c libosmo-backend/cluster/place.c libosmo-backend/cluster/place.h \
 	libosmo-backend/cluster/place_int.h libosmo-backend/cluster/place_read.c libosmo-backend/cluster/place_unit.c
 
 osmolibexec_PROGRAMS += osmo-pod-supervisor

@@ -3,7 +3,7 @@ libbase_la_SOURCES += \
 	libosmo-core/base/crypto.c libosmo-core/base/crypto.h libosmo-core/base/crypto_text.c libosmo-core/base/crypto_text.h \
 	libosmo-core/base/crypto_jwk.c libosmo-core/base/jwk.h libosmo-core/base/crypto_seal.c libosmo-core/base/seal.h \
 	libosmo-core/base/crypto_tls.c libosmo-core/base/tls.h \
-	libosmo-core/base/http.c libosmo-core/base/http.h \
+	libosmo-core/base/http.c libosmo-core/base/http.h libosmo-core/base/http_url.c \
 	libosmo-core/base/ws_client.c libosmo-core/base/ws_client.h \
 	libosmo-core/base/ws_client_conn.c libosmo-core/base/ws_client_conn.h \
 	libosmo-core/base/ws_client_loop.c libosmo-core/base/ws_client_loop.h

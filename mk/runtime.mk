@@ -2,7 +2,7 @@
 libcoreint_la_SOURCES += libosmo-core/data/storage_client.c libosmo-core/data/storage_client.h
 libcoreint_la_SOURCES += libosmo-core/data/object_store.c libosmo-core/data/object_store.h libosmo-core/data/object_file.c
 noinst_HEADERS += daemons/runtime/flags.h daemons/runtime/link.h daemons/osmo-ctrl/ctrl.h daemons/osmo-exec/exec.h
-osmolibexec_PROGRAMS += osmo_ctrl osmo_exec osmo_init
+osmolibexec_PROGRAMS += osmo_cli osmo_ctrl osmo_exec osmo_init
 
 osmo_ctrl_SOURCES = daemons/osmo-ctrl/main.c daemons/osmo-ctrl/spool.c daemons/osmo-ctrl/token.c daemons/osmo-ctrl/logger.c \
 	daemons/osmo-ctrl/exec_link.c daemons/osmo-ctrl/transfer.c daemons/runtime/flags.c daemons/runtime/link.c libosmo-core/data/storage_client.c
@@ -16,6 +16,11 @@ osmo_exec_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 osmo_exec_CFLAGS = $(AM_CFLAGS) -fno-sanitize=all -ffunction-sections -fdata-sections
 osmo_exec_LDFLAGS = -all-static -Wl,--gc-sections
 osmo_exec_LDADD = $(JSONC_LIBS) -lm
+
+# Starts the client inside any user image; static for the same reason.
+osmo_cli_SOURCES = daemons/osmo-init/client.c
+osmo_cli_CFLAGS = $(AM_CFLAGS) -fno-sanitize=all -ffunction-sections -fdata-sections
+osmo_cli_LDFLAGS = -all-static -Wl,--gc-sections
 
 osmo_init_SOURCES = daemons/osmo-init/main.c daemons/runtime/flags.c
 osmo_init_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons

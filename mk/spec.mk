@@ -9,7 +9,7 @@ libmodel_la_SOURCES += libosmo-core/model/label_selector.c libosmo-core/model/la
 	libosmo-core/model/node_match.c libosmo-core/model/node_match.h \
 	libosmo-core/model/validate.c libosmo-core/model/validate.h libosmo-core/model/redact.c libosmo-core/model/redact.h \
 	libosmo-core/model/settings.c libosmo-core/model/settings.h libosmo-core/model/settings_internal.h \
-	libosmo-core/model/pool_config.c libosmo-core/model/pool_config.h libosmo-core/model/settings_auth.c libosmo-core/model/settings_labels.c libosmo-core/model/settings_pools.c libosmo-core/model/settings_sections.c \
+	libosmo-core/model/backend_config.c libosmo-core/model/backend_config.h libosmo-core/model/pool_config.c libosmo-core/model/pool_config.h libosmo-core/model/settings_auth.c libosmo-core/model/settings_backends.c libosmo-core/model/settings_labels.c libosmo-core/model/settings_pools.c libosmo-core/model/settings_sections.c \
 	libosmo-core/model/spec.c libosmo-core/model/spec.h libosmo-core/model/spec_internal.h \
 	libosmo-core/model/spec_check.c libosmo-core/model/spec_findings.c libosmo-core/model/spec_findings.h \
 	libosmo-core/model/spec_graph.c libosmo-core/model/spec_json.c libosmo-core/model/spec_labels.c \

@@ -13,7 +13,7 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/repo_event.c libosmo-core/store/repo_explain.c libosmo-core/store/repo_explain.h libosmo-core/store/repo_retention.c libosmo-core/store/repo_retention.h libosmo-core/store/repo_archive.c libosmo-core/store/repo_archive.h libosmo-core/store/repo_reconcile.c libosmo-core/store/repo_reconcile.h \
     libosmo-core/store/repo_submission.c libosmo-core/store/repo_pool.c libosmo-core/store/repo_pool.h libosmo-core/store/repo_identity.c \
     libosmo-core/store/repo_auth.h libosmo-core/store/repo_auth_users.c libosmo-core/store/repo_auth_tokens.c libosmo-core/store/repo_auth_objects.c libosmo-core/store/repo_auth_secrets.c libosmo-core/store/repo_secure.c libosmo-core/store/repo_secure.h \
-    libosmo-core/store/repo_replica.c libosmo-core/store/repo_replica.h libosmo-core/store/repo_queues.c libosmo-core/store/repo_queues.h \
+    libosmo-core/store/repo_replica.c libosmo-core/store/repo_replica.h libosmo-core/store/repo_queues.c libosmo-core/store/repo_queues.h libosmo-core/store/repo_backend_end.c libosmo-core/store/repo_backend_end.h \
     libosmo-core/store/logstore.c libosmo-core/store/logstore_reader.c libosmo-core/store/logstore_int.h \
     libosmo-core/store/logstore_files.c libosmo-core/store/logstore_files_read.c \
     libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \

@@ -227,6 +227,49 @@ suite_oidc() {
     run_test oidc/login env OSMO_BUILD="$build" bash "$here/tests/oidc/test_oidc.sh"
 }
 
+# Every tests/kubernetes/test_*.py over one cluster. A line "# Cluster: control" in a test wants the cluster that has no node, whose
+# pods are what the test writes.
+suite_kubernetes() {
+    local dir=$here/tests/kubernetes mode t tests
+    build_or_die "$build" --enable-werror
+    "$dir/build.sh" > /dev/null || { failed=$((failed + 1)) failures+=("build of Kubernetes"); return; }
+    for mode in full control; do
+        tests=()
+        for t in "$dir"/test_*.py; do
+            [[ -z $only || kubernetes/$(basename "$t" .py) == *"$only"* ]] || continue
+            [[ $(sed -n 's/^# Cluster: //p' "$t") == "$([[ $mode == control ]] && echo control)" ]] && tests+=("$t")
+        done
+        ((${#tests[@]})) || continue
+        kubernetes_up "$mode" || { failed=$((failed + 1)) failures+=("the $mode cluster"); continue; }
+        for t in "${tests[@]}"; do
+            run_test "kubernetes/$(basename "$t" .py)" env OSMO_BUILD="$build" OSMO_SOURCE="$here" OSMO_KUBERNETES_DIR="$cluster_dir" \
+                nsenter --net="$cluster_dir/network" -- "$python" -B "$t"
+        done
+        kubernetes_down
+    done
+}
+# A cluster as a child of this script, which ends with it, whatever ends this.
+kubernetes_up() { # mode
+    local ready
+    python=${PYTHON:-/usr/bin/python3} cluster_dir=$(mktemp -d "${TMPDIR:-/tmp}/osmo-cluster.XXXXXX")
+    exec {ready}< <(exec "$python" -B "$here/tests/kubernetes/cluster.py" up --dir "$cluster_dir" --mode "$1" --with-parent 2> "$logs/kubernetes-$1.log")
+    cluster_pid=$!
+    if [[ $(head -n 1 <&"$ready") != READY ]]; then
+        echo "run-tests: the $1 cluster did not start:" >&2
+        tail -n 30 "$logs/kubernetes-$1.log" >&2
+        kubernetes_down
+        return 1
+    fi
+    exec {ready}<&-
+}
+kubernetes_down() {
+    kill -TERM "$cluster_pid" 2> /dev/null
+    tail --pid="$cluster_pid" -f /dev/null
+    rm -rf "$logs/kubernetes-programs"
+    mv "$cluster_dir/logs" "$logs/kubernetes-programs" 2> /dev/null
+    rm -rf "$cluster_dir"
+}
+
 closing_line() {
     ((${#failures[@]})) && printf 'Failed: %s\n' "${failures[*]}"
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -16,17 +16,12 @@
 
 struct places { const char *data, *login, *user_bin, *run, *binaries, *secrets; };
 
-/* A restarted init container finds its work done. */
-static bool already_laid_out(const char *dir) {
-    DIR *d = opendir(dir);
-    bool found = false;
-    struct dirent *e;
-    while (d && (e = readdir(d)))
-        found = found ||
-                (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "lost+found") != 0);
-    if (d)
-        closedir(d);
-    return found;
+/* What is made last. A restarted init container finds it, and its work done. */
+#define LAST_MADE "socket"
+
+static bool already_laid_out(const char *data) {
+    _cleanup_free_ char *last = str_printf("%s/" LAST_MADE, data);
+    return last && file_exists(last);
 }
 
 static int make_open_dir(const char *base, const char *name, osmo_error_t *err) {
@@ -51,6 +46,27 @@ static int copy_as(const char *from_dir, const char *from, const char *to_dir, c
     return rc ? rc : file_copy(source, target, mode, err);
 }
 
+/* The client as an image brings it: a directory of its own with all it needs, and a link to what starts it. */
+static int copy_client(const char *self, const char *user_bin, osmo_error_t *err) {
+    _cleanup_free_ char *from = str_printf("%s/osmo_cli.d", self);
+    _cleanup_free_ char *to = str_printf("%s/osmo_cli", user_bin);
+    _cleanup_free_ char *link = str_printf("%s/osmo", user_bin);
+    if (!from || !to || !link)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    DIR *d = opendir(from);
+    if (!d) /* as on a machine without images: the client itself, which finds its libraries there */
+        return copy_as(self, "osmo", user_bin, "osmo", 0755, false, err);
+    int rc = 0;
+    for (struct dirent *e; !rc && (e = readdir(d));) {
+        if (e->d_name[0] != '.')
+            rc = copy_as(from, e->d_name, to, e->d_name, 0755, true, err);
+    }
+    closedir(d);
+    if (!rc && symlink("osmo_cli/start", link) && errno != EEXIST)
+        rc = osmo_error_set(err, OSMO_EIO, "cannot make the link %s: %s", link, strerror(errno));
+    return rc;
+}
+
 static int own_directory(char *out, size_t cap, osmo_error_t *err) {
     ssize_t n = readlink("/proc/self/exe", out, cap - 1);
     char *slash;
@@ -72,19 +88,19 @@ static int lay_out(const struct places *p, osmo_error_t *err) {
         rc = copy_as(self, "osmo_ctrl", programs, "osmo_ctrl", 0777, true, err);
     if (!rc)
         rc = copy_as(self, "osmo_exec", programs, "osmo_exec", 0777, true, err);
-    static const char *const data_dirs[] = { "benchmarks", "input", "output", "socket" };
-    for (size_t i = 0; !rc && i < ARRAY_SIZE(data_dirs); i++)
-        rc = make_open_dir(p->data, data_dirs[i], err);
     if (!rc)
         rc = make_open_dir(p->run, "workspace", err);
     if (!rc)
-        rc = copy_as(self, "osmo", p->user_bin, "osmo", 0755, false, err);
+        rc = copy_client(self, p->user_bin, err);
     if (!rc)
         rc = copy_as(p->secrets, "login.yaml", ctrl_config, "login.yaml", 0644, false, err);
     if (!rc)
         rc = copy_as(p->secrets, "login.yaml", user_config, "login.yaml", 0644, false, err);
     if (!rc)
         rc = copy_as(p->secrets, "user_config.yaml", user_config, "config.yaml", 0644, false, err);
+    static const char *const data_dirs[] = { "benchmarks", "input", "output", LAST_MADE };
+    for (size_t i = 0; !rc && i < ARRAY_SIZE(data_dirs); i++)
+        rc = make_open_dir(p->data, data_dirs[i], err);
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -18,6 +19,15 @@
 
 #define END_PAUSE_MS 1000
 #define END_TRIES 600
+
+/* We may begin late, when the pod was removed; and another one of its name may be there, not yet planned. */
+static bool still_meant(const struct supervisor *s, const char *lock)
+{
+    _cleanup_free_ char *plan = str_printf("%s/plan.json", s->pod_dir);
+    struct stat held, there;
+    return plan && fstat(s->lock_fd, &held) == 0 && stat(lock, &there) == 0 && held.st_ino == there.st_ino &&
+           access(plan, R_OK) == 0;
+}
 
 /* The lock file also holds our process id: empty means that no supervisor ever began with this pod. */
 static int take_lock(struct supervisor *s)
@@ -28,7 +38,9 @@ static int take_lock(struct supervisor *s)
     if (s->lock_fd < 0 || flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return -1;
     if (pread(s->lock_fd, text, 1, 0) != 0)
-        return -1; /* a supervisor before us began and vanished: what it started must not be started again */
+        return -1; /* a supervisor before us began and vanished: what it started must not be started again; or it is over */
+    if (!still_meant(s, path))
+        return -1;
     int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     return pwrite(s->lock_fd, text, (size_t)n, 0) == n ? 0 : -1;
 }

@@ -138,6 +138,22 @@ void job_spec_kind(const json_t *spec, char version[128], const char **kind) {
     snprintf(version, 128, "%s%s%s", major ? major : "v1", major && minor ? "/" : "", major && minor ? minor : "");
 }
 
+static bool find_pods(struct last_words *w, const char *selector) {
+    for (int attempt = 1;; attempt++) {
+        osmo_error_t err = OSMO_ERROR_INIT;
+        json_free(w->pods);
+        w->pods = json_array();
+        int rc = w->pods ? w->env->driver->list(w->env->impl, "v1", "Pod", selector, take_pod, w, &err) : OSMO_ENOMEM;
+        int64_t delay = job_error_may_pass(rc) ? job_retry_delay(attempt) : -1;
+        if (rc >= 0)
+            return true;
+        if (delay < 0 || !w->env->wait(w->env->ctx, delay)) {
+            log_warning(w->env->log, "error logs are left out: %s", *err.text ? err.text : osmo_error_name(rc));
+            return false;
+        }
+    }
+}
+
 /* Failing to read logs never stops a cleanup: it only makes the last words shorter. */
 static void send_last_words(const struct job_env *env, const json_t *job) {
     const json_t *spec = json_get(job, "error_log_spec");
@@ -145,12 +161,10 @@ static void send_last_words(const struct job_env *env, const json_t *job) {
     if (!selector || !env->driver->list || !env->driver->logs)
         return;
     int64_t tail = json_get_int(job, "max_log_lines", 100);
-    struct last_words w = { .env = env, .pods = json_array(), .held = BUF_INIT(2 * LOG_CHUNK),
+    struct last_words w = { .env = env, .held = BUF_INIT(2 * LOG_CHUNK),
                             .tail = tail < 1 ? 1 : tail > MAX_TAIL ? MAX_TAIL : (int)tail };
-    osmo_error_t err = OSMO_ERROR_INIT;
-    if (w.pods && env->driver->list(env->impl, "v1", "Pod", selector, take_pod, &w, &err) < 0)
-        log_warning(env->log, "error logs are left out: %s", err.text);
-    for (size_t i = 0; i < json_len(w.pods) && !w.gone; i++) {
+    bool found = find_pods(&w, selector);
+    for (size_t i = 0; found && i < json_len(w.pods) && !w.gone; i++) {
         const json_t *pod = json_at(w.pods, i), *names = json_get(pod, "containers");
         w.task = json_get_str(pod, "task");
         w.retry = json_get_int(pod, "retry", 0);
@@ -167,7 +181,7 @@ static int remove_matching(const struct job_env *env, const char *version, const
                            osmo_error_t *err) {
     for (int attempt = 1;; attempt++) {
         int rc = env->driver->remove(env->impl, version, kind, selector, force, err);
-        int64_t delay = job_error_is_retryable(rc) ? job_retry_delay(attempt) : -1;
+        int64_t delay = job_error_may_pass(rc) ? job_retry_delay(attempt) : -1;
         if (rc >= 0 || delay < 0 || !env->wait(env->ctx, delay))
             return rc;
     }
@@ -184,8 +198,7 @@ static enum job_outcome remove_spec(const struct job_env *env, const json_t *spe
     int rc = remove_matching(env, version, kind, selector, force, &err);
     if (rc >= 0 || rc == OSMO_ENOTFOUND)
         return JOB_SUCCESS;
-    bool again = job_error_is_retryable(rc) || rc == OSMO_ETIMEOUT || rc == OSMO_EIO;
-    return job_fail(r, again ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "removing %s objects: %s", kind,
+    return job_fail(r, job_error_may_pass(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "removing %s objects: %s", kind,
                     *err.text ? err.text : osmo_error_name(rc));
 }
 

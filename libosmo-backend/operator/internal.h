@@ -19,7 +19,7 @@
 
 #define UNACKED_MAX 100u       /* what the OSMO protocol expects of a listener */
 #define OUTBOX_MAX 65536u
-#define EXECUTORS 4
+#define EXECUTORS_MAX 8
 
 enum stream { STREAM_CONTROL, STREAM_POD, STREAM_NODE, STREAM_EVENT, STREAM_HEARTBEAT, STREAM_WORKER, STREAM_COUNT };
 enum session_state { SESSION_WAITING, SESSION_LOGIN, SESSION_CONNECTING, SESSION_OPEN };
@@ -62,11 +62,12 @@ struct worker {
     pthread_mutex_t lock;
     pthread_cond_t work;       /* jobs came, a key became free, stop */
     pthread_cond_t change;     /* pods were deleted, the socket has room, stop */
-    pthread_t threads[EXECUTORS];
+    pthread_t threads[EXECUTORS_MAX];
+    crew_t *crew;              /* shared by the executors */
     int nthreads, running;
     struct queued_job *first, **last;
     size_t queued;
-    const char *busy[EXECUTORS];   /* keys being worked on */
+    const char *busy[EXECUTORS_MAX];   /* keys being worked on */
     uint64_t conn;             /* connection jobs may be answered on; 0 = none */
     bool parallel, stop;
     uint64_t pods_generation;

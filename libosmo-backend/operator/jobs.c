@@ -1,5 +1,6 @@
-/* The job table and the jobs that create and patch; cleanup.c has the one that removes, queues.c the one for pools. Every job may
- * arrive twice and may have been half done before: existing objects are fine, missing ones are fine. Called by the executor (worker.c). */
+/* The job table and the small jobs; create.c and cleanup.c have those that make and remove the objects of a group, queues.c the one for
+ * pools, backend_tests.c the one for tests of nodes. Every job may arrive twice and may have been half done before: existing objects are
+ * fine, missing ones are fine. Called by the executor (worker.c). */
 #include "operator/jobs.h"
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "base/str.h"
 
 #define MAX_ATTEMPTS 7
+#define PAUSE_DOUBLINGS 5
+#define PAUSE_MAX_MS 3200
 #define RESCHEDULE_ROUNDS 5
 #define RESCHEDULE_WAIT_MS 3000
 
@@ -26,10 +29,27 @@ enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *
     return o;
 }
 
-bool job_error_is_retryable(int code) { return code == OSMO_EBUSY || code == OSMO_EUNAVAIL; }
+bool job_error_may_pass(int code) {
+    return code == OSMO_EBUSY || code == OSMO_EUNAVAIL || code == OSMO_ETIMEOUT || code == OSMO_EIO || code == OSMO_ECONFLICT ||
+           code == OSMO_EUNAUTH;
+}
 
-int64_t job_retry_delay(int attempt) {
-    return attempt >= MAX_ATTEMPTS ? -1 : INT64_C(100) << (attempt < 6 ? attempt - 1 : 5);
+int64_t job_retry_pause(int attempt) {
+    int64_t ms = attempt > PAUSE_DOUBLINGS ? PAUSE_MAX_MS : INT64_C(100) << (attempt - 1);
+    uint32_t r = 0;
+    crypto_random(&r, sizeof r);
+    return ms * 3 / 4 + (int64_t)(r % (uint32_t)(ms / 2));
+}
+
+int64_t job_retry_delay(int attempt) { return attempt >= MAX_ATTEMPTS ? -1 : job_retry_pause(attempt); }
+
+int job_create_object(const struct job_env *env, const char *text, osmo_error_t *err) {
+    for (int attempt = 1;; attempt++) {
+        int rc = env->driver->create(env->impl, text, strlen(text), err);
+        int64_t delay = job_error_may_pass(rc) ? job_retry_delay(attempt) : -1;
+        if (rc >= 0 || delay < 0 || !env->wait(env->ctx, delay))
+            return rc;
+    }
 }
 
 char *job_selector(const json_t *labels) {
@@ -46,81 +66,13 @@ char *job_selector(const json_t *labels) {
 
 /* ---- create ---- */
 
-int job_create_object(const struct job_env *env, const char *text, osmo_error_t *err) {
-    for (int attempt = 1;; attempt++) {
-        int rc = env->driver->create(env->impl, text, strlen(text), err);
-        int64_t delay = job_error_is_retryable(rc) ? job_retry_delay(attempt) : -1;
-        if (rc >= 0 || delay < 0 || !env->wait(env->ctx, delay))
-            return rc;
-    }
-}
-
-/* Several installations may share a namespace: what is created for one carries its mark. */
-static int mark_object(json_t *meta, const char *installation) {
-    json_t *labels = json_get(meta, "labels");
-    if (!installation)
-        return 0;
-    if (json_kind(labels) != JSON_OBJECT) {
-        if (json_set(meta, "labels", json_object()) < 0)
-            return OSMO_ENOMEM;
-        labels = json_get(meta, "labels");
-    }
-    return json_set_str(labels, "osmo.installation", installation);
-}
-
-static char *object_text(const struct job_env *env, const json_t *object, const char *installation) {
-    _cleanup_json_secret_ json_t *copy = json_copy(object);
-    json_t *meta = json_get(copy, "metadata");
-    if (json_kind(meta) != JSON_OBJECT) {
-        if (json_set(copy, "metadata", json_object()) < 0)
-            return NULL;
-        meta = json_get(copy, "metadata");
-    }
-    int rc = json_set_str(meta, "namespace", env->namespace_);
-    if (rc >= 0)
-        rc = mark_object(meta, installation);
-    return rc < 0 ? NULL : json_to_text(copy);
-}
-
-/* It may be that of a secret. */
-static void wipe_text(char **text) {
-    if (*text)
-        crypto_wipe(*text, strlen(*text));
-    free(*text);
-}
-
-/* *existed tells the RescheduleTask job that something was in the way. */
-static enum job_outcome create_group(const struct job_env *env, const json_t *job, struct job_result *r, bool *existed) {
-    const json_t *objects = json_get(job, "k8s_resources");
-    const char *installation = json_get_str(job, "installation");
-    *existed = false;
-    if (json_kind(objects) != JSON_ARRAY || json_len(objects) > JOB_OBJECTS_MAX)
-        return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources must be an array of at most %u objects", JOB_OBJECTS_MAX);
-    if (!env->driver->create)
-        return job_fail(r, JOB_FAILED_NO_RETRY, "the %s cluster cannot create objects", env->driver->name);
-    for (size_t i = 0; i < json_len(objects); i++) {
-        const json_t *object = json_at(objects, i);
-        _cleanup_(wipe_text) char *text = json_kind(object) == JSON_OBJECT ? object_text(env, object, installation) : NULL;
-        const char *kind = json_get_str(object, "kind"), *name = json_get_str(json_get(object, "metadata"), "name");
-        if (!text)
-            return job_fail(r, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] is not an object", i);
-        osmo_error_t err = OSMO_ERROR_INIT;
-        int rc = job_create_object(env, text, &err);
-        if (rc == OSMO_EEXISTS) {
-            *existed = true;
-        } else if (rc < 0) {
-            return job_fail(r, job_error_is_retryable(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "creating %s %s: %s",
-                            kind ? kind : "an object", name ? name : "", *err.text ? err.text : osmo_error_name(rc));
-        }
-    }
-    if (*existed)
-        job_fail(r, JOB_SUCCESS, "AlreadyExists");
-    return JOB_SUCCESS;
-}
-
 static enum job_outcome run_create(const struct job_env *env, const json_t *job, struct job_result *r) {
-    bool existed;
-    return create_group(env, job, r, &existed);
+    bool existed, stale;
+    enum job_outcome o = job_create(env, job, r, &existed, &stale);
+    if (o != JOB_SUCCESS || !stale)
+        return o;
+    buf_reset(&r->message);
+    return job_fail(r, JOB_FAILED_RETRY, "a pod of an earlier attempt is still there");
 }
 
 static enum job_outcome run_cleanup(const struct job_env *env, const json_t *job, struct job_result *r) {
@@ -178,12 +130,12 @@ static enum job_outcome run_reschedule(const struct job_env *env, const json_t *
     if (json_kind(create) != JSON_OBJECT || json_kind(cleanup) != JSON_OBJECT)
         return job_fail(r, JOB_FAILED_NO_RETRY, "RescheduleTask needs create_job and cleanup_job");
     for (int round = 0; round < RESCHEDULE_ROUNDS; round++) {
-        bool existed = false;
+        bool existed = false, stale;
         uint64_t seen = env->pods_generation(env->ctx);
         enum job_outcome o = job_cleanup(env, cleanup, round > 0, r);
         if (o == JOB_SUCCESS) {
             buf_reset(&r->message);
-            o = create_group(env, create, r, &existed);
+            o = job_create(env, create, r, &existed, &stale);
         }
         int64_t present = o == JOB_SUCCESS && existed ? present_retry(env, job) : wanted;
         if (present >= wanted)
@@ -212,8 +164,10 @@ static enum job_outcome run_label(const struct job_env *env, const json_t *job, 
     int rc = text ? env->driver->patch(env->impl, "v1", "Node", node, text, strlen(text), &err) : OSMO_ENOMEM;
     if (rc >= 0)
         return JOB_SUCCESS;
-    return job_fail(r, job_error_is_retryable(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "labeling node %s: %s", node,
-                    *err.text ? err.text : osmo_error_name(rc));
+    const char *cause = *err.text ? err.text : osmo_error_name(rc);
+    if (rc == OSMO_EDENIED)
+        return job_fail(r, JOB_FAILED_NO_RETRY, "node %s may not be labelled by this operator: allow it to patch nodes (%s)", node, cause);
+    return job_fail(r, job_error_may_pass(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "labelling node %s: %s", node, cause);
 }
 
 /* Test cron jobs run in Kubernetes; the clusters here have none, so there is nothing to bring in line and the service may go on. */

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "operator/crew.h"
 #include "osmo/backend/cluster.h"
 
 enum job_outcome { JOB_SUCCESS, JOB_FAILED_RETRY, JOB_FAILED_NO_RETRY };
@@ -27,6 +28,7 @@ struct job_env {
     /* Send a pod_log body for the job; takes body. False when nobody listens any more. */
     bool (*pod_log)(void *ctx, void *job_ctx, json_t *body);
     void *job_ctx;
+    crew_t *crew;              /* threads that share the work of large jobs; NULL = none */
 };
 
 struct job_result { enum job_outcome outcome; buf_t message; };
@@ -39,13 +41,18 @@ void job_run(const struct job_env *env, const json_t *job, struct job_result *re
 
 #define JOB_OBJECTS_MAX 100000u
 
-/* Parts shared by jobs.c, cleanup.c and queues.c. */
+/* Parts shared by jobs.c, create.c, cleanup.c and queues.c. */
 enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *format, ...) __attribute__((format(printf, 3, 4)));
-bool job_error_is_retryable(int code);
+/* Will the same request perhaps do better later? */
+bool job_error_may_pass(int code);
+/* How long to wait before attempt n (from 1) is repeated: doubling up to a few seconds, scattered. */
+int64_t job_retry_pause(int attempt);
 /* Delay before attempt n (from 1), or -1 when there were enough. */
 int64_t job_retry_delay(int attempt);
 /* The pools of the backend, as its scheduler is to know them. */
 enum job_outcome job_queues(const struct job_env *env, const json_t *job, struct job_result *result);
+/* existed: something was there already, and is as good as what was to be made; stale: but it is a pod of an earlier retry. */
+enum job_outcome job_create(const struct job_env *env, const json_t *job, struct job_result *result, bool *existed, bool *stale);
 /* The driver's, tried again where that may help. */
 int job_create_object(const struct job_env *env, const char *text, osmo_error_t *err);
 enum job_outcome job_cleanup(const struct job_env *env, const json_t *job, bool force, struct job_result *result);

@@ -167,6 +167,8 @@ void osmo_operator_free(osmo_operator_t *op) {
     op->stopping = true;
     if (op->changes.opened)
         changes_close(op); /* a driver that waits for room must be able to close */
+    if (op->impl && op->driver->stop)
+        op->driver->stop(op->impl);
     worker_close(op);
     snapshot_close(op);
     login_close(op);

@@ -31,6 +31,12 @@ static const json_t *look_up(struct sync *s, const map_t *map, const json_t *obj
     return key ? map_get(map, key) : NULL;
 }
 
+/* What is busy, or was changed by another one meanwhile, is tried again here. */
+static bool tries_again(const struct sync *s, int rc, int *attempt) {
+    int64_t delay = job_error_may_pass(rc) ? job_retry_delay(++*attempt) : -1;
+    return rc < 0 && delay >= 0 && s->env->wait(s->env->ctx, delay);
+}
+
 /* Any failure may pass: the control plane decides how often it is tried. */
 static enum job_outcome trouble(struct sync *s, const char *what, const json_t *object, int rc, const osmo_error_t *err) {
     if (rc >= 0)
@@ -63,7 +69,10 @@ static enum job_outcome list_spec(struct sync *s, const json_t *spec) {
     if (!kind || !selector)
         return job_fail(s->result, JOB_FAILED_NO_RETRY, "a cleanup spec needs a kind and labels");
     osmo_error_t err = OSMO_ERROR_INIT;
-    int rc = s->env->driver->list ? s->env->driver->list(s->env->impl, version, kind, selector, take_object, s, &err) : 0;
+    int rc, attempt = 0;
+    do {
+        rc = s->env->driver->list ? s->env->driver->list(s->env->impl, version, kind, selector, take_object, s, &err) : 0;
+    } while (tries_again(s, rc, &attempt));
     if (rc == OSMO_ENOTFOUND) {
         log_warning(s->env->log, "the cluster has no kind %s of %s: pools go without", kind, version);
         s->oom |= map_set(s->unknown, kind, (void *)(uintptr_t)spec) < 0;
@@ -85,16 +94,33 @@ static enum job_outcome list_all(struct sync *s, const json_t *specs) {
 
 /* ---- what ought to be ---- */
 
-/* Others may add labels of their own. */
+static bool is_number(const json_t *v) { return json_kind(v) == JSON_INT || json_kind(v) == JSON_DOUBLE; }
+
+/* Is all there that is wanted? The server adds defaults of its own, and others may add labels. */
+static bool covers(const json_t *object, const json_t *wanted) {
+    if (is_number(object) && is_number(wanted))
+        return !(json_as_double(object, 0) < json_as_double(wanted, 0)) && !(json_as_double(object, 0) > json_as_double(wanted, 0));
+    if (json_kind(wanted) == JSON_NULL || json_kind(object) != json_kind(wanted))
+        return json_kind(wanted) == JSON_NULL && json_kind(object) == JSON_NULL;
+    if (json_kind(wanted) == JSON_OBJECT) {
+        for (json_iter_t it = json_iter(wanted); json_iter_next(&it);)
+            if (!covers(json_get(object, it.key), it.value))
+                return false;
+        return true;
+    }
+    if (json_kind(wanted) != JSON_ARRAY)
+        return json_equal(object, wanted);
+    bool same = json_len(object) == json_len(wanted);
+    for (size_t i = 0; same && i < json_len(wanted); i++)
+        same = covers(json_at(object, i), json_at(wanted, i));
+    return same;
+}
+
 static bool is_as_wanted(const json_t *object, const json_t *target) {
-    const json_t *labels = json_path(object, "metadata", "labels", NULL);
-    if (!str_eq(json_get_str(object, "apiVersion"), json_get_str(target, "apiVersion")) ||
-        !json_equal(json_get(object, "spec"), json_get(target, "spec")))
-        return false;
-    for (json_iter_t it = json_iter(json_path(target, "metadata", "labels", NULL)); json_iter_next(&it);)
-        if (!json_equal(json_get(labels, it.key), it.value))
-            return false;
-    return true;
+    const json_t *labels = json_path(target, "metadata", "labels", NULL);
+    return str_eq(json_get_str(object, "apiVersion"), json_get_str(target, "apiVersion")) &&
+           covers(json_get(object, "spec"), json_get(target, "spec")) &&
+           (!labels || covers(json_path(object, "metadata", "labels", NULL), labels));
 }
 
 static bool is_immutable(const struct sync *s, const json_t *target) {
@@ -108,7 +134,10 @@ static enum job_outcome erase(struct sync *s, const json_t *object) {
     const osmo_cluster_driver_t *d = s->env->driver;
     osmo_error_t err = OSMO_ERROR_INIT;
     const char *version = json_get_str(object, "apiVersion");
-    int rc = d->erase ? d->erase(s->env->impl, version ? version : "", kind_of(object), name_of(object), &err) : 0;
+    int rc, attempt = 0;
+    do {
+        rc = d->erase ? d->erase(s->env->impl, version ? version : "", kind_of(object), name_of(object), &err) : 0;
+    } while (tries_again(s, rc, &attempt));
     return rc == OSMO_ENOTFOUND ? JOB_SUCCESS : trouble(s, "removing", object, rc, &err);
 }
 
@@ -117,13 +146,15 @@ static enum job_outcome make(struct sync *s, const json_t *target, bool exists) 
     const osmo_cluster_driver_t *d = s->env->driver;
     _cleanup_free_ char *text = json_to_text(target);
     osmo_error_t err = OSMO_ERROR_INIT;
-    int rc = text ? OSMO_EEXISTS : OSMO_ENOMEM;
+    int rc = text ? OSMO_EEXISTS : OSMO_ENOMEM, attempt = 0;
     if (text && !exists)
         rc = d->create ? job_create_object(s->env, text, &err)
                        : osmo_error_set(&err, OSMO_EINVAL, "the %s cluster cannot create objects", d->name);
     if (rc == OSMO_EEXISTS) {
-        err = (osmo_error_t)OSMO_ERROR_INIT;
-        rc = d->replace ? d->replace(s->env->impl, text, strlen(text), &err) : 0;
+        do {
+            err = (osmo_error_t)OSMO_ERROR_INIT;
+            rc = d->replace ? d->replace(s->env->impl, text, strlen(text), &err) : 0;
+        } while (tries_again(s, rc, &attempt));
     }
     return trouble(s, exists ? "replacing" : "creating", target, rc, &err);
 }

@@ -141,7 +141,7 @@ bool worker_is_cleaning(struct osmo_operator *op, const json_t *labels) {
 /* ---- executors ---- */
 
 static bool is_busy(const struct worker *w, const char *key) {
-    for (int i = 0; i < EXECUTORS; i++) {
+    for (int i = 0; i < w->nthreads; i++) {
         if (w->busy[i] && strcmp(w->busy[i], key) == 0)
             return true;
     }
@@ -175,7 +175,7 @@ static void free_job(struct queued_job *q) {
 static void run_one(struct osmo_operator *op, struct queued_job *q) {
     struct job_env env = { .driver = op->driver, .impl = op->impl, .namespace_ = op->namespace_, .log = &op->log, .ctx = op,
                            .wait = env_wait, .pods_generation = env_generation, .wait_pods = env_wait_pods,
-                           .cleaning = env_cleaning, .pod_log = env_pod_log, .job_ctx = q };
+                           .cleaning = env_cleaning, .pod_log = env_pod_log, .job_ctx = q, .crew = op->worker.crew };
     const char *id = json_get_str(q->job, "job_id");
     struct job_result r = { 0 };
     job_run(&env, q->job, &r);
@@ -214,9 +214,14 @@ static void *executor_main(void *ctx) {
     return NULL;
 }
 
+/* A cluster behind a network is worth asking several things at once. */
 static int start_threads(struct osmo_operator *op) {
     struct worker *w = &op->worker;
-    for (int i = 0; i < EXECUTORS; i++) {
+    int width = op->driver->width ? op->driver->width(op->impl) : 1, executors = width > 1 ? EXECUTORS_MAX : EXECUTORS_MAX / 2;
+    w->crew = crew_new(width - 1);
+    if (!w->crew)
+        return OSMO_ENOMEM;
+    for (int i = 0; i < executors; i++) {
         struct seat *seat = malloc(sizeof *seat);
         if (!seat)
             return OSMO_ENOMEM;
@@ -225,7 +230,9 @@ static int start_threads(struct osmo_operator *op) {
             free(seat);
             return OSMO_ENOMEM;
         }
+        pthread_mutex_lock(&w->lock);
         w->nthreads++;
+        pthread_mutex_unlock(&w->lock);
     }
     return OSMO_OK;
 }
@@ -381,6 +388,8 @@ void worker_close(struct osmo_operator *op) {
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->nthreads; i++)
         pthread_join(w->threads[i], NULL);
+    crew_free(w->crew);
+    w->crew = NULL;
     worker_disconnected(op);
     for (size_t i = 0; i < w->ncleanings; i++)
         free(w->cleanings[i].labels);

@@ -9,10 +9,6 @@
 #include "engine/replicas.h"
 #include "store/repo_replica.h"
 
-#define CLOSE_PROTOCOL 1008
-#define CLOSE_AGAIN 1013
-#define CLOSE_REFUSED 4000
-
 /* ---- life of a session ---- */
 
 void session_ref(struct agent_session *s) {
@@ -91,11 +87,15 @@ int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_
     s->jobs_extension = kind == AGENT_WORKER && offered_extensions && extension_offered(offered_extensions, "jobs");
     s->parts_extension = s->jobs_extension && extension_offered(offered_extensions, "job-parts");
     s->snapshot_extension = reports_pods(s) && offered_extensions && extension_offered(offered_extensions, "snapshot");
+    s->status_extension = (kind == AGENT_HEARTBEAT || kind == AGENT_MESSAGE) && offered_extensions &&
+                          extension_offered(offered_extensions, "status");
     s->pulls_images = !offered_extensions || !extension_offered(offered_extensions, "own-images");
     if (s->jobs_extension)
         *accepted_extensions = s->parts_extension ? "jobs, job-parts" : "jobs";
     else if (s->snapshot_extension)
-        *accepted_extensions = "snapshot";
+        *accepted_extensions = s->status_extension ? "snapshot, status" : "snapshot";
+    else if (s->status_extension)
+        *accepted_extensions = "status";
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->room, NULL);
     pthread_mutex_lock(&a->lock);

@@ -258,7 +258,7 @@ static struct job *job_new(const struct work_row *row) {
     j->next_after = next ? strtoll(next + strlen("\"" WORK_NEXT "\":"), NULL, 10) : -1;
     memcpy(j->workflow_uuid, row->workflow_uuid, sizeof j->workflow_uuid);
     snprintf(j->owner, sizeof j->owner, "%s", row->owner ? row->owner : "");
-    if (j->kind != JOB_LABEL && j->kind != JOB_QUEUES)
+    if (j->kind != JOB_LABEL && !job_tells(j))
         snprintf(j->group_uuid, sizeof j->group_uuid, "%.32s", row->key);
     j->payload = str_dup(row->payload_json);
     if (row->payload_json && !j->payload) {

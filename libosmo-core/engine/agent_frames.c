@@ -21,7 +21,8 @@ static char *job_id(enum job_kind kind, const struct job *j, const struct handou
         return str_printf("%s-%s-%lld-reschedule", workflow, h->retry->name, (long long)h->retry->sm.retry_id);
     case JOB_LABEL:
     case JOB_ORPHAN:
-    case JOB_QUEUES: return str_dup(random);
+    case JOB_QUEUES:
+    case JOB_TESTS: return str_dup(random);
     }
     return NULL;
 }
@@ -403,7 +404,8 @@ static int job_body(engine_t *e, const char *backend, const struct handout *h, s
     case JOB_RESCHEDULE: return reschedule_body(e, backend, h, j, o, err);
     case JOB_LABEL: return label_body(h, o, err);
     case JOB_ORPHAN: break; /* orphan_body() makes the whole of it */
-    case JOB_QUEUES: break; /* so does queues_body() */
+    case JOB_QUEUES:
+    case JOB_TESTS: break; /* so does queues_body() */
     }
     return OSMO_EINTERNAL;
 }
@@ -415,7 +417,7 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     _cleanup_json_secret_ json_t *o = NULL;
     if (j->kind == JOB_ORPHAN) {
         rc = orphan_body(e, backend, j, &o, err);
-    } else if (j->kind == JOB_QUEUES) {
+    } else if (job_tells(j)) {
         rc = queues_body(backend, j, &o, err);
     } else {
         o = job_envelope(j->kind, j->id, backend, h, j);
@@ -427,8 +429,8 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     j->frame.secret = true;            /* tokens and credentials are in it */
     rc = job_pack(o, max, &j->frame, err);
     j->size = j->frame.len;
-    if (rc < 0 && j->kind == JOB_QUEUES)
-        return osmo_error_prefix(err, "the queues of backend %s", backend);
+    if (rc < 0 && job_tells(j))
+        return osmo_error_prefix(err, "the %s of backend %s", j->kind == JOB_TESTS ? "tests" : "queues", backend);
     return rc >= 0 ? 0
                    : osmo_error_prefix(err, "the objects of the %zu tasks of group %s", h->ntasks,
                                        h->group.name ? h->group.name : "-");

@@ -16,6 +16,11 @@
 #define JOB_BYTES_MAX ((size_t)JOB_TOTAL_MAX)
 #define JOB_HEARTBEAT_US (60LL * 1000 * 1000)
 #define ERROR_LOG_MAX (1u << 20) /* per task */
+#define BACKEND_STATUS_MAX 500   /* bytes kept of what an operator says about its cluster */
+/* Codes of close frames. */
+#define CLOSE_PROTOCOL 1008
+#define CLOSE_AGAIN 1013
+#define CLOSE_REFUSED 4000
 
 struct ack {
     char uuid[33];
@@ -58,7 +63,7 @@ struct agent_session {
     enum agent_socket kind;
     char *backend;
     uint64_t conn;
-    bool jobs_extension, parts_extension, snapshot_extension;
+    bool jobs_extension, parts_extension, snapshot_extension, status_extension;
     bool pulls_images; /* its operator does not say that it has its own */
     struct agent_session *next; /* list of agents->lock */
 
@@ -75,7 +80,7 @@ struct agent_session {
     struct snapshot_found found;
 
     /* worker socket */
-    bool ready;      /* its INIT is committed: jobs may go out */
+    bool ready;      /* of any socket: its INIT is committed; jobs may go out */
     uint64_t serial; /* the newest wins */
     char owner[64];
     int64_t leases_left; /* of a closed session, while they are given back */
@@ -85,6 +90,8 @@ struct agent_session {
     int64_t next_heartbeat, next_renewal; /* monotonic */
 };
 
+struct last_beat { int64_t at /* monotonic */; char status[BACKEND_STATUS_MAX + 1]; };
+
 struct agents {
     engine_t *e;
     pthread_mutex_t lock;
@@ -92,7 +99,7 @@ struct agents {
     struct agent_session *sessions;
     size_t pending; /* store functions whose done still needs a session */
     uint64_t serial;
-    map_t *heartbeats; /* backend → int64_t*: monotonic time of the last write */
+    map_t *heartbeats; /* backend → struct last_beat: the last write */
     struct waker waker;
     pthread_t thread;
     bool started;
@@ -136,8 +143,10 @@ int64_t jobs_overdue(struct agent_session *s, int64_t next);
 void agent_job_status(struct agent_session *s, const json_t *body);
 void agent_pod_log(struct agent_session *s, const json_t *body);
 void job_free(struct job *j);
+/* Does it tell the backend of its configuration (queues.h)? */
+static inline bool job_tells(const struct job *j) { return j->kind == JOB_QUEUES || j->kind == JOB_TESTS; }
 /* Is it of no workflow? Then it is handed out and settled by itself. */
-static inline bool job_is_loose(const struct job *j) { return j->kind == JOB_ORPHAN || j->kind == JOB_QUEUES; }
+static inline bool job_is_loose(const struct job *j) { return j->kind == JOB_ORPHAN || job_tells(j); }
 /* Outcome of a job that is not (or no longer) in any session. Takes j. */
 void job_finish(engine_t *e, struct job *j, int outcome, const char *cause);
 /* The frame of a handed-out item, at most `max` bytes. On failure the outcome is reported by the caller. */

@@ -102,7 +102,7 @@ static void finish(engine_t *e, struct job *j, int outcome, const char *cause, e
 void job_finish(engine_t *e, struct job *j, int outcome, const char *cause) {
     if (j->kind == JOB_ORPHAN)
         orphan_finish(e, j, final_outcome(e, j, outcome), cause);
-    else if (j->kind == JOB_QUEUES)
+    else if (job_tells(j))
         queues_finish(e, j, final_outcome(e, j, outcome), cause);
     else
         finish(e, j, outcome, cause, NULL, NULL);

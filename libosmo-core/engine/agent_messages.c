@@ -268,54 +268,74 @@ static int handle_pod_event(struct agent_session *s, const json_t *body, struct 
 
 struct beat {
     struct ticket *ticket;
-    char *backend;
+    char *backend, *status;
     bool returned; /* out: the backend was lost */
 };
 
 static int beat_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct beat *b = ctx;
     b->returned = false;
-    int rc = repo_backend_heartbeat(db, b->backend, engine_now(b->ticket->s->e), err);
-    if (rc >= 0)
-        rc = repo_backend_returned(db, b->backend, &b->returned, err);
-    return rc == OSMO_ENOTFOUND ? 0 : rc;
+    int rc = repo_backend_heartbeat(db, b->backend, engine_now(b->ticket->s->e), b->status, err);
+    return rc < 0 ? rc : repo_backend_returned(db, b->backend, &b->returned, err);
 }
 
+/* A backend that is not there any more was deleted: its sessions end. */
 static void beat_done(void *ctx, int rc, const osmo_error_t *err) {
     struct beat *b = ctx;
     if (rc >= 0 && b->returned)
         offline_returned(b->ticket->s);
+    if (rc == OSMO_ENOTFOUND) {
+        session_close(b->ticket->s, CLOSE_REFUSED, "the backend was deleted");
+        rc = 0;
+    }
     ticket_done(b->ticket, rc, err);
     free(b->backend);
+    free(b->status);
     free(b);
 }
 
 /* Heartbeats say one thing; several in a short time are written once. The time is ours: the operator's clock may be
  * wrong. */
-static bool beat_is_due(struct agents *a, const char *backend) {
+static bool beat_is_due(struct agents *a, const char *backend, const char *status) {
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&a->lock);
-    int64_t *last = map_get(a->heartbeats, backend);
-    bool due = !last || now - *last >= HEARTBEAT_WRITE_US;
+    struct last_beat *last = map_get(a->heartbeats, backend);
+    bool due = !last || now - last->at >= HEARTBEAT_WRITE_US || !str_eq(last->status, status);
     if (!last && (last = calloc(1, sizeof *last)) && map_set(a->heartbeats, backend, last) < 0)
         last = NULL;
-    if (due && last)
-        *last = now;
+    if (due && last) {
+        last->at = now;
+        snprintf(last->status, sizeof last->status, "%s", status);
+    }
     pthread_mutex_unlock(&a->lock);
     return due;
 }
 
+/* One line without control characters, as much of it as is kept. */
+static void read_status(const struct agent_session *s, const json_t *body, char out[BACKEND_STATUS_MAX + 1]) {
+    const char *text = s->status_extension ? json_get_str(body, "status") : NULL;
+    size_t n = text ? strlen(text) : 0;
+    if (n > BACKEND_STATUS_MAX)
+        for (n = BACKEND_STATUS_MAX; n && ((unsigned char)text[n] & 0xC0) == 0x80;)
+            n--;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i];
+    out[n] = '\0';
+}
+
 static int handle_heartbeat(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err) {
-    (void)body;
+    char status[BACKEND_STATUS_MAX + 1];
     (void)err;
-    if (!beat_is_due(s->e->agents, s->backend))
+    read_status(s, body, status);
+    if (!beat_is_due(s->e->agents, s->backend, status))
         return bad(t, 0);
     struct beat *b = calloc(1, sizeof *b);
     if (!b)
         return posted(t, OSMO_ENOMEM);
     b->ticket = t;
     b->backend = str_dup(s->backend);
-    int rc = b->backend ? store_post(s->e->store, NULL, beat_run, beat_done, b) : OSMO_ENOMEM;
+    b->status = str_dup(status);
+    int rc = b->backend && b->status ? store_post(s->e->store, NULL, beat_run, beat_done, b) : OSMO_ENOMEM;
     if (rc < 0) {
         osmo_error_t busy = OSMO_ERROR_INIT;
         osmo_error_set(&busy, rc, "the store does not accept more work");

@@ -7,9 +7,15 @@
 
 /* The settings as the store has them now. */
 int config_stored(engine_t *e, struct settings **out, osmo_error_t *err);
-/* Makes the change and takes it over, here and in the other replicas. OSMO_ECONFLICT when the configuration comes from a file,
- * OSMO_EUSER when a pool would vanish that has unfinished workflows, OSMO_EUSAGE names what is wrong. */
+/* Makes a change in `document` ({pools, backends, backend_tests}, each name → document): objects are replaced, never changed. May be
+ * called twice. */
+typedef int (*config_edit_fn)(db_t *db, json_t *document, void *ctx, osmo_error_t *err);
+/* Makes the change and takes it over, here and in the other replicas. OSMO_ECONFLICT when the configuration comes from a file, OSMO_EUSER
+ * when a pool would vanish that has unfinished workflows, OSMO_EUSAGE names what is wrong. */
+int config_edit(engine_t *e, config_edit_fn edit, void *ctx, osmo_error_t *err);
 int config_edit_pools(engine_t *e, const struct pool_edit *edit, osmo_error_t *err);
+/* What the configuration is about was changed in the store, and committed: it is read again, here and in the other replicas. */
+int config_changed(engine_t *e, osmo_error_t *err);
 /* OSMO_ECONFLICT when the configuration comes from a file. */
 int config_writable(engine_t *e, osmo_error_t *err);
 #endif

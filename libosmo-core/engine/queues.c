@@ -1,19 +1,52 @@
-/* Queues of the pools in the clusters. The item WORK_QUEUES of a backend carries the objects themselves, so that whichever service has
+/* Queues of the pools in the clusters, and the tests of nodes that backends run. The item of a backend carries the objects themselves, so that whichever service has
  * the backend's operator sends them as they were wanted last, and it stays until the operator has confirmed just these; the digest of
  * what was confirmed last is kept, so that an operator that connects again hears nothing it knows. */
 #include "engine/queues.h"
 
 #include <string.h>
 
+#include "model/backend_config.h"
 #include "model/pods_queues.h"
 #include "store/repo_queues.h"
 
 /* ---- what is wanted ---- */
 
+/* What a backend is told of, one item each: the kind of the item, the job, the word in its ids, what it is called, and the job's own
+ * members; *empty says that there is nothing to tell. */
+struct told {
+    enum job_kind kind;
+    const char *work, *job_type, *word, *name;
+    int (*make)(const struct settings *s, const struct backend_row *row, json_t **objects, bool *empty, osmo_error_t *err);
+};
+
+static int make_queues(const struct settings *s, const struct backend_row *row, json_t **objects, bool *empty, osmo_error_t *err) {
+    *empty = false;
+    return pods_queues(s, row->name, row->k8s_namespace, objects, err);
+}
+
+static int make_tests(const struct settings *s, const struct backend_row *row, json_t **objects, bool *empty, osmo_error_t *err) {
+    int rc = backend_tests_objects(s, row->name, row->node_prefix, objects, err);
+    *empty = rc >= 0 && !json_len(json_get(*objects, "test_configs"));
+    return rc;
+}
+
+static const struct told all_told[] = {
+    { JOB_QUEUES, WORK_QUEUES, "BackendSynchronizeQueues", "modify-queues", "pools", make_queues },
+    { JOB_TESTS, WORK_TESTS, "BackendSynchronizeBackendTest", "sync-tests", "tests", make_tests },
+};
+
+static const struct told *told_by(enum job_kind kind) {
+    for (size_t i = 0; i < ARRAY_SIZE(all_told); i++)
+        if (all_told[i].kind == kind)
+            return &all_told[i];
+    return &all_told[0];
+}
+
 /* {backend, digest, objects} */
-static int make_payload(const struct settings *s, const struct backend_row *row, char digest[65], char **out, osmo_error_t *err) {
+static int make_payload(const struct told *t, const struct settings *s, const struct backend_row *row, char digest[65], bool *empty,
+                        char **out, osmo_error_t *err) {
     json_t *objects = NULL;
-    int rc = pods_queues(s, row->name, row->k8s_namespace, &objects, err);
+    int rc = t->make(s, row, &objects, empty, err);
     if (rc < 0)
         return rc;
     _cleanup_json_ json_t *payload = json_object();
@@ -35,19 +68,27 @@ struct want {
     bool queued; /* out */
 };
 
+static int want_one(db_t *db, struct want *w, const struct told *t, const struct settings *s, const struct backend_row *row,
+                    osmo_error_t *err) {
+    _cleanup_free_ char *payload = NULL;
+    char digest[65];
+    bool queued = false, empty = false;
+    int rc = make_payload(t, s, row, digest, &empty, &payload, err);
+    if (rc >= 0)
+        rc = repo_queues_want(db, t->work, w->backend, digest, payload, engine_now(w->e), empty, &queued, err);
+    w->queued |= queued;
+    return rc;
+}
+
 /* The settings are read in the transaction: of two that follow each other the later one knows the newer. */
 static int want_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct want *w = ctx;
     struct backend_row row = { 0 };
-    _cleanup_free_ char *payload = NULL;
-    char digest[65];
     const struct settings *s = engine_settings(w->e);
     w->queued = false;
     int rc = repo_backend_get(db, w->backend, &row, err);
-    if (rc >= 0)
-        rc = make_payload(s, &row, digest, &payload, err);
-    if (rc >= 0)
-        rc = repo_queues_want(db, WORK_QUEUES, w->backend, digest, payload, engine_now(w->e), &w->queued, err);
+    for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(all_told); i++)
+        rc = want_one(db, w, &all_told[i], s, &row, err);
     engine_settings_put(s);
     backend_row_clear(&row);
     return gone_is_fine(rc);
@@ -59,7 +100,7 @@ static int want(engine_t *e, const char *backend) {
     struct want w = { .e = e, .backend = backend };
     int rc = store_write(e->store, NULL, want_run, &w, &err);
     if (rc < 0)
-        log_error(&e->log, "whether the queues of backend %s are what the pools say cannot be stored: %s", backend, err.text);
+        log_error(&e->log, "whether backend %s knows its pools and tests cannot be stored: %s", backend, err.text);
     else if (w.queued)
         engine_wake(e, WAKE_WORK);
     return rc;
@@ -74,7 +115,7 @@ static int want_all(engine_t *e) {
     if (rc >= 0)
         rc = repo_backend_list(db, &rows, &n, &err);
     if (rc < 0)
-        log_error(&e->log, "the backends whose queues may have changed cannot be read: %s", err.text);
+        log_error(&e->log, "the backends whose pools and tests may have changed cannot be read: %s", err.text);
     for (size_t i = 0; i < n; i++)
         if (want(e, rows[i].name) < 0)
             rc = OSMO_EUNAVAIL;
@@ -104,14 +145,14 @@ static int read_payload(const struct job *j, json_t **out, osmo_error_t *err) {
     const char *text = j->payload ? j->payload : "{}";
     int rc = json_parse(text, strlen(text), out, err);
     if (rc < 0 || json_kind(json_get(*out, "objects")) != JSON_OBJECT || !json_get_str(*out, "digest") || !json_get_str(*out, "backend"))
-        return osmo_error_set(err, OSMO_EINTERNAL, "a %s item names no objects", WORK_QUEUES);
+        return osmo_error_set(err, OSMO_EINTERNAL, "a %s item names no objects", told_by(j->kind)->work);
     return 0;
 }
 
 int queues_body(const char *backend, struct job *j, json_t **out, osmo_error_t *err) {
+    const struct told *t = told_by(j->kind);
     _cleanup_json_ json_t *payload = NULL, *o = json_object();
-    char *id = str_printf("%s-modify-queues-%.8s%.4s%.4s%.4s%.12s", backend, j->uuid, j->uuid + 9, j->uuid + 14, j->uuid + 19,
-                          j->uuid + 24);
+    char *id = str_printf("%s-%s-%.8s%.4s%.4s%.4s%.12s", backend, t->word, j->uuid, j->uuid + 9, j->uuid + 14, j->uuid + 19, j->uuid + 24);
     int rc = o && id ? read_payload(j, &payload, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (rc < 0) {
         free(id);
@@ -119,7 +160,7 @@ int queues_body(const char *backend, struct job *j, json_t **out, osmo_error_t *
     }
     free(j->id);
     j->id = id;
-    const char *const fields[][2] = { { "super_type", "backend" }, { "job_type", "BackendSynchronizeQueues" }, { "job_id", j->id },
+    const char *const fields[][2] = { { "super_type", "backend" }, { "job_type", t->job_type }, { "job_id", j->id },
                                       { "job_uuid", j->uuid },     { "backend", backend } };
     for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(fields); i++)
         rc = json_set_str(o, fields[i][0], fields[i][1]);
@@ -136,6 +177,7 @@ int queues_body(const char *backend, struct job *j, json_t **out, osmo_error_t *
 
 struct queues_end {
     engine_t *e;
+    const struct told *told;
     int64_t work_id, attempts;
     int outcome;
     char *backend, *digest, *payload, *cause;
@@ -163,7 +205,7 @@ static int end_run(db_t *db, void *ctx, osmo_error_t *err) {
     rc = repo_queues_unchanged(db, q->work_id, q->payload, &same, err);
     if (rc < 0 || (!mine && !same))
         return rc;
-    rc = q->outcome == JOB_DONE ? repo_queues_have(db, q->backend, q->digest, err) : 0;
+    rc = q->outcome == JOB_DONE ? repo_queues_have(db, q->told->work, q->backend, q->digest, err) : 0;
     if (rc < 0)
         return rc;
     if (!same)
@@ -179,12 +221,12 @@ static void end_done(void *ctx, int rc, const osmo_error_t *err) {
     struct queues_end *q = ctx;
     struct agents *a = q->e->agents;
     if (rc < 0)
-        log_error(&q->e->log, "the outcome of a %s job was not stored, it is sent again when its lease ends: %s", WORK_QUEUES,
+        log_error(&q->e->log, "the outcome of a %s job was not stored, it is sent again when its lease ends: %s", q->told->work,
                   err ? err->text : "");
     else if (q->outcome == JOB_DONE)
-        log_info(&q->e->log, "backend %s knows its pools", q->backend);
+        log_info(&q->e->log, "backend %s knows its %s", q->backend, q->told->name);
     else if (q->outcome == JOB_FAILED)
-        log_error(&q->e->log, "backend %s was not told of its pools, `osmo work retry` tries again: %s", q->backend,
+        log_error(&q->e->log, "backend %s was not told of its %s, `osmo work retry` tries again: %s", q->backend, q->told->name,
                   q->cause ? q->cause : "it gave no reason");
     end_free(q);
     waker_wake(&a->waker);
@@ -200,6 +242,7 @@ static struct queues_end *end_new(engine_t *e, const struct job *j, int outcome,
     if (!q)
         return NULL;
     q->e = e;
+    q->told = told_by(j->kind);
     q->work_id = j->work_id;
     q->attempts = j->attempts;
     memcpy(q->owner, j->owner, sizeof q->owner);

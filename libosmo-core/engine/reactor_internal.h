@@ -5,13 +5,15 @@
 #include "base/cleanup.h"
 #include "engine/engine.h"
 #include "store/repo.h"
+#include "store/repo_queues.h"
 
 #define WORK_CREATE "create_group"
 #define WORK_CLEANUP "cleanup_group"
 #define WORK_RESCHEDULE "reschedule_task" /* the key is group:task:retry, the payload names the attempt to create */
 #define WORK_ORPHAN "remove_orphan"       /* the key is group, or group:task:retry; the payload names them and the workflow */
 #define WORK_LABEL "label_node"           /* the key is backend/node, the payload names the node */
-#define WORK_QUEUES "sync_queues"         /* the key is the backend; the payload names it, the objects and their digest */
+#define WORK_QUEUES SYNC_QUEUES           /* the key is the backend; the payload names it, the objects and their digest */
+#define WORK_TESTS SYNC_TESTS             /* the same */
 #define WORK_NEXT "next_after" /* member of the payload of some create jobs, see START_BATCH */
 #define WORK_CANCEL "cancel_groups"       /* the rest of a cancellation; the key is the workflow */
 #define WORK_PROPAGATE "propagate_group"  /* the rest of what an ended group means for those behind it */
@@ -138,7 +140,7 @@ int cause_explain(engine_t *e, const char *workflow_id, const struct task_row *t
                   int64_t exit_code, char **message);
 
 /* ---- outcome of jobs (reactor_jobs.c) ---- */
-enum job_kind { JOB_CREATE, JOB_CLEANUP, JOB_RESCHEDULE, JOB_LABEL, JOB_ORPHAN, JOB_QUEUES };
+enum job_kind { JOB_CREATE, JOB_CLEANUP, JOB_RESCHEDULE, JOB_LABEL, JOB_ORPHAN, JOB_QUEUES, JOB_TESTS };
 enum job_kind job_kind_of(const char *work_kind);
 struct job_file {
     char *path, *content;

@@ -30,6 +30,7 @@ enum job_kind job_kind_of(const char *work_kind) {
            : str_eq(work_kind, WORK_LABEL)      ? JOB_LABEL
            : str_eq(work_kind, WORK_ORPHAN)     ? JOB_ORPHAN
            : str_eq(work_kind, WORK_QUEUES)     ? JOB_QUEUES
+           : str_eq(work_kind, WORK_TESTS)      ? JOB_TESTS
                                                 : JOB_CREATE;
 }
 

@@ -1,5 +1,5 @@
 /* Configuration: the built-in defaults, and the file that replaces them section by section. Sections are read by
- * settings_sections.c (service, workflow, backends) and settings_pools.c. Pure. */
+ * settings_sections.c (service, workflow), settings_backends.c (backends and their tests) and settings_pools.c. Pure. */
 #include "model/settings.h"
 
 #include <stdlib.h>
@@ -89,13 +89,7 @@ void settings_free(struct settings *s)
     for (size_t i = 0; i < s->npools; i++)
         settings_pool_clear(&s->pools[i]);
     free(s->pools);
-    for (size_t i = 0; i < s->nbackends; i++) {
-        struct backend_settings *b = &s->backends[i];
-        char *own[] = { b->name, b->description, b->scheduler_name, b->router_address, b->node_rules_json };
-        for (size_t k = 0; k < ARRAY_SIZE(own); k++)
-            free(own[k]);
-    }
-    free(s->backends);
+    settings_backends_clear(s);
     free(s);
 }
 
@@ -120,6 +114,14 @@ const struct backend_settings *settings_backend(const struct settings *s, const 
     for (size_t i = 0; i < s->nbackends; i++)
         if (str_eq(s->backends[i].name, name))
             return &s->backends[i];
+    return NULL;
+}
+
+const struct backend_test *settings_test(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->ntests; i++)
+        if (str_eq(s->tests[i].name, name))
+            return &s->tests[i];
     return NULL;
 }
 
@@ -272,16 +274,12 @@ static void read_roles(struct build *b, const yaml_node_t *doc)
         settings_read_roles(&b->r, n, &at, b->s);
 }
 
-/* Accepted for installations that come from upstream, checked as far as they are maps. */
-static void check_other_sections(struct reader *r, const yaml_node_t *doc)
+static void read_tests(struct build *b, const yaml_node_t *doc)
 {
-    static const char *const others[] = { "backend_tests" };
-    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-        const yaml_node_t *n = yaml_get(doc, others[i]);
-        struct read_path at = { NULL, others[i], 0 };
-        if (n && n->kind != YAML_MAP && n->kind != YAML_NULL)
-            read_report(r, &at, n, "must be a mapping, not %s", yaml_kind_name(n));
-    }
+    const yaml_node_t *n = yaml_get(doc, "backend_tests");
+    struct read_path at = { NULL, "backend_tests", 0 };
+    if (n && n->kind != YAML_NULL)
+        settings_read_tests(&b->r, n, &at, b->s, &b->parts);
 }
 
 static int build_settings(const yaml_node_t *file, struct build *b, osmo_error_t *err)
@@ -298,7 +296,7 @@ static int build_settings(const yaml_node_t *file, struct build *b, osmo_error_t
     read_document(b, parts);
     if (file && file->kind != YAML_NULL) {
         read_document(b, file);
-        check_other_sections(&b->r, file);
+        read_tests(b, file);
         read_roles(b, file);
     }
     if (!file || file->kind != YAML_MAP || !read_backends(b, file))
@@ -368,10 +366,18 @@ int settings_from_json(const json_t *document, const char *source_name, struct s
     return settings_build(doc, source_name, false, out, err);
 }
 
-int settings_builtin_pools(json_t **out, osmo_error_t *err)
+int settings_builtin(const char *section, json_t **out, osmo_error_t *err)
 {
-    _cleanup_yaml_ yaml_node_t *doc = NULL;
+    static const struct { const char *text; size_t len; } texts[] = { { builtin_parts, sizeof(builtin_parts) - 1 },
+                                                                      { builtin_pools, sizeof(builtin_pools) - 1 } };
     yaml_limits_t limits = YAML_LIMITS_DEFAULT;
-    int rc = yaml_parse(builtin_pools, sizeof(builtin_pools) - 1, &limits, &doc, err);
-    return rc < 0 ? rc : yaml_to_json(yaml_get(doc, "pools"), out, err);
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        _cleanup_yaml_ yaml_node_t *doc = NULL;
+        int rc = yaml_parse(texts[i].text, texts[i].len, &limits, &doc, err);
+        const yaml_node_t *n = rc < 0 ? NULL : yaml_get(doc, section);
+        if (rc < 0 || n)
+            return rc < 0 ? rc : yaml_to_json(n, out, err);
+    }
+    *out = json_object();
+    return *out ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
 }

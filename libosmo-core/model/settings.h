@@ -37,8 +37,19 @@ enum offline_action { OFFLINE_INHERIT, OFFLINE_WAIT, OFFLINE_FAIL };
 struct offline_policy { enum offline_action action; int64_t after_us; /* 0 = inherited */ };
 struct backend_settings {
     char *name, *description, *scheduler_name, *router_address, *node_rules_json;
+    char *scheduler_type, *dashboard_url, *grafana_url;
+    int64_t scheduler_timeout;         /* shown only */
+    strlist_t tests;                   /* names of those it runs */
+    char *document_json;               /* as it was written, as JSON text */
     struct offline_policy offline;     /* as far as it has one of its own */
     int64_t job_timeout_us;            /* 0 = that of the service */
+};
+/* A test that backends which name it run on their nodes now and then, and the node conditions that tell of its outcome. */
+struct backend_test {
+    char *name, *description, *cron_schedule, *test_timeout;
+    strlist_t node_conditions, pod_templates;
+    char *pod_template_json;           /* merged, as JSON text */
+    char *document_json;               /* as it was written */
 };
 /* What a workflow must say about itself: a label that must be there, with one of these values (none listed: any). */
 enum label_enforcement { LABEL_OFF, LABEL_WARN, LABEL_ENFORCE };
@@ -98,6 +109,7 @@ struct settings {
     struct image_login { char *registry, *username, *auth; } image_login;
     struct pool *pools; size_t npools;
     struct backend_settings *backends; size_t nbackends;
+    struct backend_test *tests; size_t ntests;
     strlist_t roles;                   /* documents (model/policy.h) as JSON texts */
     bool has_roles;                    /* the roles are those, and not what the store has */
     bool from_file;                    /* config writes answer 409 then */
@@ -108,14 +120,16 @@ int settings_default(struct settings **out, osmo_error_t *err);
 int settings_parse(const char *yaml, size_t len, const char *source_name, struct settings **out, osmo_error_t *err);
 /* The same from a tree that is kept elsewhere than in a file: no lines in the text of an error, from_file is false. */
 int settings_from_json(const json_t *document, const char *source_name, struct settings **out, osmo_error_t *err);
-/* Name → document of the pools that are there when nobody configured any. */
-int settings_builtin_pools(json_t **out, osmo_error_t *err);
+/* Name → document of what is there in a section (pools, backends, pod_templates, …) when nobody configured anything; an empty object when
+ * nothing is. */
+int settings_builtin(const char *section, json_t **out, osmo_error_t *err);
 void settings_free(struct settings *s);
 /* May an identity provider be asked there: https, or http on this machine? */
 bool settings_provider_url(const char *url);
 const struct pool *settings_pool(const struct settings *s, const char *name);          /* NULL if absent */
 const struct platform *pool_platform(const struct pool *p, const char *name);
 const struct backend_settings *settings_backend(const struct settings *s, const char *name);
+const struct backend_test *settings_test(const struct settings *s, const char *name);
 /* Whole; also of a backend that the settings do not know. */
 struct offline_policy settings_offline(const struct settings *s, const char *backend);
 int64_t settings_job_timeout(const struct settings *s, const char *backend);

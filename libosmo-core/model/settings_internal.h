@@ -21,6 +21,16 @@ void settings_read_auth(struct reader *r, const yaml_node_t *n, const struct rea
 void settings_auth_default(struct settings *s);
 void settings_auth_clear(struct settings *s);
 void settings_read_roles(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s);
+/* Node validation tests: before the backends, which name them. */
+void settings_read_tests(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s,
+                         const struct settings_parts *parts);
+void settings_backends_clear(struct settings *s);
+/* What a backend may have of its own, and the service for those that have not. */
+void settings_read_offline(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct offline_policy *p);
+void settings_read_job_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out);
+/* Named templates, in order, over `target`; reported as member `key` of what stands at `at`. */
+void settings_merge_templates(struct reader *r, const yaml_node_t *place, const struct read_path *at, json_t *target, const char *key,
+                              const strlist_t *names, const json_t *known);
 void settings_read_backends(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s);
 /* The whole pools section, each pool with its parts merged. */
 void settings_read_pools(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s,

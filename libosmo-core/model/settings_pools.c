@@ -186,6 +186,13 @@ static void merge_named(struct context *c, json_t *target, const char *key, cons
     }
 }
 
+void settings_merge_templates(struct reader *r, const yaml_node_t *place, const struct read_path *at, json_t *target, const char *key,
+                              const strlist_t *names, const json_t *known)
+{
+    struct context c = { r, NULL, place, at };
+    merge_named(&c, target, key, names, known);
+}
+
 static void append_rules(struct context *c, json_t *rules, const char *key, const strlist_t *names)
 {
     struct read_path member = { c->at, key, 0 };

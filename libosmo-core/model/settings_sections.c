@@ -1,4 +1,4 @@
-/* The sections service, workflow and backends of the configuration: which keys exist, their types and where they go.
+/* The sections service and workflow of the configuration: which keys exist, their types and where they go.
  * Called by settings.c only; service_auth is read by settings_auth.c. Keys without a place are accepted, because upstream's files hold
  * them. */
 #include <stdlib.h>
@@ -87,7 +87,7 @@ static const struct read_field offline_fields[] = {
 };
 static const struct read_table offline_table = READ_TABLE(offline_fields, false);
 
-static void read_job_timeout_to(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out)
+void settings_read_job_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, int64_t *out)
 {
     if (read_duration(r, n, at, false, out) && *out < MINUTE_US / 60)
         read_report(r, at, n, "must be at least 1s, and more than large groups take to be created");
@@ -100,17 +100,12 @@ static void read_default_offline(struct reader *r, const yaml_node_t *n, const s
 
 static void read_default_job_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
-    read_job_timeout_to(r, n, at, &((struct settings *)object)->job_timeout_us);
+    settings_read_job_timeout(r, n, at, &((struct settings *)object)->job_timeout_us);
 }
 
-static void read_backend_offline(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
+void settings_read_offline(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct offline_policy *p)
 {
-    read_mapping(r, n, at, &offline_table, &((struct backend_settings *)object)->offline);
-}
-
-static void read_backend_job_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
-{
-    read_job_timeout_to(r, n, at, &((struct backend_settings *)object)->job_timeout_us);
+    read_mapping(r, n, at, &offline_table, p);
 }
 
 static const struct read_field service_fields[] = {
@@ -360,68 +355,4 @@ void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct
         read_report(r, at, n, "max_num_tasks must be at least 1, it is %lld", (long long)s->max_num_tasks);
     if (s->template_max_bytes < 1 || s->template_max_us < 1)
         read_report(r, at, n, "jinja_sandbox_max_time and jinja_sandbox_memory_limit must be more than 0");
-}
-
-/* ---- backends ---- */
-
-static const struct read_field scheduler_fields[] = {
-    { "scheduler_type", READ_IGNORE, 0, 0, NULL },
-    { "scheduler_name", READ_TEXT, 0, offsetof(struct backend_settings, scheduler_name), NULL },
-    { "scheduler_timeout", READ_IGNORE, 0, 0, NULL },
-};
-static const struct read_table scheduler_table = READ_TABLE(scheduler_fields, true);
-
-static void read_scheduler(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
-{
-    read_mapping(r, n, at, &scheduler_table, object);
-}
-
-static const struct read_field condition_fields[] = {
-    { "rules", READ_OBJECT, READ_NULLABLE, offsetof(struct backend_settings, node_rules_json), NULL },
-};
-static const struct read_table condition_table = READ_TABLE(condition_fields, true);
-
-static void read_conditions(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
-{
-    read_mapping(r, n, at, &condition_table, object);
-}
-
-static const struct read_field backend_fields[] = {
-    { "description", READ_TEXT, 0, offsetof(struct backend_settings, description), NULL },
-    { "scheduler_settings", READ_CUSTOM, READ_NULLABLE, 0, read_scheduler },
-    { "node_conditions", READ_CUSTOM, READ_NULLABLE, 0, read_conditions },
-    { "router_address", READ_TEXT, READ_NULLABLE, offsetof(struct backend_settings, router_address), NULL },
-    { "offline", READ_CUSTOM, READ_NULLABLE, 0, read_backend_offline },
-    { "job_timeout", READ_CUSTOM, READ_NULLABLE, 0, read_backend_job_timeout },
-};
-static const struct read_table backend_table = READ_TABLE(backend_fields, true);
-
-static void fill_text(struct reader *r, char **p, const char *fallback)
-{
-    if (!*p)
-        *p = str_dup(fallback);
-    r->oom |= !*p;
-}
-
-void settings_read_backends(struct reader *r, const yaml_node_t *n, const struct read_path *at, struct settings *s)
-{
-    if (n->kind != YAML_MAP) {
-        read_report(r, at, n, "must be a mapping, not %s", yaml_kind_name(n));
-        return;
-    }
-    s->backends = n->len ? calloc(n->len, sizeof(*s->backends)) : NULL;
-    r->oom |= n->len && !s->backends;
-    for (size_t i = 0; i < n->len && s->backends; i++) {
-        char *name = read_key(r, n->keys[i], at);
-        if (!name)
-            continue;
-        struct backend_settings *b = &s->backends[s->nbackends++];
-        struct read_path member = { at, name, 0 };
-        b->name = name;
-        read_mapping(r, n->values[i], &member, &backend_table, b);
-        fill_text(r, &b->description, "");
-        fill_text(r, &b->scheduler_name, "kai-scheduler");
-        fill_text(r, &b->router_address, "");
-        fill_text(r, &b->node_rules_json, "{\"Ready\":\"True\"}");
-    }
 }

@@ -219,13 +219,14 @@ int repo_timers_of_workflow_delete(db_t *db, const char *workflow_uuid, osmo_err
 struct backend_row {
     char *name, *k8s_uid, *k8s_namespace, *version, *node_prefix; int64_t heartbeat_us, created_us;
     bool pulls_images; /* from registries, by their names: what its operator does not deny */
+    char *status; /* read only: what its operator says about its cluster, "" for nothing */
 };
 void backend_row_clear(struct backend_row *r);
 void backend_rows_free(struct backend_row *r, size_t n);
-/* OSMO_ECONFLICT when the uid differs */
+/* OSMO_ECONFLICT when the uid differs, or the backend is being deleted. Those are not among what is read, either. */
 int repo_backend_upsert(db_t *db, const struct backend_row *r,
                         osmo_error_t *err);
-int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, osmo_error_t *err);
+int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, const char *status, osmo_error_t *err);
 int repo_backend_get(db_t *db, const char *name, struct backend_row *out, osmo_error_t *err);
 int repo_backend_list(db_t *db, struct backend_row **out, size_t *n, osmo_error_t *err);
 struct node_row {

@@ -11,12 +11,12 @@
     N(TEXT, node_prefix, node_prefix) N(I64, heartbeat_us, heartbeat_us) N(I64, created_us, created_us) \
     N(BOOL, pulls_images, pulls_images)
 #define B_COL(kind, column, field) COL_ENTRY(backend_row, kind, column, field)
-static const struct col backend_cols[] = { BACKEND_LIST(B_COL, B_COL) };
-#define BACKEND_LEN (sizeof(backend_cols) / sizeof(backend_cols[0]))
+static const struct col backend_cols[] = { BACKEND_LIST(B_COL, B_COL) B_COL(TEXT, status, status) };
+#define BACKEND_LEN (sizeof(backend_cols) / sizeof(backend_cols[0]) - 1)
 static const struct row_type backend_type = { "backends", sizeof(struct backend_row), backend_cols,
-                                              BACKEND_LEN, BACKEND_LEN };
+                                              BACKEND_LEN, BACKEND_LEN + 1 };
 
-#define SELECT_BACKEND "SELECT " BACKEND_LIST(NAME_F, NAME_N) " FROM backends"
+#define SELECT_BACKEND "SELECT " BACKEND_LIST(NAME_F, NAME_N) ", status FROM backends WHERE ending = 0"
 
 #define NODE_LIST(F, N) \
     F(TEXT, backend, backend) N(TEXT, name, name) N(BOOL, available, available) \
@@ -45,25 +45,30 @@ int repo_backend_upsert(db_t *db, const struct backend_row *r, osmo_error_t *err
                          " k8s_namespace = excluded.k8s_namespace,"
                          " version = excluded.version, node_prefix = excluded.node_prefix, heartbeat_us = "
                          "excluded.heartbeat_us, pulls_images = excluded.pulls_images"
-                         " WHERE COALESCE(backends.k8s_uid, '') = '' OR backends.k8s_uid = excluded.k8s_uid",
+                         " WHERE (COALESCE(backends.k8s_uid, '') = '' OR backends.k8s_uid = excluded.k8s_uid) AND backends.ending = 0",
                      args, BACKEND_LEN, &changed, err);
-    if (rc == 0 && changed == 0)
-        return osmo_error_set(err, OSMO_ECONFLICT, "backend %s belongs to another cluster: choose another "
-                                                   "backend name", r->name);
-    return rc;
+    if (rc < 0 || changed)
+        return rc;
+    int64_t ending = 0;
+    rc = int_select(db, "SELECT ending FROM backends WHERE name = ?", DB_ARGS(DB_T(r->name)), 0, &ending, err);
+    if (rc < 0)
+        return rc;
+    return ending ? osmo_error_set(err, OSMO_ECONFLICT, "backend %s is being deleted", r->name)
+                  : osmo_error_set(err, OSMO_ECONFLICT, "backend %s belongs to another cluster: choose another backend name, or delete "
+                                                        "it with osmo backend delete first", r->name);
 }
 
-int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, osmo_error_t *err) {
+int repo_backend_heartbeat(db_t *db, const char *name, int64_t at_us, const char *status, osmo_error_t *err) {
     int64_t changed = 0;
-    int rc = db_exec(db, "UPDATE backends SET heartbeat_us = ? WHERE name = ?", DB_ARGS(DB_I(at_us),
-        DB_T(name)), &changed, err);
+    int rc = db_exec(db, "UPDATE backends SET heartbeat_us = ?, status = ? WHERE name = ? AND ending = 0",
+                     DB_ARGS(DB_I(at_us), DB_T(status ? status : ""), DB_T(name)), &changed, err);
     if (rc == 0 && changed == 0)
         return osmo_error_set(err, OSMO_ENOTFOUND, "backend %s does not exist", name);
     return rc;
 }
 
 int repo_backend_get(db_t *db, const char *name, struct backend_row *out, osmo_error_t *err) {
-    return row_select(db, &backend_type, SELECT_BACKEND " WHERE name = ?", DB_ARGS(DB_T(name)), out, err,
+    return row_select(db, &backend_type, SELECT_BACKEND " AND name = ?", DB_ARGS(DB_T(name)), out, err,
                       "backend %s", name);
 }
 

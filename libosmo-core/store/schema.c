@@ -285,6 +285,11 @@ static const char secrets_sql[] =
 /* Whether registries have to be asked for the images of a backend. */
 static const char pulls_images_sql[] = "ALTER TABLE backends ADD COLUMN pulls_images BIGINT NOT NULL DEFAULT 1;";
 
+/* What the operator of a backend says about its cluster, one line. A backend that is being deleted takes nothing any more. */
+static const char backend_life_sql[] =
+    "ALTER TABLE backends ADD COLUMN status TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE backends ADD COLUMN ending BIGINT NOT NULL DEFAULT 0;";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -301,5 +306,6 @@ const struct migration store_migrations[] = {
     { 5, logs_sql, ON_PGSQL },
     { 5, history_ids_sql, ON_SQLITE }, { 5, by_node_sql, ON_BOTH },
     { 6, roles_sql, ON_BOTH }, { 6, secrets_sql, ON_BOTH }, { 6, pulls_images_sql, ON_BOTH },
+    { 7, backend_life_sql, ON_BOTH },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

@@ -184,6 +184,7 @@ def check_starts(env, workflows, stored, found):
 def check_cluster(env, found):
     if env.real:
         left = [os.path.join(d, f) for d, _, files in os.walk(os.path.join(env.backend.state, "pods")) for f in files if f == "lock"]
+        left += [e.path for e in os.scandir(os.path.join(env.backend.state, "trash"))]
         for path in left:
             found.add("a pod that is left", path)
         return

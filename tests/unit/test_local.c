@@ -4,7 +4,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
@@ -542,6 +546,56 @@ static void test_removal(void)
     finish();
 }
 
+/* The supervisor with this directory, to its end. */
+static int supervise(const char *dir)
+{
+    _cleanup_free_ char *status = str_printf("%s/status/late.json", cl.dir);
+    char *argv[] = {(char *)supervisor_path, (char *)dir, status, NULL}, *envp[] = {NULL};
+    int ended = -1;
+    pid_t pid = -1;
+    CHECK(posix_spawn(&pid, supervisor_path, NULL, NULL, argv, envp) == 0);
+    while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+        ;
+    CHECK(!file_exists(status));
+    return WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+}
+
+/* A supervisor that begins late, of an osmo-backend that was killed: as soon as it has the lock, or after the end. */
+static void test_late_supervisor(void)
+{
+    REQUIRE(begin(NULL));
+    CHECK_INT(submit(pod("late", NULL, "exit 0", NULL)), 0);
+    json_free(await("late", "Succeeded"));
+    _cleanup_free_ char *dir = str_printf("%s/pods/late", cl.dir), *lock = str_printf("%s/lock", dir);
+    _cleanup_free_ char *trash = str_printf("%s/trash", cl.dir);
+    _cleanup_close_ int fd = open(lock, O_RDWR | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    while (flock(fd, LOCK_EX) < 0 && errno == EINTR) /* until the supervisor ended */
+        ;
+    CHECK_INT(ftruncate(fd, 0), 0); /* as it looks before a supervisor has written its id */
+    CHECK_INT(D->remove(cl.impl, "v1", "Pod", "pod=late", 0, NULL), 1);
+    CHECK_INT(submit(pod("late", NULL, "exit 0", NULL)), OSMO_EBUSY);
+    CHECK(file_exists(lock)); /* the removal waits */
+    CHECK_INT(flock(fd, LOCK_UN), 0);
+    json_free(await("late", "-"));
+    char mark = 0;
+    CHECK(pread(fd, &mark, 1, 0) == 1); /* whoever has the lock open sees that it is over */
+    CHECK(!file_exists(dir));
+    CHECK_INT(supervise(dir), 3);
+    CHECK(!file_exists(dir));
+    CHECK_INT(rmdir(trash), 0); /* nothing is in it */
+    CHECK_INT(mkdir(trash, 0700), 0);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(dir_make(dir, 0700, &err), &err); /* the same name again, not yet planned */
+    CHECK_INT(supervise(dir), 3);
+    _cleanup_buf_ buf_t text = BUF_INIT(64);
+    CHECK(!file_exists(lock) || (file_read(lock, &text, NULL) == 0 && text.len == 0));
+    shut();
+    CHECK_OK(open_in(NULL, &err), &err); /* a nameless directory goes with the next start */
+    CHECK(!file_exists(dir));
+    finish();
+}
+
 static void restart(const char *extra)
 {
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -691,6 +745,7 @@ static const struct check_test tests[] = {
     { "queue", test_queue },
     { "unschedulable", test_unschedulable },
     { "removal", test_removal },
+    { "late supervisor", test_late_supervisor },
     { "restart", test_restart },
     { "restart without sandbox", test_restart_plain },
     { "vanished", test_vanished },

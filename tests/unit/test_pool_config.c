@@ -193,7 +193,7 @@ static void test_settings(void) {
         CHECK(!strstr(err.text, "line"));
     }
     _cleanup_json_ json_t *pools = NULL, *whole = json_object();
-    CHECK_OK(settings_builtin_pools(&pools, &err), &err);
+    CHECK_OK(settings_builtin("pools", &pools, &err), &err);
     CHECK_STR(json_get_str(json_get(pools, "default"), "backend"), "default");
     json_set(whole, "pools", json_ref(pools));
     CHECK_OK(settings_from_json(whole, "the configuration", &s, &err), &err);

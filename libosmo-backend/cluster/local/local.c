@@ -203,6 +203,8 @@ static int prepare(struct local *l, const osmo_cluster_options_t *o, osmo_error_
     if (rc == 0)
         rc = make_dirs(l, err);
     if (rc == 0)
+        rc = trash_empty(l, err);
+    if (rc == 0)
         rc = probe_isolation(l, no_sandbox, err);
     if (rc == 0)
         rc = load_uid(l, err);
@@ -276,7 +278,7 @@ static int create_pod(struct local *l, const char *name, json_t *v, osmo_error_t
         rc = place_pod(l->place, v, fresh->seq, NULL, err);
     if (rc < 0) {
         if (dir)
-            dir_remove_tree(dir, NULL);
+            dir_discard(l, dir, NULL);
         pod_free(fresh);
         return rc;
     }

@@ -62,7 +62,7 @@ struct local {
     place_t *place;          /* who may run when: follows the pods and objects here */
     struct pod **bound;      /* placed by the run that is going on */
     size_t nbound, cap_bound;
-    int64_t next_seq;
+    int64_t next_seq, next_trash;
     bool place_needed;
     uint8_t *addresses;      /* bit map of the low 24 bits */
     struct report *reports; size_t nreports, reports_cap;
@@ -123,6 +123,12 @@ char *rewrite_text(const char *text, size_t len, const char *root, size_t *out_l
 void place_all(struct local *l);
 int hosts_write(struct local *l, const struct pod *p, osmo_error_t *err);
 char *hosts_path(const struct local *l, const struct pod *p);
+
+/* local_remove.c */
+bool supervisor_claim(const struct local *l, const struct pod *p); /* no supervisor begins any more; false: one has it */
+/* A pod's directory, and its status file if not NULL. @return false while a supervisor lives in it: then later again */
+bool dir_discard(struct local *l, const char *dir, const char *status);
+int trash_empty(const struct local *l, osmo_error_t *err);
 
 /* local_run.c: supervisors, and the thread */
 int supervisor_start(struct local *l, struct pod *p, osmo_error_t *err);

@@ -371,7 +371,7 @@ static int load_one(struct local *l, const char *name, osmo_error_t *err)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (file_read(path, &text, NULL) < 0 || json_parse(buf_cstr(&text), text.len, &v, NULL) < 0 || !json_get(v, "metadata")) {
         *strrchr(path, '/') = '\0'; /* a create that was never acknowledged, or a removal that was cut short */
-        dir_remove_tree(path, NULL); /* what cannot be removed costs space, nothing else */
+        dir_discard(l, path, NULL);
         return 0;
     }
     int rc = pod_new(l, v, &p, err);

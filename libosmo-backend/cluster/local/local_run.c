@@ -154,7 +154,7 @@ void supervisor_adopt(struct local *l, struct pod *p)
     bool began;
     pid_t pid = 0;
     osmo_error_t err = OSMO_ERROR_INIT;
-    bool alive = supervisor_alive(l, p, &pid, &began);
+    bool alive = supervisor_alive(l, p, &pid, &began), start = !began && !p->deleting && !p->preempted;
     p->exited = false;
     if (p->pidfd >= 0)
         close(STEAL_FD(p->pidfd));
@@ -167,12 +167,13 @@ void supervisor_adopt(struct local *l, struct pod *p)
                                RECHECK_US; /* just dead; a child that it was starting holds the lock a moment longer */
     } else if (alive) {
         p->changed = true; /* just starting: its first status brings us back here */
-    } else if (!began && !p->deleting && !p->preempted && p->starts >= STARTS_MAX) {
-        pod_fail(l, p, "StartError",
-                 "the pod's supervisor cannot begin: see its supervisor.log, and whether the disk is full", false);
-    } else if (!began && !p->deleting && !p->preempted) {
-        if (supervisor_start(l, p, &err) < 0)
-            pod_fail(l, p, "StartError", err.text, false);
+    } else if (start && p->starts < STARTS_MAX && supervisor_start(l, p, &err) == 0) {
+        return;
+    } else if (!supervisor_claim(l, p)) {
+        p->recheck_at_us = clock_mono_us() + RECHECK_US; /* started before us, and begins right now */
+    } else if (start) {
+        pod_fail(l, p, "StartError", err.text[0] ? err.text
+                 : "the pod's supervisor cannot begin: see its supervisor.log, and whether the disk is full", false);
     } else {
         pod_read_status(l, p);
         if (p->state != POD_ENDED)
@@ -224,15 +225,12 @@ static void on_status_files(struct local *l)
     }
 }
 
-static void remove_files(struct local *l, struct pod *p)
+static bool remove_files(struct local *l, struct pod *p)
 {
     _cleanup_free_ char *dir = pod_path(l, p, ""), *status = str_printf("%s/status/%s.json", l->state_dir, p->name);
-    _cleanup_free_ char *manifest = pod_path(l, p, "pod.json"), *hosts = hosts_path(l, p);
-    if (!dir || !status || !manifest || !hosts)
-        return;
-    unlink(manifest); /* from here on a crash leaves a nameless directory, which the next open removes */
-    unlink(status);
-    dir_remove_tree(dir, NULL);
+    _cleanup_free_ char *hosts = hosts_path(l, p);
+    if (!dir || !status || !hosts || !dir_discard(l, dir, status))
+        return false;
     l->addresses[p->address / 8] &= (uint8_t)~(1u << (p->address % 8));
     bool last = true;
     size_t it = 0;
@@ -242,6 +240,7 @@ static void remove_files(struct local *l, struct pod *p)
         last = v == p || !str_eq(((struct pod *)v)->subdomain, p->subdomain);
     if (last)
         unlink(hosts);
+    return true;
 }
 
 bool supervisor_end(struct pod *p)
@@ -264,8 +263,11 @@ static bool advance_removal(struct local *l, struct pod *p)
     if (p->pidfd >= 0 || (p->state == POD_STARTED && supervisor_alive(l, p, NULL, &(bool){false})))
         return false; /* its exit brings us back */
     pod_finish(l, p);
+    if (!remove_files(l, p)) {
+        p->recheck_at_us = clock_mono_us() + RECHECK_US;
+        return false;
+    }
     place_pod_gone(l->place, p->name);
-    remove_files(l, p);
     pod_report(l, p, OSMO_CHANGE_DELETED);
     return true;
 }

@@ -30,6 +30,8 @@ typedef struct osmo_cluster_sink {
     void (*event)(void *ctx, const char *json, size_t len);
     /** Log line: 10 debug, 20 info, 30 warning, 40 error. */
     void (*log)(void *ctx, int level, const char *text);
+    /** What describe() says may be something else now. */
+    void (*state)(void *ctx);
 } osmo_cluster_sink_t;
 /** Options common to drivers; driver-specific ones are "key=value" strings. */
 typedef struct osmo_cluster_options {
@@ -47,7 +49,10 @@ typedef struct osmo_cluster_options {
 } osmo_cluster_options_t;
 /** Called for each object found; return non-zero to stop. */
 typedef int (*osmo_cluster_object_fn)(void *ctx, const char *json, size_t len);
-/** Driver vtable. A NULL member means unsupported. */
+/**
+ * Driver vtable. A NULL member means unsupported. Kinds are looked for in the namespace of the options; "NAMESPACE/Kind" asks the kubernetes
+ * driver for another one, as metadata.namespace does in objects that are created or replaced.
+ */
 typedef struct osmo_cluster_driver {
     size_t size;      /**< sizeof(osmo_cluster_driver_t) */
     const char *name; /**< as osmo_cluster_driver_find() takes it */
@@ -85,6 +90,11 @@ typedef struct osmo_cluster_driver {
     int (*width)(void *impl);
     /** One line about how the cluster works or what is wrong with it now ("" when nothing is to be said), for the status of the backend. */
     int (*describe)(void *impl, char *out, size_t cap);
+    /**
+     * Calls that run, and all later ones, end at once with ::OSMO_ECONFLICT; before close(), from any thread. NULL = no call takes
+     * long.
+     */
+    void (*stop)(void *impl);
 } osmo_cluster_driver_t;
 /** Driver by name ("local", "kubernetes", "scripted"), or NULL. Static. */
 OSMO_API const osmo_cluster_driver_t *osmo_cluster_driver_find(const char *name);
