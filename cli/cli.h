@@ -135,6 +135,7 @@ struct noun {
 #define WORK_COMMANDS 2
 #define TASK_COMMANDS 1
 #define POOL_COMMANDS 1
+#define BACKEND_COMMANDS 3
 #define RESOURCE_COMMANDS 1
 #define PROFILE_COMMANDS 2
 #define CONFIG_COMMANDS 6
@@ -146,6 +147,7 @@ extern const struct command workflow_commands[WORKFLOW_COMMANDS];
 extern const struct command work_commands[WORK_COMMANDS];
 extern const struct command task_commands[TASK_COMMANDS];
 extern const struct command pool_commands[POOL_COMMANDS];
+extern const struct command backend_commands[BACKEND_COMMANDS];
 extern const struct command resource_commands[RESOURCE_COMMANDS];
 extern const struct command profile_commands[PROFILE_COMMANDS];
 extern const struct command config_commands[CONFIG_COMMANDS];

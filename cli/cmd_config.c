@@ -1,4 +1,4 @@
-/* config: pools, roles and backends as administrators see and write them. */
+/* config: pools, roles, backends and their tests as administrators see and write them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +11,10 @@
 #include "cli.h"
 
 #define DOCUMENT_MAX (16u << 20)
-#define TYPES "POOL, ROLE, BACKEND, SERVICE, WORKFLOW"
+#define TYPES "POOL, ROLE, BACKEND, BACKEND_TEST, SERVICE, WORKFLOW"
+#define WRITABLE "POOL, ROLE, BACKEND or BACKEND_TEST"
 
-enum type_kind { TYPE_POOL, TYPE_ROLE, TYPE_BACKEND, TYPE_SERVICE, TYPE_WORKFLOW, TYPE_COUNT };
+enum type_kind { TYPE_POOL, TYPE_ROLE, TYPE_BACKEND, TYPE_TEST, TYPE_SERVICE, TYPE_WORKFLOW, TYPE_COUNT };
 static const struct type {
     const char *name, *word, *path;
     const char *member; /* of the answer, when the objects are in one */
@@ -21,7 +22,8 @@ static const struct type {
 } types[TYPE_COUNT] = {
     [TYPE_POOL] = { "POOL", "Pool", "/api/configs/pool", "pools", true, true },
     [TYPE_ROLE] = { "ROLE", "Role", "/api/configs/role", NULL, true, true },
-    [TYPE_BACKEND] = { "BACKEND", "Backend", "/api/configs/backend", "backends", true, false },
+    [TYPE_BACKEND] = { "BACKEND", "Backend", "/api/configs/backend", "backends", true, true },
+    [TYPE_TEST] = { "BACKEND_TEST", "Test", "/api/configs/backend_test", NULL, true, true },
     [TYPE_SERVICE] = { "SERVICE", "Service", "/api/configs/service", NULL, false, false },
     [TYPE_WORKFLOW] = { "WORKFLOW", "Workflow", "/api/configs/workflow", NULL, false, false },
 };
@@ -39,7 +41,7 @@ static int find_type(const struct usage *u, const char *text, bool write, const 
         return -1;
     }
     return opt_error(u, "'%s' is no type of configuration that can be %s here: say %s", text, write ? "written" : "shown",
-                     write ? "POOL or ROLE" : TYPES);
+                     write ? WRITABLE : TYPES);
 }
 
 static char *object_path(const struct type *t, const char *name, const char *behind) {
@@ -121,7 +123,7 @@ static int list_types(struct api *a, const struct type *only, bool as_json) {
 static int config_list(int argc, char **argv) {
     const char *name = NULL, *format = "text";
     const struct opt opts[] = { FORMAT_OPTION(&format) };
-    const struct arg args[] = { { "TYPE", "only this type: POOL, ROLE, BACKEND", &name, NULL, true } };
+    const struct arg args[] = { { "TYPE", "only this type: POOL, ROLE, BACKEND, BACKEND_TEST", &name, NULL, true } };
     const struct usage u = { "config list", "List what is configured.", opts, 1, args, 1 };
     const struct type *only = NULL;
     int code = opt_parse(&u, argc, argv);
@@ -228,18 +230,20 @@ struct update {
     char *path;              /* of the edited text */
 };
 
-/* A part of a pool in a file changes just that part; whole documents replace what was there. */
+/* A part of a pool or a test in a file changes just that part, as every document of a backend does; others replace what was there. */
 static int send_update(struct api *a, struct update *up) {
-    bool pool = up->type == &types[TYPE_POOL], known = up->name && json_has(up->current, up->name);
-    bool patch = pool && up->name && up->file && known;
+    bool role = up->type == &types[TYPE_ROLE], backend = up->type == &types[TYPE_BACKEND];
+    bool known = up->name && json_has(up->current, up->name);
+    bool patch = !role && !backend && up->name && up->file && known;
+    const char *method = backend ? "POST" : patch ? "PATCH" : "PUT";
     _cleanup_free_ char *path = up->name ? object_path(up->type, up->name, "") : str_dup(up->type->path);
-    json_t *payload = !pool && !up->name && json_kind(up->document) == JSON_OBJECT ? as_list(up->document) : json_ref(up->document);
+    json_t *payload = role && !up->name && json_kind(up->document) == JSON_OBJECT ? as_list(up->document) : json_ref(up->document);
     json_t *body = make_body(patch ? "configs_dict" : "configs", payload, &up->remark);
-    int code = body && path ? api_call(a, patch ? "PATCH" : "PUT", path, body, NULL) : EXIT_USER;
+    int code = body && path ? api_call(a, method, path, body, NULL) : EXIT_USER;
     if (!code && up->name)
         printf("%s %s is %s.\n", up->type->word, up->name, known ? "changed" : "made");
     else if (!code)
-        printf("%zu %ss are written.\n", json_len(up->document), up->type == &types[TYPE_POOL] ? "pool" : "role");
+        printf("%zu %ss are written.\n", json_len(up->document), role ? "role" : up->type == &types[TYPE_POOL] ? "pool" : "test");
     json_free(body);
     return code;
 }
@@ -269,7 +273,9 @@ static json_t *draft(const struct update *up) {
                                "\"common_pod_template\":[\"default_ctrl\",\"default_user\"],\"platforms\":{\"default\":{}}}";
     static const char role[] = "{\"description\":\"\","
                                "\"policies\":[{\"effect\":\"Allow\",\"actions\":[\"workflow:*\"],\"resources\":[\"pool/NAME\"]}]}";
-    const char *text = up->type == &types[TYPE_POOL] ? pool : role;
+    static const char test[] = "{\"description\":\"\",\"cron_schedule\":\"0 3 * * *\",\"test_timeout\":\"300s\","
+                               "\"node_conditions\":[\"NAME\"],\"common_pod_template\":[\"NAME\"]}";
+    const char *text = up->type == &types[TYPE_POOL] ? pool : up->type == &types[TYPE_TEST] ? test : role;
     json_t *v = NULL;
     json_parse(text, strlen(text), &v, NULL);
     return v;
@@ -308,6 +314,8 @@ static int run_update(struct api *a, struct update *up) {
     json_t *current = NULL;
     int code = fetch(a, up->type, false, &current);
     up->current = current;
+    if (!code && up->type == &types[TYPE_BACKEND] && !json_has(current, up->name))
+        code = api_fail(false, 0, "there is no such backend: one appears when its operator first connects", EXIT_USER);
     if (!code)
         code = up->file ? read_update_file(up) : edit_update(up);
     if (!code && up->document) {
@@ -331,14 +339,17 @@ static int config_update(int argc, char **argv) {
     const struct opt opts[] = { { "--file -f", OPT_VALUE, &up.file, "FILE", "JSON or YAML, - for standard input; else the editor opens",
                                   NULL },
                                 REMARK_OPTIONS(up.remark) };
-    const struct arg args[] = { { "TYPE", "POOL or ROLE", &type, NULL, false },
+    const struct arg args[] = { { "TYPE", WRITABLE, &type, NULL, false },
                                 { "NAME", "one object; made when there is none", &up.name, NULL, true } };
-    const struct usage u = { "config update", "Change pools or roles, or make new ones. A file with a part of a pool changes that part; "
-                             "an edited document replaces the one before.", opts, ARRAY_SIZE(opts), args, 2 };
+    const struct usage u = { "config update", "Change pools, roles, tests or a backend, or make new ones. A file with a part of a pool, a test "
+                             "or a backend changes that part; an edited document replaces the one before.", opts, ARRAY_SIZE(opts), args,
+                             2 };
     int code = opt_parse(&u, argc, argv);
     struct api a;
     if (code < 0)
         code = find_type(&u, type, true, &up.type);
+    if (code < 0 && up.type == &types[TYPE_BACKEND] && !up.name)
+        code = opt_error(&u, "backends are changed one by one: name one; osmo backend list shows them");
     if (code < 0 && !(code = api_open(&a, false))) {
         code = run_update(&a, &up);
         api_close(&a);
@@ -438,8 +449,9 @@ static int config_delete(int argc, char **argv) {
     const char *type = NULL, *name = NULL;
     struct remark remark = { 0 };
     const struct opt opts[] = { REMARK_OPTIONS(remark) };
-    const struct arg args[] = { { "TYPE", "POOL or ROLE", &type, NULL, false }, { "NAME", "which", &name, NULL, false } };
-    const struct usage u = { "config delete", "Take away a pool, or a role with all its assignments.", opts, ARRAY_SIZE(opts), args, 2 };
+    const struct arg args[] = { { "TYPE", WRITABLE, &type, NULL, false }, { "NAME", "which", &name, NULL, false } };
+    const struct usage u = { "config delete", "Take away a pool, a test, a role with all its assignments, or a backend (osmo backend delete "
+                             "says what goes with it).", opts, ARRAY_SIZE(opts), args, 2 };
     const struct type *t = NULL;
     int code = opt_parse(&u, argc, argv);
     struct api a;
@@ -495,6 +507,6 @@ const struct command config_commands[CONFIG_COMMANDS] = {
     { "show", "show it as JSON", config_show },
     { "update", "change it, or make new objects", config_update },
     { "set", "make a role for a pool or backend", config_set },
-    { "delete", "take a pool or role away", config_delete },
+    { "delete", "take something away", config_delete },
     { "rename", "give a pool another name", config_rename },
 };

@@ -20,8 +20,9 @@ static const struct noun nouns[] = {
     { "profile", "your settings", profile_commands, PROFILE_COMMANDS, NULL },
     { "credential", "what workflows log in with", NULL, 0, cmd_credential },
     { "pool", "pools", pool_commands, POOL_COMMANDS, NULL },
+    { "backend", "clusters, for administrators", backend_commands, BACKEND_COMMANDS, NULL },
     { "user", "users and their roles, for administrators", user_commands, USER_COMMANDS, NULL },
-    { "config", "pools and roles, for administrators", config_commands, CONFIG_COMMANDS, NULL },
+    { "config", "pools, roles and backends, for administrators", config_commands, CONFIG_COMMANDS, NULL },
     { "keys", "keys of the service, for administrators", keys_commands, KEYS_COMMANDS, NULL },
     { "up", "run a whole OSMO on this machine", NULL, 0, cmd_up },
 };

@@ -1,6 +1,6 @@
 # api, and the parts of the engine behind it: identities, logs, task data
 libcoreint_la_SOURCES += \
-	libosmo-core/api/answer.c libosmo-core/api/auth_routes.c libosmo-core/api/config_routes.c libosmo-core/api/credential_routes.c libosmo-core/api/config_pool_routes.c libosmo-core/api/config_role_routes.c libosmo-core/api/config_service_routes.c libosmo-core/api/key_routes.c libosmo-core/api/handlers.h \
+	libosmo-core/api/answer.c libosmo-core/api/auth_routes.c libosmo-core/api/config_routes.c libosmo-core/api/config_test_routes.c libosmo-core/api/credential_routes.c libosmo-core/api/config_pool_routes.c libosmo-core/api/config_role_routes.c libosmo-core/api/config_service_routes.c libosmo-core/api/key_routes.c libosmo-core/api/handlers.h \
 	libosmo-core/api/explain_routes.c libosmo-core/api/log_routes.c libosmo-core/api/node_view.c libosmo-core/api/pool_routes.c libosmo-core/api/profile_routes.c \
 	libosmo-core/api/replica_routes.c libosmo-core/api/resource_routes.c libosmo-core/api/route.h libosmo-core/api/router.c libosmo-core/api/router.h \
 	libosmo-core/api/routes.c libosmo-core/api/service.c libosmo-core/api/service_internal.h libosmo-core/api/storage_routes.c \
@@ -45,6 +45,9 @@ tests_unit_test_api_credentials_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_api_config
 tests_unit_test_api_config_SOURCES = tests/unit/test_api_config.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h $(store_fixture)
 tests_unit_test_api_config_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_api_backends
+tests_unit_test_api_backends_SOURCES = tests/unit/test_api_backends.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h $(store_fixture)
+tests_unit_test_api_backends_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_keys
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/service_fixture.h tests/unit/service_fixture.c tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c
 tests_unit_test_keys_LDADD = $(UNIT_CORE_LIBS)

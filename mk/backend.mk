@@ -4,18 +4,26 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/cluster/driver.c \
 	libosmo-backend/cluster/scripted/script.c libosmo-backend/cluster/scripted/script.h \
 	libosmo-backend/cluster/scripted/scripted.c libosmo-backend/cluster/scripted/scripted.h \
+	libosmo-backend/operator/backend_tests.c libosmo-backend/operator/backend_tests_template.h \
 	libosmo-backend/operator/changes.c \
 	libosmo-backend/operator/cleanup.c \
 	libosmo-backend/operator/create.c libosmo-backend/operator/crew.c libosmo-backend/operator/crew.h \
 	libosmo-backend/operator/events.c libosmo-backend/operator/events.h \
+	libosmo-backend/operator/health.c \
 	libosmo-backend/operator/internal.h \
 	libosmo-backend/operator/jobs.c libosmo-backend/operator/jobs.h \
+	libosmo-backend/operator/lease.c libosmo-backend/operator/lease.h \
 	libosmo-backend/operator/login.c \
+	libosmo-backend/operator/metrics.c libosmo-backend/operator/metrics.h \
 	libosmo-backend/operator/nodes.c libosmo-backend/operator/nodes.h \
 	libosmo-backend/operator/operator.c \
 	libosmo-backend/operator/outbox.c libosmo-backend/operator/outbox.h \
 	libosmo-backend/operator/pod_decide.h libosmo-backend/operator/pod_status.c \
+	libosmo-backend/operator/pod_facts.c libosmo-backend/operator/pod_facts.h \
+	libosmo-backend/operator/pod_ids.c libosmo-backend/operator/pod_ids.h \
+	libosmo-backend/operator/pod_table.c libosmo-backend/operator/pod_table.h \
 	libosmo-backend/operator/pods.c libosmo-backend/operator/pods.h \
+	libosmo-backend/operator/probe.c libosmo-backend/operator/probe.h \
 	libosmo-backend/operator/quantity.c libosmo-backend/operator/quantity.h \
 	libosmo-backend/operator/queues.c \
 	libosmo-backend/operator/rules.c libosmo-backend/operator/rules.h \

@@ -23,6 +23,9 @@ tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/jwt
 tests_bench_jwt_SOURCES = tests/bench/jwt.c
 tests_bench_jwt_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
+noinst_PROGRAMS += tests/bench/pods
+tests_bench_pods_SOURCES = tests/bench/pods.c
+tests_bench_pods_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/http
 tests_bench_http_SOURCES = tests/bench/http.c
 EXTRA_DIST += tests/bench/http.sh
@@ -35,6 +38,7 @@ bench: all
 	tests/bench/schedule 1000 10000
 	tests/bench/schedule 10000 100000
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/size.sh
+	$(MAKE) bench-pods
 	$(MAKE) bench-language
 	$(MAKE) bench-http
 # Needs python3-jinja2 and python3-yaml, the peers.
@@ -51,3 +55,6 @@ bench-logstore: tests/bench/logstore
 bench-http: tests/bench/http osmo-service osmo
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/http.sh
 .PHONY: bench-http
+bench-pods: tests/bench/pods
+	tests/bench/pods
+.PHONY: bench-pods

@@ -2,7 +2,7 @@
 bin_PROGRAMS += osmo
 cli_login_sources = cli/login.c cli/login.h cli/login_prompt.c cli/login_refresh.c cli/login_provider.c cli/oidc.c
 osmo_SOURCES = cli/main.c cli/cli.h cli/opt.c cli/table.c $(cli_login_sources) cli/login_methods.c \
-	cli/login_pkce.c cli/login_device.c cli/loopback.c cli/api.c cli/list.c cli/follow.c cli/cmd_submit.c cli/cmd_explain.c cli/cmd_workflow.c cli/cmd_tag.c cli/cmd_task.c cli/cmd_token.c cli/cmd_keys.c cli/cmd_user.c cli/cmd_pool.c cli/cmd_profile.c cli/cmd_config.c cli/cmd_credential.c cli/edit.c cli/cmd_up.c
+	cli/login_pkce.c cli/login_device.c cli/loopback.c cli/api.c cli/list.c cli/follow.c cli/cmd_submit.c cli/cmd_explain.c cli/cmd_workflow.c cli/cmd_tag.c cli/cmd_task.c cli/cmd_token.c cli/cmd_keys.c cli/cmd_user.c cli/cmd_pool.c cli/cmd_backend.c cli/cmd_profile.c cli/cmd_config.c cli/cmd_credential.c cli/edit.c cli/cmd_up.c
 osmo_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/cli
 osmo_LDADD = libbase.la $(BASE_EXTERNAL)
 

@@ -1,2 +1,36 @@
 # The Kubernetes driver of libosmo-backend and its client.
-libbackendint_la_SOURCES += libosmo-backend/cluster/kubernetes/reflector.h
+libbackendint_la_SOURCES += \
+	libosmo-backend/cluster/kubernetes/finalizers.c libosmo-backend/cluster/kubernetes/finalizers.h \
+	libosmo-backend/cluster/kubernetes/gang.c libosmo-backend/cluster/kubernetes/gang.h libosmo-backend/cluster/kubernetes/gang_int.h \
+	libosmo-backend/cluster/kubernetes/gang_act.c \
+	libosmo-backend/cluster/kubernetes/gang_node.c \
+	libosmo-backend/cluster/kubernetes/gang_pod.c \
+	libosmo-backend/cluster/kubernetes/gang_read.c \
+	libosmo-backend/cluster/kubernetes/kept.c libosmo-backend/cluster/kubernetes/kept.h \
+	libosmo-backend/cluster/kubernetes/known.c libosmo-backend/cluster/kubernetes/known.h \
+	libosmo-backend/cluster/kubernetes/kubernetes.c libosmo-backend/cluster/kubernetes/kubernetes.h \
+	libosmo-backend/cluster/kubernetes/kubernetes_int.h \
+	libosmo-backend/cluster/kubernetes/meta.c libosmo-backend/cluster/kubernetes/meta.h \
+	libosmo-backend/cluster/kubernetes/objects.c \
+	libosmo-backend/cluster/kubernetes/reflector.c libosmo-backend/cluster/kubernetes/reflector.h \
+	libosmo-backend/cluster/kubernetes/removal.c
+libbackendint_la_SOURCES += \
+	libosmo-backend/cluster/kubernetes/kube_client.c libosmo-backend/cluster/kubernetes/kube_int.h \
+	libosmo-backend/cluster/kubernetes/kube_config.c libosmo-backend/cluster/kubernetes/kube_config.h \
+	libosmo-backend/cluster/kubernetes/kube_discovery.c \
+	libosmo-backend/cluster/kubernetes/kube_error.c \
+	libosmo-backend/cluster/kubernetes/kube_exec.c \
+	libosmo-backend/cluster/kubernetes/kube_kubeconfig.c \
+	libosmo-backend/cluster/kubernetes/kube_list.c \
+	libosmo-backend/cluster/kubernetes/kube_pool.c \
+	libosmo-backend/cluster/kubernetes/kube_target.c \
+	libosmo-backend/cluster/kubernetes/kube_verbs.c \
+	libosmo-backend/cluster/kubernetes/kube_watch.c
+unit_tests += tests/unit/test_reflector
+tests_unit_test_reflector_SOURCES = tests/unit/test_reflector.c tests/unit/fake_kube.c tests/unit/fake_kube.h tests/unit/check.c
+tests_unit_test_reflector_LDADD = $(UNIT_BACKEND_LIBS)
+
+unit_tests += tests/unit/test_kube_client
+kube_fixture = tests/unit/kube_server.c tests/unit/kube_server.h tests/unit/check.c
+tests_unit_test_kube_client_SOURCES = tests/unit/test_kube_client.c tests/unit/tls_fixture.c tests/unit/tls_fixture.h $(kube_fixture)
+tests_unit_test_kube_client_LDADD = $(UNIT_BACKEND_LIBS)

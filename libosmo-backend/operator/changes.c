@@ -1,15 +1,16 @@
-/* The way of a change from the driver's thread into the loop: a bounded queue whose writer waits when the loop cannot keep up
- * (a service that is away for long fills the outboxes, these fill the queue, and the driver stops reading). */
+/* The way of a change from the driver's thread into the loop: read where it comes from into what is wanted of it, then through a bounded
+ * queue whose writer waits when the loop cannot keep up (a service that is away for long fills the outboxes, these fill the queue, and the
+ * driver stops reading). */
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
 #include "operator/internal.h"
 
 #define CHANGES_MAX 65536u
-#define CHANGES_BYTES_MAX (256u << 20)
+#define CHANGES_BYTES_MAX (64u << 20)
 #define BATCH 256
 #define USAGE_DELAY_MS 250
-enum { WHAT_POD, WHAT_NODE, WHAT_EVENT };
+enum { WHAT_POD, WHAT_NODE, WHAT_EVENT }; /* pod_facts_t, json_t, event_facts_t */
 
 int changes_open(struct osmo_operator *op) {
     struct changes *q = &op->changes;
@@ -20,37 +21,69 @@ int changes_open(struct osmo_operator *op) {
     return q->opened ? OSMO_OK : OSMO_ENOMEM;
 }
 
-static void push(struct osmo_operator *op, int what, osmo_change_t change, const char *json, size_t len) {
+static void free_object(int what, void *object) {
+    if (what == WHAT_POD)
+        pod_facts_free(object);
+    else if (what == WHAT_NODE)
+        json_free(object);
+    else
+        free(object);
+}
+
+/* Takes the object. */
+static void push(struct osmo_operator *op, int what, osmo_change_t change, void *object, size_t size) {
     struct changes *q = &op->changes;
-    struct change *c = malloc(sizeof *c + len + 1);
+    struct change *c = malloc(sizeof *c);
     if (!c) {
         log_error(&op->log, "out of memory: a change of the cluster is lost");
+        free_object(what, object);
         return;
     }
-    *c = (struct change){ .what = what, .change = change, .len = len };
-    memcpy(c->text, json, len);
-    c->text[len] = '\0';
+    *c = (struct change){ .what = what, .change = change, .size = size, .object = object };
     pthread_mutex_lock(&q->lock);
-    while (!q->closed && (q->count >= CHANGES_MAX || (q->count && q->bytes + len > CHANGES_BYTES_MAX)))
+    while (!q->closed && (q->count >= CHANGES_MAX || (q->count && q->bytes + size > CHANGES_BYTES_MAX)))
         pthread_cond_wait(&q->room, &q->lock);
-    bool first = !q->count;
-    if (q->closed) {
-        free(c);
-        first = false;
-    } else {
+    bool closed = q->closed, first = !closed && !q->count;
+    if (!closed) {
         *q->last = c;
         q->last = &c->next;
         q->count++;
-        q->bytes += len;
+        q->bytes += size;
     }
     pthread_mutex_unlock(&q->lock);
+    if (closed) {
+        free_object(what, object);
+        free(c);
+    }
     if (first)
         ws_loop_wake(op->loop, changes_process, op);
 }
 
-static void on_pod(void *ctx, osmo_change_t change, const char *json, size_t len) { push(ctx, WHAT_POD, change, json, len); }
-static void on_node(void *ctx, osmo_change_t change, const char *json, size_t len) { push(ctx, WHAT_NODE, change, json, len); }
-static void on_event(void *ctx, const char *json, size_t len) { push(ctx, WHAT_EVENT, OSMO_CHANGE_ADDED, json, len); }
+static void on_pod(void *ctx, osmo_change_t change, const char *json, size_t len) {
+    struct osmo_operator *op = ctx;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    pod_facts_t *pod = NULL;
+    if (pod_facts_read(json, len, &pod, &err) < 0)
+        log_warning(&op->log, "a change of the cluster cannot be read: %s", err.text);
+    else
+        push(op, WHAT_POD, change, pod, pod->size);
+}
+
+static void on_node(void *ctx, osmo_change_t change, const char *json, size_t len) {
+    struct osmo_operator *op = ctx;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    json_t *node = NULL;
+    if (json_parse(json, len, &node, &err) < 0)
+        log_warning(&op->log, "a change of the cluster cannot be read: %s", err.text);
+    else
+        push(op, WHAT_NODE, change, node, len * 4); /* about what a tree takes */
+}
+
+static void on_event(void *ctx, const char *json, size_t len) {
+    event_facts_t *event = events_read(json, len);
+    if (event)
+        push(ctx, WHAT_EVENT, OSMO_CHANGE_ADDED, event, events_size(event));
+}
 
 static void on_log(void *ctx, int level, const char *text) {
     struct osmo_operator *op = ctx;
@@ -70,23 +103,35 @@ static struct change *pop(struct changes *q) {
         if (!q->first)
             q->last = &q->first;
         q->count--;
-        q->bytes -= c->len;
+        q->bytes -= c->size;
         pthread_cond_broadcast(&q->room);
     }
     pthread_mutex_unlock(&q->lock);
     return c;
 }
 
+static void recheck(void *ctx);
+
+/* The timer of the pods that are to be looked at again, at the earliest of their times. */
+static void set_recheck(struct osmo_operator *op, int64_t now) {
+    int64_t next = pods_next_recheck(op->pods);
+    if (!next || (op->recheck_timer && op->changes.recheck_us <= next))
+        return;
+    if (op->recheck_timer)
+        ws_loop_cancel(op->loop, op->recheck_timer);
+    op->changes.recheck_us = next;
+    op->recheck_timer = ws_loop_after(op->loop, next > now ? (next - now) / 1000 + 1 : 1, recheck, op);
+}
+
 static void recheck(void *ctx) {
     struct osmo_operator *op = ctx;
     int64_t now = clock_now_us();
     op->recheck_timer = 0;
-    int64_t next = pods_recheck(op->pods, now);
-    if (next)
-        op->recheck_timer = ws_loop_after(op->loop, (next - now) / 1000 + 1, recheck, op);
+    pods_recheck(op->pods, now);
+    set_recheck(op, now);
 }
 
-static void apply_pod(struct osmo_operator *op, osmo_change_t change, const json_t *pod) {
+static void apply_pod(struct osmo_operator *op, osmo_change_t change, pod_facts_t *pod) {
     int64_t now = clock_now_us();
     if (change == OSMO_CHANGE_DELETED) {
         nodes_remove_pod(op->nodes, pod);
@@ -95,31 +140,28 @@ static void apply_pod(struct osmo_operator *op, osmo_change_t change, const json
     } else {
         nodes_apply_pod(op->nodes, pod);
         pods_apply(op->pods, pod, now);
-        if (!op->recheck_timer)
-            recheck(op);
+        set_recheck(op, now);
     }
 }
 
 static void apply(struct osmo_operator *op, const struct change *c) {
-    json_t *v = NULL;
-    osmo_error_t err = OSMO_ERROR_INIT;
-    if (json_parse(c->text, c->len, &v, &err) < 0) {
-        log_warning(&op->log, "a change of the cluster cannot be read: %s", err.text);
-        return;
-    }
     if (c->what == WHAT_POD) {
-        apply_pod(op, c->change, v);
+        apply_pod(op, c->change, c->object);
     } else if (c->what == WHAT_NODE) {
         if (c->change == OSMO_CHANGE_DELETED)
-            nodes_remove(op->nodes, v);
+            nodes_remove(op->nodes, c->object);
         else
-            nodes_apply(op->nodes, v);
+            nodes_apply(op->nodes, c->object);
     } else {
-        json_t *body = events_apply(op->events, v, clock_now_us());
+        json_t *body = events_apply(op->events, c->object, clock_now_us());
         if (body)
             session_queue(op, STREAM_EVENT, MSG_POD_EVENT, NULL, body);
     }
-    json_free(v);
+}
+
+static void free_change(struct change *c) {
+    free_object(c->what, c->object);
+    free(c);
 }
 
 static void flush_usage(void *ctx) {
@@ -137,7 +179,7 @@ void changes_process(void *ctx) {
         if (!c)
             break;
         apply(op, c);
-        free(c);
+        free_change(c);
         if (i == BATCH - 1)
             ws_loop_wake(op->loop, changes_process, op); /* the sockets first, then more */
     }
@@ -162,7 +204,7 @@ void changes_close(struct osmo_operator *op) {
 void changes_free(struct osmo_operator *op) {
     for (struct change *c = op->changes.first, *next; c; c = next) {
         next = c->next;
-        free(c);
+        free_change(c);
     }
     pthread_cond_destroy(&op->changes.room);
     pthread_mutex_destroy(&op->changes.lock);

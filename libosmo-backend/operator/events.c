@@ -5,10 +5,90 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json_reader.h"
 #include "base/map.h"
 #include "base/str.h"
 
 #define REMEMBERED_MAX 4096u
+#define MESSAGE_MAX 4096u
+#define ID_MAX 253u
+
+enum { E_KIND, E_NAME, E_NAMESPACE, E_TYPE, E_REASON, E_MESSAGE, E_COMPONENT, E_LAST, E_TIME, E_FIRST, E_COUNT };
+
+struct event_facts { size_t size; const char *text[E_COUNT]; char room[]; }; /* NULL = not there */
+
+/* ---- reading ---- */
+
+static const struct event_field { const char *key; int index; } of_object[] = {
+    {"kind", E_KIND}, {"name", E_NAME}, {"namespace", E_NAMESPACE},
+}, of_event[] = {
+    {"type", E_TYPE}, {"reason", E_REASON}, {"message", E_MESSAGE}, {"reportingComponent", E_COMPONENT}, {"lastTimestamp", E_LAST},
+    {"eventTime", E_TIME}, {"firstTimestamp", E_FIRST},
+};
+
+/* A member that is one of the fields; len 0 stays for what is no text. */
+static bool read_one(json_reader_t *r, const json_slice_t *key, const struct event_field *fields, size_t n, json_slice_t *out) {
+    for (size_t i = 0; i < n; i++) {
+        if (json_slice_is(key, fields[i].key)) {
+            if (!json_reader_string(r, &out[fields[i].index]))
+                out[fields[i].index] = (json_slice_t){ 0 };
+            return true;
+        }
+    }
+    return false;
+}
+
+static void read_object(json_reader_t *r, json_slice_t *out) {
+    json_slice_t key;
+    if (!json_reader_object(r))
+        return;
+    while (json_reader_key(r, &key)) {
+        if (!read_one(r, &key, of_object, ARRAY_SIZE(of_object), out))
+            json_reader_skip(r, NULL);
+    }
+}
+
+static bool read_event(const char *json, size_t len, json_slice_t out[E_COUNT]) {
+    json_reader_t r;
+    json_slice_t key;
+    json_reader_init(&r, json, len);
+    if (!json_reader_object(&r))
+        return false;
+    while (json_reader_key(&r, &key)) {
+        if (json_slice_is(&key, "involvedObject"))
+            read_object(&r, out);
+        else if (!read_one(&r, &key, of_event, ARRAY_SIZE(of_event), out))
+            json_reader_skip(&r, NULL);
+    }
+    bool pod = json_slice_is(&out[E_KIND], "Pod");
+    bool group = json_slice_is(&out[E_KIND], "PodGroup") && json_slice_is(&out[E_REASON], "Evict");
+    return json_reader_at_end(&r) && (pod || group) && out[E_NAME].len && out[E_NAME].len <= ID_MAX;
+}
+
+event_facts_t *events_read(const char *json, size_t len) {
+    json_slice_t texts[E_COUNT] = { 0 };
+    size_t size = sizeof(event_facts_t);
+    if (!read_event(json, len, texts))
+        return NULL;
+    for (int i = 0; i < E_COUNT; i++)
+        size += texts[i].text ? (texts[i].len < MESSAGE_MAX ? texts[i].len : MESSAGE_MAX) + 1 : 0;
+    event_facts_t *f = calloc(1, size);
+    if (!f)
+        return NULL;
+    f->size = size;
+    char *at = f->room;
+    for (int i = 0; i < E_COUNT; i++) {
+        if (!texts[i].text)
+            continue;
+        f->text[i] = at;
+        at += json_slice_copy(&texts[i], at, (texts[i].len < MESSAGE_MAX ? texts[i].len : MESSAGE_MAX) + 1) + 1;
+    }
+    return f;
+}
+
+size_t events_size(const event_facts_t *f) { return f->size; }
+
+/* ---- telling ---- */
 
 struct events { char *namespace_; map_t *told; /* key → int64_t time */ };
 
@@ -33,13 +113,11 @@ void events_free(events_t *e) {
     free(e);
 }
 
-static const char *event_time(const json_t *event, int64_t now_us, char buffer[TIME_TEXT_MAX]) {
-    static const char *const keys[] = {"lastTimestamp", "eventTime", "firstTimestamp"};
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-        const char *t = json_get_str(event, keys[i]);
+static const char *event_time(const event_facts_t *event, int64_t now_us, char buffer[TIME_TEXT_MAX]) {
+    for (int i = E_LAST; i <= E_FIRST; i++) {
         int64_t us;
-        if (t && time_parse(t, &us))
-            return t;
+        if (event->text[i] && time_parse(event->text[i], &us))
+            return event->text[i];
     }
     return time_rfc3339(now_us, buffer);
 }
@@ -83,35 +161,29 @@ static json_t *make_body(const char *pod, const char *reason, const char *messag
 }
 
 /* The gang scheduler tells of a preemption on the group, with the pod's name in "Pod <namespace>/<name> was preempted". */
-static char *preempted_pod(const json_t *event, const char *message) {
-    const char *component = json_get_str(event, "reportingComponent");
+static char *preempted_pod(const event_facts_t *event, const char *message) {
     const char *p = strstr(message, "Pod ");
     const char *slash = p ? strchr(p, '/') : NULL;
     const char *end = slash ? strstr(slash, " was preempted") : NULL;
-    if (!str_eq(component, "kai-scheduler") || !end || memchr(p + 4, ' ', (size_t)(end - p - 4)))
+    if (!str_eq(event->text[E_COMPONENT], "kai-scheduler") || !end || memchr(p + 4, ' ', (size_t)(end - p - 4)))
         return NULL;
     return strndup(slash + 1, (size_t)(end - slash - 1));
 }
 
-json_t *events_apply(events_t *e, const json_t *event, int64_t now_us) {
-    const json_t *about = json_get(event, "involvedObject");
-    const char *kind = json_get_str(about, "kind"), *name = json_get_str(about, "name");
-    const char *ns = json_get_str(about, "namespace");
-    const char *reason = json_get_str(event, "reason"), *message = json_get_str(event, "message");
-    const char *type = json_get_str(event, "type");
-    if (!kind || !name || (ns && strcmp(ns, e->namespace_) != 0))
+static const char *or_empty(const char *s) { return s ? s : ""; }
+
+json_t *events_apply(events_t *e, const event_facts_t *event, int64_t now_us) {
+    const char *ns = event->text[E_NAMESPACE], *name = event->text[E_NAME];
+    const char *reason = or_empty(event->text[E_REASON]), *message = or_empty(event->text[E_MESSAGE]);
+    if (ns && strcmp(ns, e->namespace_) != 0)
         return NULL;
-    reason = reason ? reason : "";
-    message = message ? message : "";
     char buffer[TIME_TEXT_MAX];
     const char *time = event_time(event, now_us, buffer);
-    if (strcmp(kind, "PodGroup") == 0 && strcmp(reason, "Evict") == 0) {
+    if (strcmp(event->text[E_KIND], "PodGroup") == 0) {
         _cleanup_free_ char *pod = preempted_pod(event, message);
         return pod ? make_body(pod, reason, message, time) : NULL;
     }
     int64_t us = now_us;
     time_parse(time, &us);
-    if (strcmp(kind, "Pod") != 0 || !is_news(e, type ? type : "", reason, name, us))
-        return NULL;
-    return make_body(name, reason, message, time);
+    return is_news(e, or_empty(event->text[E_TYPE]), reason, name, us) ? make_body(name, reason, message, time) : NULL;
 }

@@ -1,4 +1,4 @@
-/* The inside of a running operator, shared by operator.c, session.c, login.c, worker.c and changes.c and nobody else.
+/* The inside of a running operator, shared by operator.c, session.c, login.c, worker.c, health.c and changes.c and nobody else.
  *
  * Threads: the loop thread (the caller of osmo_operator_run) owns sessions, outboxes, nodes, pods and events without locks.
  * The driver's thread only appends to `changes`, the login thread only to `login`, executors only touch `worker`, the one that lists
@@ -12,9 +12,12 @@
 #include "base/ws_client.h"
 #include "operator/events.h"
 #include "operator/jobs.h"
+#include "operator/lease.h"
+#include "operator/metrics.h"
 #include "operator/nodes.h"
 #include "operator/outbox.h"
 #include "operator/pods.h"
+#include "operator/probe.h"
 #include "osmo/backend/operator.h"
 
 #define UNACKED_MAX 100u       /* what the OSMO protocol expects of a listener */
@@ -30,17 +33,19 @@ struct session {
     enum session_state state;
     uint64_t conn, timer;
     int64_t backoff_ms, opened_us;
-    bool jobs;                 /* extension accepted on this connection */
+    bool jobs, status;         /* extensions accepted on this connection */
+    bool again;                /* a refused token was read again since the last connection */
     outbox_t *out;             /* NULL for control and worker */
 };
 
 /* Driver → loop. */
-struct change { struct change *next; int what; osmo_change_t change; size_t len; char text[]; };
+struct change { struct change *next; int what; osmo_change_t change; size_t size; void *object; };
 struct changes {
     pthread_mutex_t lock;
     pthread_cond_t room;
     struct change *first, **last;
     size_t count, bytes;
+    int64_t recheck_us;  /* when the operator's recheck_timer fires; loop thread only */
     bool opened, closed; /* opened: there is a lock */
 };
 
@@ -49,6 +54,7 @@ struct login {
     pthread_cond_t cond;
     pthread_t thread;
     bool started, wanted, busy, done, stop;
+    struct http_client *http;  /* of the login that is going on, for the end not to wait for it */
     int code;
     char *jwt;
     osmo_error_t err;
@@ -87,14 +93,38 @@ struct snapshot {
     size_t waiting;
 };
 
+#define HEALTH_TEXT_MAX 512
+struct health {
+    pthread_mutex_t lock;
+    pthread_cond_t looked;
+    probe_t *probe;            /* NULL = nobody asks */
+    uint64_t timer, looks;
+    int64_t turned_us;
+    size_t waiting[STREAM_COUNT], unacked[STREAM_COUNT];
+    bool opened, running, ready;
+    char why[HEALTH_TEXT_MAX], cluster[HEALTH_TEXT_MAX];
+};
+
 struct osmo_operator {
     char *url, *backend, *namespace_, *token_file, *user;
+    char *state_dir, *condition_prefix, *test_namespace, *test_template, *test_image;
+    strlist_t settings;        /* of the driver */
+    const char **settings_list;
     int lock_fd;
     logger_t log;
     const osmo_cluster_driver_t *driver;
     void *impl;
+    osmo_cluster_sink_t sink;  /* of changes.c, behind the counters */
     ws_loop_t *loop;
     bool loop_runs, stopping;
+    bool own_images;           /* the pods run on what is on this machine */
+    char told_status[HEALTH_TEXT_MAX]; /* with the last heartbeat */
+    lease_t *lease;            /* NULL = this is the only one */
+    pthread_mutex_t term_lock; /* what a lost lease stops: there while in_term */
+    bool in_term, lost;
+    struct job_tests tests;
+    struct metrics metrics;
+    struct health health;
     nodes_t *nodes;
     pods_t *pods;
     events_t *events;
@@ -107,7 +137,21 @@ struct osmo_operator {
     bool pods_first;           /* node messages wait until the pods of the start were told */
 };
 
+/* operator.c */
+/* What the driver says of itself, "" for nothing. */
+void operator_describe(struct osmo_operator *op, char out[HEALTH_TEXT_MAX]);
+/* False for a replica that does not hold the lease any more. Any thread. */
+bool operator_may_act(struct osmo_operator *op);
+
+/* health.c */
+int health_open(struct osmo_operator *op, const char *listen, osmo_error_t *err);
+void health_running(struct osmo_operator *op, bool runs); /* loop thread */
+void health_close(struct osmo_operator *op);
+
 /* session.c */
+const char *session_name(enum stream kind);
+const char *session_missing(const struct osmo_operator *op); /* one that is not connected, or NULL */
+void session_status_changed(void *op);
 int session_open_all(struct osmo_operator *op);
 void session_start_all(struct osmo_operator *op);
 void session_free_all(struct osmo_operator *op);

@@ -147,7 +147,7 @@ static enum job_outcome run_reschedule(const struct job_env *env, const json_t *
     return job_fail(r, JOB_FAILED_RETRY, "the pod of the previous attempt is still there");
 }
 
-/* ---- nodes, and what only Kubernetes has ---- */
+/* ---- nodes ---- */
 
 static enum job_outcome run_label(const struct job_env *env, const json_t *job, struct job_result *r) {
     const char *node = json_get_str(job, "node_name");
@@ -170,14 +170,6 @@ static enum job_outcome run_label(const struct job_env *env, const json_t *job, 
     return job_fail(r, job_error_may_pass(rc) ? JOB_FAILED_RETRY : JOB_FAILED_NO_RETRY, "labelling node %s: %s", node, cause);
 }
 
-/* Test cron jobs run in Kubernetes; the clusters here have none, so there is nothing to bring in line and the service may go on. */
-static enum job_outcome run_nothing(const struct job_env *env, const json_t *job, struct job_result *r) {
-    (void)r;
-    const char *type = json_get_str(job, "job_type");
-    log_debug(env->log, "%s: nothing to do on a %s cluster", type ? type : "job", env->driver->name);
-    return JOB_SUCCESS;
-}
-
 /* ---- the table ---- */
 
 typedef enum job_outcome (*job_fn)(const struct job_env *env, const json_t *job, struct job_result *r);
@@ -187,7 +179,7 @@ static const struct { const char *type; job_fn run; } job_table[] = {
     {"RescheduleTask", run_reschedule},
     {"LabelNode", run_label},
     {"BackendSynchronizeQueues", job_queues},
-    {"BackendSynchronizeBackendTest", run_nothing},
+    {"BackendSynchronizeBackendTest", job_backend_tests},
 };
 
 void job_run(const struct job_env *env, const json_t *job, struct job_result *result) {

@@ -12,6 +12,14 @@
 enum job_outcome { JOB_SUCCESS, JOB_FAILED_RETRY, JOB_FAILED_NO_RETRY };
 const char *job_outcome_name(enum job_outcome o);
 
+/* What tests of nodes need beside the driver: a client, as they live in a namespace of their own. */
+struct job_tests {
+    struct osmo_kube *kube;    /* NULL = this cluster has none */
+    const char *backend, *namespace_;
+    const char *image;         /* of osmo-node-test */
+    const char *template_;     /* of the CronJob; NULL = backend_tests.c has one */
+};
+
 struct job_env {
     const osmo_cluster_driver_t *driver;
     void *impl;
@@ -28,6 +36,7 @@ struct job_env {
     /* Send a pod_log body for the job; takes body. False when nobody listens any more. */
     bool (*pod_log)(void *ctx, void *job_ctx, json_t *body);
     void *job_ctx;
+    const struct job_tests *tests; /* NULL = none */
     crew_t *crew;              /* threads that share the work of large jobs; NULL = none */
 };
 
@@ -41,7 +50,7 @@ void job_run(const struct job_env *env, const json_t *job, struct job_result *re
 
 #define JOB_OBJECTS_MAX 100000u
 
-/* Parts shared by jobs.c, create.c, cleanup.c and queues.c. */
+/* Parts shared by jobs.c, create.c, cleanup.c, queues.c and backend_tests.c. */
 enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Will the same request perhaps do better later? */
 bool job_error_may_pass(int code);
@@ -55,6 +64,8 @@ enum job_outcome job_queues(const struct job_env *env, const json_t *job, struct
 enum job_outcome job_create(const struct job_env *env, const json_t *job, struct job_result *result, bool *existed, bool *stale);
 /* The driver's, tried again where that may help. */
 int job_create_object(const struct job_env *env, const char *text, osmo_error_t *err);
+/* The tests of the backend's nodes, as CronJobs. */
+enum job_outcome job_backend_tests(const struct job_env *env, const json_t *job, struct job_result *result);
 enum job_outcome job_cleanup(const struct job_env *env, const json_t *job, bool force, struct job_result *result);
 /* The kind that a cleanup spec names, in whichever form; *kind is NULL when it names none. */
 void job_spec_kind(const json_t *spec, char version[128], const char **kind);

@@ -104,6 +104,11 @@ static void *login_main(void *ctx) {
         osmo_error_t err = OSMO_ERROR_INIT;
         char *jwt = NULL;
         int rc = http ? OSMO_OK : http_client_new("osmo-operator/" OSMO_WIRE_VERSION, &http, &err);
+        pthread_mutex_lock(&l->lock);
+        l->http = http;
+        if (rc == 0 && l->stop)
+            rc = OSMO_ECONFLICT;
+        pthread_mutex_unlock(&l->lock);
         if (rc == 0)
             rc = perform(op, http, &jwt, &err);
         pthread_mutex_lock(&l->lock);
@@ -115,6 +120,7 @@ static void *login_main(void *ctx) {
         l->done = true;
         ws_loop_wake(op->loop, session_login_done, op);
     }
+    l->http = NULL;
     pthread_mutex_unlock(&l->lock);
     http_client_free(http);
     return NULL;
@@ -164,6 +170,8 @@ void login_close(struct osmo_operator *op) {
         return;
     pthread_mutex_lock(&l->lock);
     l->stop = true;
+    if (l->http)
+        http_client_cancel(l->http);
     pthread_cond_signal(&l->cond);
     pthread_mutex_unlock(&l->lock);
     pthread_join(l->thread, NULL);

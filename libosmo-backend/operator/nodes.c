@@ -6,67 +6,67 @@
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "operator/pod_table.h"
 #include "operator/quantity.h"
 #include "operator/rules.h"
 
 #define MAX_NODES 65536u
 #define MAX_PODS (1u << 20)
 
-enum { USE_CPU, USE_MEMORY, USE_STORAGE, USE_GPU, USE_COUNT };
-/* cpu is summed in thousandths; the unit is what one step of the reported number holds. */
-static const struct { const char *name; int scale; int64_t unit; const char *suffix; } uses[USE_COUNT] = {
-    {"cpu", 3, 1000, ""}, {"memory", 0, 1024, "Ki"}, {"ephemeral-storage", 0, 1024, "Ki"}, {"nvidia.com/gpu", 0, 1, ""},
+/* What one step of the reported number holds. */
+static const struct { int64_t unit; const char *suffix; } steps[USE_COUNT] = {
+    [USE_CPU] = {1000, ""}, [USE_MEMORY] = {1024, "Ki"}, [USE_STORAGE] = {1024, "Ki"}, [USE_GPU] = {1, ""},
 };
 enum { OWN_WORKFLOW, OWN_OTHER, OWN_COUNT };
 
 struct node {
+    char *name;
     char *hostname;          /* NULL until the node itself was seen: pods may be reported first */
     json_t *resource;        /* body of the last resource message */
     json_t *conditions;      /* [{type,status}] */
     bool unschedulable, dirty, reported;
+    char labelled, asked;    /* <prefix>verified as it was seen, and as it was asked for: 'T', 'F', other; 0 = not at all */
     size_t pods;
     int64_t sum[OWN_COUNT][USE_COUNT];
     int64_t sent[OWN_COUNT][USE_COUNT]; /* rounded */
 };
 
-struct pod_use { char *node; int owner; int64_t use[USE_COUNT]; };
+/* Of one pod. Its node stays as long as it has pods. */
+struct pod_use { struct node *node; int64_t use[USE_COUNT]; int owner; };
 
 struct nodes {
-    char *namespace_;
+    strlist_t namespaces;    /* whose pods are workflows' */
     nodes_emit_fn emit;
     void *ctx;
     const logger_t *log;
     map_t *nodes;            /* name → struct node */
-    map_t *pods;             /* namespace/name → struct pod_use */
+    pod_table_t *pods;       /* of struct pod_use */
     rules_t *rules;
+    char *label;             /* written to nodes; NULL = none */
+    nodes_label_fn set_label;
+    void *label_ctx;
     bool dirty;
 };
 
 static void free_node(void *p) {
     struct node *n = p;
+    free(n->name);
     free(n->hostname);
     json_free(n->resource);
     json_free(n->conditions);
     free(n);
 }
 
-static void free_use(void *p) {
-    struct pod_use *u = p;
-    free(u->node);
-    free(u);
-}
-
 nodes_t *nodes_new(const char *namespace_, nodes_emit_fn emit, void *ctx, const logger_t *log) {
     nodes_t *n = calloc(1, sizeof *n);
     if (!n)
         return NULL;
-    n->namespace_ = str_dup(namespace_);
     n->nodes = map_new(free_node);
-    n->pods = map_new(free_use);
+    n->pods = pod_table_new(sizeof(struct pod_use));
     n->emit = emit;
     n->ctx = ctx;
     n->log = log;
-    if (!n->namespace_ || !n->nodes || !n->pods || rules_new(NULL, &n->rules, NULL) < 0) {
+    if (nodes_include_namespace(n, namespace_) < 0 || !n->nodes || !n->pods || rules_new(NULL, &n->rules, NULL) < 0) {
         nodes_free(n);
         return NULL;
     }
@@ -77,10 +77,26 @@ void nodes_free(nodes_t *n) {
     if (!n)
         return;
     map_free(n->nodes);
-    map_free(n->pods);
+    pod_table_free(n->pods);
     rules_free(n->rules);
-    free(n->namespace_);
+    strlist_free(&n->namespaces);
+    free(n->label);
     free(n);
+}
+
+int nodes_include_namespace(nodes_t *n, const char *namespace_) {
+    return strlist_has(&n->namespaces, namespace_) ? OSMO_OK : strlist_add(&n->namespaces, namespace_);
+}
+
+int nodes_label_with(nodes_t *n, const char *prefix, nodes_label_fn set, void *ctx) {
+    char *label = str_printf("%sverified", prefix);
+    if (!label)
+        return OSMO_ENOMEM;
+    free(n->label);
+    n->label = label;
+    n->set_label = set;
+    n->label_ctx = ctx;
+    return OSMO_OK;
 }
 
 bool nodes_is_dirty(const nodes_t *n) { return n->dirty; }
@@ -104,9 +120,11 @@ static struct node *node_at(nodes_t *n, const char *name) {
         return NULL;
     }
     e = calloc(1, sizeof *e);
-    if (!e || map_set(n->nodes, name, e) < 0)
-        return NULL;
-    return e;
+    if (e && !(e->name = str_dup(name))) {
+        free(e);
+        e = NULL;
+    }
+    return e && map_set(n->nodes, name, e) == 0 ? e : NULL;
 }
 
 /* ---- resource ---- */
@@ -200,6 +218,23 @@ static json_t *make_resource(nodes_t *n, struct node *e, const json_t *node) {
     return body;
 }
 
+/* Once for each difference: a label that cannot be written is not asked for with every heartbeat of the node. */
+static void check_label(nodes_t *n, struct node *e) {
+    const char *value = json_get_bool(e->resource, "available", false) ? "True" : "False";
+    if (!n->label || e->labelled == *value || e->asked == *value)
+        return;
+    e->asked = *value;
+    n->set_label(n->label_ctx, e->name, n->label, value);
+}
+
+static void see_label(const nodes_t *n, struct node *e, const json_t *node) {
+    const char *text = n->label ? json_get_str(json_path(node, "metadata", "labels", NULL), n->label) : NULL;
+    char seen = !text ? 0 : strcmp(text, "True") == 0 ? 'T' : strcmp(text, "False") == 0 ? 'F' : '?';
+    if (seen != e->labelled)
+        e->asked = 0;
+    e->labelled = seen;
+}
+
 static void send_resource(nodes_t *n, struct node *e) {
     emit(n, MSG_RESOURCE, "resource", e->hostname, json_copy(e->resource));
     if (!e->reported) {
@@ -240,6 +275,8 @@ void nodes_apply(nodes_t *n, const json_t *node) {
     e->resource = body;
     if (!same)
         send_resource(n, e);
+    see_label(n, e, node);
+    check_label(n, e);
 }
 
 void nodes_remove(nodes_t *n, const json_t *node) {
@@ -266,10 +303,8 @@ void nodes_remove(nodes_t *n, const json_t *node) {
 
 /* ---- usage ---- */
 
-static bool counts(const json_t *pod) {
-    const char *phase = json_get_str(json_get(pod, "status"), "phase");
-    const char *node = json_get_str(json_get(pod, "spec"), "nodeName");
-    return node && *node && (!phase || strcmp(phase, "Running") == 0 || strcmp(phase, "Pending") == 0);
+static bool counts(const pod_facts_t *pod) {
+    return pod->node && (!pod->phase || strcmp(pod->phase, "Running") == 0 || strcmp(pod->phase, "Pending") == 0);
 }
 
 static int64_t add_sat(int64_t a, int64_t b) {
@@ -277,98 +312,81 @@ static int64_t add_sat(int64_t a, int64_t b) {
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
-static void sum_requests(const json_t *pod, int64_t use[USE_COUNT]) {
-    const json_t *containers = json_path(pod, "spec", "containers", NULL);
-    for (size_t i = 0; i < json_len(containers); i++) {
-        const json_t *requests = json_path(json_at(containers, i), "resources", "requests", NULL);
-        for (int u = 0; u < USE_COUNT; u++) {
-            const json_t *v = json_get(requests, uses[u].name);
-            char number[32];
-            const char *text = json_str(v);
-            if (!text && json_kind(v) == JSON_INT) {
-                snprintf(number, sizeof number, "%lld", (long long)json_as_int(v, 0));
-                text = number;
-            }
-            int64_t amount;
-            /* A foreign pod with an unreadable quantity counts as zero: it must not stop the accounting of the others. */
-            if (text && quantity_parse(text, uses[u].scale, &amount) && amount > 0)
-                use[u] = add_sat(use[u], amount);
-        }
-    }
-}
-
-static char *pod_key(const json_t *pod) {
-    const json_t *meta = json_get(pod, "metadata");
-    const char *name = json_get_str(meta, "name"), *ns = json_get_str(meta, "namespace");
-    return name ? str_printf("%s/%s", ns ? ns : "", name) : NULL;
+static void drop_if_unused(nodes_t *n, const struct node *e) {
+    if (!e->pods && !e->hostname)
+        map_remove(n->nodes, e->name);
 }
 
 static void take_from_node(nodes_t *n, const struct pod_use *u) {
-    struct node *e = map_get(n->nodes, u->node);
-    if (!e)
-        return;
+    struct node *e = u->node;
     for (int i = 0; i < USE_COUNT; i++)
         e->sum[u->owner][i] -= u->use[i];
     e->pods--;
     e->dirty = n->dirty = true;
-    if (!e->pods && !e->hostname)
-        map_remove(n->nodes, u->node);
+    drop_if_unused(n, e);
 }
 
-static bool same_use(const struct pod_use *u, const char *node, int owner, const int64_t use[USE_COUNT]) {
-    return u && str_eq(u->node, node) && u->owner == owner && memcmp(u->use, use, sizeof u->use) == 0;
-}
-
-static void forget_pod(nodes_t *n, const char *key) {
-    struct pod_use *u = map_get(n->pods, key);
-    if (u) {
-        take_from_node(n, u);
-        map_remove(n->pods, key);
-    }
-}
-
-static void add_to_node(nodes_t *n, const char *key, const char *node, int owner, const int64_t use[USE_COUNT]) {
-    struct node *e = map_len(n->pods) < MAX_PODS ? node_at(n, node) : NULL;
-    struct pod_use *u = e ? calloc(1, sizeof *u) : NULL;
-    if (!u || !(u->node = str_dup(node)) || map_set(n->pods, key, u) < 0) {
-        /* map_set frees what it could not keep */
-        if (u && !u->node)
-            free(u);
-        log_error(n->log, "pod %s is left out of the usage of node %s: out of room", key, node);
-        return;
-    }
-    u->owner = owner;
-    for (int i = 0; i < USE_COUNT; i++) {
-        /* Far below the end of the range (8 PiB), so that what is added can be taken off again. */
-        u->use[i] = use[i] < (INT64_MAX >> 10) ? use[i] : INT64_MAX >> 10;
-        e->sum[owner][i] = add_sat(e->sum[owner][i], u->use[i]);
-    }
+static void add_to_node(nodes_t *n, const struct pod_use *u) {
+    struct node *e = u->node;
+    for (int i = 0; i < USE_COUNT; i++)
+        e->sum[u->owner][i] = add_sat(e->sum[u->owner][i], u->use[i]);
     e->pods++;
     e->dirty = n->dirty = true;
 }
 
-void nodes_apply_pod(nodes_t *n, const json_t *pod) {
-    _cleanup_free_ char *key = pod_key(pod);
-    if (!key)
+static void forget_pod(nodes_t *n, struct pod_key key) {
+    const struct pod_use *u = pod_table_get(n->pods, key);
+    if (u) {
+        take_from_node(n, u);
+        pod_table_remove(n->pods, key);
+    }
+}
+
+/* What a pod takes; false when there is no room for its node. */
+static bool use_of(nodes_t *n, const pod_facts_t *pod, struct pod_use *out) {
+    *out = (struct pod_use){ .node = node_at(n, pod->node), .owner = OWN_OTHER };
+    if (!pod->namespace_ || strlist_has(&n->namespaces, pod->namespace_))
+        out->owner = OWN_WORKFLOW;
+    /* Far below the end of the range (8 PiB), so that what is added can be taken off again. */
+    for (int i = 0; i < USE_COUNT; i++)
+        out->use[i] = pod->use[i] < (INT64_MAX >> 10) ? pod->use[i] : INT64_MAX >> 10;
+    return out->node != NULL;
+}
+
+static bool same_use(const struct pod_use *a, const struct pod_use *b) {
+    return a->node == b->node && a->owner == b->owner && memcmp(a->use, b->use, sizeof a->use) == 0;
+}
+
+void nodes_apply_pod(nodes_t *n, const pod_facts_t *pod) {
+    struct pod_key key;
+    struct pod_use use;
+    if (!pod_key_of(pod, &key))
         return;
     if (!counts(pod)) {
         forget_pod(n, key);
         return;
     }
-    const char *ns = json_get_str(json_get(pod, "metadata"), "namespace");
-    const char *node = json_get_str(json_get(pod, "spec"), "nodeName");
-    int owner = !ns || strcmp(ns, n->namespace_) == 0 ? OWN_WORKFLOW : OWN_OTHER;
-    int64_t use[USE_COUNT] = { 0 };
-    sum_requests(pod, use);
-    if (same_use(map_get(n->pods, key), node, owner, use))
+    if (!use_of(n, pod, &use))
         return;
-    forget_pod(n, key);
-    add_to_node(n, key, node, owner, use);
+    struct pod_use *known = pod_table_get(n->pods, key), before = known ? *known : (struct pod_use){ 0 };
+    if (known && same_use(known, &use))
+        return;
+    if (!known && pod_table_count(n->pods) < MAX_PODS)
+        known = pod_table_add(n->pods, key);
+    if (!known) {
+        log_error(n->log, "pod %s is left out of the usage of node %s: out of room", fact_text(pod->name), pod->node);
+        drop_if_unused(n, use.node);
+        return;
+    }
+    *known = use;
+    add_to_node(n, &use);
+    if (before.node)
+        take_from_node(n, &before);
 }
 
-void nodes_remove_pod(nodes_t *n, const json_t *pod) {
-    _cleanup_free_ char *key = pod_key(pod);
-    if (key)
+void nodes_remove_pod(nodes_t *n, const pod_facts_t *pod) {
+    struct pod_key key;
+    if (pod_key_of(pod, &key))
         forget_pod(n, key);
 }
 
@@ -376,8 +394,8 @@ static json_t *make_usage(const int64_t values[USE_COUNT]) {
     json_t *out = json_object();
     for (int u = 0; out && u < USE_COUNT; u++) {
         char text[32];
-        snprintf(text, sizeof text, "%lld%s", (long long)values[u], uses[u].suffix);
-        json_set_str(out, uses[u].name, text);
+        snprintf(text, sizeof text, "%lld%s", (long long)values[u], steps[u].suffix);
+        json_set_str(out, use_kinds[u].name, text);
     }
     return out;
 }
@@ -386,7 +404,7 @@ static void send_usage(nodes_t *n, struct node *e) {
     int64_t now[OWN_COUNT][USE_COUNT];
     for (int o = 0; o < OWN_COUNT; o++) {
         for (int u = 0; u < USE_COUNT; u++)
-            now[o][u] = e->sum[o][u] / uses[u].unit + (e->sum[o][u] % uses[u].unit > 0);
+            now[o][u] = e->sum[o][u] / steps[u].unit + (e->sum[o][u] % steps[u].unit > 0);
     }
     if (memcmp(now, e->sent, sizeof now) == 0)
         return;
@@ -456,6 +474,7 @@ int nodes_set_rules(nodes_t *n, const json_t *rules, osmo_error_t *err) {
         if (available != json_get_bool(e->resource, "available", false)) {
             json_set_bool(e->resource, "available", available);
             send_resource(n, e);
+            check_label(n, e);
         }
     }
     return OSMO_OK;

@@ -60,11 +60,16 @@ static void unlink_item(outbox_t *o, struct item *i) {
     free_item(i);
 }
 
+void outbox_clear(outbox_t *o) {
+    while (o->len)
+        unlink_item(o, o->head.next);
+    o->in_flight = 0;
+}
+
 void outbox_free(outbox_t *o) {
     if (!o)
         return;
-    while (o->len)
-        unlink_item(o, o->head.next);
+    outbox_clear(o);
     map_free(o->keys);
     free(o);
 }
@@ -166,4 +171,5 @@ void outbox_rewind(outbox_t *o) {
 }
 
 size_t outbox_len(const outbox_t *o) { return o->len; }
+size_t outbox_in_flight(const outbox_t *o) { return o->in_flight; }
 uint64_t outbox_dropped(const outbox_t *o) { return o->dropped; }

@@ -24,5 +24,7 @@ bool outbox_ack(outbox_t *o, const char *uuid);
 /* The connection is gone: everything unacknowledged will be sent again, in order. */
 void outbox_rewind(outbox_t *o);
 size_t outbox_len(const outbox_t *o);      /* waiting and unacknowledged */
+size_t outbox_in_flight(const outbox_t *o);
+void outbox_clear(outbox_t *o);
 uint64_t outbox_dropped(const outbox_t *o);
 #endif

@@ -3,6 +3,7 @@
 #include "osmo/backend/pod_status.h"
 #include <stdlib.h>
 #include <string.h>
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -13,8 +14,9 @@
 #define MINUTE_US (60 * INT64_C(1000000))
 
 struct decision {
-    const json_t *status;       /* pod.status */
+    const pod_facts_t *pod;
     int64_t now_us;
+    bool over;                  /* phase Succeeded or Failed: nothing will change any more */
     enum status result;
     int64_t exit_code;
     int64_t recheck_us;
@@ -34,8 +36,9 @@ static const struct container_kind { const char *name; int64_t offset; const cha
     {"osmo-ctrl", 2000, "OSMO Control"},
 };
 
-/* A waiting reason with one of these in it is an error; others are progress. */
-static const char *const error_words[] = {"Failed", "BackOff", "Error", "ErrImagePull", "ContainerStatusUnknown"};
+/* A waiting reason with one of these in it is an error; others are progress. No kubelet tries the last two again: nothing would ever follow. */
+static const char *const error_words[] = {"Failed", "BackOff", "Error", "ErrImagePull", "ContainerStatusUnknown", "InvalidImageName",
+                                          "ErrImageNeverPull"};
 
 static const struct waiting_rule {
     const char *reason;         /* NULL = any other */
@@ -45,13 +48,15 @@ static const struct waiting_rule {
 } waiting_rules[] = {
     {"ImagePullBackOff", STATUS_FAILED_IMAGE_PULL, 301, 0},
     {"ErrImagePull", STATUS_FAILED_IMAGE_PULL, 302, 0},
+    {"InvalidImageName", STATUS_FAILED_IMAGE_PULL, 302, 0},
+    {"ErrImageNeverPull", STATUS_FAILED_IMAGE_PULL, 302, 0},
     {"CrashLoopBackOff", STATUS_FAILED, 304, 0},
     {"CreateContainerConfigError", STATUS_FAILED_BACKEND_ERROR, EXIT_BACKEND, 10},
     {"ContainerStatusUnknown", STATUS_FAILED_BACKEND_ERROR, EXIT_BACKEND, 30},
     {NULL, STATUS_FAILED, 999, 0},
 };
 
-static const struct { const char *reason; enum status status; int64_t code; const char *words; } pod_reasons[] = {
+static const struct pod_reason { const char *reason; enum status status; int64_t code; const char *words; } pod_reasons[] = {
     {"Evicted", STATUS_FAILED_EVICTED, EXIT_EVICTED, "Pod was evicted"},
     {"StartError", STATUS_FAILED_START_ERROR, EXIT_START_ERROR, "Pod could not be started"},
     {"UnexpectedAdmissionError", STATUS_FAILED_BACKEND_ERROR, EXIT_BACKEND, "Pod was not admitted by its node"},
@@ -59,118 +64,122 @@ static const struct { const char *reason; enum status status; int64_t code; cons
 
 /* ---- reading the pod ---- */
 
-static const char *text_of(const json_t *object, const char *key) {
-    const char *s = json_get_str(object, key);
-    return s ? s : "";
-}
+static bool is(const char *text, const char *word) { return text && strcmp(text, word) == 0; }
 
-static const struct container_kind *kind_of(const json_t *container) {
-    const char *name = text_of(container, "name");
+static const struct container_kind *kind_of(const struct container_facts *c) {
     for (size_t i = 0; i < ARRAY_SIZE(container_kinds); i++) {
-        if (strcmp(container_kinds[i].name, name) == 0)
+        if (is(c->name, container_kinds[i].name))
             return &container_kinds[i];
     }
     return NULL;
 }
 
-static int64_t offset_of(const json_t *container) {
-    const struct container_kind *k = kind_of(container);
+static int64_t offset_of(const struct container_facts *c) {
+    const struct container_kind *k = kind_of(c);
     return k ? k->offset : 0;
 }
 
-/* osmo-ctrl writes {"code":n} as its termination message when its own exit code says less. */
-static int64_t raw_exit_code(const json_t *container, const json_t *terminated) {
-    int64_t code = json_get_int(terminated, "exitCode", 0);
-    const char *message = json_get_str(terminated, "message");
-    if (!message || strcmp(text_of(container, "name"), "osmo-ctrl") != 0)
-        return code;
-    _cleanup_json_ json_t *v = NULL;
-    if (json_parse(message, strlen(message), &v, NULL) < 0 || json_kind(v) != JSON_OBJECT)
-        return code;
-    return json_get_int(v, "code", code);
+static bool has_failed(const struct container_facts *c) {
+    const char *reason = fact_text(c->reason);
+    return c->state == CONTAINER_TERMINATED && !is(reason, "Completed") && (*reason || c->exit_code != 0);
 }
 
-static bool is_completed(const json_t *terminated) {
-    const char *reason = text_of(terminated, "reason");
-    return strcmp(reason, "Completed") == 0 || (!*reason && json_get_int(terminated, "exitCode", 0) == 0);
-}
-
-static const json_t *find_condition(const json_t *status, const char *type, const char *state) {
-    const json_t *conditions = json_get(status, "conditions");
-    for (size_t i = 0; i < json_len(conditions); i++) {
-        const json_t *c = json_at(conditions, i);
-        if (strcmp(text_of(c, "type"), type) == 0 && strcmp(text_of(c, "status"), state) == 0)
+static const struct condition_facts *find_condition(const pod_facts_t *pod, const char *type, const char *state) {
+    for (size_t i = 0; i < pod->nconditions; i++) {
+        const struct condition_facts *c = &pod->conditions[i];
+        if (is(c->type, type) && is(c->status, state))
             return c;
+    }
+    return NULL;
+}
+
+static const struct pod_reason *find_pod_reason(const char *reason) {
+    for (size_t i = 0; i < ARRAY_SIZE(pod_reasons); i++) {
+        if (is(reason, pod_reasons[i].reason))
+            return &pod_reasons[i];
     }
     return NULL;
 }
 
 /* ---- building the answer ---- */
 
+/* As much of the text as there is room for: its beginning says most. */
+static void put(buf_t *b, const char *text) {
+    size_t len = strlen(text), room = b->max - b->len;
+    buf_append(b, text, len < room ? len : room);
+}
+
 static void say(struct decision *d, const char *words, const char *detail) {
     if (d->message.len)
-        buf_putc(&d->message, '\n');
-    buf_puts(&d->message, words);
-    if (detail && *detail)
-        buf_printf(&d->message, ": %s", detail);
+        put(&d->message, "\n");
+    put(&d->message, words);
+    if (detail && *detail) {
+        put(&d->message, ": ");
+        put(&d->message, detail);
+    }
 }
 
 struct failures { int64_t max_code; size_t count; bool oom; buf_t list; };
 
-static void note_failure(struct failures *f, const json_t *container, const json_t *terminated) {
-    const struct container_kind *k = kind_of(container);
-    int64_t code = raw_exit_code(container, terminated) + offset_of(container);
-    const char *reason = text_of(terminated, "reason");
+/* A code is an int32 in Kubernetes; what osmo-ctrl wrote may be anything. */
+static int64_t code_of(const struct container_facts *c) {
+    int64_t code;
+    return __builtin_add_overflow(c->exit_code, offset_of(c), &code) ? INT64_MAX : code;
+}
+
+static void note_failure(struct failures *f, const struct container_facts *c) {
+    const struct container_kind *k = kind_of(c);
+    int64_t code = code_of(c);
+    const char *reason = fact_text(c->reason), *message = fact_text(c->message);
     if (!f->count || code > f->max_code)
         f->max_code = code;
     f->count++;
-    f->oom = f->oom || strcmp(reason, "OOMKilled") == 0;
-    if (f->list.len)
-        buf_putc(&f->list, '\n');
-    buf_printf(&f->list, "- %s%s failed with exit code %lld", k ? k->title : "Task ", k ? "" : text_of(container, "name"),
-               (long long)code);
-    if (*reason && strcmp(reason, "Error") != 0)
-        buf_printf(&f->list, " (%s)", reason);
-    const char *message = text_of(terminated, "message");
-    if (*message && *message != '{') /* a JSON message is data for us, not words for people */
-        buf_printf(&f->list, ": %s", message);
+    f->oom = f->oom || is(reason, "OOMKilled");
+    char words[512];
+    snprintf(words, sizeof words, "%s- %s%s failed with exit code %lld", f->list.len ? "\n" : "", k ? k->title : "Task ",
+             k ? "" : fact_text(c->name), (long long)code);
+    put(&f->list, words);
+    if (*reason && !is(reason, "Error")) {
+        snprintf(words, sizeof words, " (%s)", reason);
+        put(&f->list, words);
+    }
+    if (*message && *message != '{') { /* a JSON message is data for us, not words for people */
+        put(&f->list, ": ");
+        put(&f->list, message);
+    }
 }
 
 static void collect_failures(const struct decision *d, struct failures *f) {
-    static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
-    for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-        const json_t *list = json_get(d->status, lists[l]);
-        for (size_t i = 0; i < json_len(list); i++) {
-            const json_t *c = json_at(list, i);
-            const json_t *t = json_path(c, "state", "terminated", NULL);
-            if (t && !is_completed(t))
-                note_failure(f, c, t);
-        }
+    for (size_t i = 0; i < d->pod->ninit; i++) {
+        if (has_failed(&d->pod->init[i]))
+            note_failure(f, &d->pod->init[i]);
+    }
+    for (size_t i = 0; i < d->pod->nmain; i++) {
+        if (has_failed(&d->pod->main[i]))
+            note_failure(f, &d->pod->main[i]);
     }
 }
 
 /* ---- steps ---- */
 
 static bool step_preempted(struct decision *d) {
-    const json_t *conditions = json_get(d->status, "conditions");
-    for (size_t i = 0; i < json_len(conditions); i++) {
-        const json_t *c = json_at(conditions, i);
-        if (strcmp(text_of(c, "status"), "True") == 0 && strcmp(text_of(c, "reason"), "PreemptionByScheduler") == 0) {
+    for (size_t i = 0; i < d->pod->nconditions; i++) {
+        const struct condition_facts *c = &d->pod->conditions[i];
+        if (is(c->status, "True") && is(c->reason, "PreemptionByScheduler")) {
             d->result = STATUS_FAILED_PREEMPTED;
             d->exit_code = EXIT_PREEMPTED;
-            const char *when = json_get_str(c, "lastTransitionTime");
-            buf_printf(&d->message, "Pod was preempted at %s", when ? when : "an unknown time");
+            buf_printf(&d->message, "Pod was preempted at %s", c->time ? c->time : "an unknown time");
             return true;
         }
     }
     return false;
 }
 
+/* What a pod that is over shows as waiting is what it never came to. */
 static void step_initializing(struct decision *d) {
-    const json_t *list = json_get(d->status, "initContainerStatuses");
-    for (size_t i = 0; i < json_len(list); i++) {
-        const char *reason = text_of(json_path(json_at(list, i), "state", "waiting", NULL), "reason");
-        if (strcmp(reason, "ContainerCreating") == 0 || strcmp(reason, "PodInitializing") == 0) {
+    for (size_t i = 0; i < d->pod->ninit && !d->over; i++) {
+        const struct container_facts *c = &d->pod->init[i];
+        if (c->state == CONTAINER_WAITING && (is(c->reason, "ContainerCreating") || is(c->reason, "PodInitializing"))) {
             d->result = STATUS_INITIALIZING;
             return;
         }
@@ -180,14 +189,23 @@ static void step_initializing(struct decision *d) {
 /* A pod that runs is dead all the same when its control container ended or a container could not start. A crashed user
  * container alone is not: osmo-ctrl goes on and uploads what there is. */
 static bool running_is_dead(const struct decision *d) {
-    const json_t *list = json_get(d->status, "containerStatuses");
-    for (size_t i = 0; i < json_len(list); i++) {
-        const json_t *c = json_at(list, i);
-        const json_t *t = json_path(c, "state", "terminated", NULL);
-        if (t && (strcmp(text_of(c, "name"), "osmo-ctrl") == 0 || strcmp(text_of(t, "reason"), "StartError") == 0))
+    for (size_t i = 0; i < d->pod->nmain; i++) {
+        const struct container_facts *c = &d->pod->main[i];
+        if (c->state == CONTAINER_TERMINATED && (is(c->name, "osmo-ctrl") || is(c->reason, "StartError")))
             return true;
     }
     return false;
+}
+
+/* Without any container that failed, the pod's own reason is all there is: DeadlineExceeded, NodeAffinity, OutOfcpu, NodeShutdown … */
+static void say_failure(struct decision *d, const struct failures *f) {
+    const char *reason = fact_text(d->pod->reason), *why = fact_text(d->pod->message);
+    if (*reason && !f->count && !find_pod_reason(reason))
+        say(d, reason, why);
+    else if (*why)
+        say(d, why, NULL);
+    if (f->count)
+        say(d, f->list.data, NULL);
 }
 
 static void step_terminated(struct decision *d) {
@@ -200,11 +218,7 @@ static void step_terminated(struct decision *d) {
         collect_failures(d, &f);
     }
     if (status_is_failed(d->result)) {
-        const char *why = text_of(d->status, "message");
-        if (*why)
-            say(d, why, NULL);
-        if (f.count)
-            say(d, buf_cstr(&f.list), NULL);
+        say_failure(d, &f);
         d->exit_code = f.count ? f.max_code : EXIT_UNKNOWN;
         if (f.oom) {
             d->result = STATUS_FAILED_EVICTED;
@@ -224,24 +238,21 @@ static bool is_error_reason(const char *reason) {
     return false;
 }
 
-static const json_t *find_waiting_error(const struct decision *d) {
-    static const char *const lists[] = {"containerStatuses", "initContainerStatuses"};
-    for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-        const json_t *list = json_get(d->status, lists[l]);
-        for (size_t i = 0; i < json_len(list); i++) {
-            const json_t *c = json_at(list, i);
-            if (is_error_reason(text_of(json_path(c, "state", "waiting", NULL), "reason")))
-                return c;
-        }
+static const struct container_facts *find_waiting_in(const struct container_facts *list, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].state == CONTAINER_WAITING && is_error_reason(fact_text(list[i].reason)))
+            return &list[i];
     }
     return NULL;
 }
 
 /* True while the grace period of a reason lasts. Without a usable time there is nothing to measure, so it lasts. */
 static bool in_grace(struct decision *d, const struct waiting_rule *rule) {
-    const json_t *ready = find_condition(d->status, "Ready", "False");
-    const char *since = json_get_str(ready, "lastTransitionTime");
+    const struct condition_facts *ready = find_condition(d->pod, "Ready", "False");
+    const char *since = ready && ready->time ? ready->time : d->pod->created;
     int64_t us = 0;
+    if (d->over)
+        return false;
     if (!since || !time_parse(since, &us))
         return true;
     int64_t end = us + rule->grace_minutes * MINUTE_US;
@@ -252,25 +263,24 @@ static bool in_grace(struct decision *d, const struct waiting_rule *rule) {
 }
 
 static void step_waiting(struct decision *d) {
-    const json_t *container = find_waiting_error(d);
-    if (!container)
+    const struct container_facts *c = find_waiting_in(d->pod->main, d->pod->nmain);
+    if (!c)
+        c = find_waiting_in(d->pod->init, d->pod->ninit);
+    if (!c)
         return;
-    const json_t *waiting = json_path(container, "state", "waiting", NULL);
-    const char *reason = text_of(waiting, "reason");
     const struct waiting_rule *rule = waiting_rules;
-    while (rule->reason && strcmp(rule->reason, reason) != 0)
+    while (rule->reason && !is(c->reason, rule->reason))
         rule++;
     if (rule->grace_minutes && in_grace(d, rule)) {
         d->result = STATUS_SCHEDULING;
         d->exit_code = EXIT_CODE_NONE;
     } else {
         d->result = rule->status;
-        d->exit_code = rule->code + (rule->grace_minutes ? 0 : offset_of(container));
+        d->exit_code = rule->code + (rule->grace_minutes ? 0 : offset_of(c));
     }
-    buf_t words = BUF_INIT(MESSAGE_MAX);
-    buf_printf(&words, "Container %s cannot start: %s", text_of(container, "name"), reason);
-    say(d, buf_cstr(&words), text_of(waiting, "message"));
-    buf_free(&words);
+    char words[512];
+    snprintf(words, sizeof words, "Container %s cannot start: %.200s", fact_text(c->name), fact_text(c->reason));
+    say(d, words, c->message);
 }
 
 static void fail_with(struct decision *d, enum status status, int64_t code, const char *words, const char *detail) {
@@ -281,25 +291,30 @@ static void fail_with(struct decision *d, enum status status, int64_t code, cons
 }
 
 static void step_pod_reason(struct decision *d) {
-    const char *reason = text_of(d->status, "reason");
-    for (size_t i = 0; i < ARRAY_SIZE(pod_reasons); i++) {
-        if (strcmp(pod_reasons[i].reason, reason) == 0) {
-            fail_with(d, pod_reasons[i].status, pod_reasons[i].code, pod_reasons[i].words, text_of(d->status, "message"));
-            return;
-        }
+    const struct pod_reason *known = find_pod_reason(d->pod->reason);
+    if (known) {
+        fail_with(d, known->status, known->code, known->words, d->pod->message);
+        return;
     }
-    const json_t *disrupted = find_condition(d->status, "DisruptionTarget", "True");
+    const struct condition_facts *disrupted = find_condition(d->pod, "DisruptionTarget", "True");
     if (disrupted) {
         fail_with(d, STATUS_FAILED_BACKEND_ERROR, EXIT_BACKEND, "Pod was disrupted by the cluster",
-                  *text_of(disrupted, "message") ? text_of(disrupted, "message") : text_of(disrupted, "reason"));
+                  *fact_text(disrupted->message) ? disrupted->message : disrupted->reason);
     }
+}
+
+/* A pod that waits for its place says why. */
+static void step_unscheduled(struct decision *d) {
+    const struct condition_facts *placed = find_condition(d->pod, "PodScheduled", "False");
+    if (d->result == STATUS_SCHEDULING && placed && placed->reason && !d->message.len)
+        say(d, is(placed->reason, "SchedulingGated") ? "Pod waits for its group" : "Pod cannot be scheduled", placed->message);
 }
 
 /* ---- entry points ---- */
 
-static int read_phase(const json_t *status, enum status *out, osmo_error_t *err) {
-    const char *phase = json_get_str(status, "phase");
-    if (!phase || !*phase)
+static int read_phase(const pod_facts_t *pod, enum status *out, osmo_error_t *err) {
+    const char *phase = fact_text(pod->phase);
+    if (!*phase)
         phase = "Pending"; /* accepted by the API server, not touched by anyone yet */
     for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
         if (strcmp(phases[i].phase, phase) == 0) {
@@ -328,25 +343,24 @@ static int finish(struct decision *d, osmo_pod_status_t *out, osmo_error_t *err)
     return OSMO_OK;
 }
 
-int pod_decide(const json_t *pod, int64_t now_us, osmo_pod_status_t *out, int64_t *recheck_us, osmo_error_t *err) {
+int pod_decide(const pod_facts_t *pod, int64_t now_us, osmo_pod_status_t *out, int64_t *recheck_us, osmo_error_t *err) {
     memset(out, 0, sizeof *out);
     out->exit_code = EXIT_CODE_NONE;
     *recheck_us = 0;
-    if (json_kind(pod) != JSON_OBJECT || json_kind(json_get(pod, "metadata")) != JSON_OBJECT)
-        return osmo_error_set(err, OSMO_EINVAL, "not a pod: an object with metadata and status is needed");
-    struct decision d = { .status = json_get(pod, "status"), .now_us = now_us, .exit_code = EXIT_CODE_NONE,
-                          .message = BUF_INIT(MESSAGE_MAX) };
+    struct decision d = { .pod = pod, .now_us = now_us, .exit_code = EXIT_CODE_NONE, .message = BUF_INIT(MESSAGE_MAX) };
     if (step_preempted(&d))
         return finish(&d, out, err);
     enum status phase = STATUS_NONE;
-    int rc = read_phase(d.status, &phase, err);
+    int rc = read_phase(pod, &phase, err);
     if (rc < 0 || phase == STATUS_NONE)
         return rc;
     d.result = phase;
+    d.over = status_is_task_finished(phase);
     step_initializing(&d);
     step_terminated(&d);
     step_waiting(&d);
     step_pod_reason(&d);
+    step_unscheduled(&d);
     out->monitor = phase == STATUS_SCHEDULING && !status_is_in_queue(d.result);
     *recheck_us = d.recheck_us;
     return finish(&d, out, err);
@@ -355,8 +369,8 @@ int pod_decide(const json_t *pod, int64_t now_us, osmo_pod_status_t *out, int64_
 int osmo_pod_status(const char *pod_json, size_t len, int64_t now_us, osmo_pod_status_t *out, osmo_error_t *err) {
     memset(out, 0, sizeof *out);
     out->exit_code = EXIT_CODE_NONE;
-    _cleanup_json_ json_t *pod = NULL;
-    int rc = json_parse(pod_json, len, &pod, err);
+    _cleanup_facts_ pod_facts_t *pod = NULL;
+    int rc = pod_facts_read(pod_json, len, &pod, err);
     if (rc < 0)
         return rc;
     int64_t recheck_us;

@@ -4,35 +4,45 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/map.h"
 #include "base/str.h"
 #include "model/status.h"
 #include "operator/pod_decide.h"
+#include "operator/pod_ids.h"
+#include "operator/pod_table.h"
 
 #define MAX_PODS (1u << 20)
 
+struct later { int64_t at_us; pod_facts_t *pod; }; /* while a grace period lasts */
+
 struct pod_record {
-    char task[40];
-    int64_t retry;
-    unsigned said;             /* bit per status: acknowledged, or held by the outbox until it is */
-    bool finished, monitored;
     uint64_t conditions;       /* hash of those sent last; 0 = none */
-    int64_t recheck_us;
-    char *json;                /* kept only while recheck_us is set */
+    struct later *later;
+    uint32_t said;             /* bit per status: acknowledged, or held by the outbox until it is */
+    bool finished, monitored;
+    uint16_t len;              /* of the ids */
+    uint8_t ids[];             /* packed by pod_ids.h */
 };
 
 struct pods {
     char *backend, *namespace_;
     struct pods_out out;
     const logger_t *log;
-    map_t *records;            /* pod name → struct pod_record */
+    pod_table_t *records;      /* of struct pod_record * */
     size_t rechecks;
+    int64_t next_us;           /* no recheck is due before; 0 = none at all */
 };
 
-static void free_record(void *v) {
-    struct pod_record *r = v;
-    free(r->json);
+static void free_later(struct later *l) {
+    if (!l)
+        return;
+    pod_facts_free(l->pod);
+    free(l);
+}
+
+static void free_record(struct pod_record *r) {
+    if (!r)
+        return;
+    free_later(r->later);
     free(r);
 }
 
@@ -42,7 +52,7 @@ pods_t *pods_new(const char *backend, const char *namespace_, const struct pods_
         return NULL;
     p->backend = str_dup(backend);
     p->namespace_ = str_dup(namespace_);
-    p->records = map_new(free_record);
+    p->records = pod_table_new(sizeof(struct pod_record *));
     p->out = *out;
     p->log = log;
     if (!p->backend || !p->namespace_ || !p->records) {
@@ -55,48 +65,63 @@ pods_t *pods_new(const char *backend, const char *namespace_, const struct pods_
 void pods_free(pods_t *p) {
     if (!p)
         return;
-    map_free(p->records);
+    for (size_t i = 0; i < pod_table_count(p->records); i++)
+        free_record(*(struct pod_record **)pod_table_at(p->records, i));
+    pod_table_free(p->records);
     free(p->backend);
     free(p->namespace_);
     free(p);
 }
 
-/* ---- who a pod belongs to ---- */
+size_t pods_count(const pods_t *p) { return pod_table_count(p->records); }
 
-struct pod_ids { const char *name, *task, *workflow, *group; int64_t retry; const json_t *labels; };
+/* ---- whose a pod is ---- */
 
-static bool read_ids(const char *namespace_, const json_t *pod, struct pod_ids *out) {
-    const json_t *meta = json_get(pod, "metadata");
-    const char *ns = json_get_str(meta, "namespace");
-    out->labels = json_get(meta, "labels");
-    out->name = json_get_str(meta, "name");
-    out->task = json_get_str(out->labels, "osmo.task_uuid");
-    out->workflow = json_get_str(out->labels, "osmo.workflow_uuid");
-    out->group = json_get_str(out->labels, "osmo.group_uuid");
-    const char *retry = json_get_str(out->labels, "osmo.retry_id");
-    if (!retry || !str_to_i64(retry, &out->retry))
-        out->retry = 0;
-    return out->name && out->task && out->workflow && strlen(out->task) < sizeof ((struct pod_record *)0)->task &&
-           (!ns || strcmp(ns, namespace_) == 0);
+static bool is_here(const char *namespace_, const pod_facts_t *pod) {
+    return pod->name && (!pod->namespace_ || strcmp(pod->namespace_, namespace_) == 0);
 }
 
-static struct pod_record *record_of(pods_t *p, const struct pod_ids *ids) {
-    struct pod_record *r = map_get(p->records, ids->name);
-    if (r && (r->retry != ids->retry || strcmp(r->task, ids->task) != 0)) {
-        p->rechecks -= r->recheck_us != 0;
-        map_remove(p->records, ids->name); /* same name, next retry */
-        r = NULL;
-    }
-    if (r)
-        return r;
-    r = map_len(p->records) < MAX_PODS ? calloc(1, sizeof *r) : NULL;
-    if (!r) {
-        log_error(p->log, "pod %s is not tracked: out of room", ids->name);
+static bool is_ours(const pod_facts_t *pod) { return pod->labels[LABEL_TASK] && pod->labels[LABEL_WORKFLOW]; }
+
+static struct pod_record *find_record(const pods_t *p, const pod_facts_t *pod) {
+    struct pod_key key;
+    struct pod_record **at = pod_key_of(pod, &key) ? pod_table_get(p->records, key) : NULL;
+    return at ? *at : NULL;
+}
+
+static void forget(pods_t *p, const pod_facts_t *pod, struct pod_record *r) {
+    struct pod_key key;
+    if (pod_key_of(pod, &key))
+        pod_table_remove(p->records, key);
+    p->rechecks -= r->later != NULL;
+    free_record(r);
+}
+
+static struct pod_record *add_record(pods_t *p, const pod_facts_t *pod, const uint8_t *ids, size_t len) {
+    struct pod_key key;
+    bool fits = pod_key_of(pod, &key) && pod_table_count(p->records) < MAX_PODS;
+    struct pod_record *r = fits ? calloc(1, sizeof *r + len) : NULL;
+    struct pod_record **at = r ? pod_table_add(p->records, key) : NULL;
+    if (!at) {
+        free(r);
+        log_error(p->log, "pod %s is not tracked: out of room", pod->name);
         return NULL;
     }
-    snprintf(r->task, sizeof r->task, "%s", ids->task);
-    r->retry = ids->retry;
-    return map_set(p->records, ids->name, r) == 0 ? r : NULL;
+    r->len = (uint16_t)len;
+    memcpy(r->ids, ids, len);
+    return *at = r;
+}
+
+/* The record of a pod with these ids; where there are no uids, the one of an earlier retry under the same name makes room for it. */
+static struct pod_record *record_of(pods_t *p, const pod_facts_t *pod) {
+    uint8_t ids[POD_IDS_MAX];
+    size_t len = pod_ids_pack(pod, ids);
+    struct pod_record *r = find_record(p, pod);
+    if (r && (r->len != len || memcmp(r->ids, ids, len) != 0)) {
+        forget(p, pod, r);
+        r = NULL;
+    }
+    return r ? r : add_record(p, pod, ids, len);
 }
 
 /* ---- messages ---- */
@@ -105,8 +130,8 @@ static json_t *start_body(const struct pod_ids *ids) {
     json_t *body = json_object();
     if (!body)
         return NULL;
-    int rc = json_set_str(body, "workflow_uuid", ids->workflow);
-    rc |= json_set_str(body, "task_uuid", ids->task);
+    int rc = json_set_str(body, "workflow_uuid", ids->label[LABEL_WORKFLOW]);
+    rc |= json_set_str(body, "task_uuid", ids->label[LABEL_TASK]);
     rc |= json_set_int(body, "retry_id", ids->retry);
     if (rc) {
         json_free(body);
@@ -116,47 +141,37 @@ static json_t *start_body(const struct pod_ids *ids) {
 }
 
 /* The time of a condition is required on the wire, and Kubernetes leaves it out now and then. */
-static const char *condition_time(const json_t *condition, const json_t *pod) {
-    const char *t = json_get_str(condition, "lastTransitionTime");
-    if (!t)
-        t = json_get_str(condition, "lastProbeTime");
-    if (!t)
-        t = json_get_str(json_get(pod, "metadata"), "creationTimestamp");
+static const char *condition_time(const struct condition_facts *c, const pod_facts_t *pod) {
+    const char *t = c->time ? c->time : pod->created;
     return t ? t : "1970-01-01T00:00:00Z";
 }
 
-static json_t *make_conditions(const json_t *pod) {
-    const json_t *list = json_path(pod, "status", "conditions", NULL);
+static json_t *make_conditions(const pod_facts_t *pod) {
     json_t *out = json_array();
-    for (size_t i = 0; out && i < json_len(list); i++) {
-        const json_t *c = json_at(list, i);
-        json_t *one = json_get_str(c, "type") && json_get_str(c, "status") ? json_object() : NULL;
+    for (size_t i = 0; out && i < pod->nconditions; i++) {
+        const struct condition_facts *c = &pod->conditions[i];
+        json_t *one = c->type && c->status ? json_object() : NULL;
         if (!one)
             continue;
-        json_set_str(one, "reason", json_get_str(c, "reason"));
-        json_set_str(one, "message", json_get_str(c, "message"));
+        json_set_str(one, "reason", c->reason);
+        json_set_str(one, "message", c->message);
         json_set_str(one, "timestamp", condition_time(c, pod));
-        json_set_str(one, "status", json_get_str(c, "status"));
-        json_set_str(one, "type", json_get_str(c, "type"));
+        json_set_str(one, "status", c->status);
+        json_set_str(one, "type", c->type);
         json_add(out, one);
     }
     return out;
 }
 
-static const char *first_container(const json_t *pod) {
-    const char *name = json_get_str(json_at(json_path(pod, "spec", "containers", NULL), 0), "name");
-    return name ? name : "";
-}
-
 static const char *or_null(const char *s) { return s && *s ? s : NULL; }
 
-static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const json_t *pod, const osmo_pod_status_t *s) {
+static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod_facts_t *pod, const osmo_pod_status_t *s) {
     json_t *body = start_body(ids);
     if (!body)
         return NULL;
-    int rc = json_set_str(body, "container", first_container(pod));
-    rc |= json_set_str(body, "node", or_null(json_get_str(json_get(pod, "spec"), "nodeName")));
-    rc |= json_set_str(body, "pod_ip", or_null(json_get_str(json_get(pod, "status"), "podIP")));
+    int rc = json_set_str(body, "container", fact_text(pod->container));
+    rc |= json_set_str(body, "node", or_null(pod->node));
+    rc |= json_set_str(body, "pod_ip", or_null(pod->ip));
     rc |= json_set_str(body, "message", s->message);
     rc |= json_set_str(body, "status", s->status);
     rc |= s->exit_code < 0 ? json_set(body, "exit_code", NULL) : json_set_int(body, "exit_code", s->exit_code);
@@ -169,7 +184,7 @@ static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const jso
     return body;
 }
 
-static int describe_status(json_t *entry, const json_t *pod, int64_t now_us) {
+static int describe_status(json_t *entry, const pod_facts_t *pod, int64_t now_us) {
     osmo_pod_status_t s;
     int64_t recheck_us;
     if (pod_decide(pod, now_us, &s, &recheck_us, NULL) < 0 || !s.status)
@@ -182,17 +197,17 @@ static int describe_status(json_t *entry, const json_t *pod, int64_t now_us) {
     return rc;
 }
 
-int pods_describe(const char *namespace_, const json_t *pod, int64_t now_us, json_t **out) {
-    struct pod_ids ids;
+int pods_describe(const char *namespace_, const pod_facts_t *pod, int64_t now_us, json_t **out) {
     *out = NULL;
-    if (!read_ids(namespace_, pod, &ids))
+    if (!is_here(namespace_, pod) || !is_ours(pod))
         return 0;
+    struct pod_ids ids = pod_ids_of(pod);
     json_t *entry = start_body(&ids);
-    int rc = entry ? json_set_str(entry, "group_uuid", ids.group) : OSMO_ENOMEM;
-    rc |= json_set_str(entry, "pod_name", ids.name);
-    rc |= json_set_str(entry, "installation", json_get_str(ids.labels, "osmo.installation"));
-    rc |= json_set_str(entry, "node", or_null(json_get_str(json_get(pod, "spec"), "nodeName")));
-    rc |= json_set_str(entry, "pod_ip", or_null(json_get_str(json_get(pod, "status"), "podIP")));
+    int rc = entry ? json_set_str(entry, "group_uuid", ids.label[LABEL_GROUP]) : OSMO_ENOMEM;
+    rc |= json_set_str(entry, "pod_name", pod->name);
+    rc |= json_set_str(entry, "installation", pod->labels[LABEL_INSTALLATION]);
+    rc |= json_set_str(entry, "node", or_null(pod->node));
+    rc |= json_set_str(entry, "pod_ip", or_null(pod->ip));
     rc |= describe_status(entry, pod, now_us);
     if (rc) {
         json_free(entry);
@@ -202,15 +217,14 @@ int pods_describe(const char *namespace_, const json_t *pod, int64_t now_us, jso
     return 0;
 }
 
-static void send_update(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const json_t *pod,
-                        const osmo_pod_status_t *s) {
+static void send_update(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const pod_facts_t *pod, const osmo_pod_status_t *s) {
     enum status status = status_parse(s->status);
-    unsigned bit = 1u << status;
+    uint32_t bit = UINT32_C(1) << status;
     if (r->said & bit)
         return;
     json_t *body = make_update(p, ids, pod, s);
     if (!body || !p->out.emit(p->out.ctx, MSG_UPDATE_POD, body)) {
-        log_error(p->log, "status %s of pod %s could not be queued", s->status, ids->name);
+        log_error(p->log, "status %s of pod %s could not be queued", s->status, pod->name);
         return;
     }
     r->said |= bit;
@@ -228,23 +242,24 @@ static void send_monitor(pods_t *p, struct pod_record *r, const struct pod_ids *
     r->monitored = p->out.emit(p->out.ctx, MSG_MONITOR_POD, body);
 }
 
-static uint64_t hash_text(const char *s) {
-    uint64_t h = 14695981039346656037u;
-    for (; *s; s++)
-        h = (h ^ (unsigned char)*s) * 1099511628211u;
-    return h ? h : 1;
+/* 0 when there is none to tell of. */
+static uint64_t hash_conditions(const pod_facts_t *pod) {
+    uint64_t hash = 0;
+    for (size_t i = 0; i < pod->nconditions; i++) {
+        const struct condition_facts *c = &pod->conditions[i];
+        const char *texts[] = { c->type, c->status, c->reason, c->message, condition_time(c, pod) };
+        for (size_t t = 0; c->type && c->status && t < ARRAY_SIZE(texts); t++)
+            hash = pod_ids_mix(hash, texts[t]);
+    }
+    return hash;
 }
 
-static void send_conditions(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const json_t *pod) {
-    _cleanup_json_ json_t *conditions = make_conditions(pod);
-    if (!json_len(conditions))
-        return;
-    _cleanup_free_ char *text = json_to_text(conditions);
-    uint64_t hash = text ? hash_text(text) : 0;
-    if (!text || hash == r->conditions)
+static void send_conditions(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const pod_facts_t *pod) {
+    uint64_t hash = hash_conditions(pod);
+    if (!hash || hash == r->conditions)
         return;
     json_t *body = start_body(ids);
-    if (!body || json_set(body, "conditions", STEAL(conditions)) < 0) {
+    if (!body || json_set(body, "conditions", make_conditions(pod)) < 0) {
         json_free(body);
         return;
     }
@@ -254,70 +269,93 @@ static void send_conditions(pods_t *p, struct pod_record *r, const struct pod_id
 
 /* ---- changes ---- */
 
-static void keep_for_recheck(pods_t *p, struct pod_record *r, const json_t *pod, int64_t recheck_us) {
-    p->rechecks -= r->recheck_us != 0;
-    free(r->json);
-    r->json = recheck_us ? json_to_text(pod) : NULL;
-    r->recheck_us = r->json ? recheck_us : 0;
-    p->rechecks += r->recheck_us != 0;
+static void look_later(pods_t *p, struct pod_record *r, pod_facts_t *pod, int64_t at_us) {
+    struct later *l = at_us ? calloc(1, sizeof *l) : NULL;
+    if (l)
+        *l = (struct later){ .at_us = at_us, .pod = pod_facts_ref(pod) };
+    p->rechecks = p->rechecks - (r->later != NULL) + (l != NULL);
+    free_later(r->later);
+    r->later = l;
+    if (l && (!p->next_us || at_us < p->next_us))
+        p->next_us = at_us;
 }
 
-void pods_apply(pods_t *p, const json_t *pod, int64_t now_us) {
-    struct pod_ids ids;
-    if (!read_ids(p->namespace_, pod, &ids))
+void pods_apply(pods_t *p, pod_facts_t *pod, int64_t now_us) {
+    if (!is_here(p->namespace_, pod) || !is_ours(pod))
         return;
     osmo_pod_status_t s;
     osmo_error_t err = OSMO_ERROR_INIT;
     int64_t recheck_us;
     if (pod_decide(pod, now_us, &s, &recheck_us, &err) < 0) {
-        log_warning(p->log, "pod %s: %s", ids.name, err.text);
+        log_warning(p->log, "pod %s: %s", pod->name, err.text);
         return;
     }
-    struct pod_record *r = s.status ? record_of(p, &ids) : NULL;
+    struct pod_record *r = s.status ? record_of(p, pod) : NULL;
     if (r) {
+        struct pod_ids ids = pod_ids_of(pod);
         if (s.monitor)
             send_monitor(p, r, &ids, s.message);
         send_conditions(p, r, &ids, pod);
         send_update(p, r, &ids, pod, &s);
-        keep_for_recheck(p, r, pod, recheck_us);
+        look_later(p, r, pod, recheck_us);
     }
     osmo_pod_status_clear(&s);
 }
 
-void pods_remove(pods_t *p, const json_t *pod, int64_t now_us) {
-    struct pod_ids ids;
-    if (!read_ids(p->namespace_, pod, &ids))
+static bool is_cleaned(const pods_t *p, const struct pod_ids *ids) {
+    _cleanup_json_ json_t *labels = json_object();
+    int rc = 0;
+    for (int i = 0; labels && i < LABEL_KEPT; i++)
+        rc |= ids->label[i] ? json_set_str(labels, label_names[i], ids->label[i]) : 0;
+    return labels && rc == 0 && p->out.cleaning(p->out.ctx, labels);
+}
+
+/* A pod without a last word: the task is told why nothing will come of it. */
+static void say_gone(pods_t *p, struct pod_record *r, const pod_facts_t *pod) {
+    struct pod_record unknown = { 0 };
+    struct pod_unpacked unpacked;
+    struct pod_ids ids = is_ours(pod) ? pod_ids_of(pod) : pod_ids_unpack(r->ids, r->len, &unpacked);
+    if (is_cleaned(p, &ids))
         return;
-    pods_apply(p, pod, now_us); /* its last state may be the terminal one */
-    struct pod_record *r = map_get(p->records, ids.name);
-    if (r && (r->retry != ids.retry || strcmp(r->task, ids.task) != 0))
-        return; /* the successor is here already */
-    if (!(r && r->finished) && !p->out.cleaning(p->out.ctx, ids.labels)) {
-        struct pod_record unknown = { .retry = ids.retry };
-        _cleanup_free_ char *cause = str_printf("the pod %s is gone from cluster %s: it was deleted outside of OSMO", ids.name, p->backend);
-        osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND, .message = cause };
-        send_update(p, r ? r : &unknown, &ids, pod, &gone);
-    }
-    if (r) {
-        p->rechecks -= r->recheck_us != 0;
-        map_remove(p->records, ids.name);
-    }
+    _cleanup_free_ char *cause = str_printf("the pod %s is gone from cluster %s: it was deleted outside of OSMO", pod->name, p->backend);
+    osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND, .message = cause };
+    send_update(p, r ? r : &unknown, &ids, pod, &gone);
+}
+
+/* Without uids: has the next retry taken the name? */
+static bool has_successor(const struct pod_record *r, const pod_facts_t *pod) {
+    uint8_t ids[POD_IDS_MAX];
+    size_t len = pod_ids_pack(pod, ids);
+    return r && is_ours(pod) && (r->len != len || memcmp(r->ids, ids, len) != 0);
+}
+
+void pods_remove(pods_t *p, pod_facts_t *pod, int64_t now_us) {
+    if (!is_here(p->namespace_, pod) || has_successor(find_record(p, pod), pod))
+        return;
+    if (pod->phase)
+        pods_apply(p, pod, now_us); /* its last state may be the terminal one */
+    struct pod_record *r = find_record(p, pod);
+    if (!r && !is_ours(pod))
+        return;
+    if (!r || !r->finished)
+        say_gone(p, r, pod);
+    if (r)
+        forget(p, pod, r);
 }
 
 int64_t pods_recheck(pods_t *p, int64_t now_us) {
     int64_t next = 0;
-    size_t it = 0;
-    const char *name;
-    void *value;
-    while (p->rechecks && map_next(p->records, &it, &name, &value)) {
-        struct pod_record *r = value;
-        if (r->recheck_us && r->recheck_us <= now_us) {
-            _cleanup_json_ json_t *pod = NULL;
-            if (json_parse(r->json, strlen(r->json), &pod, NULL) == 0)
-                pods_apply(p, pod, now_us);
+    for (size_t i = 0; p->rechecks && i < pod_table_count(p->records); i++) {
+        const struct pod_record *r = *(struct pod_record **)pod_table_at(p->records, i);
+        if (r->later && r->later->at_us <= now_us) {
+            _cleanup_facts_ pod_facts_t *pod = pod_facts_ref(r->later->pod);
+            pods_apply(p, pod, now_us); /* the same ids, so the record stays */
         }
-        if (r->recheck_us > now_us && (!next || r->recheck_us < next))
-            next = r->recheck_us;
+        if (r->later && r->later->at_us > now_us && (!next || r->later->at_us < next))
+            next = r->later->at_us;
     }
+    p->next_us = next;
     return next;
 }
+
+int64_t pods_next_recheck(const pods_t *p) { return p->rechecks ? p->next_us : 0; }

@@ -24,7 +24,7 @@ struct visitor {
     int64_t until_us;
     buf_t in, out;
     size_t sent;
-    bool answering;
+    bool answering, deaf;      /* deaf: the peer said all it will */
 };
 
 struct probe {
@@ -119,8 +119,11 @@ static void drop(struct probe *p, size_t i) {
 static bool receive(struct probe *p, struct visitor *v) {
     char piece[2048];
     ssize_t n = recv(v->fd, piece, sizeof piece, 0);
-    if (n <= 0)
-        return n < 0 && (errno == EAGAIN || errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    v->deaf = n == 0;
+    if (v->deaf)
+        return v->answering && v->sent < v->out.len;
     if (v->answering)
         return true; /* whatever else they say */
     if (buf_append(&v->in, piece, (size_t)n) < 0) {
@@ -132,7 +135,7 @@ static bool receive(struct probe *p, struct visitor *v) {
     return true;
 }
 
-/* False when all was said: the peer reads it in peace, and closes or is cut at its deadline. */
+/* False when the connection is over. When all was said, the peer reads it in peace and closes, or is cut at its deadline. */
 static bool transmit(struct visitor *v) {
     ssize_t n = send(v->fd, v->out.data + v->sent, v->out.len - v->sent, MSG_NOSIGNAL);
     if (n < 0)
@@ -140,7 +143,7 @@ static bool transmit(struct visitor *v) {
     v->sent += (size_t)n;
     if (v->sent == v->out.len)
         shutdown(v->fd, SHUT_WR);
-    return true;
+    return !v->deaf || v->sent < v->out.len;
 }
 
 static void welcome(struct probe *p) {
@@ -152,7 +155,7 @@ static void welcome(struct probe *p) {
 }
 
 static short wanted(const struct visitor *v) {
-    return (short)(POLLIN | (v->answering && v->sent < v->out.len ? POLLOUT : 0));
+    return (short)((v->deaf ? 0 : POLLIN) | (v->answering && v->sent < v->out.len ? POLLOUT : 0));
 }
 
 static void serve(struct probe *p, const struct pollfd *polled, int64_t now) {

@@ -10,11 +10,10 @@
 #include "osmo/version.h"
 
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS 10000
+#define BACKOFF_MAX_MS 24000 /* up to a quarter more, by chance */
 #define STABLE_US (5 * INT64_C(1000000))  /* a connection that lived this long was a good one */
 #define HEARTBEAT_MS 20000
 #define LISTENER_MESSAGE_MAX (1u << 20)
-#define CONDITION_PREFIX "osmo.nvidia.com/"
 
 static const struct { const char *path, *name; bool acks; } streams[STREAM_COUNT] = {
     [STREAM_CONTROL] = {"listener/control", "control", false},
@@ -26,6 +25,15 @@ static const struct { const char *path, *name; bool acks; } streams[STREAM_COUNT
 };
 
 static void begin(struct session *s);
+
+const char *session_name(enum stream kind) { return streams[kind].name; }
+
+const char *session_missing(const struct osmo_operator *op) {
+    for (int i = 0; i < STREAM_COUNT; i++)
+        if (op->sessions[i].state != SESSION_OPEN)
+            return streams[i].name;
+    return NULL;
+}
 
 /* ---- waiting ---- */
 
@@ -81,7 +89,7 @@ static bool send_init(struct session *s) {
     int rc = json_set_str(body, "k8s_uid", s->op->driver->uid(s->op->impl));
     rc |= json_set_str(body, "k8s_namespace", s->op->namespace_);
     rc |= json_set_str(body, "version", OSMO_WIRE_VERSION);
-    rc |= json_set_str(body, "node_condition_prefix", CONDITION_PREFIX);
+    rc |= json_set_str(body, "node_condition_prefix", s->op->condition_prefix);
     if (rc) {
         json_free(body);
         return false;
@@ -97,6 +105,7 @@ static void pump(struct session *s) {
         if (ws_conn_send(s->op->loop, s->conn, text->data, text->len, false) != 0)
             return; /* `writable` or `closed` follows */
         outbox_sent(s->out);
+        metrics_count(&s->op->metrics, METRIC_SENT, streams[s->kind].name);
     }
 }
 
@@ -113,6 +122,7 @@ int session_queue(struct osmo_operator *op, enum stream kind, enum message_type 
     struct session *s = &op->sessions[kind];
     uint64_t dropped = outbox_dropped(s->out);
     int rc = outbox_add(s->out, type, key, body, kind == STREAM_EVENT);
+    metrics_count(&op->metrics, METRIC_QUEUED, streams[kind].name);
     if (outbox_dropped(s->out) != dropped && (dropped & (dropped + 1)) == 0)
         log_warning(&op->log, "the %s queue is full: messages are left out until the service takes some", streams[kind].name);
     pump(s);
@@ -126,21 +136,41 @@ bool session_has_room(const struct osmo_operator *op, enum stream kind) {
 
 /* ---- heartbeats ---- */
 
+static json_t *heartbeat_body(struct osmo_operator *op) {
+    char now[TIME_TEXT_MAX];
+    json_t *body = json_object();
+    int rc = body ? json_set_str(body, "time", time_iso(clock_now_us(), now)) : OSMO_ENOMEM;
+    if (rc == 0 && op->sessions[STREAM_HEARTBEAT].status) {
+        operator_describe(op, op->told_status);
+        rc = json_set_str(body, "status", op->told_status);
+    }
+    if (rc == 0)
+        return body;
+    json_free(body);
+    return NULL;
+}
+
 static void on_heartbeat(void *ctx) {
     struct osmo_operator *op = ctx;
-    char now[TIME_TEXT_MAX];
     op->heartbeat_timer = ws_loop_after(op->loop, HEARTBEAT_MS, on_heartbeat, op);
-    json_t *body = json_object();
-    if (body && json_set_str(body, "time", time_iso(clock_now_us(), now)) == 0)
+    json_t *body = heartbeat_body(op);
+    if (body)
         session_queue(op, STREAM_HEARTBEAT, MSG_HEARTBEAT, "heartbeat", body);
-    else
-        json_free(body);
 }
 
 static void heartbeat_now(struct osmo_operator *op) {
     if (op->heartbeat_timer)
         ws_loop_cancel(op->loop, op->heartbeat_timer);
     on_heartbeat(op);
+}
+
+void session_status_changed(void *ctx) {
+    struct osmo_operator *op = ctx;
+    char status[HEALTH_TEXT_MAX];
+    operator_describe(op, status);
+    const struct session *s = &op->sessions[STREAM_HEARTBEAT];
+    if (s->state == SESSION_OPEN && s->status && strcmp(status, op->told_status) != 0)
+        heartbeat_now(op);
 }
 
 /* ---- receiving ---- */
@@ -198,6 +228,8 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
     s->state = SESSION_OPEN;
     s->opened_us = clock_mono_us();
     s->jobs = s->kind == STREAM_WORKER && extension_offered(extensions, "jobs");
+    s->status = s->kind == STREAM_HEARTBEAT && extension_offered(extensions, "status");
+    s->again = false;
     log_debug(&s->op->log, "%s: connected", streams[s->kind].name);
     if (s->kind == STREAM_WORKER)
         worker_connected(s->op, conn, s->jobs);
@@ -207,8 +239,10 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
     }
     if (s->out)
         outbox_rewind(s->out);
-    if (s->kind == STREAM_HEARTBEAT)
+    if (s->kind == STREAM_HEARTBEAT) {
+        outbox_clear(s->out); /* old ones tell nothing, and may say what this service does not know */
         heartbeat_now(s->op);
+    }
     if (s->kind == STREAM_NODE)
         nodes_resend(s->op->nodes); /* a service that lost its memory learns the nodes again */
     pump(s);
@@ -232,7 +266,13 @@ static void on_closed(void *ctx, uint64_t conn, int code, int http_status, const
                  reason && *reason ? ": " : "", reason && *reason ? reason : "");
     if (s->out)
         outbox_rewind(s->out);
-    wait_and_retry(s);
+    metrics_count(&s->op->metrics, METRIC_DISCONNECTS, streams[s->kind].name);
+    if (http_status == 401 && !s->again && s->op->token_file) { /* the keys or the token may be new: once, read both again at once */
+        s->again = true;
+        begin(s);
+    } else {
+        wait_and_retry(s);
+    }
 }
 
 static void on_writable(void *ctx, uint64_t conn) {
@@ -247,25 +287,32 @@ static void on_writable(void *ctx, uint64_t conn) {
 
 static const ws_handlers_t handlers = { .opened = on_opened, .message = on_message, .closed = on_closed, .writable = on_writable };
 
-/* Neither driver that there is pulls images: "own-images". */
-static const char *offered(const struct session *s) {
-    return s->kind == STREAM_WORKER                             ? "jobs, job-parts, own-images"
-           : s->kind == STREAM_POD && s->op->driver->list != NULL ? "snapshot, own-images"
-                                                                  : "own-images";
+/* A cluster that lists no pods answers no snapshot; one that takes what is on its machine as images says so: "own-images". */
+static void offer(const struct session *s, buf_t *out) {
+    if (s->kind == STREAM_WORKER)
+        buf_puts(out, "jobs, job-parts");
+    else if (s->kind == STREAM_POD && s->op->driver->list)
+        buf_puts(out, "snapshot");
+    else if (s->kind == STREAM_HEARTBEAT)
+        buf_puts(out, "status");
+    if (s->op->own_images)
+        buf_printf(out, "%sown-images", out->len ? ", " : "");
 }
 
 static void connect_with(struct session *s, const char *header) {
     struct osmo_operator *op = s->op;
-    buf_t url = BUF_INIT(4096);
+    buf_t url = BUF_INIT(4096), extensions = BUF_INIT(256);
     osmo_error_t err = OSMO_ERROR_INIT;
     const char *headers[] = {header, NULL};
     buf_printf(&url, "%s/api/agent/%s/backend/", op->url, streams[s->kind].path);
     url_encode(op->backend, &url);
-    ws_options_t o = { .url = buf_cstr(&url), .headers = headers, .extensions = offered(s),
+    offer(s, &extensions);
+    ws_options_t o = { .url = buf_cstr(&url), .headers = headers, .extensions = extensions.len ? buf_cstr(&extensions) : NULL,
                        .max_message = s->kind == STREAM_WORKER ? JOB_FRAME_MAX : LISTENER_MESSAGE_MAX };
     s->state = SESSION_CONNECTING;
     int rc = buf_failed(&url) ? OSMO_ELIMIT : ws_connect(op->loop, &o, &handlers, s, &s->conn, &err);
     buf_free(&url);
+    buf_free(&extensions);
     if (rc < 0) {
         log_warning(&op->log, "%s: cannot connect to %s: %s", streams[s->kind].name, op->url, err.text);
         wait_and_retry(s);

@@ -112,8 +112,8 @@ static void end_part(struct listing *l, bool last) {
 
 static int take_pod(void *ctx, const char *json, size_t len) {
     struct listing *l = ctx;
-    _cleanup_json_ json_t *pod = NULL;
-    if (json_parse(json, len, &pod, NULL) < 0)
+    _cleanup_facts_ pod_facts_t *pod = NULL;
+    if (pod_facts_read(json, len, &pod, NULL) < 0)
         return 0;
     json_t *entry = NULL;
     int rc = pods_describe(l->op->namespace_, pod, clock_now_us(), &entry);

@@ -172,13 +172,29 @@ static void free_job(struct queued_job *q) {
     free(q);
 }
 
+/* The literal of a job's type, for the metrics. */
+static const char *type_of(const json_t *job) {
+    static const char *const types[] = { "CreateGroup", "CleanupGroup", "RescheduleTask", "LabelNode", "BackendSynchronizeQueues",
+                                         "BackendSynchronizeBackendTest" };
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+        if (str_eq(types[i], json_get_str(job, "job_type")))
+            return types[i];
+    return "unknown";
+}
+
 static void run_one(struct osmo_operator *op, struct queued_job *q) {
     struct job_env env = { .driver = op->driver, .impl = op->impl, .namespace_ = op->namespace_, .log = &op->log, .ctx = op,
                            .wait = env_wait, .pods_generation = env_generation, .wait_pods = env_wait_pods,
-                           .cleaning = env_cleaning, .pod_log = env_pod_log, .job_ctx = q, .crew = op->worker.crew };
+                           .cleaning = env_cleaning, .pod_log = env_pod_log, .job_ctx = q, .crew = op->worker.crew,
+                           .tests = &op->tests };
     const char *id = json_get_str(q->job, "job_id");
     struct job_result r = { 0 };
+    while (!operator_may_act(op)) /* renewed in a moment, or lost: then another replica is given the job again */
+        if (!env_wait(op, 200))
+            return;
+    int64_t begun_us = clock_mono_us();
     job_run(&env, q->job, &r);
+    metrics_time(&op->metrics, METRIC_JOB_TIME, type_of(q->job), clock_mono_us() - begun_us);
     if (r.outcome == JOB_SUCCESS)
         log_debug(&op->log, "job %s is done", id ? id : "");
     else

@@ -56,6 +56,15 @@ int get_resources(struct call *c, osmo_error_t *err);
 int get_resource(struct call *c, osmo_error_t *err);
 int get_backends(struct call *c, osmo_error_t *err);
 int get_backend(struct call *c, osmo_error_t *err);
+int post_backend(struct call *c, osmo_error_t *err);
+int delete_backend(struct call *c, osmo_error_t *err);
+/* config_test_routes.c */
+int get_config_tests(struct call *c, osmo_error_t *err);
+int get_config_test(struct call *c, osmo_error_t *err);
+int put_config_tests(struct call *c, osmo_error_t *err);
+int put_config_test(struct call *c, osmo_error_t *err);
+int patch_config_test(struct call *c, osmo_error_t *err);
+int delete_config_test(struct call *c, osmo_error_t *err);
 /* config_pool_routes.c */
 int get_config_pools(struct call *c, osmo_error_t *err);
 int put_config_pools(struct call *c, osmo_error_t *err);

@@ -390,6 +390,8 @@ static void set_network(const struct transfer *t, const url_parts_t *u) {
         lib.easy_setopt(h, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
         lib.easy_setopt(h, CURLOPT_SOCKOPTFUNCTION, on_socket);
     }
+    if (rq->fresh)
+        lib.easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);
     if (t->connect_to)
         lib.easy_setopt(h, CURLOPT_CONNECT_TO, t->connect_to);
     if (t->client->proxy) {
@@ -428,6 +430,8 @@ static enum http_fate fate_of(const struct transfer *t, CURLcode code) {
     if (t->out_of_memory || t->over_cap || t->upload_failed || code == CURLE_OUT_OF_MEMORY)
         return HTTP_UNUSABLE;
     lib.easy_getinfo(t->client->curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+    if (strstr(t->client->error, " alert ") && (strstr(t->client->error, "certificate") || strstr(t->client->error, "unknown ca")))
+        return HTTP_DISTRUSTED; /* TLS 1.3: the server looks at ours after we began to send */
     switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:

@@ -22,6 +22,7 @@ typedef struct http_request {
     long connect_timeout_ms;     /* 0 = 10 s */
     long idle_ms;                /* as long without a byte in either direction: OSMO_ETIMEOUT; 0 = no such limit */
     size_t max_response;         /* cap of the collected body; 0 = 64 MiB */
+    bool fresh;                  /* a new connection: on one that was kept, libcurl repeats by itself what got no answer */
     bool secret;                 /* the collected body leaves nothing behind when it is freed */
     /* Streaming: called with each piece instead of collecting; return false to stop the transfer (then OSMO_OK). */
     bool (*on_data)(void *ctx, const char *data, size_t len);

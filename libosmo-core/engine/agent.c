@@ -28,6 +28,8 @@ static void session_free(struct agent_session *s) {
     pthread_cond_destroy(&s->room);
     pthread_mutex_destroy(&s->lock);
     free(s->backend);
+    free(s->rules);
+    free(s->k8s_uid);
     free(s);
 }
 
@@ -108,36 +110,16 @@ int agent_open(engine_t *e, enum agent_socket kind, const char *backend, uint64_
     return 0;
 }
 
-/* The control socket tells the listener which node conditions make a node usable. */
-static void send_node_rules(struct agent_session *s) {
-    const struct settings *settings = engine_settings(s->e);
-    const struct backend_settings *b = settings_backend(settings, s->backend);
-    const char *text = b && b->node_rules_json ? b->node_rules_json : "{\"Ready\":\"True\"}";
-    json_t *rules = NULL, *body = json_object();
-    char uuid[33];
-    _cleanup_buf_ buf_t out = BUF_INIT(1u << 20);
-    int rc = body ? json_parse(text, strlen(text), &rules, NULL) : OSMO_ENOMEM;
-    engine_settings_put(settings);
-    if (rc >= 0)
-        rc = json_set(body, "rules", rules);
-    if (rc >= 0)
-        rc = crypto_random_hex32(uuid);
-    if (rc < 0) {
-        json_free(body);
-        return;
-    }
-    if (message_build(MSG_NODE_CONDITIONS, uuid, body, &out) >= 0)
-        session_send(s, out.data, out.len, false);
-}
-
 void agent_opened(agent_session_t *s) {
     pthread_mutex_lock(&s->lock);
     s->opened = true;
     pthread_mutex_unlock(&s->lock);
-    if (s->kind == AGENT_CONTROL)
-        send_node_rules(s);
-    else if (s->kind == AGENT_WORKER)
-        agents_wake(s->e); /* the first heartbeat */
+    if (s->kind == AGENT_CONTROL) { /* which conditions make a node usable */
+        agent_send_rules(s);
+        agents_look(s->e);
+    }
+    if (s->kind == AGENT_CONTROL || s->kind == AGENT_WORKER)
+        agents_wake(s->e); /* of a worker: the first heartbeat */
 }
 
 static int release_run(db_t *db, void *ctx, osmo_error_t *err) {
@@ -257,13 +239,19 @@ struct init {
     struct ticket *ticket;
     struct backend_row row;
     int64_t snapshot; /* out: number of the one that begins now */
+    int64_t born_us;  /* out: tells the backend from those before and after it of its name */
     bool returned;    /* out: the backend was lost */
 };
 
 static int init_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct init *i = ctx;
     i->snapshot = 0;
+    struct backend_row now = { 0 };
     int rc = repo_backend_upsert(db, &i->row, err);
+    if (rc >= 0)
+        rc = repo_backend_get(db, i->row.name, &now, err);
+    i->born_us = now.created_us;
+    backend_row_clear(&now);
     if (rc >= 0 && i->ticket->s->kind == AGENT_WORKER)
         rc = repo_worker_set(db, i->row.name, i->ticket->s->owner, err);
     if (rc >= 0)
@@ -279,13 +267,16 @@ static void init_done(void *ctx, int rc, const osmo_error_t *err) {
     osmo_error_t taken = OSMO_ERROR_INIT;
     if (rc == OSMO_ECONFLICT) {
         log_error(&s->e->log, "backend %s was refused: %s", s->backend, err->text);
-        session_close(s, CLOSE_REFUSED, "this backend name belongs to a different cluster");
+        session_close(s, CLOSE_REFUSED, err->text);
         rc = 0;
         err = &taken;
     } else if (rc >= 0) {
+        agent_belongs(s, i->row.k8s_uid, i->born_us);
         pthread_mutex_lock(&s->lock);
         s->ready = true;
+        pthread_cond_broadcast(&s->room);
         pthread_mutex_unlock(&s->lock);
+        agents_look(s->e); /* it may have been deleted right behind this */
         if (i->snapshot)
             reconcile_ask(s, i->snapshot, i->row.heartbeat_us);
         if (i->returned)
@@ -340,8 +331,20 @@ static void handle_worker(struct agent_session *s, const struct message *m) {
                     message_type_name(m->type));
 }
 
+/* What is said about a backend counts when the backend is there: right behind INIT its commit is waited for. */
+static bool await_init(struct agent_session *s) {
+    pthread_mutex_lock(&s->lock);
+    while (!s->ready && !s->failed && !s->closed)
+        pthread_cond_wait(&s->room, &s->lock);
+    bool ready = s->ready;
+    pthread_mutex_unlock(&s->lock);
+    return ready;
+}
+
 static void handle(struct agent_session *s, const struct message *m) {
     osmo_error_t err = OSMO_ERROR_INIT;
+    if (s->inited && m->type != MSG_INIT && m->type != MSG_LOGGING && !await_init(s))
+        return;
     bool acks = s->inited && s->kind != AGENT_WORKER;
     if (m->type == MSG_LOGGING)
         agent_logging(s, m->body);

@@ -7,6 +7,7 @@
 #include "engine/queues.h"
 #include "engine/reconcile.h"
 #include "engine/replicas.h"
+#include "store/repo_backend_end.h"
 #include "store/repo_replica.h"
 
 /* Short, so that items of a session that is lost come back soon; renewed while the job is with its worker. */
@@ -22,11 +23,6 @@ static void hold_locked(struct agents *a, struct agent_session *s) {
     a->pending++;
 }
 
-struct held {
-    struct agent_session **s;
-    size_t n, cap;
-};
-
 static void held_add(struct agents *a, struct held *h, struct agent_session *s) {
     if (h->n == h->cap) {
         size_t cap = h->cap ? h->cap * 2 : 16;
@@ -40,17 +36,17 @@ static void held_add(struct agents *a, struct held *h, struct agent_session *s) 
     h->s[h->n++] = s;
 }
 
-static struct held hold_workers(struct agents *a) {
+struct held agents_hold(struct agents *a, bool workers_only) {
     struct held h = { 0 };
     pthread_mutex_lock(&a->lock);
     for (struct agent_session *s = a->sessions; s; s = s->next)
-        if (s->kind == AGENT_WORKER)
+        if (s->kind == AGENT_WORKER || !workers_only)
             held_add(a, &h, s);
     pthread_mutex_unlock(&a->lock);
     return h;
 }
 
-static void held_drop(struct held *h) {
+void agents_drop(struct held *h) {
     for (size_t i = 0; i < h->n; i++)
         session_unref(h->s[i]);
     free(h->s);
@@ -218,7 +214,9 @@ static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
     work_rows_free(c->rows, c->n);
     c->rows = NULL;
     c->n = 0;
-    return repo_work_claim(db, c->s->backend, c->s->owner, engine_now(c->s->e), LEASE_US, c->limit, &c->rows, &c->n, err);
+    bool accepts = false;
+    int rc = repo_backend_accepts(db, c->s->backend, &accepts, err); /* nothing begins at one that is being deleted */
+    return rc < 0 || !accepts ? rc : repo_work_claim(db, c->s->backend, c->s->owner, engine_now(c->s->e), LEASE_US, c->limit, &c->rows, &c->n, err);
 }
 
 /* Handing out of a batch: every item is its own transaction under its workflow, posted together so that one commit
@@ -434,10 +432,10 @@ static size_t serve(const struct held *all, struct agent_session *s, size_t limi
 void agents_disconnect(engine_t *e) {
     if (!e->agents)
         return;
-    struct held all = hold_workers(e->agents);
+    struct held all = agents_hold(e->agents, true);
     for (size_t i = 0; i < all.n; i++)
         session_close(all.s[i], 1013, "the service was cut off from its database, connect again");
-    held_drop(&all);
+    agents_drop(&all);
 }
 
 /* ---- the thread ---- */
@@ -456,8 +454,9 @@ static int64_t until_next(struct agents *a, int64_t next, int64_t since) {
 static void *dispatch_main(void *arg) {
     struct agents *a = arg;
     while (!waker_stopped(&a->waker)) {
+        agents_follow(a);
         queues_follow(a);
-        struct held all = hold_workers(a);
+        struct held all = agents_hold(a, true);
         int64_t since = engine_now(a->e); /* what becomes due from here on may be missed by this turn */
         int64_t next = renew_leases(&all, send_heartbeats(&all));
         size_t claimed = 0;
@@ -468,7 +467,7 @@ static void *dispatch_main(void *arg) {
             if (room && queues_introduced(all.s[i]))
                 claimed += serve(&all, all.s[i], room);
         }
-        held_drop(&all);
+        agents_drop(&all);
         if (!claimed)
             waker_wait(&a->waker, until_next(a, next, since));
     }
@@ -520,6 +519,7 @@ void agents_close(engine_t *e) {
     e->agents = NULL;
     map_free(a->heartbeats);
     engine_settings_put(a->queues_of);
+    engine_settings_put(a->followed);
     waker_destroy(&a->waker);
     pthread_cond_destroy(&a->idle);
     pthread_mutex_destroy(&a->lock);

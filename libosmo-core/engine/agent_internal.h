@@ -64,6 +64,9 @@ struct agent_session {
     char *backend;
     uint64_t conn;
     bool jobs_extension, parts_extension, snapshot_extension, status_extension;
+    char *rules;       /* body of the node_conditions that was sent last */
+    char *k8s_uid;     /* with born_us: which backend of this name it belongs to, once that is known */
+    int64_t born_us;
     bool pulls_images; /* its operator does not say that it has its own */
     struct agent_session *next; /* list of agents->lock */
 
@@ -104,6 +107,8 @@ struct agents {
     pthread_t thread;
     bool started;
     const struct settings *queues_of; /* what queues_follow() has followed; the dispatcher's */
+    const struct settings *followed;  /* what agents_follow() has, likewise */
+    bool look;                        /* agents_follow() has to, even so */
     char installation[33]; /* reconcile.c: on all objects created for this database */
 };
 
@@ -121,6 +126,22 @@ void session_unref(struct agent_session *s);
 void session_close(struct agent_session *s, int code, const char *reason);
 /* What the workers have in hand is not ours any more: they connect again. */
 void agents_disconnect(engine_t *e);
+
+/* ---- agent_dispatch.c: sessions held so that they stay; only the dispatcher's ---- */
+struct held {
+    struct agent_session **s;
+    size_t n, cap;
+};
+struct held agents_hold(struct agents *a, bool workers_only);
+void agents_drop(struct held *h);
+
+/* ---- agent_follow.c ---- */
+void agents_follow(struct agents *a);
+/* Next time even if the settings are the same; the dispatcher is woken by the caller. */
+void agents_look(engine_t *e);
+/* Tells a control socket the rules of its backend, unless they are those that it was told last. */
+void agent_send_rules(struct agent_session *s);
+void agent_belongs(struct agent_session *s, const char *k8s_uid, int64_t born_us);
 
 /* Handlers take the ticket in any case. <0: err says what is wrong with the message; it is acknowledged all the same.
  */

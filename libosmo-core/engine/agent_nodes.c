@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/agent_internal.h"
+#include "store/repo_backend_end.h"
 
 struct node_write {
     struct ticket *ticket;
@@ -57,8 +58,12 @@ static char *member_text(const json_t *body, const char *key, const char *fallba
     return v ? json_to_text(v) : str_dup(fallback);
 }
 
+/* Nothing is written for a backend that was deleted meanwhile. */
 static int resource_run(db_t *db, void *ctx, osmo_error_t *err) {
-    return repo_node_upsert(db, &((struct node_write *)ctx)->row, err);
+    const struct node_row *r = &((struct node_write *)ctx)->row;
+    bool accepts = false;
+    int rc = repo_backend_accepts(db, r->backend, &accepts, err);
+    return rc < 0 || !accepts ? rc : repo_node_upsert(db, r, err);
 }
 
 int agent_resource(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err) {
@@ -81,7 +86,9 @@ int agent_resource(struct agent_session *s, const json_t *body, struct ticket *t
 
 static int usage_run(db_t *db, void *ctx, osmo_error_t *err) {
     const struct node_row *r = &((struct node_write *)ctx)->row;
-    return repo_node_usage(db, r->backend, r->name, r->usage_json, r->foreign_usage_json, err);
+    bool accepts = false;
+    int rc = repo_backend_accepts(db, r->backend, &accepts, err);
+    return rc < 0 || !accepts ? rc : repo_node_usage(db, r->backend, r->name, r->usage_json, r->foreign_usage_json, err);
 }
 
 int agent_resource_usage(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err) {

@@ -48,6 +48,10 @@ int64_t engine_age_now(engine_t *e);
 /* retention.c: deletes what is older than the settings keep. *wait_us is lowered to the time until the next is. */
 int retention_sweep(engine_t *e, bool (*stopped)(void *ctx), void *ctx, int64_t *wait_us, osmo_error_t *err);
 
+/* ---- backends.c ---- */
+/* Goes on with deletions of backends that were cut off. */
+int backends_end_turn(engine_t *e, bool (*stopped)(void *ctx), void *ctx, osmo_error_t *err);
+
 /* ---- offline.c ---- */
 /* Looks after backends that may be lost; *next_us (0 at first) is when there is something to look at again, *wait_us is lowered to it. */
 int offline_turn(engine_t *e, int64_t *next_us, bool (*stopped)(void *ctx), void *ctx, int64_t *wait_us, osmo_error_t *err);

@@ -218,7 +218,8 @@ int offline_turn(engine_t *e, int64_t *next_us, bool (*stopped)(void *ctx), void
         wait = *next_us - now;
     } else {
         const struct settings *s = engine_settings(e);
-        if (any_fails(s))
+        rc = backends_end_turn(e, stopped, ctx, err);
+        if (rc >= 0 && any_fails(s))
             rc = look_at_all(e, s, stopped, ctx, &wait, err);
         engine_settings_put(s);
         *next_us = engine_now(e) + wait;

@@ -7,6 +7,7 @@
 
 #include "model/backend_config.h"
 #include "model/pods_queues.h"
+#include "store/repo_backend_end.h"
 #include "store/repo_queues.h"
 
 /* ---- what is wanted ---- */
@@ -85,8 +86,11 @@ static int want_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct want *w = ctx;
     struct backend_row row = { 0 };
     const struct settings *s = engine_settings(w->e);
+    bool accepts = false;
     w->queued = false;
-    int rc = repo_backend_get(db, w->backend, &row, err);
+    int rc = repo_backend_accepts(db, w->backend, &accepts, err);
+    if (rc >= 0)
+        rc = accepts ? repo_backend_get(db, w->backend, &row, err) : OSMO_ENOTFOUND;
     for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(all_told); i++)
         rc = want_one(db, w, &all_told[i], s, &row, err);
     engine_settings_put(s);

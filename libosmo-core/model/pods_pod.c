@@ -203,6 +203,13 @@ static json_t *user_container(struct pod_build *b, const struct pod_task *t)
     return v;
 }
 
+/* Our own images: one that is said to be on the nodes already, as builders of images name what no registry has, is not asked for. */
+static void relax_pull_policy(struct pod_build *b, json_t *container)
+{
+    if (str_starts(json_get_str(container, "image"), "localhost/"))
+        pods_put_text(b, container, "imagePullPolicy", "IfNotPresent");
+}
+
 /* ---- osmo-ctrl ---- */
 
 static void add_inputs(struct pod_build *b, const struct pod_task *t, json_t *args)
@@ -292,6 +299,7 @@ static json_t *ctrl_container(struct pod_build *b, const struct pod_task *t)
     };
     json_t *mounts = pods_array(b);
     json_t *v = container(b, "osmo-ctrl", b->c->settings->client_image, "/osmo/bin/osmo_ctrl", ctrl_args(b, t));
+    relax_pull_policy(b, v);
 
     add_mounts(b, mounts, fixed, ARRAY_SIZE(fixed));
     mount_user_files(b, t, mounts, true);
@@ -331,6 +339,7 @@ static json_t *init_container(struct pod_build *b, const struct pod_task *t)
     if (b->c->rsync)
         pods_add_text(b, args, "--enable_rsync");
     json_t *v = container(b, "osmo-init", b->c->settings->init_image, "osmo_init", args);
+    relax_pull_policy(b, v);
     add_mounts(b, mounts, mounts_list, ARRAY_SIZE(mounts_list));
     pods_put(b, resources, "requests", amounts(b, "250m", "1Gi"));
     pods_put(b, resources, "limits", amounts(b, "500m", "1Gi"));

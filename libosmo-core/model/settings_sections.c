@@ -30,8 +30,9 @@ struct settings *settings_new(void)
     s->service_base_url = str_dup("");
     s->issuer = str_dup("osmo");
     s->audience = str_dup("osmo");
-    s->init_image = str_dup("osmo/runtime");
-    s->client_image = str_dup("osmo/runtime");
+    /* of no registry: a name that one might have would be somebody else's there */
+    s->init_image = str_dup("localhost/osmo/runtime:" OSMO_VERSION);
+    s->client_image = str_dup("localhost/osmo/runtime:" OSMO_VERSION);
     s->data_endpoint = str_dup("");
     s->pod_label_prefix = str_dup("");
     s->archive_endpoint = str_dup("");

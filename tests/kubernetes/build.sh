@@ -49,11 +49,11 @@ directory_of() { echo "$cache/${1//[^A-Za-z0-9.+~-]/_}"; }
 
 # Without the network the newest one that is there will do.
 newest_complete() {
-    local dir
-    for dir in $(ls -td "$cache"/*/ 2>/dev/null); do
-        if complete "${dir%/}"; then echo "${dir%/}"; return 0; fi
+    local dir newest=
+    for dir in "$cache"/*/; do
+        if complete "${dir%/}" && [[ -z $newest || $dir -nt $newest ]]; then newest=${dir%/}; fi
     done
-    return 1
+    [[ -n $newest ]] && echo "$newest"
 }
 
 # The programs of a Debian package that is not to be installed.

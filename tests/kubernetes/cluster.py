@@ -9,7 +9,6 @@ full has a node that runs pods (containerd, kubelet); control has none, for test
 The programs come from build.sh. Everything of the cluster lies in DIR: cluster.json, *.kubeconfig, env, logs."""
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import selectors
@@ -272,8 +271,7 @@ def up(arguments):
     except BlockingIOError:
         say(f"another cluster runs in {directory}: waiting for its end")
         fcntl.flock(lock, fcntl.LOCK_EX)
-    groups = "osmo-kubernetes-" + hashlib.sha256(directory.encode()).hexdigest()[:8]
-    isolation.remove_groups(groups)
+    groups = isolation.make_groups("osmo-kubernetes-")
     tidy(directory, True)
     paths = components.Paths(directory, arguments.programs or programs())
     os.makedirs(paths.logs)
@@ -285,7 +283,6 @@ def up(arguments):
         if child:
             os.kill(child, signal.SIGKILL)
 
-    isolation.make_groups(groups)
     network = os.path.join(directory, "network")
     os.symlink(f"/proc/{os.getpid()}/ns/net", network)
     try:

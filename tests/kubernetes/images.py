@@ -55,6 +55,30 @@ def _blob_of(store, text):
     return _blob(store, path)
 
 
+def _tag_path(store, name):
+    repository, tag = name.rsplit(":", 1)
+    return os.path.join(store, "tags", repository, tag)
+
+
+def _tag(store, name, digest):
+    target = _tag_path(store, name)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    handle, path = tempfile.mkstemp(dir=store)
+    with open(handle, "w", encoding="ascii") as f:
+        f.write(digest)
+    os.replace(path, target)
+
+
+def exists(store, name):
+    return os.path.exists(_tag_path(store, name))
+
+
+def alias(store, old, new):
+    """Another name of an image."""
+    with open(_tag_path(store, old), encoding="ascii") as f:
+        _tag(store, new, f.read())
+
+
 def write(store, name, entries, command=None, entrypoint=None, environment=("PATH=/usr/local/bin:/usr/bin:/bin",), user=""):
     """An image with one layer under a name such as osmo/init:test; an earlier one of that name is replaced."""
     os.makedirs(os.path.join(store, "blobs"), exist_ok=True)
@@ -74,13 +98,7 @@ def write(store, name, entries, command=None, entrypoint=None, environment=("PAT
     manifest = _blob_of(store, json.dumps({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": CONFIG, **config},
         "layers": [{"mediaType": LAYER, **layer}]}).encode())
-    repository, tag = name.rsplit(":", 1)
-    tags = os.path.join(store, "tags", repository)
-    os.makedirs(tags, exist_ok=True)
-    handle, path = tempfile.mkstemp(dir=store)
-    with open(handle, "w", encoding="ascii") as f:
-        f.write(manifest["digest"])
-    os.replace(path, os.path.join(tags, tag))
+    _tag(store, name, manifest["digest"])
     return name
 
 
@@ -92,9 +110,48 @@ def userland():
             *(link("bin/" + n, "busybox") for n in names if n != "busybox")]
 
 
+def tree(root):
+    """Entries: all that is in a directory."""
+    return [copy(os.path.join(root, name), name) for name in sorted(os.listdir(root))]
+
+
+PACKAGES = ("base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "diffutils", "findutils", "grep", "gzip", "hostname",
+            "libacl1", "libattr1", "libc-bin", "libc6", "libcrypt1", "libgmp10", "libpcre2-8-0", "libselinux1", "libtinfo6", "mawk",
+            "perl-base", "sed", "tar", "zlib1g")
+UNNEEDED = ("/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/lintian", "/usr/share/bug", "/usr/lib/systemd")
+
+
+def debian():
+    """The entries of a small Debian: files of this machine's own packages, in the layout with everything below /usr."""
+    files = set()
+    for package in PACKAGES:
+        done = subprocess.run(["dpkg", "-L", package], capture_output=True, text=True)  # a release may have another name for a library
+        files.update(done.stdout.splitlines() if done.returncode == 0 else ())
+    entries = [link(d, "usr/" + d) for d in ("bin", "sbin", "lib", "lib64")]
+    entries += [directory(d) for d in ("etc", "usr", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "usr/share", "proc", "sys", "dev",
+                                       "root", "run", "var", "var/lib", "home")] + [directory("tmp", 0o1777)]
+    made = {e[0].name for e in entries if not isinstance(e[0], str)}
+    for path in sorted(files):
+        name = path.lstrip("/")
+        if name.split("/")[0] in ("bin", "sbin", "lib", "lib64"):
+            name = "usr/" + name
+        if not name or name == "." or name in made or path.startswith(UNNEEDED) or name.startswith(("var/", "etc/cron")):
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            entries.append(directory(name))
+        elif os.path.lexists(path):
+            entries.append(copy(path, name))
+        made.add(name)
+    entries.append(copy(os.path.realpath("/usr/bin/mawk"), "usr/bin/awk"))
+    return entries + [link("usr/bin/sh", "dash")] if "usr/bin/sh" not in made else entries
+
+
 def basic(store):
-    """The images that each cluster has: one for pods' namespaces, and one to run things in, also under names of well-known images."""
+    """The images that each cluster has: one for pods' namespaces, a small one to run things in, and Debian's under well-known names."""
     write(store, "pause:1", [directory("bin"), copy(os.path.realpath(BUSYBOX), "bin/sleep")], command=["/bin/sleep", "2147483647"])
     entries = userland()
-    for name in ("local/busybox:1", "library/busybox:latest", "library/ubuntu:22.04", "library/ubuntu:24.04", "library/alpine:latest"):
+    for name in ("local/busybox:1", "library/busybox:latest", "library/alpine:latest"):
         write(store, name, entries, command=["/bin/sh"])
+    write(store, "library/debian:12", debian(), command=["/bin/bash"])
+    for name in ("library/debian:latest", "library/ubuntu:22.04", "library/ubuntu:24.04", "library/ubuntu:latest"):
+        alias(store, "library/debian:12", name)

@@ -64,9 +64,14 @@ def _hierarchies():
     return [os.path.join(top, d) for d in os.listdir(top) if os.path.exists(os.path.join(top, d, "cgroup.procs"))]
 
 
-def make_groups(name):
-    """A control group in each hierarchy, under which the node keeps its pods."""
+def make_groups(prefix):
+    """A control group in each hierarchy, under which the node keeps its pods; its name, which has this process in it. Those of
+    processes that are no more, because they were killed, are removed."""
+    name = f"{prefix}{os.getpid()}"
     for top in _hierarchies():
+        for old in os.listdir(top):
+            if old.startswith(prefix) and not os.path.exists("/proc/" + old[len(prefix):]):
+                remove_groups(old, 0)
         path = os.path.join(top, name)
         os.makedirs(path, exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):  # new groups of version 1 have none, and cannot be entered
@@ -74,6 +79,7 @@ def make_groups(name):
             if os.path.exists(target) and not open(target, encoding="ascii").read().strip():
                 with open(os.path.join(top, file), encoding="ascii") as f, open(target, "w", encoding="ascii") as out:
                     out.write(f.read())
+    return name
 
 
 def remove_groups(name, seconds=10):

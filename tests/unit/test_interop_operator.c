@@ -11,6 +11,17 @@
 #define QUIET "tasks: {}\n"
 #define SLOW "tasks:\n  slow: {duration_ms: 3600000}\n"
 
+static const char *uuid_of(const char *text, char out[33]) {
+    const char *p = text ? strstr(text, "\"uuid\":\"") : NULL;
+    snprintf(out, 33, "%.32s", p ? p + 8 : "");
+    return out;
+}
+
+static void acknowledge(int path, const char *uuid) {
+    _cleanup_free_ char *text = str_printf("{\"type\":\"ack\",\"body\":{\"uuid\":\"%s\"},\"uuid\":\"%032d\"}", uuid, 7);
+    upstream_say(path, text);
+}
+
 static void wait_all_open(size_t nth) {
     for (int i = 0; i < UP_PATHS; i++)
         upstream_await_connection(i, nth);
@@ -56,7 +67,7 @@ static void ends_at_every_point(void) {
     upstream_cut(-1, UP_CUT_ACCEPTED, 0);
     REQUIRE(bench_run(&b, QUIET, NULL));
     wait_all_open(1);
-    size_t round = 1;
+    size_t round = 1, pongs = 0;
     for (enum up_cut stage = UP_CUT_REQUEST; stage < UP_CUT_STAGES; stage++)
         for (size_t i = 0; i < (stage == UP_CUT_REFUSED ? ARRAY_SIZE(refusals) : 1); i++) {
             upstream_cut(-1, stage, refusals[i]);
@@ -65,6 +76,12 @@ static void ends_at_every_point(void) {
                 upstream_drop(p);
             round++;
             wait_all_open(round);
+            for (int p = 0; p < UP_PATHS; p++) { /* a connection that is heard of is a good one: the next wait is short again */
+                acknowledge(p, "ffffffffffffffffffffffffffffffff");
+                upstream_ping(p, "x");
+                upstream_await_pongs(p, ++pongs);
+                pongs -= p + 1 < UP_PATHS;
+            }
         }
     for (int p = 0; p < UP_PATHS; p++) {
         upstream_cut(p, UP_CUT_HALF_ANSWER, 0);
@@ -82,11 +99,13 @@ static void away_and_back(void) {
     upstream_vanish(true);
     upstream_vanish(false);
     wait_all_open(2);
-    upstream_close(UP_POD, 1012, "service restart");
+    upstream_close(UP_POD, 1001, "going away");
+    upstream_close(UP_NODE, 1012, "service restart");
     upstream_close(UP_WORKER, 4000, "database error");
     upstream_await_connection(UP_POD, 3);
+    upstream_await_connection(UP_NODE, 3);
     upstream_await_connection(UP_WORKER, 3);
-    CHECK_INT(upstream_await_close(UP_POD), 1012); /* echoed, as RFC 6455 wants it */
+    CHECK_INT(upstream_await_close(UP_POD), 1001); /* echoed, as RFC 6455 wants it */
     bench_close(&b);
 }
 
@@ -215,7 +234,6 @@ static void window(void) {
     bench_await_inits(1);
     upstream_mute(UP_POD, true);
     say_create("j1", "", "slow", 60);
-    CHECK(upstream_await(UP_POD, "\"update_pod\"", 100 - (upstream_count(UP_POD, "monitor_pod") > 0 ? 99 : 0)) != NULL);
     CHECK(upstream_await(UP_POD, NULL, 101) != NULL); /* INIT and the window */
     CHECK(upstream_await(UP_HEARTBEAT, "heartbeat", 1) != NULL);
     upstream_ping(UP_POD, "x");
@@ -231,22 +249,11 @@ static void window(void) {
     bench_close(&b);
 }
 
-static const char *uuid_of(const char *text, char out[33]) {
-    const char *p = text ? strstr(text, "\"uuid\":\"") : NULL;
-    snprintf(out, 33, "%.32s", p ? p + 8 : "");
-    return out;
-}
-
-static void acknowledge(int path, const char *uuid) {
-    _cleanup_free_ char *text = str_printf("{\"type\":\"ack\",\"body\":{\"uuid\":\"%s\"},\"uuid\":\"%032d\"}", uuid, 7);
-    upstream_say(path, text);
-}
-
 /* Acknowledged by hand, with gaps: exactly the gaps come again. */
 static void replays_what_is_missing(void) {
     struct bench b;
     char uuid[33];
-    enum { N = 30 };
+    enum { N = 20 };
     REQUIRE(bench_open(&b, SLOW));
     bench_await_inits(1);
     upstream_mute(UP_POD, true);

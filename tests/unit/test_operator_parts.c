@@ -69,9 +69,12 @@ static json_t *parsed(const char *text) {
 }
 
 static void apply_pod(nodes_t *n, const char *text) {
-    json_t *v = parsed(text);
-    nodes_apply_pod(n, v);
-    json_free(v);
+    pod_facts_t *pod = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(pod_facts_read(text, strlen(text), &pod, &err), &err);
+    if (pod)
+        nodes_apply_pod(n, pod);
+    pod_facts_free(pod);
 }
 
 #define POD(ns, name, phase, cpu) "{\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name "\"}," \
@@ -150,9 +153,10 @@ static void cluster_events(void) {
     };
     events_t *e = events_new("ns");
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        json_t *event = parsed(cases[i].text), *body = events_apply(e, event, 1000000);
+        event_facts_t *event = events_read(cases[i].text, strlen(cases[i].text));
+        json_t *body = event ? events_apply(e, event, 1000000) : NULL;
         CHECK_STR(json_get_str(body, "pod_name"), cases[i].pod);
-        json_free(event);
+        free(event);
         json_free(body);
     }
     events_free(e);

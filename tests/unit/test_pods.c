@@ -28,7 +28,7 @@ static const char config[] =
         "{who: '{{WF_SUBMITTED_BY|default(\"nobody\")}}'}}\n";
 
 /* What build() gives the builder beside the specification. */
-static struct { const char *only; const struct pod_credential *credentials; size_t ncredentials; int64_t retry; } extra;
+static struct { const char *only, *image; const struct pod_credential *credentials; size_t ncredentials; int64_t retry; } extra;
 
 struct fixture {
     struct settings *settings;
@@ -54,7 +54,9 @@ static void build(struct fixture *f, const char *body, size_t index, const char 
     struct pod_task_ids ids[3];
 
     *f = (struct fixture){ .rc = -1 };
-    CHECK_OK(settings_parse(config, sizeof(config) - 1, "test", &f->settings, &f->err), &f->err);
+    _cleanup_free_ char *text = extra.image ? str_printf("%sworkflow: {backend_images: {init: '%s', client: '%s'}}\n", config, extra.image,
+        extra.image) : str_dup(config);
+    CHECK_OK(settings_parse(text, strlen(text), "test", &f->settings, &f->err), &f->err);
     CHECK_OK(yaml_parse(body, strlen(body), &limits, &doc, &f->err), &f->err);
     REQUIRE(doc && f->settings);
     CHECK_OK(spec_parse(doc, f->settings, &f->spec, &f->err), &f->err);
@@ -124,6 +126,33 @@ static void test_single(void)
               "-refreshScheme http -outputs task:s3://svc-bucket/wf/w-1/say -userConfig /osmo/user_config.yaml "
               "-serviceConfig /osmo/service_config.yaml");
     fixture_free(&f);
+}
+
+static const char *policy_of(const json_t *pod, const char *list, size_t container)
+{
+    return json_get_str(json_at(json_path(pod, "spec", list, NULL), container), "imagePullPolicy");
+}
+
+/* Registries are asked each time, but for the runtime's own images, which are said to be on the nodes when none are configured. */
+static void test_pull_policy(void)
+{
+    static const char body[] = "name: one\ntasks: [{name: say, image: 'localhost/mine:1', command: [echo]}]\n";
+    static const struct { const char *image, *policy; } cases[] = {
+        { NULL, "IfNotPresent" }, { "localhost/osmo/runtime:2", "IfNotPresent" }, { "localhost:5000/osmo/runtime:2", "Always" },
+        { "osmo/runtime:2", "Always" }, { "example.com/localhost/runtime", "Always" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct fixture f;
+        extra.image = cases[i].image;
+        build(&f, body, 0, "a", true, "http://127.0.0.1:8000");
+        extra.image = NULL;
+        CHECK_OK(f.rc, &f.err);
+        const json_t *pod = find(f.objects, "Pod", 0);
+        CHECK_STR(policy_of(pod, "containers", 0), "Always");
+        CHECK_STR(policy_of(pod, "containers", 1), cases[i].policy);
+        CHECK_STR(policy_of(pod, "initContainers", 0), cases[i].policy);
+        fixture_free(&f);
+    }
 }
 
 /* Digests of the secret names, as the other implementation computes them. */
@@ -486,7 +515,7 @@ static void test_cleanup(void)
 }
 
 static const struct check_test tests[] = {
-    { "a single task", test_single }, { "digests", test_digests }, { "data flow",
+    { "a single task", test_single }, { "pull policy", test_pull_policy }, { "digests", test_digests }, { "data flow",
         test_data_flow },
     { "resources", test_resources }, { "topology", test_topology }, { "refused", test_refused },
     { "a pool that changed", test_pool_changed }, { "retry", test_retry }, { "names of subgroups", test_topology_names },

@@ -35,7 +35,7 @@ static void test_defaults(void)
     CHECK_INT(s->max_name_length, 64);
     CHECK_INT(s->default_exec_timeout_us, INT64_C(60) * 86400 * 1000000);
     CHECK_INT(s->websocket_timeout_min, 1440);
-    CHECK_STR(s->init_image, "osmo/runtime");
+    CHECK_STR(s->init_image, "localhost/osmo/runtime:" OSMO_VERSION);
     CHECK_INT(s->ctrl_roles.len, 2);
     CHECK(!s->from_file);
     json_free(template);

@@ -21,6 +21,8 @@ struct gang_options {
     bool foreign;               /* pods of others are watched: gang_synced() is called for them too */
     int64_t patience_ms;        /* how long a pod waits before it is told why; 0 = 2000 */
     const logger_t *log;
+    void *ctx;
+    void (*state)(void *ctx, const char *trouble); /* decisions cannot be carried out, or can again (NULL); may be NULL */
 };
 /* Sources that must be known whole before anything is decided. */
 enum gang_source { GANG_NODES = 1, GANG_PODS = 2, GANG_KEPT = 4, GANG_FOREIGN = 8, GANG_UNLABELED = 16 };

@@ -14,13 +14,14 @@
 
 enum watch_id { WATCH_PODS, WATCH_FOREIGN, WATCH_UNLABELED, WATCH_NODES, WATCH_EVENTS, WATCH_KEPT, WATCHES };
 
+#define TROUBLE_MAX 256
 struct kubernetes;
 /* One reflector, and what its callbacks need. */
 struct watch {
     struct kubernetes *k;
     enum watch_id id;
     reflector_t *reflector;
-    char trouble[256];          /* "" = none; under the lock of the driver */
+    char trouble[TROUBLE_MAX];  /* "" = none; under the lock of the driver */
 };
 
 struct kubernetes {
@@ -36,6 +37,7 @@ struct kubernetes {
     finalizers_t *finalizers;
     gang_t *gang;               /* NULL = KAI places pods */
     char mode[160];             /* how groups are placed, for describe() */
+    char gang_trouble[TROUBLE_MAX];
     pthread_mutex_t lock;
 };
 

@@ -133,8 +133,6 @@ static int on_listed(void *ctx, const char *json, size_t len) {
     reflector_t *r = ctx;
     struct meta m;
     char key[META_KEY_MAX];
-    if (r->o.from_now && !r->begun)
-        return 1; /* the version is all that is asked for */
     if (!read_object(r, json, len, &m, key))
         return is_stopping(r);
     if (!r->o.from_now)
@@ -162,10 +160,12 @@ static void list_is_whole(reflector_t *r) {
 
 static int relist(reflector_t *r, osmo_error_t *err) {
     char version[OSMO_KUBE_VERSION_MAX] = "";
-    bool first = r->o.from_now && !r->begun;
+    osmo_kube_target_t what = r->o.what;
+    if (r->o.from_now && !r->begun)
+        what.field_selector = "metadata.name=none"; /* the version is all that is asked for */
     r->round++;
     r->oom = false;
-    int rc = osmo_kube_list(r->k, &r->o.what, first ? 1 : r->o.page_size, version, on_listed, r, err);
+    int rc = osmo_kube_list(r->k, &what, r->o.page_size, version, on_listed, r, err);
     if (rc < 0)
         return rc;
     if (r->oom)

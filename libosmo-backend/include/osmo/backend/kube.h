@@ -29,11 +29,15 @@ typedef struct osmo_kube_options {
     const char *user_agent;          /**< NULL = "osmo-backend/VERSION" */
     double qps;                      /**< requests a second on average; 0 = no limit */
     int burst;                       /**< requests at once beyond that; 0 = 1.5 times qps */
-    int64_t timeout_ms;              /**< of one try; 0 = 30000 */
+    int64_t timeout_ms;              /**< of one try; 0 = 30000. A page of a list has four times that, logs have none while they come */
     int64_t retry_ms;                /**< how long a request is tried again in all; 0 = 60000; -1 = one try */
     int max_connections;             /**< 0 = 16; watches have their own */
     void (*log)(void *ctx, int level, const char *text); /**< where log lines go; NULL = nowhere */
     void *log_ctx;                   /**< first argument of log */
+    const char *const *environment;  /**< "NAME=VALUE" and a NULL: what credential plugins get, and whose PATH they are looked for in;
+                                          NULL = none */
+    int64_t idle_ms;                 /**< a watch that is silent for so long is taken for dead once the server has shown that it sends
+                                          bookmarks; 0 = 180000 */
 } osmo_kube_options_t;
 /** Read the configuration; asks the server nothing yet. 0 or negative with a text that names file, entry and remedy. */
 OSMO_API int osmo_kube_open(const osmo_kube_options_t *options, osmo_kube_t **out, osmo_error_t *err);

@@ -18,8 +18,8 @@ typedef struct osmo_operator_options {
     const char *namespace_;       /**< NULL = "default" */
     const char *token_file;       /**< access token, re-read at every connect; NULL = dev mode */
     const char *user;             /**< x-osmo-user in dev mode; NULL = "osmo-backend" */
-    const char *driver;           /**< "local" or "scripted" */
-    const char *state_dir;        /**< private directory */
+    const char *driver;           /**< "local", "kubernetes" or "scripted" */
+    const char *state_dir;        /**< private directory; NULL is fine for kubernetes */
     const char *const *settings;  /**< for the driver, see osmo_cluster_options_t */
     void (*log)(void *ctx, int level, const char *text); /**< where log lines go; NULL = nowhere */
     void *log_ctx;                /**< first argument of log */
@@ -27,10 +27,22 @@ typedef struct osmo_operator_options {
     /** Whose certificates are believed in: a PEM file, a directory, or both; NULL, NULL = those of the system. For the whole process. */
     const char *ca_file;
     const char *ca_dir;           /**< beside or instead of ca_file */
+    const char *node_condition_prefix; /**< of the conditions that tests of nodes set; NULL = "osmo.nvidia.com/" */
+    const char *health_listen;    /**< ADDRESS:PORT for /healthz, /readyz and /metrics; NULL = none */
+    /** kubernetes: name of the Lease that only one of several replicas holds and works under; NULL = this one is the only one. */
+    const char *lease;
+    const char *agent_namespace;  /**< of the lease; NULL = that of the pod or of the kubeconfig's context */
+    const char *identity;         /**< of this replica, in the lease; needed with one */
+    const char *test_namespace;   /**< kubernetes: where tests of nodes run; NULL = "osmo-test" */
+    const char *test_image;       /**< kubernetes: image of osmo-node-test; NULL = osmo/backend:VERSION */
+    const char *test_template;    /**< kubernetes: template of their CronJob, as YAML; NULL = the one built in */
 } osmo_operator_options_t;
 /** Open the driver and prepare. 0 or a negative code with text. */
 OSMO_API int osmo_operator_open(const osmo_operator_options_t *options, osmo_operator_t **out, osmo_error_t *err);
-/** Connect and work in the calling thread until osmo_operator_stop(). */
+/**
+ * Connect and work in the calling thread until osmo_operator_stop(). With a lease it waits for that first, and ends with ::OSMO_EGONE when it
+ * is lost: free the operator and open a new one to stand by again.
+ */
 OSMO_API int osmo_operator_run(osmo_operator_t *op, osmo_error_t *err);
 /** End osmo_operator_run() soon; any thread. Running pods stay. */
 OSMO_API void osmo_operator_stop(osmo_operator_t *op);

@@ -1,0 +1,66 @@
+"""What the tests of workflows share: a site for all tests of a program, and checks of how workflows and tasks ended."""
+import unittest
+
+import client
+import osmo_site
+
+
+class Workflows(unittest.TestCase):
+    """Sets up a site with a service and an operator for the cluster."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = client.Cluster()
+        cls.site = osmo_site.Site(cls.cluster)
+        cls.addClassCleanup(cls.site.close)
+        cls.start()
+
+    @classmethod
+    def start(cls):
+        cls.site.service()
+        cls.site.kubernetes()
+
+    def run_workflow(self, spec, status, seconds=180, pool="kube"):
+        """Submit and wait; returns the name."""
+        name = self.site.submit(spec, pool)
+        self.check(name, status, seconds)
+        return name
+
+    def check(self, name, status, seconds=180):
+        answer = self.site.ended(name, seconds)
+        if answer["status"] != status:
+            self.fail(f"{name} is {answer['status']}, not {status}: {answer['failure_message']}\n"
+                      f"{self.site.logs(name)[-3000:]}\n{self.site.state()}")
+
+    def example(self, word):
+        return f"{osmo_site.SOURCE}/examples/{word}.yaml"
+
+    def pods(self, name):
+        """The pods of a workflow that are still there."""
+        return self.cluster.api.must("GET", f"/api/v1/namespaces/{osmo_site.WORKFLOWS}/pods?labelSelector=osmo.workflow_id%3D{name}")["items"]
+
+    def leftovers(self):
+        """Objects of workflows, by kind."""
+        found = []
+        for kind in ("pods", "secrets", "services", "configmaps"):
+            path = f"/api/v1/namespaces/{osmo_site.WORKFLOWS}/{kind}?labelSelector=osmo.workflow_uuid"
+            found += [f"{kind}/{o['metadata']['name']}" for o in self.cluster.api.must("GET", path)["items"]]
+        return found
+
+    def check_gone(self, seconds=60):
+        self.site.wait(lambda: not self.leftovers(), "nothing of the workflows is left in the cluster: " + ", ".join(self.leftovers()),
+                       seconds)
+
+
+def one_task(name, script, more=""):
+    """A workflow of one task that runs a shell script; more: lines of the task."""
+    indented = "".join(f"      {line}\n" for line in script.splitlines())
+    return f"""workflow:
+  name: {name}
+  tasks:
+  - name: only
+    image: debian:12
+    command: [sh, -c]
+    args:
+    - |
+{indented}{more}"""
