@@ -12,6 +12,7 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/operator/health.c \
 	libosmo-backend/operator/internal.h \
 	libosmo-backend/operator/jobs.c libosmo-backend/operator/jobs.h \
+	libosmo-backend/operator/labels.c libosmo-backend/operator/labels.h \
 	libosmo-backend/operator/lease.c libosmo-backend/operator/lease.h \
 	libosmo-backend/operator/login.c \
 	libosmo-backend/operator/metrics.c libosmo-backend/operator/metrics.h \
@@ -32,8 +33,15 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/operator/worker.c
 
 bin_PROGRAMS += osmo-backend
-osmo_backend_SOURCES = daemons/osmo-backend/main.c
+osmo_backend_SOURCES = daemons/osmo-backend/main.c daemons/osmo-backend/options.c daemons/osmo-backend/options.h
 osmo_backend_LDADD = libosmo-backend.la libbase.la $(BASE_EXTERNAL)
+
+# Tests of nodes: the runner and what runs on the nodes.
+osmolibexec_PROGRAMS += osmo-node-test
+osmo_node_test_SOURCES = daemons/osmo-node-test/main.c daemons/osmo-node-test/node_test.h daemons/osmo-node-test/options.c \
+	daemons/osmo-node-test/conditions.c daemons/osmo-node-test/config.c daemons/osmo-node-test/connection.c \
+	daemons/osmo-node-test/resource.c daemons/osmo-node-test/runner.c daemons/osmo-node-test/validator.c
+osmo_node_test_LDADD = libosmo-backend.la libmodel.la libbase.la $(BASE_EXTERNAL)
 
 unit_tests += tests/unit/test_queues_cluster
 tests_unit_test_queues_cluster_SOURCES = tests/unit/test_queues_cluster.c tests/unit/check.c
@@ -41,6 +49,13 @@ tests_unit_test_queues_cluster_LDADD = $(UNIT_BACKEND_LIBS)
 unit_tests += tests/unit/test_messages tests/unit/test_pod_status tests/unit/test_operator tests/unit/test_operator_parts
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c tests/unit/check.c
 tests_unit_test_messages_LDADD = $(UNIT_MODEL_LIBS)
+unit_tests += tests/unit/test_pod_facts tests/unit/test_pod_tracker tests/unit/test_nodes
+tests_unit_test_pod_facts_SOURCES = tests/unit/test_pod_facts.c tests/unit/check.c
+tests_unit_test_pod_facts_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_pod_tracker_SOURCES = tests/unit/test_pod_tracker.c tests/unit/check.c
+tests_unit_test_pod_tracker_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_nodes_SOURCES = tests/unit/test_nodes.c tests/unit/check.c
+tests_unit_test_nodes_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_pod_status_SOURCES = tests/unit/test_pod_status.c tests/unit/check.c
 tests_unit_test_pod_status_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_operator_parts_SOURCES = tests/unit/test_operator_parts.c tests/unit/check.c
@@ -55,6 +70,16 @@ tests_unit_test_jobs_LDADD = $(UNIT_BACKEND_LIBS)
 # Our operator against an agent of OSMO 6.4 that the tests play on real sockets.
 INTEROP_BENCH = tests/unit/interop_bench.c tests/unit/interop_bench.h tests/unit/upstream_fixture.c tests/unit/upstream_fixture.h \
 	tests/unit/upstream_http.c tests/unit/upstream_int.h tests/unit/upstream_schema.c tests/unit/check.c
-unit_tests += tests/unit/test_interop_operator
+unit_tests += tests/unit/test_interop_operator tests/unit/test_interop_jobs
+tests_unit_test_interop_jobs_SOURCES = tests/unit/test_interop_jobs.c $(INTEROP_BENCH)
+tests_unit_test_interop_jobs_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_interop_operator_SOURCES = tests/unit/test_interop_operator.c $(INTEROP_BENCH)
 tests_unit_test_interop_operator_LDADD = $(UNIT_BACKEND_LIBS)
+unit_tests += tests/unit/test_probe tests/unit/test_lease
+tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/check.c
+tests_unit_test_probe_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_lease_SOURCES = tests/unit/test_lease.c tests/unit/fake_kube.c tests/unit/fake_kube.h tests/unit/check.c
+tests_unit_test_lease_LDADD = $(UNIT_BACKEND_LIBS)
+unit_tests += tests/unit/test_backend_tests
+tests_unit_test_backend_tests_SOURCES = tests/unit/test_backend_tests.c tests/unit/fake_kube.c tests/unit/fake_kube.h tests/unit/check.c
+tests_unit_test_backend_tests_LDADD = $(UNIT_BACKEND_LIBS)

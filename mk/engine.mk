@@ -20,7 +20,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/replica_channel.c libosmo-core/engine/replica_hints.c \
 	libosmo-core/engine/clock.c libosmo-core/engine/retention.c libosmo-core/engine/explain.c libosmo-core/engine/explain.h \
 	libosmo-core/engine/timers.c libosmo-core/engine/work.c libosmo-core/engine/watch.c \
-	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c libosmo-core/engine/agent_follow.c libosmo-core/engine/backends.c libosmo-core/engine/backends.h \
+	libosmo-core/engine/agent_internal.h libosmo-core/engine/agent.c libosmo-core/engine/agent_dispatch.c libosmo-core/engine/agent_follow.c libosmo-core/engine/agent_strays.c libosmo-core/engine/backends.c libosmo-core/engine/backends.h \
 	libosmo-core/engine/agent_frames.c libosmo-core/engine/agent_jobs.c libosmo-core/engine/agent_kinds.c \
 	libosmo-core/engine/agent_messages.c libosmo-core/engine/agent_nodes.c \
 	libosmo-core/engine/reconcile.c libosmo-core/engine/reconcile.h libosmo-core/engine/offline.c \

@@ -12,7 +12,7 @@ fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_json_reader tests/fuzz/fuzz_
 	tests/fuzz/fuzz_units tests/fuzz/fuzz_pods tests/fuzz/fuzz_plan \
 	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws \
 	tests/fuzz/fuzz_jwt tests/fuzz/fuzz_jwk tests/fuzz/fuzz_seal tests/fuzz/fuzz_policy tests/fuzz/fuzz_headers tests/fuzz/fuzz_url \
-	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_frames tests/fuzz/fuzz_credential
+	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_frames tests/fuzz/fuzz_credential tests/fuzz/fuzz_kube
 check_SCRIPTS += tests/fuzz/replay.sh
 
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
@@ -109,3 +109,6 @@ tests_fuzz_fuzz_head_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_frames_SOURCES = tests/fuzz/fuzz_frames.c $(fuzz_main)
 tests_fuzz_fuzz_frames_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_frames_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_kube_SOURCES = tests/fuzz/fuzz_kube.c $(fuzz_main)
+tests_fuzz_fuzz_kube_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_kube_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

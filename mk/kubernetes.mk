@@ -27,10 +27,31 @@ libbackendint_la_SOURCES += \
 	libosmo-backend/cluster/kubernetes/kube_verbs.c \
 	libosmo-backend/cluster/kubernetes/kube_watch.c
 unit_tests += tests/unit/test_reflector
-tests_unit_test_reflector_SOURCES = tests/unit/test_reflector.c tests/unit/fake_kube.c tests/unit/fake_kube.h tests/unit/check.c
+tests_unit_test_reflector_SOURCES = tests/unit/test_reflector.c $(fake_kube)
 tests_unit_test_reflector_LDADD = $(UNIT_BACKEND_LIBS)
+fake_kube = tests/unit/fake_kube.c tests/unit/fake_kube.h tests/unit/check.c
+unit_tests += tests/unit/test_kubernetes tests/unit/test_gang
+tests_unit_test_kubernetes_SOURCES = tests/unit/test_kubernetes.c $(fake_kube)
+tests_unit_test_kubernetes_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_gang_SOURCES = tests/unit/test_gang.c $(fake_kube)
+tests_unit_test_gang_LDADD = $(UNIT_BACKEND_LIBS)
 
 unit_tests += tests/unit/test_kube_client
 kube_fixture = tests/unit/kube_server.c tests/unit/kube_server.h tests/unit/check.c
 tests_unit_test_kube_client_SOURCES = tests/unit/test_kube_client.c tests/unit/tls_fixture.c tests/unit/tls_fixture.h $(kube_fixture)
 tests_unit_test_kube_client_LDADD = $(UNIT_BACKEND_LIBS)
+
+# What every cluster driver has to do, for each of them.
+noinst_PROGRAMS += tests/conformance/conformance
+tests_conformance_conformance_SOURCES = tests/conformance/harness.c tests/conformance/harness.h tests/conformance/cases.c
+tests_conformance_conformance_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
+unit_tests += tests/unit/test_kube_config tests/unit/test_kube_watch
+tests_unit_test_kube_config_SOURCES = tests/unit/test_kube_config.c tests/unit/check.c
+tests_unit_test_kube_config_LDADD = $(UNIT_BACKEND_LIBS)
+tests_unit_test_kube_watch_SOURCES = tests/unit/test_kube_watch.c $(kube_fixture)
+tests_unit_test_kube_watch_LDADD = $(UNIT_BACKEND_LIBS)
+
+# A program for tests/kubernetes/test_client.py.
+kubernetes_programs = tests/kubernetes/kube_probe
+tests_kubernetes_kube_probe_SOURCES = tests/kubernetes/kube_probe.c
+tests_kubernetes_kube_probe_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)

@@ -1,134 +1,22 @@
 /* osmo-backend: a shell around libosmo-backend. Reads the command line and the environment, prints, handles signals. */
-#include <getopt.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "base/crypto.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "osmo/backend/operator.h"
-#include "osmo/version.h"
+#include "options.h"
 
-#define PROGRAM "osmo-backend"
-#define EXIT_USAGE 2
-
-enum { OPT_SERVICE = 256, OPT_NAME, OPT_CLUSTER, OPT_NAMESPACE, OPT_TOKEN_FILE, OPT_USER, OPT_STATE_DIR, OPT_IMAGE,
-       OPT_OVERCOMMIT, OPT_NO_SANDBOX, OPT_RUNTIME_DIR, OPT_SCRIPT, OPT_HIDE, OPT_CA_FILE, OPT_LOG_LEVEL, OPT_VERSION, OPT_HELP };
-
-static const struct option options[] = {
-    {"service", required_argument, NULL, OPT_SERVICE}, {"name", required_argument, NULL, OPT_NAME},
-    {"cluster", required_argument, NULL, OPT_CLUSTER}, {"namespace", required_argument, NULL, OPT_NAMESPACE},
-    {"token-file", required_argument, NULL, OPT_TOKEN_FILE}, {"user", required_argument, NULL, OPT_USER},
-    {"state-dir", required_argument, NULL, OPT_STATE_DIR}, {"image", required_argument, NULL, OPT_IMAGE},
-    {"cpu-overcommit", required_argument, NULL, OPT_OVERCOMMIT}, {"no-sandbox", no_argument, NULL, OPT_NO_SANDBOX},
-    {"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR}, {"script", required_argument, NULL, OPT_SCRIPT},
-    {"hide", required_argument, NULL, OPT_HIDE}, {"ca-file", required_argument, NULL, OPT_CA_FILE},
-    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
-    {"version", no_argument, NULL, OPT_VERSION}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
-};
-
-struct settings {
-    const char *service, *name, *cluster, *namespace_, *token_file, *user, *state_dir, *runtime_dir, *ca_file;
-    strlist_t driver;          /* "key=value" */
-    int log_level;
-};
-
-static void print_help(void) {
-    printf("Usage: osmo-backend --service URL [OPTION]...\n"
-           "Run the tasks of an OSMO service on this machine or another cluster.\n\n"
-           "  --service URL           the service, http(s)://HOST:PORT\n"
-           "  --name NAME             name of this backend (default: default)\n"
-           "  --cluster DRIVER        local (processes on this machine, the default) or scripted\n"
-           "  --namespace NS          namespace of workflow objects (default: default)\n"
-           "  --token-file FILE       access token of the backend, read again at every connect\n"
-           "  --ca-file FILE          PEM certificates of the authorities to believe in; also for the pods of a local cluster\n"
-           "                          (default: $SSL_CERT_FILE and $SSL_CERT_DIR, else those of the system)\n"
-           "  --user USER             user name for a service in development mode (default: osmo-backend)\n"
-           "  --state-dir DIR         private directory (default: $XDG_STATE_HOME/osmo/backend-NAME)\n"
-           "  --runtime-dir DIR       where osmo_ctrl, osmo_exec and osmo-pod-supervisor are\n"
-           "  --image NAME=ROOTFS     local: directory to use for a container image; repeatable\n"
-           "  --cpu-overcommit N      local: offer N times the processors of this machine\n"
-           "  --no-sandbox            local: run tasks without bubblewrap\n"
-           "  --hide PATH             local: keep a path out of sight of tasks; repeatable\n"
-           "  --script FILE           scripted: what happens to pods\n"
-           "  --log-level LEVEL       DEBUG, INFO, WARNING or ERROR (default: INFO)\n"
-           "  --version, --help\n");
-}
-
-static int usage(const char *text, const char *what) {
-    fprintf(stderr, PROGRAM ": %s%s; try osmo-backend --help\n", text, what);
-    return -EXIT_USAGE;
-}
-
-static int add_setting(struct settings *s, const char *key, const char *value) {
-    _cleanup_free_ char *text = str_printf("%s=%s", key, value);
-    return text ? strlist_add(&s->driver, text) : OSMO_ENOMEM;
-}
-
-static int add_image(struct settings *s, const char *value) {
-    const char *eq = strchr(value, '=');
-    if (!eq || eq == value || !eq[1])
-        return usage("--image needs NAME=ROOTFS, not ", value);
-    return add_setting(s, "image", value);
-}
-
-static int add_overcommit(struct settings *s, const char *value) {
-    char *end;
-    double n = strtod(value, &end);
-    if (*end || !(n >= 1 && n <= 1000))
-        return usage("--cpu-overcommit needs a number from 1 to 1000, not ", value);
-    return add_setting(s, "cpu-overcommit", value);
-}
-
-static int take_option(struct settings *s, int option) {
-    switch (option) {
-    case OPT_SERVICE: s->service = optarg; return 0;
-    case OPT_NAME: s->name = optarg; return 0;
-    case OPT_CLUSTER: s->cluster = optarg; return 0;
-    case OPT_NAMESPACE: s->namespace_ = optarg; return 0;
-    case OPT_TOKEN_FILE: s->token_file = optarg; return 0;
-    case OPT_USER: s->user = optarg; return 0;
-    case OPT_STATE_DIR: s->state_dir = optarg; return 0;
-    case OPT_RUNTIME_DIR: s->runtime_dir = optarg; return 0;
-    case OPT_IMAGE: return add_image(s, optarg);
-    case OPT_OVERCOMMIT: return add_overcommit(s, optarg);
-    case OPT_NO_SANDBOX: return add_setting(s, "no-sandbox", "1");
-    case OPT_SCRIPT: return add_setting(s, "script", optarg);
-    case OPT_CA_FILE: s->ca_file = optarg; return 0;
-    case OPT_HIDE: return add_setting(s, "hide", optarg);
-    case OPT_LOG_LEVEL:
-        s->log_level = log_level_parse(optarg);
-        return s->log_level < 0 ? usage("--log-level must be DEBUG, INFO, WARNING or ERROR, not ", optarg) : 0;
-    case OPT_VERSION:
-        printf(PROGRAM " %s (OSMO %s)\n", osmo_version(), OSMO_WIRE_VERSION);
-        return 1;
-    case OPT_HELP:
-        print_help();
-        return 1;
-    default:
-        fprintf(stderr, "try osmo-backend --help\n"); /* getopt named the option */
-        return -EXIT_USAGE;
-    }
-}
-
-/* 0 = go on, 1 = done, negative = exit status. */
-static int read_options(int argc, char **argv, struct settings *s) {
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        int rc = take_option(s, option);
-        if (rc)
-            return rc;
-    }
-    if (optind < argc)
-        return usage("unexpected argument ", argv[optind]);
-    if (!s->service)
-        return usage("--service URL is needed", "");
-    return *s->name ? 0 : usage("--name must not be empty", "");
-}
+#define TEMPLATE_MAX (1u << 20)
 
 /* NULL when the environment tells no place, or the name would lead out of it. */
 static char *default_state_dir(const char *name) {
@@ -160,25 +48,32 @@ static char *default_runtime_dir(void) {
 
 /* ---- signals ---- */
 
+struct watch { osmo_operator_t *op; bool asked; };
+
 static void *wait_for_signal(void *ctx) {
+    struct watch *w = ctx;
     sigset_t set;
-    int signal_number;
+    siginfo_t info = { 0 };
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigwait(&set, &signal_number);
-    osmo_operator_stop(ctx);
+    while (sigwaitinfo(&set, &info) < 0 && errno == EINTR)
+        ;
+    w->asked = info.si_code != SI_TKILL; /* that is run() below */
+    osmo_operator_stop(w->op);
     return NULL;
 }
 
+/* EGONE: the lease is lost, and nobody asked for an end. */
 static int run(osmo_operator_t *op, osmo_error_t *err) {
+    struct watch w = { .op = op };
     pthread_t thread;
-    if (pthread_create(&thread, NULL, wait_for_signal, op) != 0)
+    if (pthread_create(&thread, NULL, wait_for_signal, &w) != 0)
         return osmo_error_set(err, OSMO_ENOMEM, "cannot start a thread: raise the limit of processes (ulimit -u)");
     int rc = osmo_operator_run(op, err);
     pthread_kill(thread, SIGTERM); /* wakes the thread when the loop ended by itself; harmless when it is gone already */
     pthread_join(thread, NULL);
-    return rc;
+    return rc == OSMO_EGONE && w.asked ? OSMO_OK : rc;
 }
 
 static void block_signals(void) {
@@ -190,42 +85,88 @@ static void block_signals(void) {
     signal(SIGPIPE, SIG_IGN);
 }
 
-static int start(struct settings *s, osmo_error_t *err) {
-    _cleanup_free_ char *state = s->state_dir ? str_dup(s->state_dir) : default_state_dir(s->name);
-    _cleanup_free_ char *runtime = s->runtime_dir ? str_dup(s->runtime_dir) : default_runtime_dir();
-    if (!state)
+/* ---- what is worked out before ---- */
+
+static int find_directories(struct settings *s, char **state, osmo_error_t *err) {
+    bool kubernetes = strcmp(s->cluster, "kubernetes") == 0;
+    *state = s->state_dir ? str_dup(s->state_dir) : kubernetes ? NULL : default_state_dir(s->name);
+    if (!*state && !kubernetes)
         return osmo_error_set(err, OSMO_EINVAL, "no place for state: set HOME, use a --name without '/', or give --state-dir DIR");
-    if (!runtime || add_setting(s, "runtime-dir", runtime) < 0)
+    if (strcmp(s->cluster, "local") != 0)
+        return OSMO_OK;
+    _cleanup_free_ char *runtime = s->runtime_dir ? str_dup(s->runtime_dir) : default_runtime_dir();
+    if (!runtime || options_add(s, "runtime-dir", runtime) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    return OSMO_OK;
+}
+
+static int find_certificates(struct settings *s, char **ca_file, osmo_error_t *err) {
     const char *trusted = s->ca_file ? s->ca_file : getenv("SSL_CERT_FILE");
-    _cleanup_free_ char *ca_file = trusted && *trusted ? realpath(trusted, NULL) : NULL;
-    if (trusted && *trusted && !ca_file)
+    *ca_file = trusted && *trusted ? realpath(trusted, NULL) : NULL;
+    if (trusted && *trusted && !*ca_file)
         return osmo_error_set(err, OSMO_ENOTFOUND, "the certificates in %s cannot be read: %m; check --ca-file and SSL_CERT_FILE", trusted);
-    if (ca_file && strcmp(s->cluster, "local") == 0 && add_setting(s, "ca-file", ca_file) < 0)
+    if (*ca_file && strcmp(s->cluster, "local") == 0 && options_add(s, "ca-file", *ca_file) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    const char **list = calloc(s->driver.len + 1, sizeof *list);
-    if (!list)
-        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    return OSMO_OK;
+}
+
+/* Pods are named after their host; the rest tells two containers of one pod apart. */
+static int make_identity(char out[256], osmo_error_t *err) {
+    char host[128] = "", random[33];
+    const char *pod = getenv("POD_NAME");
+    if (gethostname(host, sizeof host - 1) != 0 || crypto_random_hex32(random) < 0)
+        return osmo_error_set(err, OSMO_EIO, "no name for this replica");
+    snprintf(out, 256, "%.127s_%.8s", pod && *pod ? pod : host, random);
+    return OSMO_OK;
+}
+
+/* A lost lease is no end: it stands by until it has it again. */
+static int serve(const osmo_operator_options_t *o, osmo_error_t *err) {
+    int rc;
+    do {
+        osmo_operator_t *op = NULL;
+        *err = (osmo_error_t)OSMO_ERROR_INIT;
+        rc = osmo_operator_open(o, &op, err);
+        if (rc == 0)
+            rc = run(op, err);
+        osmo_operator_free(op);
+    } while (rc == OSMO_EGONE);
+    return rc;
+}
+
+static int start(struct settings *s, osmo_error_t *err) {
+    _cleanup_free_ char *state = NULL, *ca_file = NULL;
+    _cleanup_buf_ buf_t template = BUF_INIT(TEMPLATE_MAX);
+    char identity[256];
+    int rc = find_directories(s, &state, err);
+    if (rc == 0)
+        rc = find_certificates(s, &ca_file, err);
+    if (rc == 0)
+        rc = make_identity(identity, err);
+    if (rc == 0 && s->test_template_file && (rc = file_read(s->test_template_file, &template, err)) < 0)
+        osmo_error_prefix(err, "--test-cronjob-template");
+    _cleanup_free_ const char **list = calloc(s->driver.len + 1, sizeof *list);
+    if (rc == 0 && !list)
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < s->driver.len; i++)
         list[i] = s->driver.items[i];
     osmo_operator_options_t o = { .size = sizeof o, .service_url = s->service, .backend = s->name, .namespace_ = s->namespace_,
-                                  .token_file = s->token_file, .user = s->user, .driver = s->cluster, .state_dir = state,
+                                  .token_file = s->token_file, .token = s->token, .user = s->user, .driver = s->cluster, .state_dir = state,
                                   .settings = list, .log = log_stderr, .log_ctx = (void *)(uintptr_t)PROGRAM,
                                   .log_level = s->log_level, .ca_file = ca_file,
-                                  .ca_dir = s->ca_file ? NULL : getenv("SSL_CERT_DIR") };
-    osmo_operator_t *op = NULL;
-    int rc = osmo_operator_open(&o, &op, err);
-    free(list);
-    if (rc == 0)
-        rc = run(op, err);
-    osmo_operator_free(op);
-    return rc;
+                                  .ca_dir = s->ca_file ? NULL : getenv("SSL_CERT_DIR"), .node_condition_prefix = s->condition_prefix,
+                                  .health_listen = s->health_listen, .lease = s->lease, .agent_namespace = s->agent_namespace,
+                                  .identity = identity, .test_namespace = s->test_namespace, .test_image = s->test_image,
+                                  .test_template = s->test_template_file ? buf_cstr(&template) : NULL, .label_nodes = s->node_labels };
+    return serve(&o, err);
 }
 
 int main(int argc, char **argv) {
     struct settings s = { .name = "default", .cluster = "local", .log_level = LOG_LEVEL_INFO };
     osmo_error_t err = OSMO_ERROR_INIT;
-    int rc = read_options(argc, argv, &s);
+    int rc = options_read(&s, argc, argv);
     if (rc == 0) {
         block_signals();
         rc = start(&s, &err);
@@ -233,6 +174,6 @@ int main(int argc, char **argv) {
             fprintf(stderr, PROGRAM ": %s\n", err.text);
         rc = rc < 0 ? -1 : 0;
     }
-    strlist_free(&s.driver);
+    options_free(&s);
     return rc == -EXIT_USAGE ? EXIT_USAGE : rc < 0;
 }

@@ -119,8 +119,8 @@ static int finish(struct sync *s, int kind, const char *name, json_t *object) {
 
 static int64_t timeout_of(const json_t *config) {
     const char *text = json_get_str(config, "test_timeout");
-    int64_t us = 0;
-    return text && duration_parse(text, &us, NULL) == 0 && us > 0 ? us / 1000000 : TIMEOUT_DEFAULT_S;
+    int64_t seconds = text ? duration_seconds(text) : -1;
+    return seconds > 0 ? seconds : TIMEOUT_DEFAULT_S;
 }
 
 static json_t *variables(const struct sync *s, const char *test, const char *config_name, const json_t *config) {

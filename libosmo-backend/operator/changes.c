@@ -1,6 +1,6 @@
-/* The way of a change from the driver's thread into the loop: read where it comes from into what is wanted of it, then through a bounded
- * queue whose writer waits when the loop cannot keep up (a service that is away for long fills the outboxes, these fill the queue, and the
- * driver stops reading). */
+/* The way of a change from the driver's thread into the loop: read where it comes from into what is wanted of it, then
+ * through a bounded queue whose writer waits when the loop cannot keep up (a service that is away for long fills the
+ * outboxes, these fill the queue, and the driver stops reading). */
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"

@@ -1,5 +1,5 @@
-/* Event filter; see events.h. Kubernetes repeats an event object for every count, and a watch replays all live ones, so the
- * time last told per (type, reason, pod) is remembered, for a bounded number of them. */
+/* Event filter; see events.h. Kubernetes repeats an event object for every count, and a watch replays all live ones, so
+ * the time last told per (type, reason, pod) is remembered, for a bounded number of them. */
 #include "operator/events.h"
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +22,14 @@ struct event_facts { size_t size; const char *text[E_COUNT]; char room[]; }; /* 
 static const struct event_field { const char *key; int index; } of_object[] = {
     {"kind", E_KIND}, {"name", E_NAME}, {"namespace", E_NAMESPACE},
 }, of_event[] = {
-    {"type", E_TYPE}, {"reason", E_REASON}, {"message", E_MESSAGE}, {"reportingComponent", E_COMPONENT}, {"lastTimestamp", E_LAST},
+    {"type", E_TYPE}, {"reason", E_REASON}, {"message", E_MESSAGE}, {"reportingComponent", E_COMPONENT},
+        {"lastTimestamp", E_LAST},
     {"eventTime", E_TIME}, {"firstTimestamp", E_FIRST},
 };
 
 /* A member that is one of the fields; len 0 stays for what is no text. */
-static bool read_one(json_reader_t *r, const json_slice_t *key, const struct event_field *fields, size_t n, json_slice_t *out) {
+static bool read_one(json_reader_t *r, const json_slice_t *key, const struct event_field *fields, size_t n,
+    json_slice_t *out) {
     for (size_t i = 0; i < n; i++) {
         if (json_slice_is(key, fields[i].key)) {
             if (!json_reader_string(r, &out[fields[i].index]))
@@ -160,7 +162,8 @@ static json_t *make_body(const char *pod, const char *reason, const char *messag
     return body;
 }
 
-/* The gang scheduler tells of a preemption on the group, with the pod's name in "Pod <namespace>/<name> was preempted". */
+/* The gang scheduler tells of a preemption on the group, with the pod's name in "Pod <namespace>/<name> was preempted".
+ * */
 static char *preempted_pod(const event_facts_t *event, const char *message) {
     const char *p = strstr(message, "Pod ");
     const char *slash = p ? strchr(p, '/') : NULL;

@@ -12,6 +12,7 @@
 #include "base/ws_client.h"
 #include "operator/events.h"
 #include "operator/jobs.h"
+#include "operator/labels.h"
 #include "operator/lease.h"
 #include "operator/metrics.h"
 #include "operator/nodes.h"
@@ -106,7 +107,7 @@ struct health {
 };
 
 struct osmo_operator {
-    char *url, *backend, *namespace_, *token_file, *user;
+    char *url, *backend, *namespace_, *token_file, *token, *user;
     char *state_dir, *condition_prefix, *test_namespace, *test_template, *test_image;
     strlist_t settings;        /* of the driver */
     const char **settings_list;
@@ -117,6 +118,8 @@ struct osmo_operator {
     osmo_cluster_sink_t sink;  /* of changes.c, behind the counters */
     ws_loop_t *loop;
     bool loop_runs, stopping;
+    bool label_nodes;
+    labels_t *labels;          /* NULL = nodes are not labelled */
     bool own_images;           /* the pods run on what is on this machine */
     char told_status[HEALTH_TEXT_MAX]; /* with the last heartbeat */
     lease_t *lease;            /* NULL = this is the only one */

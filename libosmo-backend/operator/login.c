@@ -14,14 +14,16 @@
 #define LOGIN_TIMEOUT_MS 60000
 #define REFUSED_US (15 * 1000000LL)
 
+static const char *token_place(const struct osmo_operator *op) { return op->token_file ? op->token_file : "the token that was given"; }
+
 static int read_token(const struct osmo_operator *op, buf_t *token, osmo_error_t *err) {
-    int rc = file_read(op->token_file, token, err);
+    int rc = op->token ? buf_puts(token, op->token) : file_read(op->token_file, token, err);
     if (rc < 0)
         return osmo_error_prefix(err, "token file");
     while (token->len && (token->data[token->len - 1] == '\n' || token->data[token->len - 1] == '\r'))
         buf_truncate(token, token->len - 1);
     if (!token->len)
-        return osmo_error_set(err, OSMO_EUNAUTH, "token file %s is empty: write the backend's access token into it", op->token_file);
+        return osmo_error_set(err, OSMO_EUNAUTH, "%s is empty: write the backend's access token into it", token_place(op));
     return OSMO_OK;
 }
 
@@ -30,7 +32,7 @@ static int make_request(const struct osmo_operator *op, buf_t *body, osmo_error_
     json_t *v = json_object();
     int rc = read_token(op, &token, err);
     if (rc == 0 && (!v || json_set_str(v, "token", buf_cstr(&token)) < 0 || json_print(v, 0, body) < 0))
-        rc = osmo_error_set(err, OSMO_EINVAL, "token file %s does not hold a token", op->token_file);
+        rc = osmo_error_set(err, OSMO_EINVAL, "%s does not hold a token", token_place(op));
     if (token.data)
         crypto_wipe(token.data, token.len);
     buf_free(&token);
@@ -41,7 +43,7 @@ static int make_request(const struct osmo_operator *op, buf_t *body, osmo_error_
 static int read_answer(const struct osmo_operator *op, const http_response_t *rs, char **jwt, osmo_error_t *err) {
     if (rs->status == 400 || rs->status == 401 || rs->status == 403)
         return osmo_error_set(err, OSMO_EUNAUTH, "%s refused the token (HTTP %d): put a valid backend token into %s", op->url,
-                              rs->status, op->token_file);
+                              rs->status, token_place(op));
     if (rs->status != 200)
         return osmo_error_set(err, OSMO_EUNAVAIL, "%s answered the login with HTTP %d", op->url, rs->status);
     _cleanup_json_ json_t *v = NULL;
@@ -128,7 +130,7 @@ static void *login_main(void *ctx) {
 
 int login_open(struct osmo_operator *op, osmo_error_t *err) {
     struct login *l = &op->login;
-    if (!op->token_file)
+    if (!op->token_file && !op->token)
         return OSMO_OK;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->cond, NULL);

@@ -1,5 +1,5 @@
-/* Node accounting; see nodes.h. Usage is kept as sums that pods add to and take from, so a pod event costs the same however
- * many pods a node has. Nodes are keyed by metadata.name and reported by their hostname label. */
+/* Node accounting; see nodes.h. Usage is kept as sums that pods add to and take from, so a pod event costs the same
+ * however many pods a node has. Nodes are keyed by metadata.name and reported by their hostname label. */
 #include "operator/nodes.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,8 @@ struct node {
     json_t *resource;        /* body of the last resource message */
     json_t *conditions;      /* [{type,status}] */
     bool unschedulable, dirty, reported;
-    char labelled, asked;    /* <prefix>verified as it was seen, and as it was asked for: 'T', 'F', other; 0 = not at all */
+    /* <prefix>verified as it was seen, and as it was asked for: 'T', 'F', other; 0 = not at all */
+    char labelled, asked;
     size_t pods;
     int64_t sum[OWN_COUNT][USE_COUNT];
     int64_t sent[OWN_COUNT][USE_COUNT]; /* rounded */

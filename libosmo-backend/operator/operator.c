@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "base/file.h"
 #include "base/http.h"
 #include "base/str.h"
@@ -119,11 +120,14 @@ static int copy_options(struct osmo_operator *op, const osmo_operator_options_t 
     op->state_dir = str_dup(o->state_dir);
     op->condition_prefix = str_dup(o->node_condition_prefix ? o->node_condition_prefix : CONDITION_PREFIX);
     op->own_images = !is_kubernetes(o);
+    op->label_nodes = o->label_nodes != 0;
+    op->token = str_dup(o->token_file ? NULL : o->token);
     for (size_t i = 0; o->settings && o->settings[i]; i++)
         if (strlist_add(&op->settings, o->settings[i]) < 0)
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     op->settings_list = calloc(op->settings.len + 1, sizeof *op->settings_list);
-    if (!op->backend || !op->namespace_ || !op->user || (o->token_file && !op->token_file) || (o->state_dir && !op->state_dir) ||
+    if (!op->backend || !op->namespace_ || !op->user || (o->token_file && !op->token_file) ||
+        (!o->token_file && o->token && !op->token) || (o->state_dir && !op->state_dir) ||
         !op->condition_prefix || !op->settings_list)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (size_t i = 0; i < op->settings.len; i++)
@@ -212,14 +216,31 @@ static int lock_state(struct osmo_operator *op, const char *dir, osmo_error_t *e
                           "directory", dir);
 }
 
+static int include_namespaces(struct osmo_operator *op) {
+    int rc = OSMO_OK;
+    for (size_t i = 0; rc == 0 && i < op->settings.len; i++)
+        if (str_starts(op->settings.items[i], "include-namespace="))
+            rc = nodes_include_namespace(op->nodes, strchr(op->settings.items[i], '=') + 1);
+    return rc;
+}
+
 static int make_trackers(struct osmo_operator *op, osmo_error_t *err) {
     struct pods_out out = { .ctx = op, .emit = emit_pod, .cleaning = is_cleaning };
     op->nodes = nodes_new(op->namespace_, emit_node, op, &op->log);
     op->pods = pods_new(op->backend, op->namespace_, &out, &op->log);
     op->events = events_new(op->namespace_);
-    if (!op->nodes || !op->pods || !op->events || session_open_all(op) < 0 || changes_open(op) < 0 ||
+    if (!op->nodes || !op->pods || !op->events || include_namespaces(op) < 0 || session_open_all(op) < 0 || changes_open(op) < 0 ||
         snapshot_open(op) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    return OSMO_OK;
+}
+
+static int open_labels(struct osmo_operator *op, osmo_error_t *err) {
+    if (!op->driver->patch)
+        return osmo_error_set(err, OSMO_EINVAL, "the nodes of a %s cluster cannot be labelled", op->driver->name);
+    op->labels = labels_new(op->driver, op->impl, &op->log);
+    if (!op->labels || nodes_label_with(op->nodes, op->condition_prefix, labels_set, op->labels) < 0)
+        return osmo_error_set(err, OSMO_ENOMEM, "no memory or threads for labels of nodes");
     return OSMO_OK;
 }
 
@@ -232,7 +253,9 @@ static int open_cluster(struct osmo_operator *op, osmo_error_t *err) {
         op->impl = NULL;
         return rc;
     }
-    rc = worker_open(op, err);
+    rc = op->label_nodes ? open_labels(op, err) : OSMO_OK;
+    if (rc == 0)
+        rc = worker_open(op, err);
     return rc < 0 ? rc : login_open(op, err);
 }
 
@@ -340,6 +363,7 @@ void osmo_operator_free(osmo_operator_t *op) {
     if (op->impl && op->driver->stop)
         op->driver->stop(op->impl);
     worker_close(op);
+    labels_free(op->labels);
     snapshot_close(op);
     login_close(op);
     if (op->impl)
@@ -359,6 +383,9 @@ void osmo_operator_free(osmo_operator_t *op) {
     free(op->backend);
     free(op->namespace_);
     free(op->token_file);
+    if (op->token)
+        crypto_wipe(op->token, strlen(op->token));
+    free(op->token);
     free(op->user);
     free(op->state_dir);
     free(op->condition_prefix);

@@ -1,5 +1,5 @@
-/* Reader of pods; see pod_facts.h. Texts are collected in a scratch area as large as the JSON (no text is longer than what it is written
- * as) and move together with everything else into the block at the end. */
+/* Reader of pods; see pod_facts.h. Texts are collected in a scratch area as large as the JSON (no text is longer than
+ * what it is written as) and move together with everything else into the block at the end. */
 #include "operator/pod_facts.h"
 #include <stdlib.h>
 #include <string.h>
@@ -133,7 +133,8 @@ static void read_quantity(struct draft *d, int use) {
         json_reader_skip(&d->r, &s);
     else if (!json_reader_string(&d->r, &s))
         return;
-    if (s.len < sizeof text && json_slice_copy(&s, text, sizeof text) && quantity_parse(text, use_kinds[use].scale, &amount) && amount > 0)
+    if (s.len < sizeof text && json_slice_copy(&s, text, sizeof text) && quantity_parse(text, use_kinds[use].scale,
+        &amount) && amount > 0)
         d->f.use[use] = add_sat(d->f.use[use], amount);
 }
 
@@ -209,7 +210,8 @@ static void read_condition(struct draft *d, struct condition_facts *c) {
     const char *probed = NULL;
     const struct field fields[] = {
         {"type", &c->type, WORD_MAX}, {"status", &c->status, WORD_MAX}, {"reason", &c->reason, WORD_MAX},
-        {"message", &c->message, MESSAGE_MAX}, {"lastTransitionTime", &c->time, WORD_MAX}, {"lastProbeTime", &probed, WORD_MAX},
+        {"message", &c->message, MESSAGE_MAX}, {"lastTransitionTime", &c->time, WORD_MAX}, {"lastProbeTime", &probed,
+            WORD_MAX},
     };
     json_slice_t key;
     if (!json_reader_object(&d->r))
@@ -353,7 +355,8 @@ static int read_pod(struct draft *d, osmo_error_t *err) {
     }
     if (!json_reader_at_end(&d->r))
         return osmo_error_set(err, OSMO_EINVAL, "not a pod: its JSON is not valid or not complete");
-    return d->metadata ? OSMO_OK : osmo_error_set(err, OSMO_EINVAL, "not a pod: an object with metadata and status is needed");
+    return d->metadata ? OSMO_OK : osmo_error_set(err, OSMO_EINVAL, "not a pod: an object with metadata and status is "
+        "needed");
 }
 
 /* ---- the block ---- */
@@ -374,7 +377,8 @@ static void move_containers(const struct move *m, struct container_facts *list, 
 }
 
 static void move_texts(const struct move *m, pod_facts_t *f, struct condition_facts *conditions) {
-    const char **const single[] = { &f->name, &f->namespace_, &f->uid, &f->created, &f->deleted, &f->node, &f->ip, &f->container,
+    const char **const single[] = { &f->name, &f->namespace_, &f->uid, &f->created, &f->deleted, &f->node, &f->ip,
+        &f->container,
                                     &f->phase, &f->reason, &f->message };
     for (size_t i = 0; i < ARRAY_SIZE(single); i++)
         moved(m, single[i]);

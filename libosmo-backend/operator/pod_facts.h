@@ -1,5 +1,6 @@
-/* What the operator wants to know of a pod, read from its JSON in one go into one block of memory. Read in the driver's thread, handed to the
- * loop, and used there by the decision table (pod_status.c), the trackers (pods.c, nodes.c) and the snapshot. */
+/* What the operator wants to know of a pod, read from its JSON in one go into one block of memory. Read in the driver's
+ * thread, handed to the loop, and used there by the decision table (pod_status.c), the trackers (pods.c, nodes.c) and
+ * the snapshot. */
 #ifndef OPERATOR_POD_FACTS_H
 #define OPERATOR_POD_FACTS_H
 #include <stdbool.h>
@@ -14,7 +15,8 @@ enum { USE_CPU, USE_MEMORY, USE_STORAGE, USE_GPU, USE_COUNT };
 extern const struct use_kind { const char *name; int scale; } use_kinds[USE_COUNT];
 
 /* Labels of OSMO that say whose a pod is. */
-enum { LABEL_WORKFLOW, LABEL_GROUP, LABEL_TASK, LABEL_TASK_NAME, LABEL_RETRY, LABEL_KEPT, LABEL_INSTALLATION = LABEL_KEPT, LABEL_COUNT };
+enum { LABEL_WORKFLOW, LABEL_GROUP, LABEL_TASK, LABEL_TASK_NAME, LABEL_RETRY, LABEL_KEPT,
+    LABEL_INSTALLATION = LABEL_KEPT, LABEL_COUNT };
 extern const char *const label_names[LABEL_COUNT];
 
 enum container_state { CONTAINER_NONE, CONTAINER_WAITING, CONTAINER_RUNNING, CONTAINER_TERMINATED };
@@ -40,7 +42,8 @@ typedef struct pod_facts {
     bool host_network, finalizer;
 } pod_facts_t;
 
-/* OSMO_EINVAL when it is no object with metadata. Values of odd kinds are as if they were not there, odd quantities count as 0. */
+/* OSMO_EINVAL when it is no object with metadata. Values of odd kinds are as if they were not there, odd quantities
+ * count as 0. */
 int pod_facts_read(const char *json, size_t len, pod_facts_t **out, osmo_error_t *err);
 pod_facts_t *pod_facts_ref(pod_facts_t *f); /* not for several threads at once */
 void pod_facts_free(pod_facts_t *f);        /* drops one reference */

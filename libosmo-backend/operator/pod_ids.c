@@ -1,4 +1,5 @@
-/* Packed ids; see pod_ids.h. One byte for each says how it is kept: its length, 0 = none, or HEX for 16 bytes that stand for 32 digits. */
+/* Packed ids; see pod_ids.h. One byte for each says how it is kept: its length, 0 = none, or HEX for 16 bytes that
+ * stand for 32 digits. */
 #include "operator/pod_ids.h"
 #include <string.h>
 #include "base/str.h"

@@ -1,5 +1,5 @@
-/* Whose a pod is, small enough to be kept for every one of them: what are UUIDs without dashes, as OSMO's ids are, takes half its size. Called
- * by the pod tracker. */
+/* Whose a pod is, small enough to be kept for every one of them: what are UUIDs without dashes, as OSMO's ids are,
+ * takes half its size. Called by the pod tracker. */
 #ifndef OPERATOR_POD_IDS_H
 #define OPERATOR_POD_IDS_H
 #include "operator/pod_facts.h"

@@ -1,5 +1,5 @@
-/* Kubernetes pod → OSMO task status. The one place that knows the decision table; the pod tracker and embedders call it.
- * Order of the steps, names and numbers are the OSMO 6.4 contract: exit codes reach users and their exitActions. */
+/* Kubernetes pod → OSMO task status. The one place that knows the decision table; the pod tracker and embedders call
+ * it. Order of the steps, names and numbers are the OSMO 6.4 contract: exit codes reach users and their exitActions. */
 #include "osmo/backend/pod_status.h"
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,8 @@ struct decision {
 /* ---- tables ---- */
 
 static const struct { const char *phase; enum status status; } phases[] = {
-    {"Pending", STATUS_SCHEDULING}, {"Running", STATUS_RUNNING}, {"Succeeded", STATUS_COMPLETED}, {"Failed", STATUS_FAILED},
+    {"Pending", STATUS_SCHEDULING}, {"Running", STATUS_RUNNING}, {"Succeeded", STATUS_COMPLETED}, {"Failed",
+        STATUS_FAILED},
 };
 
 /* What runs in a container tells the exit code's range. */
@@ -36,8 +37,10 @@ static const struct container_kind { const char *name; int64_t offset; const cha
     {"osmo-ctrl", 2000, "OSMO Control"},
 };
 
-/* A waiting reason with one of these in it is an error; others are progress. No kubelet tries the last two again: nothing would ever follow. */
-static const char *const error_words[] = {"Failed", "BackOff", "Error", "ErrImagePull", "ContainerStatusUnknown", "InvalidImageName",
+/* A waiting reason with one of these in it is an error; others are progress. No kubelet tries the last two again:
+ * nothing would ever follow. */
+static const char *const error_words[] = {"Failed", "BackOff", "Error", "ErrImagePull", "ContainerStatusUnknown",
+    "InvalidImageName",
                                           "ErrImageNeverPull"};
 
 static const struct waiting_rule {
@@ -56,7 +59,12 @@ static const struct waiting_rule {
     {NULL, STATUS_FAILED, 999, 0},
 };
 
-static const struct pod_reason { const char *reason; enum status status; int64_t code; const char *words; } pod_reasons[] = {
+static const struct pod_reason {
+    const char *reason;
+    enum status status;
+    int64_t code;
+    const char *words;
+} pod_reasons[] = {
     {"Evicted", STATUS_FAILED_EVICTED, EXIT_EVICTED, "Pod was evicted"},
     {"StartError", STATUS_FAILED_START_ERROR, EXIT_START_ERROR, "Pod could not be started"},
     {"UnexpectedAdmissionError", STATUS_FAILED_BACKEND_ERROR, EXIT_BACKEND, "Pod was not admitted by its node"},
@@ -135,8 +143,9 @@ static void note_failure(struct failures *f, const struct container_facts *c) {
         f->max_code = code;
     f->count++;
     f->oom = f->oom || is(reason, "OOMKilled");
-    char words[512];
-    snprintf(words, sizeof words, "%s- %s%s failed with exit code %lld", f->list.len ? "\n" : "", k ? k->title : "Task ",
+    char words[640];
+    snprintf(words, sizeof words, "%s- %s%s failed with exit code %lld", f->list.len ? "\n" : "", k ? k->title : "Task "
+        "",
              k ? "" : fact_text(c->name), (long long)code);
     put(&f->list, words);
     if (*reason && !is(reason, "Error")) {
@@ -168,7 +177,9 @@ static bool step_preempted(struct decision *d) {
         if (is(c->status, "True") && is(c->reason, "PreemptionByScheduler")) {
             d->result = STATUS_FAILED_PREEMPTED;
             d->exit_code = EXIT_PREEMPTED;
-            buf_printf(&d->message, "Pod was preempted at %s", c->time ? c->time : "an unknown time");
+            char words[128];
+            snprintf(words, sizeof words, "Pod was preempted at %.64s", c->time ? c->time : "an unknown time");
+            say(d, words, c->message);
             return true;
         }
     }
@@ -197,12 +208,14 @@ static bool running_is_dead(const struct decision *d) {
     return false;
 }
 
-/* Without any container that failed, the pod's own reason is all there is: DeadlineExceeded, NodeAffinity, OutOfcpu, NodeShutdown … */
+/* Without any container that failed, the pod's own reason is all there is: DeadlineExceeded, NodeAffinity, OutOfcpu,
+ * NodeShutdown … Those of the table have their words later. */
 static void say_failure(struct decision *d, const struct failures *f) {
     const char *reason = fact_text(d->pod->reason), *why = fact_text(d->pod->message);
-    if (*reason && !f->count && !find_pod_reason(reason))
+    bool later = find_pod_reason(reason) != NULL;
+    if (*reason && !f->count && !later)
         say(d, reason, why);
-    else if (*why)
+    else if (*why && !later)
         say(d, why, NULL);
     if (f->count)
         say(d, f->list.data, NULL);
@@ -278,7 +291,7 @@ static void step_waiting(struct decision *d) {
         d->result = rule->status;
         d->exit_code = rule->code + (rule->grace_minutes ? 0 : offset_of(c));
     }
-    char words[512];
+    char words[640];
     snprintf(words, sizeof words, "Container %s cannot start: %.200s", fact_text(c->name), fact_text(c->reason));
     say(d, words, c->message);
 }
@@ -307,7 +320,8 @@ static void step_pod_reason(struct decision *d) {
 static void step_unscheduled(struct decision *d) {
     const struct condition_facts *placed = find_condition(d->pod, "PodScheduled", "False");
     if (d->result == STATUS_SCHEDULING && placed && placed->reason && !d->message.len)
-        say(d, is(placed->reason, "SchedulingGated") ? "Pod waits for its group" : "Pod cannot be scheduled", placed->message);
+        say(d, is(placed->reason, "SchedulingGated") ? "Pod waits for its group" : "Pod cannot be scheduled",
+            placed->message);
 }
 
 /* ---- entry points ---- */
@@ -352,8 +366,10 @@ int pod_decide(const pod_facts_t *pod, int64_t now_us, osmo_pod_status_t *out, i
         return finish(&d, out, err);
     enum status phase = STATUS_NONE;
     int rc = read_phase(pod, &phase, err);
-    if (rc < 0 || phase == STATUS_NONE)
+    if (rc < 0)
         return rc;
+    if (phase == STATUS_NONE)
+        return (out->message = str_dup("")) ? OSMO_OK : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     d.result = phase;
     d.over = status_is_task_finished(phase);
     step_initializing(&d);

@@ -1,5 +1,5 @@
-/* Table of pods; see pod_table.h. An open index of item numbers over one array of keys and items; the last item fills the hole of one that
- * goes. */
+/* Table of pods; see pod_table.h. An open index of item numbers over one array of keys and items; the last item fills
+ * the hole of one that goes. */
 #include "operator/pod_table.h"
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +74,8 @@ void pod_table_free(pod_table_t *t) {
 
 size_t pod_table_count(const pod_table_t *t) { return t ? t->count : 0; }
 
-static struct pod_key *key_at(const pod_table_t *t, size_t i) { return (struct pod_key *)(void *)(t->items + i * t->stride); }
+static struct pod_key *key_at(const pod_table_t *t,
+    size_t i) { return (struct pod_key *)(void *)(t->items + i * t->stride); }
 
 void *pod_table_at(const pod_table_t *t, size_t i) { return key_at(t, i) + 1; }
 
@@ -122,7 +123,8 @@ static bool resize_items(pod_table_t *t, size_t cap) {
 }
 
 void *pod_table_add(pod_table_t *t, struct pod_key key) {
-    if (t->count >= MAX_COUNT || !grow_index(t) || (t->count == t->cap && !resize_items(t, t->cap + t->cap / 4 + FIRST)))
+    if (t->count >= MAX_COUNT || !grow_index(t) || (t->count == t->cap && !resize_items(t,
+        t->cap + t->cap / 4 + FIRST)))
         return NULL;
     t->index[find(t, key)] = (uint32_t)t->count + 1;
     *key_at(t, t->count) = key;

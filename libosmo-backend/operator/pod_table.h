@@ -1,5 +1,6 @@
-/* Something small for every pod of a cluster, found by the pod's uid (or by its name, where a cluster has no uids). Items lie side by side: a
- * pointer to one is good until the next pod_table_add() or pod_table_remove(). Called by the trackers. */
+/* Something small for every pod of a cluster, found by the pod's uid (or by its name, where a cluster has no uids).
+ * Items lie side by side: a pointer to one is good until the next pod_table_add() or pod_table_remove(). Called by the
+ * trackers. */
 #ifndef OPERATOR_POD_TABLE_H
 #define OPERATOR_POD_TABLE_H
 #include "operator/pod_facts.h"

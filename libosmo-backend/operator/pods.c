@@ -1,9 +1,10 @@
-/* Pod tracker; see pods.h. One small record per workflow pod remembers what was said about it, so that each status of a task
- * and retry goes out once, start timeouts are armed once and conditions are repeated only when they change. */
+/* Pod tracker; see pods.h. One small record per workflow pod remembers what was said about it, so that each status of a
+ * task and retry goes out once, start timeouts are armed once and conditions are repeated only when they change. */
 #include "operator/pods.h"
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "model/status.h"
 #include "operator/pod_decide.h"
@@ -11,6 +12,7 @@
 #include "operator/pod_table.h"
 
 #define MAX_PODS (1u << 20)
+#define GOING_US (60 * INT64_C(1000000)) /* after its deletionTimestamp a pod may take this long to go */
 
 struct later { int64_t at_us; pod_facts_t *pod; }; /* while a grace period lasts */
 
@@ -112,7 +114,8 @@ static struct pod_record *add_record(pods_t *p, const pod_facts_t *pod, const ui
     return *at = r;
 }
 
-/* The record of a pod with these ids; where there are no uids, the one of an earlier retry under the same name makes room for it. */
+/* The record of a pod with these ids; where there are no uids, the one of an earlier retry under the same name makes
+ * room for it. */
 static struct pod_record *record_of(pods_t *p, const pod_facts_t *pod) {
     uint8_t ids[POD_IDS_MAX];
     size_t len = pod_ids_pack(pod, ids);
@@ -165,7 +168,8 @@ static json_t *make_conditions(const pod_facts_t *pod) {
 
 static const char *or_null(const char *s) { return s && *s ? s : NULL; }
 
-static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod_facts_t *pod, const osmo_pod_status_t *s) {
+static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod_facts_t *pod,
+    const osmo_pod_status_t *s) {
     json_t *body = start_body(ids);
     if (!body)
         return NULL;
@@ -217,7 +221,8 @@ int pods_describe(const char *namespace_, const pod_facts_t *pod, int64_t now_us
     return 0;
 }
 
-static void send_update(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const pod_facts_t *pod, const osmo_pod_status_t *s) {
+static void send_update(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const pod_facts_t *pod,
+    const osmo_pod_status_t *s) {
     enum status status = status_parse(s->status);
     uint32_t bit = UINT32_C(1) << status;
     if (r->said & bit)
@@ -280,6 +285,42 @@ static void look_later(pods_t *p, struct pod_record *r, pod_facts_t *pod, int64_
         p->next_us = at_us;
 }
 
+static bool is_cleaned(const pods_t *p, const struct pod_ids *ids) {
+    _cleanup_json_ json_t *labels = json_object();
+    int rc = 0;
+    for (int i = 0; labels && i < LABEL_KEPT; i++)
+        rc |= ids->label[i] ? json_set_str(labels, label_names[i], ids->label[i]) : 0;
+    return labels && rc == 0 && p->out.cleaning(p->out.ctx, labels);
+}
+
+/* A pod without a last word: the task is told why nothing will come of it. */
+static void say_gone(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const pod_facts_t *pod,
+    const char *how) {
+    struct pod_record unknown = { 0 };
+    if (is_cleaned(p, ids))
+        return;
+    _cleanup_free_ char *cause = str_printf("the pod %s %s cluster %s: it was deleted outside of OSMO", pod->name, how,
+        p->backend);
+    osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND,
+        .message = cause };
+    send_update(p, r ? r : &unknown, ids, pod, &gone);
+}
+
+/* Somebody deleted the pod, and our finalizer keeps it: where no kubelet ends it (it had no node, or that one is lost),
+ * nothing would ever be told. Returns when to look at it again, 0 = not. */
+static int64_t check_going(pods_t *p, struct pod_record *r, const struct pod_ids *ids, const pod_facts_t *pod,
+    int64_t now_us) {
+    int64_t deleted_us;
+    if (r->finished || !pod->deleted || !time_parse(pod->deleted, &deleted_us))
+        return 0;
+    if (now_us < deleted_us + GOING_US)
+        return deleted_us + GOING_US;
+    say_gone(p, r, ids, pod, "does not end in");
+    return 0;
+}
+
+static int64_t earlier(int64_t a, int64_t b) { return !a || (b && b < a) ? b : a; }
+
 void pods_apply(pods_t *p, pod_facts_t *pod, int64_t now_us) {
     if (!is_here(p->namespace_, pod) || !is_ours(pod))
         return;
@@ -297,29 +338,9 @@ void pods_apply(pods_t *p, pod_facts_t *pod, int64_t now_us) {
             send_monitor(p, r, &ids, s.message);
         send_conditions(p, r, &ids, pod);
         send_update(p, r, &ids, pod, &s);
-        look_later(p, r, pod, recheck_us);
+        look_later(p, r, pod, earlier(recheck_us, check_going(p, r, &ids, pod, now_us)));
     }
     osmo_pod_status_clear(&s);
-}
-
-static bool is_cleaned(const pods_t *p, const struct pod_ids *ids) {
-    _cleanup_json_ json_t *labels = json_object();
-    int rc = 0;
-    for (int i = 0; labels && i < LABEL_KEPT; i++)
-        rc |= ids->label[i] ? json_set_str(labels, label_names[i], ids->label[i]) : 0;
-    return labels && rc == 0 && p->out.cleaning(p->out.ctx, labels);
-}
-
-/* A pod without a last word: the task is told why nothing will come of it. */
-static void say_gone(pods_t *p, struct pod_record *r, const pod_facts_t *pod) {
-    struct pod_record unknown = { 0 };
-    struct pod_unpacked unpacked;
-    struct pod_ids ids = is_ours(pod) ? pod_ids_of(pod) : pod_ids_unpack(r->ids, r->len, &unpacked);
-    if (is_cleaned(p, &ids))
-        return;
-    _cleanup_free_ char *cause = str_printf("the pod %s is gone from cluster %s: it was deleted outside of OSMO", pod->name, p->backend);
-    osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND, .message = cause };
-    send_update(p, r ? r : &unknown, &ids, pod, &gone);
 }
 
 /* Without uids: has the next retry taken the name? */
@@ -337,8 +358,11 @@ void pods_remove(pods_t *p, pod_facts_t *pod, int64_t now_us) {
     struct pod_record *r = find_record(p, pod);
     if (!r && !is_ours(pod))
         return;
-    if (!r || !r->finished)
-        say_gone(p, r, pod);
+    if (!r || !r->finished) {
+        struct pod_unpacked unpacked;
+        struct pod_ids ids = is_ours(pod) ? pod_ids_of(pod) : pod_ids_unpack(r->ids, r->len, &unpacked);
+        say_gone(p, r, &ids, pod, "is gone from");
+    }
     if (r)
         forget(p, pod, r);
 }

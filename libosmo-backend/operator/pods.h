@@ -1,5 +1,5 @@
-/* Pods of workflows as the service hears of them: update_pod, monitor_pod, pod_conditions. No I/O and no threads; one owner (the
- * operator's loop). */
+/* Pods of workflows as the service hears of them: update_pod, monitor_pod, pod_conditions. No I/O and no threads; one
+ * owner (the operator's loop). */
 #ifndef OPERATOR_PODS_H
 #define OPERATOR_PODS_H
 #include <stdbool.h>

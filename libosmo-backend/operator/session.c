@@ -323,7 +323,7 @@ static void begin(struct session *s) {
     struct osmo_operator *op = s->op;
     if (op->stopping)
         return;
-    if (op->token_file) {
+    if (op->token_file || op->token) {
         s->state = SESSION_LOGIN;
         login_start(op);
         return;

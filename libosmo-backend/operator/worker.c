@@ -342,8 +342,9 @@ static void refuse(struct osmo_operator *op, enum job_outcome outcome, const cha
         ws_conn_send(op->loop, op->sessions[STREAM_WORKER].conn, message.data, message.len, false);
 }
 
-static void take_message(struct osmo_operator *op, json_t *job) {
-    if (str_eq(json_get_str(job, "type"), "heartbeat") || !json_has(job, "job_type")) {
+/* A text that is no job is a heartbeat or something that is not for us; whatever came as a job is waited for until it is answered. */
+static void take_message(struct osmo_operator *op, json_t *job, bool binary) {
+    if (!binary && !json_has(job, "job_type")) {
         json_free(job);
         return;
     }
@@ -382,7 +383,7 @@ void worker_message(struct osmo_operator *op, const char *data, size_t len, bool
     if (rc == 0 && !job)
         return;
     if (rc == 0) {
-        take_message(op, job);
+        take_message(op, job, binary);
         return;
     }
     log_warning(&op->log, "a job cannot be read: %s", err.text);

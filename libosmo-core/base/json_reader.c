@@ -1,5 +1,5 @@
-/* JSON in place; see json_reader.h. Strings are searched 16 bytes at a time and whole containers are passed 64 bytes at a time: one
- * bit per byte tells quotes, escapes and brackets apart, so that nothing between them is looked at. */
+/* JSON in place; see json_reader.h. Strings are searched 16 bytes at a time and whole containers are passed 64 bytes at
+ * a time: one bit per byte tells quotes, escapes and brackets apart, so that nothing between them is looked at. */
 #include "base/json_reader.h"
 
 #include <string.h>
@@ -20,7 +20,9 @@ static inline ubytes16 load16(const char *p) {
     return v;
 }
 
-static inline uint64_t bits16(ubytes16 matches) { return (unsigned)__builtin_ia32_pmovmskb128((bytes16)matches) & 0xffffu; }
+static inline uint64_t bits16(ubytes16 matches) {
+    return (unsigned)__builtin_ia32_pmovmskb128((bytes16)matches) & 0xffffu;
+}
 
 static inline void mark64(const char *p, struct marks *m) {
     *m = (struct marks){ 0 };
@@ -195,9 +197,11 @@ static uint64_t running_parity(uint64_t bits) {
     return bits;
 }
 
-struct pass { uint64_t kinds; int depth, limit; bool in_string, protect; }; /* kinds: the open ones, 1 = object, innermost in bit 0 */
+/* kinds: the open ones, 1 = object, innermost in bit 0 */
+struct pass { uint64_t kinds; int depth, limit; bool in_string, protect; };
 
-/* Brackets outside of strings, in order. Returns the number of bytes up to the end of the container, 0 when it goes on, or -1. */
+/* Brackets outside of strings, in order. Returns the number of bytes up to the end of the container, 0 when it goes on,
+ * or -1. */
 static int pass_brackets(struct pass *s, const char *block, uint64_t brackets) {
     for (; brackets; brackets &= brackets - 1) {
         int i = __builtin_ctzll(brackets);
@@ -447,7 +451,8 @@ static size_t encode(uint32_t c, char out[4]) {
     return n;
 }
 
-/* The character of an escape, and how long that is; halves of pairs that stand alone, and NUL, cannot be in our texts. */
+/* The character of an escape, and how long that is; halves of pairs that stand alone, and NUL, cannot be in our texts.
+ * */
 static size_t decode_escape(const char *p, const char *end, uint32_t *c) {
     static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
     size_t len = escape_len(p, end);

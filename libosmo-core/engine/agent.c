@@ -61,9 +61,16 @@ void session_close(struct agent_session *s, int code, const char *reason) {
         t->ws_close(t->impl, s->conn, code, reason);
 }
 
-static int session_send(struct agent_session *s, const void *data, size_t len, bool binary) {
+/* Lock held. A peer that takes nothing any more has to begin again: what it did not hear is owed. */
+static void session_send(struct agent_session *s, const void *data, size_t len, bool binary) {
     const osmo_transport_t *t = s->e->transport;
-    return t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
+    int rc = t && t->ws_send ? t->ws_send(t->impl, s->conn, data, len, binary) : OSMO_ENOTFOUND;
+    if (rc != OSMO_ELIMIT)
+        return;
+    s->failed = true;
+    pthread_cond_broadcast(&s->room);
+    if (t->ws_close)
+        t->ws_close(t->impl, s->conn, CLOSE_AGAIN, "the connection is too slow");
 }
 
 static bool reports_pods(const struct agent_session *s) { return s->kind == AGENT_POD || s->kind == AGENT_MESSAGE; }
@@ -159,6 +166,7 @@ void agent_closed(agent_session_t *s) {
     pthread_cond_broadcast(&s->room);
     pthread_mutex_unlock(&s->lock);
     if (s->kind == AGENT_WORKER) {
+        strays_expect(s);
         session_ref(s);
         if (store_post(s->e->store, s->backend, release_run, release_done, s) < 0) /* behind its INIT */
             session_unref(s);
@@ -274,7 +282,6 @@ static void init_done(void *ctx, int rc, const osmo_error_t *err) {
         agent_belongs(s, i->row.k8s_uid, i->born_us);
         pthread_mutex_lock(&s->lock);
         s->ready = true;
-        pthread_cond_broadcast(&s->room);
         pthread_mutex_unlock(&s->lock);
         agents_look(s->e); /* it may have been deleted right behind this */
         if (i->snapshot)
@@ -309,6 +316,7 @@ static int handle_init(struct agent_session *s, const json_t *body, struct ticke
                                    .created_us = now,
                                    .pulls_images = s->pulls_images };
     s->inited = true;
+    strays_begin(s);
     bool whole = i->row.name && i->row.k8s_uid && i->row.k8s_namespace && i->row.version && i->row.node_prefix;
     int rc = whole ? store_post(s->e->store, s->backend, init_run, init_done, i) : OSMO_ENOMEM;
     if (rc < 0) {
@@ -331,20 +339,8 @@ static void handle_worker(struct agent_session *s, const struct message *m) {
                     message_type_name(m->type));
 }
 
-/* What is said about a backend counts when the backend is there: right behind INIT its commit is waited for. */
-static bool await_init(struct agent_session *s) {
-    pthread_mutex_lock(&s->lock);
-    while (!s->ready && !s->failed && !s->closed)
-        pthread_cond_wait(&s->room, &s->lock);
-    bool ready = s->ready;
-    pthread_mutex_unlock(&s->lock);
-    return ready;
-}
-
 static void handle(struct agent_session *s, const struct message *m) {
     osmo_error_t err = OSMO_ERROR_INIT;
-    if (s->inited && m->type != MSG_INIT && m->type != MSG_LOGGING && !await_init(s))
-        return;
     bool acks = s->inited && s->kind != AGENT_WORKER;
     if (m->type == MSG_LOGGING)
         agent_logging(s, m->body);

@@ -355,6 +355,7 @@ static bool deliver(const struct held *all, struct agent_session *s, struct parc
         job_free(j);
         return false;
     }
+    j->plain = !s->jobs_extension;
     int rc = job_frame(s->e, s->backend, &p->h, s->parts_extension ? JOB_TOTAL_MAX : JOB_FRAME_MAX, j, &err);
     if (rc < 0) {
         log_error(&s->e->log, "job for group %s of workflow %s cannot be built: %s",
@@ -461,9 +462,9 @@ static void *dispatch_main(void *arg) {
         int64_t next = renew_leases(&all, send_heartbeats(&all));
         size_t claimed = 0;
         for (size_t i = 0; i < all.n && !waker_stopped(&a->waker); i++) {
-            next = jobs_overdue(all.s[i], next);
+            next = strays_wait(all.s[i], jobs_overdue(all.s[i], next));
             send_waiting(&all, all.s[i]);
-            size_t room = capacity(&all, all.s[i]);
+            size_t room = strays_quiet(all.s[i]) ? 0 : capacity(&all, all.s[i]);
             if (room && queues_introduced(all.s[i]))
                 claimed += serve(&all, all.s[i], room);
         }
@@ -484,7 +485,8 @@ int agents_open(engine_t *e, osmo_error_t *err) {
     waker_init(&a->waker);
     e->agents = a;
     a->heartbeats = map_new(free);
-    if (!a->heartbeats)
+    a->strays = map_new(NULL);
+    if (!a->heartbeats || !a->strays)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     return reconcile_open(e, err);
 }
@@ -518,6 +520,7 @@ void agents_close(engine_t *e) {
     agents_stop(e);
     e->agents = NULL;
     map_free(a->heartbeats);
+    map_free(a->strays);
     engine_settings_put(a->queues_of);
     engine_settings_put(a->followed);
     waker_destroy(&a->waker);

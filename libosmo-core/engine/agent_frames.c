@@ -410,6 +410,16 @@ static int job_body(engine_t *e, const char *backend, const struct handout *h, s
     return OSMO_EINTERNAL;
 }
 
+/* What only our own operators know. */
+static void make_plain(enum job_kind kind, json_t *o) {
+    json_del(o, "installation");
+    json_del(json_get(o, "create_job"), "installation");
+    if (kind == JOB_RESCHEDULE)
+        json_del(o, "group_name");
+    if (kind == JOB_LABEL)
+        json_del(o, "workflow_id");
+}
+
 int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t max, struct job *j, osmo_error_t *err) {
     int rc = job_name(j, h, err);
     if (rc < 0)
@@ -425,6 +435,8 @@ int job_frame(engine_t *e, const char *backend, const struct handout *h, size_t 
     }
     if (rc < 0)
         return rc;
+    if (j->plain)
+        make_plain(j->kind, o);
     buf_init(&j->frame, SIZE_MAX / 2); /* what compression may need at worst; the result is bounded */
     j->frame.secret = true;            /* tokens and credentials are in it */
     rc = job_pack(o, max, &j->frame, err);

@@ -38,6 +38,7 @@ struct job {
     int64_t work_id, attempts;
     int64_t next_after; /* see struct handout */
     enum job_kind kind;
+    bool plain;       /* for an operator without extensions: not a member more than it knows */
     bool force, sent; /* not sent: waits until the create of the same group is answered */
     char workflow_uuid[33], group_uuid[33]; /* group_uuid "" of a node */
     char owner[64];     /* of the item */
@@ -89,6 +90,7 @@ struct agent_session {
     int64_t leases_left; /* of a closed session, while they are given back */
     struct job *jobs[JOBS_MAX];
     size_t njobs;
+    int64_t quiet_until; /* no jobs before that (monotonic); see strays in agent_strays.c */
     bool queues_wanted; /* see queues_introduced(); the dispatcher's */
     int64_t next_heartbeat, next_renewal; /* monotonic */
 };
@@ -103,6 +105,7 @@ struct agents {
     size_t pending; /* store functions whose done still needs a session */
     uint64_t serial;
     map_t *heartbeats; /* backend → struct last_beat: the last write */
+    map_t *strays;     /* backends with a job that may be answered on the next connection; agent_strays.c */
     struct waker waker;
     pthread_t thread;
     bool started;
@@ -151,11 +154,24 @@ int agent_resource(struct agent_session *s, const json_t *body, struct ticket *t
 int agent_resource_usage(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
 int agent_delete_resource(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
 int agent_node_hash(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err);
+/* An integer, as a number or as text of one, as OSMO reads them. */
+int64_t body_int(const json_t *body, const char *key, int64_t fallback);
 void agent_logging(struct agent_session *s, const json_t *body);
 /* Text of a required member; OSMO_EINVAL names it. */
 const char *body_text(const json_t *body, const char *key, osmo_error_t *err);
 /* A 32 hex digit member copied to out. */
 int body_uuid(const json_t *body, const char *key, char out[33], osmo_error_t *err);
+
+/* ---- agent_strays.c: answers that come late, from operators whose answers name no job ---- */
+/* The session ends. */
+void strays_expect(struct agent_session *s);
+/* Its INIT has come: does it have to wait for one? */
+void strays_begin(struct agent_session *s);
+/* An answer came to which there is no job. */
+void strays_came(struct agent_session *s);
+/* Must it wait still? Returns when it need not, at most `next` (monotonic). */
+int64_t strays_wait(struct agent_session *s, int64_t next);
+bool strays_quiet(struct agent_session *s);
 
 /* ---- worker socket ---- */
 /* Closes the session when its operator has not answered a job for too long. Returns when the next one will be too late, at most

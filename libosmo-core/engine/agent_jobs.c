@@ -186,6 +186,7 @@ void agent_job_status(struct agent_session *s, const json_t *body) {
     struct job *j = take_job(s, body);
     if (!j) {
         log_warning(&s->e->log, "backend %s answered a job that this session did not send: ignored", s->backend);
+        strays_came(s);
         return;
     }
     int outcome = !status || str_eq(status, "SUCCESS") ? JOB_DONE
@@ -202,7 +203,7 @@ void agent_job_status(struct agent_session *s, const json_t *body) {
 
 void agent_pod_log(struct agent_session *s, const json_t *body) {
     const char *task = json_get_str(body, "task"), *text = json_get_str(body, "text");
-    int64_t retry = json_get_int(body, "retry_id", 0);
+    int64_t retry = body_int(body, "retry_id", 0);
     if (!task || !text)
         return;
     pthread_mutex_lock(&s->lock);

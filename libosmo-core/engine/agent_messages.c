@@ -34,6 +34,15 @@ int body_uuid(const json_t *body, const char *key, char out[33], osmo_error_t *e
     return 0;
 }
 
+int64_t body_int(const json_t *body, const char *key, int64_t fallback) {
+    const json_t *v = json_get(body, key);
+    const char *text = json_str(v);
+    int64_t n;
+    if (text)
+        return str_to_i64(text, &n) ? n : fallback;
+    return json_as_int(v, fallback);
+}
+
 static int bad(struct ticket *t, int rc) {
     ticket_done(t, 0, NULL);
     return rc;
@@ -58,7 +67,7 @@ static int read_ref(const json_t *body, struct task_ref *ref, osmo_error_t *err)
     int rc = body_uuid(body, "workflow_uuid", ref->workflow_uuid, err);
     if (rc >= 0)
         rc = body_uuid(body, "task_uuid", ref->task_uuid, err);
-    ref->retry_id = json_get_int(body, "retry_id", -1);
+    ref->retry_id = body_int(body, "retry_id", -1);
     if (rc >= 0 && ref->retry_id < 0)
         rc = osmo_error_set(err, OSMO_EINVAL, "retry_id is missing or no number");
     return rc;
@@ -78,7 +87,7 @@ static int handle_update_pod(struct agent_session *s, const json_t *body, struct
         return bad(t, osmo_error_set(err, OSMO_EINVAL, "status %s is not one of a pod", name));
     memcpy(ev.workflow_uuid, ref.workflow_uuid, 33);
     memcpy(ev.task_uuid, ref.task_uuid, 33);
-    ev.exit_code = json_get_int(body, "exit_code", EXIT_CODE_NONE);
+    ev.exit_code = body_int(body, "exit_code", EXIT_CODE_NONE);
     ev.message = str_dup(json_get_str(body, "message"));
     ev.node = str_dup(json_get_str(body, "node"));
     ev.pod_ip = str_dup(json_get_str(body, "pod_ip"));
@@ -335,7 +344,7 @@ static int handle_heartbeat(struct agent_session *s, const json_t *body, struct 
     b->ticket = t;
     b->backend = str_dup(s->backend);
     b->status = str_dup(status);
-    int rc = b->backend && b->status ? store_post(s->e->store, NULL, beat_run, beat_done, b) : OSMO_ENOMEM;
+    int rc = b->backend && b->status ? store_post(s->e->store, s->backend, beat_run, beat_done, b) : OSMO_ENOMEM;
     if (rc < 0) {
         osmo_error_t busy = OSMO_ERROR_INIT;
         osmo_error_set(&busy, rc, "the store does not accept more work");
@@ -345,7 +354,7 @@ static int handle_heartbeat(struct agent_session *s, const json_t *body, struct 
 }
 
 void agent_logging(struct agent_session *s, const json_t *body) {
-    int64_t level = json_get_int(body, "type", LOG_LEVEL_INFO);
+    int64_t level = body_int(body, "type", LOG_LEVEL_INFO);
     const char *text = json_get_str(body, "text");
     if (level != LOG_LEVEL_DEBUG && level != LOG_LEVEL_INFO && level != LOG_LEVEL_WARNING && level != LOG_LEVEL_ERROR)
         level = LOG_LEVEL_INFO;

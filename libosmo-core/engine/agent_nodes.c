@@ -9,7 +9,7 @@ struct node_write {
     struct ticket *ticket;
     struct node_row row;    /* name and backend always; the rest as the message has it */
     strlist_t names;        /* node_hash */
-    struct task_row *tasks; /* delete_resource: out */
+    struct task_row *tasks; /* delete_resource, node_hash: out, tasks on nodes that are gone */
     size_t ntasks;
 };
 
@@ -39,9 +39,10 @@ static struct node_write *node_write_new(struct agent_session *s, const char *na
     return NULL;
 }
 
+/* In the order in which they came, and behind the INIT of their session: what is said about a node that was removed must not come after. */
 static int node_post(struct agent_session *s, struct node_write *w, struct ticket *t, bool whole, store_fn run,
                      store_done_fn done) {
-    int rc = w && whole ? store_post(s->e->store, NULL, run, done, w) : OSMO_ENOMEM;
+    int rc = w && whole ? store_post(s->e->store, s->backend, run, done, w) : OSMO_ENOMEM;
     if (rc >= 0)
         return 0;
     osmo_error_t busy = OSMO_ERROR_INIT;
@@ -105,10 +106,128 @@ int agent_resource_usage(struct agent_session *s, const json_t *body, struct tic
     return node_post(s, w, t, w->row.usage_json && w->row.foreign_usage_json, usage_run, node_done);
 }
 
+/* ---- removal ---- */
+
+/* The acknowledgement waits for the events of all tasks: replayed after a crash, the message finds what is still to
+ * do. */
+struct removal {
+    struct ticket *ticket;
+    struct node_write *then; /* node_hash: what is left to do when they are stored; NULL: nothing */
+    pthread_mutex_t lock;
+    size_t open;
+    int rc;
+    osmo_error_t err;
+};
+
 static int keep_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct node_write *w = ctx;
     return repo_nodes_keep(db, w->row.backend, &w->names, err);
 }
+
+static void removal_end(struct removal *r) {
+    struct node_write *w = r->then;
+    if (w && r->rc >= 0)
+        node_post(r->ticket->s, w, r->ticket, w->row.backend != NULL, keep_run, node_done);
+    else
+        ticket_done(r->ticket, r->rc, &r->err);
+    if (w && r->rc < 0)
+        node_write_free(w);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+static void removal_step(void *ctx, int rc, const osmo_error_t *err) {
+    struct removal *r = ctx;
+    pthread_mutex_lock(&r->lock);
+    if (rc < 0 && r->rc >= 0) {
+        r->rc = rc;
+        osmo_error_set(&r->err, rc, "%s", err ? err->text : "the store does not accept more work");
+    }
+    bool last = --r->open == 0;
+    pthread_mutex_unlock(&r->lock);
+    if (last)
+        removal_end(r);
+}
+
+static void fail_task(engine_t *e, const char *backend, const struct task_row *row, struct removal *r) {
+    struct task_event ev = { .retry_id = row->sm.retry_id,
+                             .status = STATUS_FAILED_BACKEND_ERROR,
+                             .exit_code = EXIT_BACKEND };
+    memcpy(ev.workflow_uuid, row->workflow_uuid, sizeof ev.workflow_uuid);
+    memcpy(ev.task_uuid, row->uuid, sizeof ev.task_uuid);
+    ev.message = str_printf("node %s was removed from the cluster", row->node_name ? row->node_name : "-");
+    int rc = reactor_backend_event(e, backend, &ev, removal_step, r);
+    if (rc < 0)
+        removal_step(r, rc, NULL);
+}
+
+/* After the tasks of the nodes were found. `again`: the nodes themselves go behind the events, so that a crash in between loses none. */
+static void fail_found(struct node_write *w, int rc, const osmo_error_t *err, bool again) {
+    struct removal *r = rc >= 0 && w->ntasks ? calloc(1, sizeof *r) : NULL;
+    if (!r) {
+        osmo_error_t memory = OSMO_ERROR_INIT;
+        if (rc >= 0 && w->ntasks) {
+            rc = osmo_error_set(&memory, OSMO_ENOMEM, "out of memory");
+            err = &memory;
+        }
+        node_done(w, rc, err);
+        return;
+    }
+    engine_t *e = w->ticket->s->e;
+    struct task_row *tasks = STEAL(w->tasks);
+    size_t n = w->ntasks;
+    _cleanup_free_ char *backend = STEAL(w->row.backend);
+    pthread_mutex_init(&r->lock, NULL);
+    r->ticket = w->ticket;
+    r->open = n;
+    w->ntasks = 0;
+    if (again) {
+        w->row.backend = str_dup(backend);
+        r->then = w;
+    } else {
+        node_write_free(w);
+    }
+    for (size_t i = 0; i < n; i++)
+        fail_task(e, backend, &tasks[i], r);
+    task_rows_free(tasks, n);
+}
+
+/* ---- nodes that are not there any more ---- */
+
+static int add_tasks(db_t *db, struct node_write *w, const char *node, osmo_error_t *err) {
+    struct task_row *more = NULL;
+    size_t n = 0;
+    int rc = repo_tasks_by_node(db, w->row.backend, node, &more, &n, err);
+    if (rc < 0 || !n)
+        return rc;
+    struct task_row *all = realloc(w->tasks, (w->ntasks + n) * sizeof *all);
+    if (!all) {
+        task_rows_free(more, n);
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    memcpy(all + w->ntasks, more, n * sizeof *all);
+    free(more);
+    w->tasks = all;
+    w->ntasks += n;
+    return 0;
+}
+
+/* A node that went while nobody looked takes its tasks with it. Rows that are only known from usage may be other names of nodes that
+ * are there; and a cluster without any node has lost its list sooner than its nodes. */
+static int hash_run(db_t *db, void *ctx, osmo_error_t *err) {
+    struct node_write *w = ctx;
+    strlist_t gone = { 0 };
+    task_rows_free(w->tasks, w->ntasks);
+    w->tasks = NULL;
+    w->ntasks = 0;
+    int rc = w->names.len ? repo_nodes_missing(db, w->row.backend, &w->names, true, &gone, err) : 0;
+    for (size_t i = 0; rc >= 0 && i < gone.len; i++)
+        rc = add_tasks(db, w, gone.items[i], err);
+    strlist_free(&gone);
+    return rc < 0 || w->ntasks ? rc : keep_run(db, w, err);
+}
+
+static void hash_done(void *ctx, int rc, const osmo_error_t *err) { fail_found(ctx, rc, err, true); }
 
 int agent_node_hash(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err) {
     const json_t *list = json_get(body, "node_hashes");
@@ -122,49 +241,10 @@ int agent_node_hash(struct agent_session *s, const json_t *body, struct ticket *
         const char *name = json_str(json_at(list, i));
         whole = !name || strlist_add(&w->names, name) >= 0;
     }
-    return node_post(s, w, t, whole, keep_run, node_done);
+    return node_post(s, w, t, whole, hash_run, hash_done);
 }
 
-/* ---- removal ---- */
-
-/* The acknowledgement waits for the events of all tasks: replayed after a crash, the message finds what is still to
- * do. */
-struct removal {
-    struct ticket *ticket;
-    pthread_mutex_t lock;
-    size_t open;
-    int rc;
-    osmo_error_t err;
-};
-
-static void removal_step(void *ctx, int rc, const osmo_error_t *err) {
-    struct removal *r = ctx;
-    pthread_mutex_lock(&r->lock);
-    if (rc < 0 && r->rc >= 0) {
-        r->rc = rc;
-        osmo_error_set(&r->err, rc, "%s", err ? err->text : "the store does not accept more work");
-    }
-    bool last = --r->open == 0;
-    pthread_mutex_unlock(&r->lock);
-    if (!last)
-        return;
-    ticket_done(r->ticket, r->rc, &r->err);
-    pthread_mutex_destroy(&r->lock);
-    free(r);
-}
-
-static void fail_task(engine_t *e, const char *backend, const char *node, const struct task_row *row,
-                      struct removal *r) {
-    struct task_event ev = { .retry_id = row->sm.retry_id,
-                             .status = STATUS_FAILED_BACKEND_ERROR,
-                             .exit_code = EXIT_BACKEND };
-    memcpy(ev.workflow_uuid, row->workflow_uuid, sizeof ev.workflow_uuid);
-    memcpy(ev.task_uuid, row->uuid, sizeof ev.task_uuid);
-    ev.message = str_printf("node %s was removed from the cluster", node);
-    int rc = reactor_backend_event(e, backend, &ev, removal_step, r);
-    if (rc < 0)
-        removal_step(r, rc, NULL);
-}
+/* ---- one that is removed ---- */
 
 static int delete_run(db_t *db, void *ctx, osmo_error_t *err) {
     struct node_write *w = ctx;
@@ -177,26 +257,7 @@ static int delete_run(db_t *db, void *ctx, osmo_error_t *err) {
     return rc == OSMO_ENOTFOUND ? 0 : rc;
 }
 
-static void delete_done(void *ctx, int rc, const osmo_error_t *err) {
-    struct node_write *w = ctx;
-    struct removal *r = rc >= 0 && w->ntasks ? calloc(1, sizeof *r) : NULL;
-    if (!r) {
-        osmo_error_t memory = OSMO_ERROR_INIT;
-        if (rc >= 0 && w->ntasks) {
-            rc = osmo_error_set(&memory, OSMO_ENOMEM, "out of memory");
-            err = &memory;
-        }
-        node_done(w, rc, err);
-        return;
-    }
-    engine_t *e = w->ticket->s->e;
-    pthread_mutex_init(&r->lock, NULL);
-    r->ticket = w->ticket;
-    r->open = w->ntasks;
-    for (size_t i = 0; i < w->ntasks; i++)
-        fail_task(e, w->row.backend, w->row.name, &w->tasks[i], r);
-    node_write_free(w);
-}
+static void delete_done(void *ctx, int rc, const osmo_error_t *err) { fail_found(ctx, rc, err, false); }
 
 int agent_delete_resource(struct agent_session *s, const json_t *body, struct ticket *t, osmo_error_t *err) {
     const char *name = body_text(body, "resource", err);

@@ -146,6 +146,28 @@ int duration_parse(const char *text, int64_t *us, osmo_error_t *err)
     return bad_duration(text, err);
 }
 
+int64_t duration_seconds(const char *text)
+{
+    int64_t total = 0;
+    if (!*text)
+        return -1;
+    while (*text) {
+        int64_t n = 0;
+        size_t digits = strspn(text, "0123456789");
+        if (!digits || digits > 6)
+            return -1;
+        for (size_t i = 0; i < digits; i++)
+            n = n * 10 + (text[i] - '0');
+        text += digits;
+        int64_t unit = *text == 's' ? 1 : *text == 'm' ? 60 : *text == 'h' ? 3600 : *text == 'd' ? 86400 : 0;
+        if (!unit)
+            return -1;
+        total += n * unit;
+        text++;
+    }
+    return total;
+}
+
 const char *duration_text(int64_t us, char out[32])
 {
     if (us == 0)

@@ -7,10 +7,12 @@
 #include "base/re.h"
 #include "model/pods.h"
 #include "model/settings_internal.h"
+#include "model/spec.h"
 
 #define RULES_MAX 256
 #define TESTS_MAX 256
 #define RULE_TEXT_MAX 1024
+#define RULES_BYTES_MAX (256u << 10) /* of all: an operator takes no frame of 1 MiB */
 #define CONDITION_MAX 316 /* a domain, a slash, a name */
 #define TIMEOUT_LEAST_S 30
 #define TIMEOUT_MOST_S (24 * 60 * 60)
@@ -124,6 +126,8 @@ static void read_rules(struct reader *r, const yaml_node_t *n, const struct read
         check_rule(r, n->keys[i], n->values[i], at);
     free(b->node_rules_json);
     b->node_rules_json = document_of(r, n, at);
+    if (b->node_rules_json && strlen(b->node_rules_json) > RULES_BYTES_MAX)
+        read_report(r, at, n, "has %zu bytes; %u is the most", strlen(b->node_rules_json), RULES_BYTES_MAX);
 }
 
 static const struct read_field condition_fields[] = {
@@ -295,33 +299,10 @@ static void check_schedule(struct reader *r, const yaml_node_t *n, const struct 
         read_report(r, &member, n, "'%.100s' must have five fields (minute, hour, day of month, month, day of week), it has %zu", text, count);
 }
 
-/* "90s", "1h30m"; -1 when it is none. */
-static int64_t timeout_seconds(const char *text)
-{
-    int64_t total = 0;
-    if (!*text)
-        return -1;
-    while (*text) {
-        int64_t n = 0;
-        size_t digits = strspn(text, "0123456789");
-        if (!digits || digits > 6)
-            return -1;
-        for (size_t i = 0; i < digits; i++)
-            n = n * 10 + (text[i] - '0');
-        text += digits;
-        int64_t unit = *text == 's' ? 1 : *text == 'm' ? 60 : *text == 'h' ? 3600 : *text == 'd' ? 86400 : 0;
-        if (!unit)
-            return -1;
-        total += n * unit;
-        text++;
-    }
-    return total;
-}
-
 static void check_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, const char *text)
 {
     struct read_path member = { at, "test_timeout", 0 };
-    int64_t seconds = timeout_seconds(text);
+    int64_t seconds = duration_seconds(text);
     if (seconds < 0)
         read_report(r, &member, n, "'%.60s' is no duration: say 90s, 5m, 1h30m", text);
     else if (seconds < TIMEOUT_LEAST_S || seconds > TIMEOUT_MOST_S)

@@ -131,6 +131,8 @@ int spec_write_yaml(const struct spec *s, buf_t *out);
 int spec_group_from_json(const json_t *group, struct spec **out, osmo_error_t *err);
 /* Seconds text or ISO 8601 duration as OSMO accepts it ("30m", "PT1H", "500ms"). OSMO_EUSAGE. */
 int duration_parse(const char *text, int64_t *us, osmo_error_t *err);
+/* "90s", "1h30m", with s, m, h and d; -1 when it is none. */
+int64_t duration_seconds(const char *text);
 /* Shortest single-unit text that parses back: "90m", "3600s" style, so that resubmission works. */
 const char *duration_text(int64_t us, char out[32]);
 /* Kubernetes-safe container name: cut to 63, trailing -/_ removed, lower case, _ to -. */

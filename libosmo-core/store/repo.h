@@ -242,6 +242,8 @@ int repo_node_usage(db_t *db, const char *backend, const char *name, const char 
                     osmo_error_t *err);
 int repo_node_delete(db_t *db, const char *backend, const char *name, osmo_error_t *err);
 int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_error_t *err);
+/* Those that are not among the names; reported: only such as were reported themselves, not just used. */
+int repo_nodes_missing(db_t *db, const char *backend, const strlist_t *names, bool reported, strlist_t *out, osmo_error_t *err);
 int repo_node_list(db_t *db, const char *backend /* NULL = all */, struct node_row **out, size_t *n, osmo_error_t *err);
 
 /* -- events of a workflow (pod conditions and events), as text lines in arrival order -- */

@@ -104,16 +104,16 @@ int repo_node_delete(db_t *db, const char *backend, const char *name, osmo_error
                    NULL, err);
 }
 
-static int delete_missing(db_t *db, const char *backend, const strlist_t *have, const map_t *keep, osmo_error_t *err) {
+/* Pairs of a name and whether the node has reported itself. */
+static int list_missing(const strlist_t *have, const map_t *keep, bool reported, strlist_t *out) {
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < have->len; i++) {
-        if (!map_has(keep, have->items[i]))
-            rc = repo_node_delete(db, backend, have->items[i], err);
-    }
+    for (size_t i = 0; rc == 0 && i + 1 < have->len; i += 2)
+        if (!map_has(keep, have->items[i]) && (!reported || str_eq(have->items[i + 1], "1")))
+            rc = strlist_add(out, have->items[i]);
     return rc;
 }
 
-int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_error_t *err) {
+int repo_nodes_missing(db_t *db, const char *backend, const strlist_t *names, bool reported, strlist_t *out, osmo_error_t *err) {
     strlist_t have = { 0 };
     map_t *keep = map_new(NULL);
     int rc = keep ? 0 : OSMO_ENOMEM;
@@ -122,11 +122,21 @@ int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_
     if (rc < 0)
         osmo_error_set(err, rc, "out of memory");
     if (rc == 0)
-        rc = strings_select(db, "SELECT name FROM nodes WHERE backend = ? ORDER BY name", DB_ARGS(DB_T(backend)), 1, &have, err);
-    if (rc == 0)
-        rc = delete_missing(db, backend, &have, keep, err);
+        rc = strings_select(db, "SELECT name, CASE WHEN COALESCE(allocatable_json, '{}') = '{}' THEN '' ELSE '1' END FROM nodes"
+                                " WHERE backend = ? ORDER BY name", DB_ARGS(DB_T(backend)), 2, &have, err);
+    if (rc == 0 && list_missing(&have, keep, reported, out) < 0)
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     strlist_free(&have);
     map_free(keep);
+    return rc;
+}
+
+int repo_nodes_keep(db_t *db, const char *backend, const strlist_t *names, osmo_error_t *err) {
+    strlist_t missing = { 0 };
+    int rc = repo_nodes_missing(db, backend, names, false, &missing, err);
+    for (size_t i = 0; rc == 0 && i < missing.len; i++)
+        rc = repo_node_delete(db, backend, missing.items[i], err);
+    strlist_free(&missing);
     return rc;
 }
 

@@ -75,6 +75,10 @@ if [[ ,${value[without]}, == *,usage,* ]]; then
     old+=("OSMO_USAGE: cluster")
     new+=("OSMO_USAGE: namespace")
 fi
+if [[ " ${addons[*]} " == *" node-labels "* ]]; then
+    old+=('ENABLE_NODE_LABEL_UPDATE: "false"')
+    new+=('ENABLE_NODE_LABEL_UPDATE: "true"')
+fi
 text=
 for file in "${files[@]}"; do text+="---"$'\n'"$(< "$file")"$'\n'; done
 for i in "${!old[@]}"; do text=${text//"${old[i]}"/$'\x01'$i$'\x02'}; done

@@ -1,9 +1,9 @@
 /*
- * Figures of the operator's pod pipeline: N pods of realistic size go through what an operator does with a watch's events: read, decide,
- * sum up per node, queue messages, which are acknowledged at once. Each pod is told of four times: it waits, it has a node and begins, it
- * runs, and the same again. Prints medians over five runs of processor time (the machine may be shared), the memory that stays for each
- * pod, a relist of 5,000 pods, and what a tree of json-c alone costs for the same texts. Usage: pods [N]
- */
+ * Figures of the operator's pod pipeline: N pods of realistic size go through what an operator does with a watch's
+  * events: read, decide, sum up per node, queue messages, which are acknowledged at once. Each pod is told of four
+  * times: it waits, it has a node and begins, it runs, and the same again. Prints medians over five runs of processor
+  * time (the machine may be shared), the memory that stays for each pod, a relist of 5,000 pods, and what a tree of
+  * json-c alone costs for the same texts. Usage: pods [N] */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +82,8 @@ static void open_bench(void) {
     for (int i = 0; i < NODES; i++) {
         char text[256];
         json_t *node = NULL;
-        snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"node-%04d\",\"labels\":{\"kubernetes.io/hostname\":\"node-%04d\"}},\"status\":"
+        snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"node-%04d\","
+            "\"labels\":{\"kubernetes.io/hostname\":\"node-%04d\"}},\"status\":"
                  "{\"allocatable\":{\"cpu\":\"64\",\"memory\":\"512Gi\",\"nvidia.com/gpu\":\"8\"}}}", i, i);
         must(json_parse(text, strlen(text), &node, NULL) == 0, "node");
         nodes_apply(bench.nodes, node);
@@ -100,8 +101,10 @@ static void close_bench(void) {
 /* ---- pods as an API server sends them ---- */
 
 static void put_managed(buf_t *b, const char *who, int fields) {
-    buf_printf(b, "{\"manager\":\"%s\",\"operation\":\"Update\",\"apiVersion\":\"v1\",\"time\":\"2026-01-01T00:00:00Z\",\"fieldsType\":"
-               "\"FieldsV1\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:osmo.task_uuid\":{}}},\"f:spec\":{\"f:containers\":{"
+    buf_printf(b, "{\"manager\":\"%s\",\"operation\":\"Update\",\"apiVersion\":\"v1\","
+        "\"time\":\"2026-01-01T00:00:00Z\",\"fieldsType\":"
+               "\"FieldsV1\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:osmo.task_uuid\":{}}},"
+               "\"f:spec\":{\"f:containers\":{"
                "\"k:{\\\"name\\\":\\\"train\\\"}\":{\".\":{},\"f:env\":{\".\":{}", who);
     for (int i = 0; i < fields; i++)
         buf_printf(b, ",\"k:{\\\"name\\\":\\\"SETTING_%d\\\"}\":{\".\":{},\"f:name\":{},\"f:value\":{}}", i);
@@ -109,31 +112,43 @@ static void put_managed(buf_t *b, const char *who, int fields) {
 }
 
 static void put_metadata(buf_t *b, int i) {
-    buf_printf(b, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"pod-group-name\":\"%032x\"},\"creationTimestamp\":"
-               "\"2026-01-01T00:00:00Z\",\"finalizers\":[\"osmo.nvidia.com/cleanup\"],\"labels\":{\"kai.scheduler/queue\":\"osmo-default\","
-               "\"osmo.group_name\":\"train-group\",\"osmo.group_uuid\":\"%032x\",\"osmo.platform\":\"dgx\",\"osmo.pool\":\"default\","
-               "\"osmo.priority\":\"normal\",\"osmo.retry_id\":\"0\",\"osmo.submitted_by\":\"someone\",\"osmo.task_name\":\"train-%d\","
-               "\"osmo.task_uuid\":\"%08x%024x\",\"osmo.workflow_id\":\"train-resnet-%d\",\"osmo.workflow_uuid\":\"%08x%024x\"},\"managedFields\":[",
+    buf_printf(b, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\","
+        "\"metadata\":{\"annotations\":{\"pod-group-name\":\"%032x\"},\"creationTimestamp\":"
+               "\"2026-01-01T00:00:00Z\",\"finalizers\":[\"osmo.nvidia.com/cleanup\"],"
+               "\"labels\":{\"kai.scheduler/queue\":\"osmo-default\","
+               "\"osmo.group_name\":\"train-group\",\"osmo.group_uuid\":\"%032x\",\"osmo.platform\":\"dgx\","
+               "\"osmo.pool\":\"default\","
+               "\"osmo.priority\":\"normal\",\"osmo.retry_id\":\"0\",\"osmo.submitted_by\":\"someone\","
+               "\"osmo.task_name\":\"train-%d\","
+               "\"osmo.task_uuid\":\"%08x%024x\",\"osmo.workflow_id\":\"train-resnet-%d\","
+               "\"osmo.workflow_uuid\":\"%08x%024x\"},\"managedFields\":[",
                i / 8, i / 8, i % 8, i * 2654435761u, i, i / 64, i / 64 * 40503u, i / 64);
     put_managed(b, "osmo-backend", 24);
     buf_putc(b, ',');
     put_managed(b, "kubelet", 4);
-    buf_printf(b, "],\"name\":\"%016x-%016x\",\"namespace\":\"workflows\",\"resourceVersion\":\"%d\",\"uid\":\"%08x-0000-4000-8000-%012x\"},",
+    buf_printf(b, "],\"name\":\"%016x-%016x\",\"namespace\":\"workflows\",\"resourceVersion\":\"%d\","
+        "\"uid\":\"%08x-0000-4000-8000-%012x\"},",
                i / 64, i, 100000 + i, i * 2246822519u, i);
 }
 
 static void put_container(buf_t *b, const char *name, int variables, const char *requests) {
     buf_printf(b, "{\"args\":[\"--specification\",\"/osmo/spec.json\"],\"command\":[\"/osmo/bin/run\"],\"env\":[");
     for (int i = 0; i < variables; i++)
-        buf_printf(b, "%s{\"name\":\"SETTING_%d\",\"value\":\"the value of an environment variable number %d\"}", i ? "," : "", i, i);
-    buf_printf(b, "],\"image\":\"registry.example.com/team/project/%s:24.03-py3\",\"imagePullPolicy\":\"Always\",\"name\":\"%s\",\"resources\":{"
-               "\"limits\":{%s},\"requests\":{%s}},\"terminationMessagePath\":\"/dev/termination-log\",\"terminationMessagePolicy\":\"File\","
-               "\"volumeMounts\":[{\"mountPath\":\"/osmo\",\"name\":\"osmo\"},{\"mountPath\":\"/osmo/data\",\"name\":\"data\"},{\"mountPath\":"
-               "\"/var/run/secrets/kubernetes.io/serviceaccount\",\"name\":\"kube-api-access\",\"readOnly\":true}]}", name, name, requests, requests);
+        buf_printf(b, "%s{\"name\":\"SETTING_%d\",\"value\":\"the value of an environment variable number %d\"}",
+            i ? "," : "", i, i);
+    buf_printf(b, "],\"image\":\"registry.example.com/team/project/%s:24.03-py3\",\"imagePullPolicy\":\"Always\","
+        "\"name\":\"%s\",\"resources\":{"
+               "\"limits\":{%s},\"requests\":{%s}},\"terminationMessagePath\":\"/dev/termination-log\","
+               "\"terminationMessagePolicy\":\"File\","
+               "\"volumeMounts\":[{\"mountPath\":\"/osmo\",\"name\":\"osmo\"},{\"mountPath\":\"/osmo/data\","
+               "\"name\":\"data\"},{\"mountPath\":"
+               "\"/var/run/secrets/kubernetes.io/serviceaccount\",\"name\":\"kube-api-access\",\"readOnly\":true}]}",
+               name, name, requests, requests);
 }
 
 static void put_spec(buf_t *b, int i, int stage) {
-    static const char whole[] = "\"cpu\":\"4\",\"ephemeral-storage\":\"20Gi\",\"memory\":\"32Gi\",\"nvidia.com/gpu\":\"1\"";
+    static const char whole[] = "\"cpu\":\"4\",\"ephemeral-storage\":\"20Gi\",\"memory\":\"32Gi\","
+        "\"nvidia.com/gpu\":\"1\"";
     buf_puts(b, "\"spec\":{\"containers\":[");
     put_container(b, "train", 24, whole);
     buf_putc(b, ',');
@@ -143,35 +158,47 @@ static void put_spec(buf_t *b, int i, int stage) {
     buf_puts(b, "],");
     if (stage)
         buf_printf(b, "\"nodeName\":\"node-%04d\",", i % NODES);
-    buf_puts(b, "\"nodeSelector\":{\"kubernetes.io/arch\":\"amd64\"},\"preemptionPolicy\":\"PreemptLowerPriority\",\"priority\":0,\"restartPolicy\":"
-             "\"Never\",\"schedulerName\":\"kai-scheduler\",\"tolerations\":[{\"effect\":\"NoExecute\",\"key\":\"node.kubernetes.io/not-ready\","
-             "\"operator\":\"Exists\",\"tolerationSeconds\":300},{\"effect\":\"NoExecute\",\"key\":\"node.kubernetes.io/unreachable\",\"operator\":"
-             "\"Exists\",\"tolerationSeconds\":300}],\"volumes\":[{\"emptyDir\":{},\"name\":\"osmo\"},{\"emptyDir\":{},\"name\":\"data\"},{\"name\":"
-             "\"kube-api-access\",\"projected\":{\"defaultMode\":420,\"sources\":[{\"serviceAccountToken\":{\"expirationSeconds\":3607,\"path\":"
-             "\"token\"}},{\"configMap\":{\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}],\"name\":\"kube-root-ca.crt\"}}]}}]},");
+    buf_puts(b, "\"nodeSelector\":{\"kubernetes.io/arch\":\"amd64\"},\"preemptionPolicy\":\"PreemptLowerPriority\","
+        "\"priority\":0,\"restartPolicy\":"
+             "\"Never\",\"schedulerName\":\"kai-scheduler\",\"tolerations\":[{\"effect\":\"NoExecute\","
+             "\"key\":\"node.kubernetes.io/not-ready\","
+             "\"operator\":\"Exists\",\"tolerationSeconds\":300},{\"effect\":\"NoExecute\","
+             "\"key\":\"node.kubernetes.io/unreachable\",\"operator\":"
+             "\"Exists\",\"tolerationSeconds\":300}],\"volumes\":[{\"emptyDir\":{},\"name\":\"osmo\"},{\"emptyDir\":{},"
+             "\"name\":\"data\"},{\"name\":"
+             "\"kube-api-access\",\"projected\":{\"defaultMode\":420,"
+             "\"sources\":[{\"serviceAccountToken\":{\"expirationSeconds\":3607,\"path\":"
+             "\"token\"}},{\"configMap\":{\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}],"
+             "\"name\":\"kube-root-ca.crt\"}}]}}]},");
 }
 
 static void put_condition(buf_t *b, const char *type, bool is, const char *rest) {
-    buf_printf(b, "%s{\"lastProbeTime\":null,\"lastTransitionTime\":\"2026-01-01T00:00:0%dZ\",%s\"status\":\"%s\",\"type\":\"%s\"}",
+    buf_printf(b, "%s{\"lastProbeTime\":null,\"lastTransitionTime\":\"2026-01-01T00:00:0%dZ\",%s\"status\":\"%s\","
+        "\"type\":\"%s\"}",
                b->data[b->len - 1] == '[' ? "" : ",", is ? 2 : 1, rest, is ? "True" : "False", type);
 }
 
 static void put_state(buf_t *b, const char *name, const char *state, bool last) {
-    buf_printf(b, "{\"containerID\":\"containerd://%064d\",\"image\":\"registry.example.com/team/project/%s:24.03-py3\",\"imageID\":"
-               "\"registry.example.com/team/project/%s@sha256:%064d\",\"lastState\":{},\"name\":\"%s\",\"ready\":false,\"restartCount\":0,"
+    buf_printf(b, "{\"containerID\":\"containerd://%064d\","
+        "\"image\":\"registry.example.com/team/project/%s:24.03-py3\",\"imageID\":"
+               "\"registry.example.com/team/project/%s@sha256:%064d\",\"lastState\":{},\"name\":\"%s\",\"ready\":false,"
+               "\"restartCount\":0,"
                "\"started\":false,\"state\":{%s}}%s", 1, name, name, 2, name, state, last ? "" : ",");
 }
 
 static void put_status(buf_t *b, int stage) {
-    static const char waits[] = "\"waiting\":{\"reason\":\"PodInitializing\"}", runs[] = "\"running\":{\"startedAt\":\"2026-01-01T00:00:03Z\"}";
+    static const char waits[] = "\"waiting\":{\"reason\":\"PodInitializing\"}",
+        runs[] = "\"running\":{\"startedAt\":\"2026-01-01T00:00:03Z\"}";
     bool running = stage >= 2;
     buf_puts(b, "\"status\":{\"conditions\":[");
     if (stage) {
         put_condition(b, "Initialized", running, "");
-        put_condition(b, "Ready", running, running ? "" : "\"reason\":\"ContainersNotReady\",\"message\":\"containers with unready status\",");
+        put_condition(b, "Ready", running, running ? "" : "\"reason\":\"ContainersNotReady\",\"message\":\"containers "
+            "with unready status\",");
         put_condition(b, "ContainersReady", running, "");
     }
-    put_condition(b, "PodScheduled", stage > 0, stage ? "" : "\"reason\":\"Unschedulable\",\"message\":\"0/2000 nodes are available\",");
+    put_condition(b, "PodScheduled", stage > 0, stage ? "" : "\"reason\":\"Unschedulable\",\"message\":\"0/2000 nodes "
+        "are available\",");
     buf_puts(b, "],");
     if (stage) {
         buf_puts(b, "\"containerStatuses\":[");
@@ -303,7 +330,8 @@ int main(int argc, char **argv) {
         again[i] = f.again_ms;
         bytes[i] = f.bytes_per_pod;
     }
-    printf("pods %d, texts of %.0f bytes, medians of %d runs, processor time of one thread\n", pods, (double)bytes_told / (double)events_told, RUNS);
+    printf("pods %d, texts of %.0f bytes, medians of %d runs, processor time of one thread\n", pods,
+        (double)bytes_told / (double)events_told, RUNS);
     printf("events through facts, trackers and outbox  %9.0f /s\n", median(rate));
     printf("reading facts alone                        %9.0f /s\n", median(read));
     printf("a tree of json-c alone                     %9.0f /s\n", median(tree));

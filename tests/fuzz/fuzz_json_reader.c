@@ -1,5 +1,5 @@
-/* Fuzz entry: any bytes through the reader in place. It must stay inside of them, and read what base/json.c reads wherever both take the text:
- * the tree is the same, and what the walk takes passing over it takes. */
+/* Fuzz entry: any bytes through the reader in place. It must stay inside of them, and read what base/json.c reads
+ * wherever both take the text: the tree is the same, and what the walk takes passing over it takes. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Characters that a C string cannot hold, and halves of pairs, are replaced: in how many pieces is not promised. */
 static bool has_odd_escapes(const char *text, size_t size) {
     for (size_t i = 0; i + 6 <= size; i++) {
-        if (text[i] == '\\' && text[i + 1] == 'u' && (memcmp(text + i + 2, "0000", 4) == 0 || (text[i + 2] | 0x20) == 'd'))
+        if (text[i] == '\\' && text[i + 1] == 'u' && (memcmp(text + i + 2, "0000",
+            4) == 0 || (text[i + 2] | 0x20) == 'd'))
             return true;
     }
     return false;

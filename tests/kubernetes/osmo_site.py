@@ -13,6 +13,7 @@ import tempfile
 import time
 
 import certificates
+import client
 import images
 
 SERVICE, GATEWAY, LINK = "10.204.0.1", "10.204.0.2", "up0"
@@ -36,6 +37,7 @@ table ip site_addresses {{ chain leaving {{ type nat hook postrouting priority 1
 # ATTEMPT: nothing else tells a task how often it was tried.
 CONFIG = """workflow:
   max_retry_per_task: 3
+  credential_config: {{disable_registry_validation: ['{registry}']}}
   backend_images: {{init: '{registry}/osmo/runtime:test', client: '{registry}/osmo/runtime:test'}}
 backends:
   my-cluster: {{description: the cluster, k8s_namespace: {workflows}}}
@@ -132,6 +134,16 @@ def rights(cluster, *addons):
         cluster.namespace(namespace)
 
 
+def wipe(cluster):
+    """No objects of workflows of earlier sites: their service is gone, nobody else would remove them."""
+    api, root = cluster.api, f"/api/v1/namespaces/{WORKFLOWS}"
+    for kind in ("pods", "secrets", "services", "configmaps"):
+        for one in api.must("GET", f"{root}/{kind}?labelSelector=osmo.workflow_uuid")["items"]:
+            path = f"{root}/{kind}/{one['metadata']['name']}"
+            api.must("PATCH", path, {"metadata": {"finalizers": None}}, client.MERGE, accept=(404,))
+            api.must("DELETE", path + "?gracePeriodSeconds=0", accept=(404,))
+
+
 def no_rights(cluster):
     """Takes it away again, with all addons."""
     for kind, where in (("clusterroles", ""), ("clusterrolebindings", ""), *((k, f"namespaces/{n}/") for k in ("roles", "rolebindings")
@@ -149,7 +161,7 @@ class Site:
         self.cluster, self.programs, self.networks = cluster, {}, []
         self.work = tempfile.mkdtemp(prefix="osmo-site.")
         os.chmod(self.work, 0o711)
-        for name in ("data", "config", "state"):
+        for name in ("data", "config", "state", "specs"):
             os.mkdir(os.path.join(self.work, name), 0o700)
         self.environment = {"PATH": os.environ["PATH"], "HOME": self.work, "TZ": "UTC", "LANG": "C.UTF-8",
                             "OSMO_CONFIG_FILE_DIR": os.path.join(self.work, "config"),
@@ -158,6 +170,7 @@ class Site:
         self.token_file = os.path.join(self.work, "data", "admin-token")
         self._network()
         runtime_image(cluster)
+        wipe(cluster)
 
     def _network(self):
         self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], preexec_fn=_die_with_parent)
@@ -244,7 +257,7 @@ class Site:
     def submit(self, spec, pool="kube", *options):
         """The workflow's name; spec is a file, or the text of one."""
         if "\n" in spec:
-            handle, path = tempfile.mkstemp(dir=self.work, suffix=".yaml")
+            handle, path = tempfile.mkstemp(dir=os.path.join(self.work, "specs"), suffix=".yaml")
             with open(handle, "w", encoding="utf-8") as f:
                 f.write(spec)
             spec = path
@@ -274,6 +287,12 @@ class Site:
 
     def logs(self, name, *options):
         return self.osmo("workflow", "logs", name, *options)
+
+    def logged(self, name, text):
+        """Whether a running workflow has printed the text. The client follows its log: it is ended after a while."""
+        words = [*self.outside, "timeout", "2", os.path.join(BUILD, "osmo"), "workflow", "logs", name]
+        done = subprocess.run(words, capture_output=True, text=True, env=self.environment, stdin=subprocess.DEVNULL)
+        return text in done.stdout
 
     def wait(self, condition, what, seconds=60, program=None):
         until = time.monotonic() + seconds

@@ -99,7 +99,7 @@ class Ends(workflow_case.Workflows):
 
     def test_cancel(self):
         name = self.site.submit(one_task("cancelled", "echo begun; sleep 600"))
-        self.site.wait(lambda: "begun" in self.site.logs(name), "it runs")
+        self.site.wait(lambda: self.site.logged(name, "begun"), "it runs")
         self.site.osmo("workflow", "cancel", name)
         self.check(name, "FAILED_CANCELED")
         self.site.wait(lambda: not self.pods(name), "its pod is gone")
@@ -116,7 +116,7 @@ class Ends(workflow_case.Workflows):
         c, node = self.cluster, self.cluster.node
         name = self.site.submit(one_task("drained", 'echo "attempt $ATTEMPT"; test "$ATTEMPT" -ge 1 || sleep 600',
                                          "    exitActions: {RESCHEDULE: '3001,3004'}\n"))
-        self.site.wait(lambda: "attempt 0" in self.site.logs(name), "it runs")
+        self.site.wait(lambda: self.site.logged(name, "attempt 0"), "it runs")
         c.api.must("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}, "application/merge-patch+json")
         try:
             for pod in self.pods(name):

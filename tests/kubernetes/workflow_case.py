@@ -1,4 +1,6 @@
 """What the tests of workflows share: a site for all tests of a program, and checks of how workflows and tasks ended."""
+import sys
+import time
 import unittest
 
 import client
@@ -19,6 +21,10 @@ class Workflows(unittest.TestCase):
     def start(cls):
         cls.site.service()
         cls.site.kubernetes()
+
+    def setUp(self):
+        began = time.monotonic()
+        self.addCleanup(lambda: print(f"{time.monotonic() - began:.1f} s", end=" ", file=sys.stderr))
 
     def run_workflow(self, spec, status, seconds=180, pool="kube"):
         """Submit and wait; returns the name."""
@@ -48,8 +54,7 @@ class Workflows(unittest.TestCase):
         return found
 
     def check_gone(self, seconds=60):
-        self.site.wait(lambda: not self.leftovers(), "nothing of the workflows is left in the cluster: " + ", ".join(self.leftovers()),
-                       seconds)
+        self.cluster.wait_for(lambda: not self.leftovers(), "nothing of the workflows is left in the cluster", seconds)
 
 
 def one_task(name, script, more=""):

@@ -411,7 +411,8 @@ void answer(const json_t *job, const char *status) {
 void job(const char *type, const char *group, const char *status) {
     _cleanup_json_ json_t *j = net_take(WORKER, 1, NULL);
     CHECK_STR(json_get_str(j, "job_type"), type);
-    CHECK_STR(json_get_str(j, "group_name"), group);
+    const char *named = json_get_str(j, "group_name"); /* a retry's, to an operator without extensions, in its parts only */
+    CHECK_STR(named ? named : json_get_str(json_get(j, "create_job"), "group_name"), group);
     CHECK_STR(json_get_str(j, "workflow_id"), wf_id);
     if (j)
         answer(j, status);

@@ -313,7 +313,9 @@ static int kind_of_change(const osmo_kube_target_t *what, const struct change *c
 int osmo_kube_watch(osmo_kube_t *k, const osmo_kube_target_t *what, const char *version, int seconds, osmo_kube_change_fn fn, void *ctx,
                     osmo_error_t *err) {
     unsigned long seen = strtoul(version, NULL, 10);
-    (void)seconds;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
     pthread_mutex_lock(&lock);
     unsigned long cut = cuts;
     int rc = fails(k, "watch", err), done = 0;
@@ -322,7 +324,8 @@ int osmo_kube_watch(osmo_kube_t *k, const osmo_kube_target_t *what, const char *
     size_t at = 0;
     while (rc == 0 && !done && !k->stop && cut == cuts) {
         if (at >= nhistory) {
-            pthread_cond_wait(&cond, &lock);
+            if (pthread_cond_timedwait(&cond, &lock, &until) != 0)
+                break;
             continue;
         }
         struct change *c = &history[at++];
@@ -394,7 +397,6 @@ int osmo_kube_create(osmo_kube_t *k, const osmo_kube_target_t *what, const char 
 
 int osmo_kube_replace(osmo_kube_t *k, const osmo_kube_target_t *what, const char *json, size_t len, char **out_json, osmo_error_t *err) {
     json_t *v = NULL;
-    (void)out_json;
     pthread_mutex_lock(&lock);
     int rc = fails(k, "replace", err);
     struct object *o = find(what->kind, what->name);
@@ -412,6 +414,8 @@ int osmo_kube_replace(osmo_kube_t *k, const osmo_kube_target_t *what, const char
             settle(o, v, false);
         json_free(was);
     }
+    if (out_json)
+        *out_json = rc == 0 ? json_to_text(v) : NULL;
     pthread_mutex_unlock(&lock);
     json_free(v);
     return rc;

@@ -6,7 +6,8 @@
 
 static json_t *read_value(json_reader_t *r);
 
-/* Of a slice; NULL without memory. An escape is never shorter than its character, but for a byte that becomes U+FFFD. */
+/* Of a slice; NULL without memory. An escape is never shorter than its character, but for a byte that becomes U+FFFD.
+ * */
 static char *text_of(const json_slice_t *s, size_t *len) {
     char *text = malloc(s->len * 3 + 1);
     if (text)

@@ -354,7 +354,7 @@ static void another_cluster(struct fixture *f) {
     static const struct step move[] = { { "POST", EAST, SET("\"k8s_uid\":\"u2\""), 200, "null" },
                                         { "GET", EAST, NULL, 200, "\"k8s_uid\":\"u2\"" } };
     agent_session_t *pod = operator_as(f, "east", AGENT_POD, 1, "", "u1"), *control = operator_as(f, "east", AGENT_CONTROL, 2, "", NULL);
-    say(pod, 101, "logging", "{\"type\":20,\"text\":\"here\",\"workflow_uuid\":null}");
+    say(pod, 101, "heartbeat", "{\"time\":\"2025-01-01T00:00:00\"}");
     CHECK(acked(f, 1, 101));
     run_steps(f, move, ARRAY_SIZE(move));
     CHECK(is_closed(f, 1, 4000, "belongs to another cluster"));

@@ -270,6 +270,7 @@ static void lost_worker(void) {
     json_free(net_take(WORKER, 1, NULL));
     agent_closed(worker);
     worker = session(AGENT_WORKER, WORKER, NULL);
+    say(worker, "job_status", "{\"status\":\"SUCCESS\",\"message\":null}"); /* of the job before; nothing is sent until it has come */
     job("CreateGroup", "hello-group", "FAILED_RETRY"); /* again after a delay */
     job("CreateGroup", "hello-group", "FAILED_NO_RETRY");
     watch_add(e, wf_id, 7);

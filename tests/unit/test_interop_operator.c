@@ -307,7 +307,11 @@ static void nonsense_is_ignored(void) {
 
 /* ---- pushes ---- */
 
-#define TWO_NODES "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"labels\":{\"kubernetes.io/hostname\":\"n1\"}}," \
+#define LABEL_NODE "{\"super_type\":\"backend\",\"job_type\":\"LabelNode\",\"job_id\":\"n1-4fe21-labelnode\",\"job_uuid\":" \
+    "\"6a1d0f3e-0000-4000-8000-000000000002\",\"backend\":\"east\",\"node_name\":\"n1\",\"labels\":{\"osmo.verified\":\"False\"," \
+    "\"osmo.reason\":\"PreflightTestFailed\"},\"workflow_uuid\":\"w1\",\"user\":\"alice\"}"
+
+#define ODD_NODE "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"labels\":{\"kubernetes.io/hostname\":\"n1\"}}," \
     "\"spec\":{\"taints\":[{\"key\":\"nvidia.com/gpu\",\"effect\":\"NoSchedule\",\"value\":\"present\"},{\"key\":\"k\",\"effect\":" \
     "\"NoExecute\",\"timeAdded\":\"2025-11-02T10:00:00Z\"}]},\"status\":{\"allocatable\":{\"cpu\":\"3900m\",\"memory\":\"1Gi\"," \
     "\"ephemeral-storage\":\"1000000\",\"pods\":\"110\"},\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}," \
@@ -323,7 +327,8 @@ static void rules(void) {
     size_t told = 1;
     REQUIRE(bench_open(&b, QUIET));
     bench_await_inits(1);
-    say_create("nodes", TWO_NODES, "", 0);
+    say_create("nodes", ODD_NODE, "", 0);
+    upstream_job(LABEL_NODE); /* the scripted cluster tells of a node when it changes */
     CHECK_CONTAINS(upstream_await(UP_NODE, "\"type\":\"resource\",\"body\":{\"hostname\":\"n1\"", told), "\"available\":true");
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         _cleanup_free_ char *text = str_printf("{\"type\":\"node_conditions\",\"body\":{\"rules\":%s},\"uuid\":\"%032zu\"}", cases[i].rules,

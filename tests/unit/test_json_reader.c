@@ -1,4 +1,5 @@
-/* base/json_reader.c: tables of what it reads and refuses; whole documents against the trees of base/json.c; every cut and every flipped byte. */
+/* base/json_reader.c: tables of what it reads and refuses; whole documents against the trees of base/json.c; every cut
+ * and every flipped byte. */
 #include "base/json_reader.h"
 
 #include <stdlib.h>
@@ -18,9 +19,12 @@ static json_reader_t over(const char *text) {
 
 static void kinds(void) {
     static const struct { const char *text; enum json_kind kind; } cases[] = {
-        {"", JSON_NULL}, {"  ", JSON_NULL}, {"null", JSON_NULL}, {"]", JSON_NULL}, {"x", JSON_NULL}, {" {}", JSON_OBJECT},
-        {"\t[", JSON_ARRAY}, {"\"", JSON_STRING}, {"true", JSON_BOOL}, {"false", JSON_BOOL}, {"0", JSON_INT}, {"-12", JSON_INT},
-        {"1.5", JSON_DOUBLE}, {"1e3", JSON_DOUBLE}, {"-", JSON_NULL}, {"01", JSON_NULL}, {"1.", JSON_NULL}, {"1e", JSON_NULL},
+        {"", JSON_NULL}, {"  ", JSON_NULL}, {"null", JSON_NULL}, {"]", JSON_NULL}, {"x", JSON_NULL}, {" {}",
+            JSON_OBJECT},
+        {"\t[", JSON_ARRAY}, {"\"", JSON_STRING}, {"true", JSON_BOOL}, {"false", JSON_BOOL}, {"0", JSON_INT}, {"-12",
+            JSON_INT},
+        {"1.5", JSON_DOUBLE}, {"1e3", JSON_DOUBLE}, {"-", JSON_NULL}, {"01", JSON_NULL}, {"1.", JSON_NULL}, {"1e",
+            JSON_NULL},
         {"-0.1E-2", JSON_DOUBLE}, {"+1", JSON_NULL}, {".5", JSON_NULL},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -33,8 +37,10 @@ static void kinds(void) {
 static void numbers(void) {
     static const struct { const char *text; bool ok; int64_t v; } cases[] = {
         {"0", true, 0}, {"-0", true, 0}, {"7", true, 7}, {" -42 ", true, -42}, {"9223372036854775807", true, INT64_MAX},
-        {"-9223372036854775808", true, INT64_MIN}, {"9223372036854775808", false, 0}, {"-9223372036854775809", false, 0},
-        {"123456789012345678901234567890", false, 0}, {"1.0", false, 0}, {"1e2", false, 0}, {"\"1\"", false, 0}, {"true", false, 0},
+        {"-9223372036854775808", true, INT64_MIN}, {"9223372036854775808", false, 0}, {"-9223372036854775809", false,
+            0},
+        {"123456789012345678901234567890", false, 0}, {"1.0", false, 0}, {"1e2", false, 0}, {"\"1\"", false, 0},
+            {"true", false, 0},
         {"null", false, 0}, {"[1]", false, 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -85,9 +91,12 @@ static void strings(void) {
 
 #define PAD32 "                                "
 static const char *const bad_texts[] = {
-    "", " ", "tru", "truex", "nul", "fals", "nan", "'a'", "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\n\"", "\"\x01\"",
-    "{", "}", "[", "]", "{]", "[}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{,}", "{\"a\":1 \"b\":2}",
-    "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1}", "{\"a\":[1}", "01", "-", "1.", "1e", "1e+", "+1", "1 2", "{} {}", "[]]", "\"a\" b", "/**/1",
+    "", " ", "tru", "truex", "nul", "fals", "nan", "'a'", "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"",
+    "\"\n\"", "\"\x01\"",
+    "{", "}", "[", "]", "{]", "[}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{\"a\" 1}",
+    "{,}", "{\"a\":1 \"b\":2}",
+    "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[1}", "{\"a\":[1}", "01", "-", "1.", "1e", "1e+", "+1", "1 2", "{} {}",
+    "[]]", "\"a\" b", "/**/1",
     "[\"" PAD32 PAD32 "\x02\"]", "{\"a\":[" PAD32 PAD32 "}]", "[" PAD32 PAD32, "[\\]", "[\"\\\"]",
 };
 
@@ -105,10 +114,13 @@ static void refusals(void) {
 /* What is passed over is looked at less, but strings and brackets are always told apart and must fit. */
 static void passing(void) {
     static const struct { const char *text; bool ok; } cases[] = {
-        {"{}", true}, {"[]", true}, {"[[],{},[{}]]", true}, {"{\"}\":\"]\"}", true}, {"[\"\\\"]\"]", true}, {"[\"\\\\\"]", true},
-        {"{]", false}, {"[[]", false}, {"[\"]", false}, {"[\"\\\"]", false}, {"[\"a\nb\"]", false}, {"[\\]", false}, {"[[}]", false},
+        {"{}", true}, {"[]", true}, {"[[],{},[{}]]", true}, {"{\"}\":\"]\"}", true}, {"[\"\\\"]\"]", true},
+            {"[\"\\\\\"]", true},
+        {"{]", false}, {"[[]", false}, {"[\"]", false}, {"[\"\\\"]", false}, {"[\"a\nb\"]", false}, {"[\\]", false},
+            {"[[}]", false},
         {"[\"" PAD32 PAD32 "]\\\\\"]", true}, {"[\"" PAD32 "                             \\\"]\"]", true},
-        {"[\"" PAD32 "                            \\\\\"]", true}, {"[\"" PAD32 "                             \\\\\"]", true},
+        {"[\"" PAD32 "                            \\\\\"]", true}, {"[\"" PAD32 "                             \\\\\"]",
+            true},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         bool ok = reader_pass(cases[i].text, strlen(cases[i].text));
@@ -146,7 +158,8 @@ static void depth(void) {
 /* ---- the walk ---- */
 
 static void walking(void) {
-    static const char text[] = " { \"name\" : \"a\\nb\", \"skip\":{\"x\":[1,{\"y\":\"}\"}]} ,\"n\":[1, -2,\"3\",4.5,null],\"t\":true,\"s\":7} ";
+    static const char text[] = " { \"name\" : \"a\\nb\", \"skip\":{\"x\":[1,{\"y\":\"}\"}]} ,\"n\":[1, -2,\"3\",4.5,"
+        "null],\"t\":true,\"s\":7} ";
     json_reader_t r = over(text);
     json_slice_t key, s, whole;
     int64_t sum = 0, v, members = 0;
@@ -240,7 +253,8 @@ static void put_blanks(buf_t *b) {
 }
 
 static void put_string(buf_t *b) {
-    static const char *const pieces[] = {"a", "{", "}", "[", "]", ",", ":", "\\\"", "\\\\", "\\n", "\\u00e9", "\xc3\xa9", "\\ud83d\\ude00",
+    static const char *const pieces[] = {"a", "{", "}", "[", "]", ",", ":", "\\\"", "\\\\", "\\n", "\\u00e9",
+        "\xc3\xa9", "\\ud83d\\ude00",
                                          "f:metadata", "0123456789abcdefghij", "\xe2\x82\xac", "\\/", "'"};
     buf_putc(b, '"');
     for (unsigned n = below(12); n; n--)
@@ -249,7 +263,8 @@ static void put_string(buf_t *b) {
 }
 
 static void put_value(buf_t *b, int levels) {
-    static const char *const scalars[] = {"null", "true", "false", "0", "-1", "12345678901", "2.5", "-1e-3", "1E2", "9223372036854775807"};
+    static const char *const scalars[] = {"null", "true", "false", "0", "-1", "12345678901", "2.5", "-1e-3", "1E2",
+        "9223372036854775807"};
     unsigned what = below(levels ? 8 : 4);
     put_blanks(b);
     if (what < 2) {
@@ -278,8 +293,10 @@ static void put_value(buf_t *b, int levels) {
 
 static void compare(const char *text, size_t len) {
     _cleanup_json_ json_t *walked = NULL, *parsed = NULL;
-    bool parses = json_parse(text, len, &parsed, NULL) >= 0, walks = reader_walk(text, len, &walked), passes = reader_pass(text, len);
-    bool fine = (passes || !walks) && (!walks || !parses || json_equal(parsed, walked)); /* json-c lets a few faults of numbers pass */
+    bool parses = json_parse(text, len, &parsed, NULL) >= 0, walks = reader_walk(text, len, &walked),
+        passes = reader_pass(text, len);
+    /* json-c lets a few faults of numbers pass */
+    bool fine = (passes || !walks) && (!walks || !parses || json_equal(parsed, walked));
     if (!fine)
         fprintf(stderr, "parser %d, walk %d, pass %d: %.*s\n", parses, walks, passes, (int)len, text);
     CHECK(fine);
@@ -307,8 +324,10 @@ static void random_documents(void) {
 }
 
 static const char document[] =
-    "{\"metadata\":{\"name\":\"a-b\",\"labels\":{\"osmo.task_uuid\":\"0123456789abcdef0123456789abcdef\",\"x\":\"\"},\"managedFields\":[{\"f\":"
-    "{\"f:metadata\":{\".\":{},\"f:labels\":{\"f:a\\\"b\":{}}}}}]},\"spec\":{\"containers\":[{\"name\":\"c\\u00e9\",\"n\":-12.5e3}]},\n"
+    "{\"metadata\":{\"name\":\"a-b\",\"labels\":{\"osmo.task_uuid\":\"0123456789abcdef0123456789abcdef\",\"x\":\"\"},"
+    "\"managedFields\":[{\"f\":"
+    "{\"f:metadata\":{\".\":{},\"f:labels\":{\"f:a\\\"b\":{}}}}}]},\"spec\":{\"containers\":[{\"name\":\"c\\u00e9\","
+    "\"n\":-12.5e3}]},\n"
     " \"status\":{\"phase\":\"Running\",\"ok\":true,\"none\":null,\"k\":[1,2,[],{}]}}";
 
 static void every_cut(void) {
@@ -334,8 +353,10 @@ static void every_byte_flipped(void) {
 }
 
 static const struct check_test tests[] = {
-    {"kinds", kinds}, {"numbers", numbers}, {"strings", strings}, {"refusals", refusals}, {"passing", passing}, {"depth", depth},
-    {"walking", walking}, {"other kinds are skipped", other_kinds_are_skipped}, {"a fault ends the walk", a_fault_ends_the_walk},
+    {"kinds", kinds}, {"numbers", numbers}, {"strings", strings}, {"refusals", refusals}, {"passing", passing},
+        {"depth", depth},
+    {"walking", walking}, {"other kinds are skipped", other_kinds_are_skipped}, {"a fault ends the walk",
+        a_fault_ends_the_walk},
     {"a value left unread", a_value_left_unread}, {"random documents", random_documents}, {"every cut", every_cut},
     {"every byte flipped", every_byte_flipped},
 };

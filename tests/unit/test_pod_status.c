@@ -1,5 +1,11 @@
-/* The decision table of osmo_pod_status(), case by case. */
+/* The decision table of osmo_pod_status(): step by step in a table of fragments, and whole pods with all that is said of them in
+ * tests/golden/pod_status.json. OSMO_REGEN=1 rewrites the answers there; read the difference before keeping it. */
+#include <stdlib.h>
+#include "base/clock.h"
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/str.h"
 #include "check.h"
 #include "osmo/backend/pod_status.h"
 
@@ -96,7 +102,7 @@ static const struct { const char *what, *phase, *rest,
         "PodInitializing")) ",\"reason\":\"Evicted\"", "FAILED_EVICTED", 3004, 0, ""},
 };
 
-static void golden_table(void) {
+static void table(void) {
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[4096];
         int n = snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"p\"},\"status\":{\"phase\":\"%s\"%s}}",
@@ -118,6 +124,73 @@ static void golden_table(void) {
     }
 }
 
+/* ---- whole pods ---- */
+
+static char *golden_path(void) {
+    const char *top = getenv("srcdir");
+    return str_printf("%s/tests/golden/pod_status.json", top ? top : ".");
+}
+
+/* A case with the answer of today. */
+static json_t *answered(const json_t *c) {
+    const char *now = json_get_str(c, "now");
+    int64_t now_us = 0;
+    osmo_pod_status_t s = { 0 };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    _cleanup_free_ char *pod = json_to_text(json_get(c, "pod"));
+    json_t *out = json_copy(c);
+    CHECK(pod && out && now && time_parse(now, &now_us));
+    if (!pod || !out)
+        return out;
+    CHECK_OK(osmo_pod_status(pod, strlen(pod), now_us, &s, &err), &err);
+    int rc = json_set_str(out, "status", s.status);
+    rc |= json_set(out, "exit_code", s.exit_code < 0 ? NULL : json_int(s.exit_code));
+    rc |= json_set_int(out, "monitor", s.monitor);
+    rc |= json_set_str(out, "message", s.message ? s.message : "");
+    CHECK_INT(rc, 0);
+    osmo_pod_status_clear(&s);
+    return out;
+}
+
+/* One line for the name, the time, the pod, the answer and its words. */
+static void put_case(buf_t *b, const json_t *c, bool last) {
+    static const char *const keys[] = {"what", "now", "pod", "status", "exit_code", "monitor", "message"};
+    static const char *const ends[] = {",\n ", ",\n ", ",\n ", ",", ",", ",\n ", "}"};
+    buf_putc(b, '{');
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        buf_printf(b, "\"%s\":", keys[i]);
+        json_print(json_get(c, keys[i]), 0, b);
+        buf_puts(b, ends[i]);
+    }
+    buf_puts(b, last ? "\n" : ",\n");
+}
+
+static void golden_pods(void) {
+    _cleanup_free_ char *path = golden_path();
+    _cleanup_json_ json_t *cases_ = NULL;
+    _cleanup_buf_ buf_t text = BUF_INIT(1u << 20), again = BUF_INIT(1u << 20);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(path != NULL);
+    CHECK_OK(file_read(path, &text, &err), &err);
+    int rc = json_parse(buf_cstr(&text), text.len, &cases_, &err);
+    CHECK_OK(rc, &err);
+    CHECK(json_len(cases_) >= 80);
+    buf_puts(&again, "[\n");
+    for (size_t i = 0; i < json_len(cases_); i++) {
+        const json_t *c = json_at(cases_, i);
+        _cleanup_json_ json_t *today = answered(c);
+        if (!json_equal(c, today) && !getenv("OSMO_REGEN")) {
+            _cleanup_free_ char *got = json_to_text(today);
+            fprintf(stderr, "case \"%s\" gives %s\n", json_get_str(c, "what"), got);
+        }
+        CHECK(json_equal(c, today) || getenv("OSMO_REGEN"));
+        put_case(&again, today, i + 1 == json_len(cases_));
+    }
+    buf_puts(&again, "]\n");
+    if (getenv("OSMO_REGEN"))
+        CHECK_OK(file_write_atomic(path, buf_cstr(&again), again.len, 0644, false, &err), &err);
+}
+
 static void refuses_what_is_no_pod(void) {
     static const char *const texts[] = {"", "[]", "{}", "{\"metadata\":5}",
         "{\"metadata\":{},\"status\":{\"phase\":\"Odd\"}}", "{"};
@@ -130,6 +203,6 @@ static void refuses_what_is_no_pod(void) {
     }
 }
 
-static const struct check_test tests[] = {{"golden table", golden_table}, {"refuses what is no pod",
+static const struct check_test tests[] = {{"table", table}, {"golden pods", golden_pods}, {"refuses what is no pod",
     refuses_what_is_no_pod}};
 TEST_MAIN("pod_status", tests)

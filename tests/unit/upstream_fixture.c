@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "check.h"
@@ -420,6 +421,14 @@ void upstream_job_raw(const void *frame, size_t len, const char *type) {
     pthread_mutex_unlock(&U.lock);
     if (c)
         upstream_send(UP_WORKER, 2, frame, len);
+}
+
+bool upstream_deflate(const char *text, size_t len, buf_t *out) {
+    uLongf n = compressBound(len);
+    Bytef *block = malloc(n);
+    bool good = block && compress(block, &n, (const Bytef *)text, len) == Z_OK && buf_append(out, block, n) == 0;
+    free(block);
+    return good;
 }
 
 void upstream_job(const char *json) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/buf.h"
 #include "base/json.h"
 
 enum { UP_CONTROL, UP_POD, UP_NODE, UP_EVENT, UP_HEARTBEAT, UP_WORKER, UP_PATHS };
@@ -45,6 +46,7 @@ void upstream_close(int path, int code, const char *reason);
 /* The job after its turn: when the one before is answered, or its connection gone. */
 void upstream_job(const char *json);
 void upstream_job_raw(const void *frame, size_t len, const char *type); /* `type` decides whether pod_log is allowed */
+bool upstream_deflate(const char *text, size_t len, buf_t *out); /* a zlib stream of anything */
 /* Until every job given so far is answered, or given back by a lost connection: how many were answered. */
 size_t upstream_jobs_answered(size_t want);
 /* The message of the nth job_status, from 1, as JSON; borrowed. */

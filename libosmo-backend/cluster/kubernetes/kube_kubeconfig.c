@@ -56,15 +56,14 @@ static void merged_clear(struct merged *m) {
 static int read_file(const char *path, struct kubeconfig *out, osmo_error_t *err) {
     static const yaml_limits_t limits = {.max_bytes = FILE_BYTES_MAX, .max_depth = 50, .max_nodes = 200000};
     _cleanup_buf_ buf_t text = BUF_SECRET(FILE_BYTES_MAX);
+    osmo_error_t why = OSMO_ERROR_INIT;
     int rc = file_read(path, &text, err);
     if (rc < 0)
         return rc;
     if (!(out->path = str_dup(path)))
         return no_memory(err);
-    if ((rc = yaml_parse(buf_cstr(&text), text.len, &limits, &out->tree, err)) < 0) {
-        osmo_error_prefix(err, "the kubeconfig %s cannot be read", path);
-        return rc == OSMO_EUSAGE ? OSMO_EINVAL : rc;
-    }
+    if ((rc = yaml_parse(buf_cstr(&text), text.len, &limits, &out->tree, &why)) < 0)
+        return osmo_error_set(err, rc == OSMO_EUSAGE ? OSMO_EINVAL : rc, "the kubeconfig %s cannot be read: %s", path, why.text);
     if (out->tree->kind != YAML_MAP && out->tree->kind != YAML_NULL)
         return osmo_error_set(err, OSMO_EINVAL, "%s is no kubeconfig: it must be a mapping with clusters, users and contexts", path);
     return 0;

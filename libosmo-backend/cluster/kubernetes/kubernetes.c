@@ -26,7 +26,7 @@ enum scheduler { SCHEDULER_AUTO, SCHEDULER_KAI, SCHEDULER_OSMO };
 
 struct settings {
     osmo_kube_options_t kube;
-    int64_t page_size, finalizer_patience_ms;
+    int64_t page_size, finalizer_patience_ms, gang_patience_ms;
     bool cluster_usage;
     enum scheduler scheduler;
 };
@@ -76,6 +76,8 @@ static int read_setting(struct settings *s, const char *setting, osmo_error_t *e
         rc = read_number(key, value, 100000, &s->page_size, err);
     else if (str_eq(key, "finalizer-patience-ms"))
         rc = read_number(key, value, 86400000, &s->finalizer_patience_ms, err);
+    else if (str_eq(key, "gang-patience-ms"))
+        rc = read_number(key, value, 86400000, &s->gang_patience_ms, err);
     else if (str_eq(key, "usage") && (rc = read_choice(key, value, usages, &choice, err)) == 0)
         s->cluster_usage = choice == 1;
     else if (str_eq(key, "scheduler") && (rc = read_choice(key, value, schedulers, &choice, err)) == 0)
@@ -212,8 +214,8 @@ static int read_uid(struct kubernetes *k, osmo_error_t *err) {
 
 /* Looked at once: pods that wait for one scheduler are not the other's. */
 static int choose_scheduler(struct kubernetes *k, const struct settings *s, osmo_error_t *err) {
-    const struct gang_options o = { .client = k->client, .namespace_ = k->namespace_, .foreign = k->cluster_usage, .log = &k->log,
-                                    .ctx = k, .state = on_gang_state };
+    const struct gang_options o = { .client = k->client, .namespace_ = k->namespace_, .foreign = k->cluster_usage,
+                                    .patience_ms = s->gang_patience_ms, .log = &k->log, .ctx = k, .state = on_gang_state };
     osmo_kube_resource_t kai;
     osmo_error_t why = OSMO_ERROR_INIT;
     int rc = s->scheduler == SCHEDULER_OSMO ? OSMO_ENOTFOUND : osmo_kube_discover(k->client, PODGROUP_VERSION, "PodGroup", &kai, &why);
