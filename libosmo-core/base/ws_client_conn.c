@@ -109,24 +109,40 @@ static void read_answer(struct ws_conn *c, struct lws *wsi) {
     snprintf(c->answer_extensions, sizeof c->answer_extensions, "%s", n > 0 ? value + strspn(value, " ") : "");
 }
 
-static int fail(struct ws_conn *c, struct lws *wsi, int code, const char *why) {
+/* The close frame is written by us, and what still comes is thrown away: libwebsockets 4.1, when it closes while a long message
+ * is on its way, reads the rest into memory that it has given back. The sweep ends what the peer does not. */
+static int begin_close(struct ws_conn *c, struct lws *wsi, int code, const char *why) {
     set_reason(c, code, why);
-    lws_close_reason(wsi, (enum lws_close_status)code, (unsigned char *)(uintptr_t)why, strlen(why));
-    return -1;
+    c->state = CONN_CLOSING;
+    c->since_ms = loop_now_ms();
+    c->bye_len = (size_t)snprintf((char *)c->bye + LWS_PRE + 2, sizeof c->bye - LWS_PRE - 2, "%.*s", REASON_MAX - 1, why) + 2;
+    c->bye[LWS_PRE] = (unsigned char)(code >> 8);
+    c->bye[LWS_PRE + 1] = (unsigned char)code;
+    buf_free(&c->in);
+    lws_callback_on_writable(wsi);
+    return 0;
+}
+
+static int say_bye(struct ws_conn *c, struct lws *wsi) {
+    size_t n = c->bye_len;
+    c->bye_len = 0;
+    return !n || lws_write(wsi, c->bye + LWS_PRE, n, LWS_WRITE_CLOSE) >= (int)n ? 0 : -1;
 }
 
 static int receive(struct ws_conn *c, struct lws *wsi, const char *data, size_t len) {
     c->last_rx_ms = loop_now_ms();
+    if (c->state == CONN_CLOSING)
+        return 0;
     if (lws_is_first_fragment(wsi)) {
         buf_reset(&c->in);
         c->in_binary = lws_frame_is_binary(wsi);
     }
     if (buf_append(&c->in, data, len) < 0)
-        return fail(c, wsi, 1009, "the message is too large");
+        return begin_close(c, wsi, 1009, "the message is too large");
     if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi))
         return 0;
     if (!c->in_binary && !utf8_valid(buf_cstr(&c->in), c->in.len))
-        return fail(c, wsi, 1007, "the text is not UTF-8");
+        return begin_close(c, wsi, 1007, "the text is not UTF-8");
     if (c->handlers.message)
         c->handlers.message(c->ctx, c->id, buf_cstr(&c->in), c->in.len, c->in_binary);
     if (c->in.cap > (256u << 10))
@@ -175,6 +191,8 @@ static struct out_message *peek(struct ws_conn *c, bool *close_wanted) {
 
 static int writable(struct ws_conn *c, struct lws *wsi) {
     bool close_wanted = false;
+    if (c->state == CONN_CLOSING)
+        return say_bye(c, wsi);
     if (c->ping_due) {
         unsigned char room[LWS_PRE + 4];
         c->ping_due = false;
@@ -189,9 +207,7 @@ static int writable(struct ws_conn *c, struct lws *wsi) {
     if (peek(c, &close_wanted)) {
         lws_callback_on_writable(wsi);
     } else if (close_wanted && c->state == CONN_OPEN) {
-        c->state = CONN_CLOSING;
-        c->since_ms = loop_now_ms();
-        return fail(c, wsi, c->close_code, c->close_reason);
+        return begin_close(c, wsi, c->close_code, c->close_reason);
     }
     return 0;
 }
@@ -235,13 +251,17 @@ static void connection_error(struct ws_conn *c, struct lws *wsi, const char *tex
         conn_finish(c);
 }
 
-static void peer_closes(struct ws_conn *c, const unsigned char *in, size_t len) {
+/* @return -1 when it is the answer to our own */
+static int peer_closes(struct ws_conn *c, const unsigned char *in, size_t len) {
+    if (c->state == CONN_CLOSING && !c->bye_len)
+        return -1;
     if (c->code || len < 2)
-        return;
+        return 0;
     size_t n = len - 2 < REASON_MAX - 1 ? len - 2 : REASON_MAX - 1;
     c->code = in[0] << 8 | in[1];
     memcpy(c->reason, in + 2, n);
     c->reason[n] = '\0';
+    return 0;
 }
 
 static void established(struct ws_conn *c, struct lws *wsi) {
@@ -280,8 +300,7 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_CLIENT_WRITEABLE:
         return writable(c, wsi);
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        peer_closes(c, in, len);
-        return 0;
+        return peer_closes(c, in, len);
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
         connection_error(c, wsi, in, len);
         return 0;

@@ -36,6 +36,8 @@ struct ws_conn {
     size_t max_message, max_queue;
     int64_t ping_interval_ms, since_ms, last_rx_ms, last_ping_ms;
     bool ping_due, in_binary;
+    unsigned char bye[LWS_PRE + 2 + REASON_MAX]; /* the close frame that is still to be written: bye_len bytes of it */
+    size_t bye_len;
     buf_t in;
     int code, http_status;
     char reason[REASON_MAX];
