@@ -1,7 +1,7 @@
 # The chaos test (./run-tests --chaos): a backend whose cluster survives it, and the model as an oracle of end states.
 chaos_programs = tests/chaos/chaos-backend tests/chaos/model
 check_PROGRAMS += $(chaos_programs)
-tests_chaos_chaos_backend_SOURCES = daemons/osmo-backend/main.c tests/chaos/cluster.c
+tests_chaos_chaos_backend_SOURCES = daemons/osmo-backend/main.c daemons/osmo-backend/options.c daemons/osmo-backend/options.h tests/chaos/cluster.c
 tests_chaos_chaos_backend_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_chaos_model_SOURCES = tests/chaos/model.c
 tests_chaos_model_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)

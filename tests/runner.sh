@@ -220,6 +220,14 @@ suite_soak() {
     for mode in sqlite pgsql replicas wiped local local-replicas; do chaos "$mode" --soak "${SOAK_SECONDS:-600}"; done
 }
 
+# What OSMO 6.4's agent speaks WebSocket with: by pip into the build directory, as requirements.txt says.
+suite_interop() {
+    local python=${PYTHON:-/usr/bin/python3}
+    build_or_die "$build" --enable-werror
+    run_test interop/packages bash "$here/tests/interop/packages.sh" "$build/interop"
+    run_test interop/agent "$python" -B "$here/tests/interop/test_agent.py" --bin "$build" --site "$build/interop/site"
+}
+
 # Logging in through an OpenID provider of others: it and what it needs come by npm into the build directory, as package-lock.json says.
 suite_oidc() {
     build_or_die "$build" --enable-werror

@@ -1,7 +1,7 @@
 /* osmo-backend: a shell around libosmo-backend. Reads the command line and the environment, prints, handles signals. */
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -48,18 +48,23 @@ static char *default_runtime_dir(void) {
 
 /* ---- signals ---- */
 
-struct watch { osmo_operator_t *op; bool asked; };
+struct watch { osmo_operator_t *op; atomic_bool over; bool asked; };
+
+static void watched_signals(sigset_t *set) {
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1); /* of run() */
+}
 
 static void *wait_for_signal(void *ctx) {
     struct watch *w = ctx;
     sigset_t set;
-    siginfo_t info = { 0 };
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    while (sigwaitinfo(&set, &info) < 0 && errno == EINTR)
+    int number;
+    watched_signals(&set);
+    while (sigwait(&set, &number) != 0 || (number == SIGUSR1 && !w->over))
         ;
-    w->asked = info.si_code != SI_TKILL; /* that is run() below */
+    w->asked = number != SIGUSR1;
     osmo_operator_stop(w->op);
     return NULL;
 }
@@ -71,16 +76,15 @@ static int run(osmo_operator_t *op, osmo_error_t *err) {
     if (pthread_create(&thread, NULL, wait_for_signal, &w) != 0)
         return osmo_error_set(err, OSMO_ENOMEM, "cannot start a thread: raise the limit of processes (ulimit -u)");
     int rc = osmo_operator_run(op, err);
-    pthread_kill(thread, SIGTERM); /* wakes the thread when the loop ended by itself; harmless when it is gone already */
+    w.over = true;
+    pthread_kill(thread, SIGUSR1); /* wakes the thread when the loop ended by itself; harmless when it is gone already */
     pthread_join(thread, NULL);
     return rc == OSMO_EGONE && w.asked ? OSMO_OK : rc;
 }
 
 static void block_signals(void) {
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+    watched_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread, so that all inherit it */
     signal(SIGPIPE, SIG_IGN);
 }

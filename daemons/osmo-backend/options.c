@@ -1,5 +1,5 @@
-/* See options.h. Every option is a row; names that OSMO's own operator has are rows too, where they mean the same, so that its values can be
- * kept. The command line wins over the environment. */
+/* See options.h. Every option is a row; names that OSMO's own operator has are rows too, where they mean the same, so that its values can
+ * be kept. The command line wins over the environment. */
 #include "options.h"
 #include <getopt.h>
 #include <stddef.h>
@@ -83,7 +83,8 @@ static void print_help(void) {
            "\nA Kubernetes cluster:\n"
            "  --kubeconfig FILE       how to reach it (default: the pod's account, else $KUBECONFIG, else ~/.kube/config)\n"
            "  --context NAME          of the kubeconfig (default: its current one)\n"
-           "  --lease NAME            work while this Lease is held, stand by otherwise (default in a pod: osmo-backend-NAME; none: no lease)\n"
+           "  --lease NAME            work while this Lease is held, stand by otherwise (default in a pod: osmo-backend-NAME;\n"
+           "                          none: no lease)\n"
            "  --agent-namespace NS    of the Lease (default: the pod's)\n"
            "  --usage SCOPE           cluster (count what all pods use) or namespace (only those of workflows; default: cluster)\n"
            "  --include-namespace NS  its pods count as those of workflows; repeatable\n"

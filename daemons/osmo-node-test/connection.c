@@ -1,4 +1,5 @@
-/* Mode connection: can this node reach what it needs to? Asks each of the URLs of a file; any answer that is no server error says that it can. */
+/* Mode connection: can this node reach what it needs to? Asks each of the URLs of a file; any answer that is no server error says that it
+ * can. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ static int ask_once(struct connection *c, const json_t *url, char **why) {
     int64_t timeout = json_get_int(url, "timeout", 30), expected = json_get_int(url, "expected_status_code", 0);
     http_response_t rs = { 0 };
     osmo_error_t err = OSMO_ERROR_INIT;
-    http_request_t rq = { .method = method ? method : "GET", .url = address, .timeout_ms = (long)(timeout < 1 ? 1 : timeout > 3600 ? 3600 : timeout) * 1000,
+    timeout = timeout < 1 ? 1 : timeout > 3600 ? 3600 : timeout;
+    http_request_t rq = { .method = method ? method : "GET", .url = address, .timeout_ms = (long)timeout * 1000,
                           .max_response = 16u << 20 };
     int rc = http_perform(c->http, &rq, &rs, &err);
     int status = rs.status;

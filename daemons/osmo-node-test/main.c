@@ -1,5 +1,5 @@
-/* osmo-node-test: tests of nodes of a Kubernetes cluster. runner starts a DaemonSet and waits for what its pods say of their nodes; resource
- * and connection run in such pods. Called by the name of one of OSMO's programs it is that one. */
+/* osmo-node-test: tests of nodes of a Kubernetes cluster. runner starts a DaemonSet and waits for what its pods say of their nodes;
+ * resource and connection run in such pods. Called by the name of one of OSMO's programs it is that one. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

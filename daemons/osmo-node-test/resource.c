@@ -41,8 +41,8 @@ static bool check_amount(struct condition *c, const char *key, const json_t *nod
     }
     quantity_bytes(wanted, &needs);
     bool enough = text && quantity_bytes(text, &has) && has >= needs;
-    condition_say(c, !enough, enough ? "EnoughAllocatable" : "LessAllocatable", "%s: %s allocatable, %s expected", key, text ? text : "nothing",
-                  wanted);
+    condition_say(c, !enough, enough ? "EnoughAllocatable" : "LessAllocatable", "%s: %s allocatable, %s expected", key,
+                  text ? text : "nothing", wanted);
     return enough;
 }
 

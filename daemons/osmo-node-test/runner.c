@@ -1,5 +1,5 @@
-/* Mode runner: a test of all nodes. Its pod runs on each of them as a DaemonSet, until every node has been told about every condition of the
- * test, or the time of the test is over; then what is missing is said to be unknown. Nothing of it stays. */
+/* Mode runner: a test of all nodes. Its pod runs on each of them as a DaemonSet, until every node has been told about every condition of
+ * the test, or the time of the test is over; then what is missing is said to be unknown. Nothing of it stays. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

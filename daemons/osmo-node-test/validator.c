@@ -35,8 +35,8 @@ static bool wait_before(const struct validator *v, int64_t attempt) {
 
 static void print(const struct condition *c, size_t n) {
     for (size_t i = 0; i < n; i++)
-        log_write(&node_test_log, strcmp(c[i].status, "True") == 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "%s is %s: %s", c[i].type, c[i].status,
-                  c[i].message ? c[i].message : "");
+        log_write(&node_test_log, strcmp(c[i].status, "True") == 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "%s is %s: %s", c[i].type,
+                  c[i].status, c[i].message ? c[i].message : "");
 }
 
 static int write_all(struct validator *v, const struct condition *c, size_t n) {

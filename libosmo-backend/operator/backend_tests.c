@@ -72,7 +72,8 @@ static int note(void *ctx, const char *text, size_t len) {
 
 /* Name → digest. */
 static int list_kind(struct sync *s, int kind, map_t *out, osmo_error_t *err) {
-    _cleanup_free_ char *selector = str_printf("%scomponent=%s,%sbackend=%s", s->prefix, kinds[kind].component, s->prefix, s->tests->backend);
+    _cleanup_free_ char *selector = str_printf("%scomponent=%s,%sbackend=%s", s->prefix, kinds[kind].component, s->prefix,
+                                               s->tests->backend);
     osmo_kube_target_t t = target(s, kind, NULL);
     char version[OSMO_KUBE_VERSION_MAX] = "";
     t.label_selector = selector;

@@ -21,6 +21,8 @@ struct last_words {
 };
 
 static bool say(struct last_words *w, const char *text, size_t len, bool mask) {
+    if (w->gone)
+        return false;
     _cleanup_free_ char *clean = utf8_repair(text, len, NULL);
     json_t *body = json_object();
     if (!clean || !body) {
@@ -35,7 +37,7 @@ static bool say(struct last_words *w, const char *text, size_t len, bool mask) {
         json_free(body);
         return false;
     }
-    w->gone = w->gone || !w->env->pod_log(w->env->ctx, w->env->job_ctx, body);
+    w->gone = !w->env->pod_log(w->env->ctx, w->env->job_ctx, body);
     return !w->gone;
 }
 

@@ -12,7 +12,7 @@ typedef struct crew crew_t;
 crew_t *crew_new(int threads);
 /* Nobody may be in crew_do() any more. */
 void crew_free(crew_t *crew);
-/* Do pieces 0 … n-1, each once, in the calling thread and in those of the crew; returns when all that were begun are done. `piece` returns
- * false when no further one is to be begun. crew may be NULL: one after another. */
+/* Do pieces 0 … n-1, each once, in the calling thread and in those of the crew; returns when all that were begun are done. `piece`
+ * returns false when no further one is to be begun. crew may be NULL: one after another. */
 void crew_do(crew_t *crew, size_t n, bool (*piece)(void *ctx, size_t index), void *ctx);
 #endif

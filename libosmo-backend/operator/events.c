@@ -13,7 +13,7 @@
 #define MESSAGE_MAX 4096u
 #define ID_MAX 253u
 
-enum { E_KIND, E_NAME, E_NAMESPACE, E_TYPE, E_REASON, E_MESSAGE, E_COMPONENT, E_LAST, E_TIME, E_FIRST, E_COUNT };
+enum { E_KIND, E_NAME, E_NAMESPACE, E_TYPE, E_REASON, E_MESSAGE, E_COMPONENT, E_SERIES, E_LAST, E_TIME, E_FIRST, E_COUNT };
 
 struct event_facts { size_t size; const char *text[E_COUNT]; char room[]; }; /* NULL = not there */
 
@@ -21,10 +21,11 @@ struct event_facts { size_t size; const char *text[E_COUNT]; char room[]; }; /* 
 
 static const struct event_field { const char *key; int index; } of_object[] = {
     {"kind", E_KIND}, {"name", E_NAME}, {"namespace", E_NAMESPACE},
+}, of_series[] = {
+    {"lastObservedTime", E_SERIES},
 }, of_event[] = {
     {"type", E_TYPE}, {"reason", E_REASON}, {"message", E_MESSAGE}, {"reportingComponent", E_COMPONENT},
-        {"lastTimestamp", E_LAST},
-    {"eventTime", E_TIME}, {"firstTimestamp", E_FIRST},
+    {"lastTimestamp", E_LAST}, {"eventTime", E_TIME}, {"firstTimestamp", E_FIRST},
 };
 
 /* A member that is one of the fields; len 0 stays for what is no text. */
@@ -40,12 +41,12 @@ static bool read_one(json_reader_t *r, const json_slice_t *key, const struct eve
     return false;
 }
 
-static void read_object(json_reader_t *r, json_slice_t *out) {
+static void read_object(json_reader_t *r, const struct event_field *fields, size_t n, json_slice_t *out) {
     json_slice_t key;
     if (!json_reader_object(r))
         return;
     while (json_reader_key(r, &key)) {
-        if (!read_one(r, &key, of_object, ARRAY_SIZE(of_object), out))
+        if (!read_one(r, &key, fields, n, out))
             json_reader_skip(r, NULL);
     }
 }
@@ -58,7 +59,9 @@ static bool read_event(const char *json, size_t len, json_slice_t out[E_COUNT]) 
         return false;
     while (json_reader_key(&r, &key)) {
         if (json_slice_is(&key, "involvedObject"))
-            read_object(&r, out);
+            read_object(&r, of_object, ARRAY_SIZE(of_object), out);
+        else if (json_slice_is(&key, "series"))
+            read_object(&r, of_series, ARRAY_SIZE(of_series), out);
         else if (!read_one(&r, &key, of_event, ARRAY_SIZE(of_event), out))
             json_reader_skip(&r, NULL);
     }
@@ -116,7 +119,7 @@ void events_free(events_t *e) {
 }
 
 static const char *event_time(const event_facts_t *event, int64_t now_us, char buffer[TIME_TEXT_MAX]) {
-    for (int i = E_LAST; i <= E_FIRST; i++) {
+    for (int i = E_SERIES; i <= E_FIRST; i++) {
         int64_t us;
         if (event->text[i] && time_parse(event->text[i], &us))
             return event->text[i];

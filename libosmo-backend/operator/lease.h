@@ -1,6 +1,6 @@
-/* Which of several replicas works: the one that holds a Lease of the cluster (coordination.k8s.io/v1), renewed every few seconds. The others
- * watch it, and take it when it was given back or not renewed for its whole duration, measured by their own clocks. A holder that cannot
- * renew in time says so before anybody else may take the lease. A thread of its own. Called by operator.c. */
+/* Which of several replicas works: the one that holds a Lease of the cluster (coordination.k8s.io/v1), renewed every few seconds. The
+ * others watch it, and take it when it was given back or not renewed for its whole duration, measured by their own clocks. A holder that
+ * cannot renew in time says so before anybody else may take the lease. A thread of its own. Called by operator.c. */
 #ifndef OPERATOR_LEASE_H
 #define OPERATOR_LEASE_H
 #include <stdbool.h>

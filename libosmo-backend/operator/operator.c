@@ -145,12 +145,17 @@ static const char *setting(const struct osmo_operator *op, const char *name) {
     return NULL;
 }
 
+static void on_client_log(void *ctx, int level, const char *text) {
+    const struct osmo_operator *op = ctx;
+    log_write(&op->log, level, "%s", text);
+}
+
 static int open_client(struct osmo_operator *op, bool patient, osmo_kube_t **out, osmo_error_t *err) {
     osmo_kube_options_t o = { .size = sizeof o, .kubeconfig = setting(op, "kubeconfig"), .context = setting(op, "context"),
                               .service_host = setting(op, "service-host"), .service_port = setting(op, "service-port"),
                               .service_account_dir = setting(op, "service-account-dir"),
                               .timeout_ms = patient ? 0 : LEASE_REQUEST_MS, .retry_ms = patient ? 0 : -1, .max_connections = 2,
-                              .log = op->log.fn, .log_ctx = op->log.ctx };
+                              .log = on_client_log, .log_ctx = op };
     return osmo_kube_open(&o, out, err);
 }
 

@@ -166,6 +166,11 @@ static json_t *make_conditions(const pod_facts_t *pod) {
     return out;
 }
 
+static int set_conditions(json_t *body, const pod_facts_t *pod) {
+    json_t *list = make_conditions(pod);
+    return list ? json_set(body, "conditions", list) : OSMO_ENOMEM;
+}
+
 static const char *or_null(const char *s) { return s && *s ? s : NULL; }
 
 static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod_facts_t *pod,
@@ -180,7 +185,7 @@ static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod
     rc |= json_set_str(body, "status", s->status);
     rc |= s->exit_code < 0 ? json_set(body, "exit_code", NULL) : json_set_int(body, "exit_code", s->exit_code);
     rc |= json_set_str(body, "backend", p->backend);
-    rc |= json_set(body, "conditions", make_conditions(pod));
+    rc |= set_conditions(body, pod);
     if (rc) {
         json_free(body);
         return NULL;
@@ -264,7 +269,7 @@ static void send_conditions(pods_t *p, struct pod_record *r, const struct pod_id
     if (!hash || hash == r->conditions)
         return;
     json_t *body = start_body(ids);
-    if (!body || json_set(body, "conditions", make_conditions(pod)) < 0) {
+    if (!body || set_conditions(body, pod) < 0) {
         json_free(body);
         return;
     }
@@ -299,8 +304,8 @@ static void say_gone(pods_t *p, struct pod_record *r, const struct pod_ids *ids,
     struct pod_record unknown = { 0 };
     if (is_cleaned(p, ids))
         return;
-    _cleanup_free_ char *cause = str_printf("the pod %s %s cluster %s: it was deleted outside of OSMO", pod->name, how,
-        p->backend);
+    char cause[640];
+    snprintf(cause, sizeof cause, "the pod %s %s cluster %s: it was deleted outside of OSMO", pod->name, how, p->backend);
     osmo_pod_status_t gone = { .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND,
         .message = cause };
     send_update(p, r ? r : &unknown, ids, pod, &gone);

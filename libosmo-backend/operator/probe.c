@@ -53,8 +53,8 @@ static const char *reason_of(int status) {
 
 static void answer(struct visitor *v, int status, const char *type, const buf_t *body, bool head) {
     static const char none[] = "";
-    buf_printf(&v->out, "HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
-               status, reason_of(status), status == 405 ? "Allow: GET, HEAD\r\n" : "", type, body->len);
+    buf_printf(&v->out, "HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n"
+               "Connection: close\r\n\r\n", status, reason_of(status), status == 405 ? "Allow: GET, HEAD\r\n" : "", type, body->len);
     if (!head)
         buf_append(&v->out, body->data ? body->data : none, body->len);
     v->answering = true;
@@ -224,7 +224,8 @@ static int open_listener(const char *text, int *out, osmo_error_t *err) {
         return bad_address(text, err);
     bool bracketed = len >= 2 && text[0] == '[' && text[len - 1] == ']';
     snprintf(host, sizeof host, "%.*s", (int)(bracketed ? len - 2 : len), bracketed ? text + 1 : text);
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV | AI_NUMERICHOST };
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV | AI_NUMERICHOST };
     struct addrinfo *list = NULL;
     if (getaddrinfo(*host ? host : NULL, colon + 1, &hints, &list) != 0)
         return bad_address(text, err);

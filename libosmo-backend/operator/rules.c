@@ -22,9 +22,12 @@ DEFINE_CLEANUP(rules_t, rules_free)
 /* 1 when the pattern speaks of Ready, 0 when not, negative when it must be refused. A pattern that does not compile is skipped. */
 static int add_rule(rules_t *r, const char *type, const char *status, osmo_error_t *err) {
     re_t *t = NULL, *s = NULL;
-    if (re_compile(type, &t, NULL) < 0 || re_compile(status, &s, NULL) < 0) {
+    int rc = re_compile(type, &t, NULL);
+    if (rc == 0)
+        rc = re_compile(status, &s, NULL);
+    if (rc < 0) {
         re_free(t);
-        return 0;
+        return rc == OSMO_ENOMEM ? osmo_error_set(err, rc, "no memory for node condition rules") : 0;
     }
     bool ready = re_match_start(t, "Ready", 5);
     r->items[r->len++] = (struct rule){ t, s };

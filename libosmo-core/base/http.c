@@ -8,11 +8,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/cleanup.h"
@@ -200,8 +202,8 @@ int http_client_set_proxy(http_client_t *c, const char *proxy_url, osmo_error_t 
 }
 
 void http_client_set_hints(http_client_t *c, const char *refused, const char *distrusted) {
-    c->refused_hint = refused;
-    c->distrusted_hint = distrusted;
+    c->refused_hint = refused ? refused : c->refused_hint;
+    c->distrusted_hint = distrusted ? distrusted : c->distrusted_hint;
 }
 
 void http_client_cancel(http_client_t *c) {
@@ -449,7 +451,7 @@ static enum http_fate fate_of(const struct transfer *t, CURLcode code) {
     }
 }
 
-static const char *with_hint(const char *hint, const char *sign) { return hint && *hint ? sign : ""; }
+static const char *before_hint(const char *hint, const char *sign) { return *hint ? sign : ""; }
 
 /* Reports name host and port, never the whole URL: its query may carry a secret. */
 static int report(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_error_t *err) {
@@ -463,8 +465,8 @@ static int report(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_
         return osmo_error_set(err, OSMO_EIO, "cannot read the file that is being sent to %s:%d", u->host, u->port);
     switch (code) {
     case CURLE_COULDNT_CONNECT:
-        return osmo_error_set(err, OSMO_EUNAVAIL, "connection refused by %s:%d%s%s", u->host, u->port, with_hint(refused, ": "),
-                              refused ? refused : "");
+        return osmo_error_set(err, OSMO_EUNAVAIL, "connection refused by %s:%d%s%s", u->host, u->port, before_hint(refused, ": "),
+                              refused);
     case CURLE_COULDNT_RESOLVE_HOST:
         return osmo_error_set(err, OSMO_EUNAVAIL, "the host name %s cannot be resolved: check the URL", u->host);
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -475,8 +477,8 @@ static int report(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_
         return osmo_error_set(err, OSMO_ETIMEOUT, "%s:%d did not answer in time", u->host, u->port);
     case CURLE_PEER_FAILED_VERIFICATION:
         return osmo_error_set(err, OSMO_EIO, "%s:%d is not believed to be itself: %s%s%s", u->host, u->port,
-                              why[0] ? why : "its certificate does not prove it", with_hint(distrusted, "; "),
-                              distrusted ? distrusted : "");
+                              why[0] ? why : "its certificate does not prove it", before_hint(distrusted, "; "),
+                              distrusted);
     case CURLE_SSL_CACERT_BADFILE:
         return osmo_error_set(err, OSMO_EINVAL, "the certificates of authorities in %s cannot be read: give a PEM file",
                               c->tls[CA_FILE] ? c->tls[CA_FILE] : c->tls[CA_PEM] ? "the text given" : trust.file ? trust.file
@@ -537,6 +539,22 @@ static CURLcode run(struct transfer *t) {
     return code;
 }
 
+/* OpenSSL writes to sockets that the peer has closed: the signal must not end a program that lets it through. */
+static CURLcode run_quietly(struct transfer *t) {
+    static const struct timespec now;
+    sigset_t pipe_signal, before, pending;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    sigpending(&pending);
+    bool was = sigismember(&pending, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    CURLcode code = run(t);
+    while (!was && sigtimedwait(&pipe_signal, NULL, &now) == SIGPIPE)
+        ;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
 static int finish(struct transfer *t, CURLcode code, const url_parts_t *u, osmo_error_t *err) {
     if (code == CURLE_OK || (t->stopped && code == CURLE_WRITE_ERROR)) {
         t->rs->fate = HTTP_ANSWERED;
@@ -568,7 +586,7 @@ int http_perform(http_client_t *c, const http_request_t *rq, http_response_t *rs
         return osmo_error_set(err, rc, rc == OSMO_EINVAL ? "a request header contains a line break" : "out of memory");
     }
     set_options(&t, &u);
-    CURLcode code = run(&t);
+    CURLcode code = run_quietly(&t);
     note_status(&t);
     rc = finish(&t, code, &u, err);
     lib.multi_remove(c->multi, c->curl);

@@ -37,7 +37,7 @@ enum http_fate {
     HTTP_CUT,                    /* the connection was lost after (some of) it was sent */
     HTTP_LATE,                   /* no whole answer in time, or idle for too long */
     HTTP_CANCELLED,
-    HTTP_UNUSABLE                /* our own limits, memory, a bad URL or header */
+    HTTP_UNUSABLE                /* our own limits, memory, a bad URL or header; an answer that is no HTTP */
 };
 typedef struct http_response { int status; buf_t body; strlist_t headers; /* "Name: value" */ enum http_fate fate; } http_response_t;
 
@@ -62,7 +62,8 @@ typedef struct http_tls {
 int http_client_set_tls(http_client_t *c, const http_tls_t *tls, osmo_error_t *err);
 /* Instead of what the environment says; for loopback addresses too. NULL: the environment again. */
 int http_client_set_proxy(http_client_t *c, const char *proxy_url, osmo_error_t *err);
-/* What error texts advise when the peer refuses the connection, and when it is not believed; borrowed. Default: words for osmo-service. */
+/* What error texts advise when the peer refuses the connection, and when it is not believed; borrowed, NULL leaves what there is. Without
+ * it: words for osmo-service. */
 void http_client_set_hints(http_client_t *c, const char *refused, const char *distrusted);
 /* From any thread: what runs ends at once with OSMO_ECONFLICT, and so does everything later. */
 void http_client_cancel(http_client_t *c);

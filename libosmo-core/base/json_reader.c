@@ -10,7 +10,7 @@
 
 struct marks { uint64_t quotes, slashes, controls, brackets; }; /* of 64 bytes; bit 0 is the first */
 
-#ifdef __SSE2__
+#if defined __SSE2__ && !defined JSON_READER_PORTABLE /* which a test sets */
 typedef char bytes16 __attribute__((vector_size(16)));
 typedef unsigned char ubytes16 __attribute__((vector_size(16)));
 

@@ -1,7 +1,9 @@
-/* Reads JSON in place, without a tree: for texts of which little is needed, in great numbers (what a Kubernetes API server sends).
- * A reader stands before a value; every function moves it behind what it returned. Strict where it looks (RFC 8259, depth, UTF-8 of what is
- * copied out), quick where it skips. The first fault ends the walk: from there on everything answers "nothing more", and
- * json_reader_failed() tells. No allocation but in json_slice_copy(). Slices point into the text. */
+/* Reads JSON in place, without a tree: for texts of which little is needed, in great numbers (what a Kubernetes API
+ * server sends). A reader stands before a value; every function moves it behind what it returned. Strict where it looks
+ * (RFC 8259, depth, UTF-8 of what is copied out), quick where it skips: in a container that is passed over, strings,
+ * control characters, brackets and depth are looked at, and nothing else. A key that stands there twice is told twice.
+ * The first fault ends the walk: from there on everything answers "nothing more", and json_reader_failed() tells. Nothing
+ * allocates memory. Slices point into the text. */
 #ifndef BASE_JSON_READER_H
 #define BASE_JSON_READER_H
 #include <stdbool.h>

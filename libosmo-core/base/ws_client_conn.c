@@ -9,6 +9,7 @@
 #define CLOSE_TIMEOUT_MS 5000
 #define FRAGMENT (64u << 10)
 #define WRITES_PER_TURN 16
+#define WRITE_CLOSE ((enum lws_write_protocol)4) /* the library keeps the name to itself */
 
 void conn_free(struct ws_conn *c) {
     if (!c)
@@ -126,7 +127,7 @@ static int begin_close(struct ws_conn *c, struct lws *wsi, int code, const char 
 static int say_bye(struct ws_conn *c, struct lws *wsi) {
     size_t n = c->bye_len;
     c->bye_len = 0;
-    return !n || lws_write(wsi, c->bye + LWS_PRE, n, LWS_WRITE_CLOSE) >= (int)n ? 0 : -1;
+    return !n || lws_write(wsi, c->bye + LWS_PRE, n, WRITE_CLOSE) >= (int)n ? 0 : -1;
 }
 
 static int receive(struct ws_conn *c, struct lws *wsi, const char *data, size_t len) {

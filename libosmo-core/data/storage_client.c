@@ -45,6 +45,7 @@ int storage_client_new(const struct storage_options *o, storage_client_t **out, 
         free(c);
         return rc;
     }
+    http_client_set_hints(c->http, "is the storage up?", NULL);
     *out = c;
     return 0;
 }

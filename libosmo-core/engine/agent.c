@@ -3,7 +3,9 @@
  * from writer threads. */
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/crypto.h"
+#include "base/http.h"
 #include "engine/reconcile.h"
 #include "store/repo_reconcile.h"
 #include "engine/replicas.h"
@@ -269,6 +271,20 @@ static int init_run(db_t *db, void *ctx, osmo_error_t *err) {
     return rc;
 }
 
+/* Pods of another machine get addresses and names of images that mean something there, or none of their tasks begins. */
+static void warn_of_names(const struct agent_session *s) {
+    const struct settings *settings = engine_settings(s->e);
+    _cleanup_free_ char *base = engine_base_url(s->e);
+    url_parts_t url;
+    if (base && url_parse(base, &url, NULL) == 0 && host_is_loopback(url.host, strlen(url.host)))
+        log_warning(&s->e->log, "tasks of backend %s will look for this service at %s, which is their own machine: name its address with "
+                    "service.service_base_url or --base-url", s->backend, base);
+    if (str_starts(settings->init_image, "localhost/") || str_starts(settings->client_image, "localhost/"))
+        log_warning(&s->e->log, "tasks of backend %s need the image %s on its nodes, no registry is asked for it: name one that they can "
+                    "pull with workflow.backend_images", s->backend, settings->init_image);
+    engine_settings_put(settings);
+}
+
 static void init_done(void *ctx, int rc, const osmo_error_t *err) {
     struct init *i = ctx;
     struct agent_session *s = i->ticket->s;
@@ -284,6 +300,8 @@ static void init_done(void *ctx, int rc, const osmo_error_t *err) {
         s->ready = true;
         pthread_mutex_unlock(&s->lock);
         agents_look(s->e); /* it may have been deleted right behind this */
+        if (s->kind == AGENT_WORKER && s->pulls_images)
+            warn_of_names(s);
         if (i->snapshot)
             reconcile_ask(s, i->snapshot, i->row.heartbeat_us);
         if (i->returned)

@@ -33,6 +33,7 @@ static int get_json(http_client_t *http, const char *url, json_t **out, int64_t 
                           .connect_timeout_ms = ANSWER_TIMEOUT_MS, .max_response = DOCUMENT_MAX, .direct = str_starts(url, "http://") };
     http_response_t rs = { 0 };
     osmo_error_t reason = OSMO_ERROR_INIT;
+    http_client_set_hints(http, "", NULL); /* no osmo-service is asked here */
     int rc = http_perform(http, &rq, &rs, &reason);
     if (rc < 0)
         osmo_error_set(err, rc, "%.300s: %.400s", url, reason.text);

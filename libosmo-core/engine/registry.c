@@ -136,6 +136,7 @@ static int ask(struct asking *a, const char *method, const char *url, const char
                           .timeout_ms = (long)left_ms,
                           .connect_timeout_ms = (long)left_ms,
                           .max_response = ANSWER_MAX };
+    http_client_set_hints(a->http, "", NULL); /* no osmo-service is asked here */
     int rc = http_perform(a->http, &rq, rs, &err);
     rs->body.secret = true;
     if (rc >= 0)

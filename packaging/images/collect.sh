@@ -16,11 +16,10 @@ taken=() # files of the system
 # Libraries that are opened when they are first used, so that no program names them.
 case $image in
 service) programs=(usr/bin/osmo-service usr/bin/osmo) opened=(libcurl.so.4 libpq.so.5) ;;
-backend) programs=(usr/bin/osmo-backend) opened=(libcurl.so.4) ;;
+backend) programs=(usr/bin/osmo-backend usr/libexec/osmo/osmo-node-test) opened=(libcurl.so.4) ;;
 runtime) programs=(usr/libexec/osmo/osmo_{init,ctrl,exec,cli} usr/bin/osmo) opened=(libcurl.so.4) ;;
 *) die "no image $image: service, backend or runtime" ;;
 esac
-[[ $image != backend || ! -x $tree/usr/libexec/osmo/osmo-node-test ]] || programs+=(usr/libexec/osmo/osmo-node-test)
 
 # Where a library lies in the image: below /usr, whatever link the system reaches it by.
 place_of() { # path
@@ -66,10 +65,10 @@ put_libraries() {
         put_with_needs "$path"
     done
     # the event loop of libwebsockets is a plugin beside it
-    for path in "$(dirname "$(library libwebsockets.so.17 2>/dev/null || library libwebsockets.so.18)")"/libwebsockets-evlib_ev.so; do
-        [[ -e $path ]] || die "libwebsockets' plugin for libev is not installed (libwebsockets-evlib-ev)"
-        put_with_needs "$path"
-    done
+    name=$(needs_of "$tree/usr/libexec/osmo/osmo_ctrl" | sed -n '/libwebsockets\.so/p')
+    path=$(dirname "$name")/libwebsockets-evlib_ev.so
+    [[ -e $path ]] || die "libwebsockets' plugin for libev is not installed (libwebsockets-evlib-ev)"
+    put_with_needs "$path"
 }
 
 put_system() {
@@ -129,4 +128,5 @@ for program in "${programs[@]}"; do put_with_needs "$tree/$program"; done
 put_libraries
 put_system
 [[ $image != runtime ]] || put_client_bundle
+[[ $image != backend ]] || ln -s ../libexec/osmo/osmo-node-test "$out/usr/bin/osmo-node-test" # the name that its pods call
 put_origins

@@ -2,6 +2,7 @@
 import random
 
 RETRIES = 2
+IMAGE = "debian"
 POOL_ACTIONS = {"RESCHEDULE": "9,3001"}
 
 # what an attempt comes to: exit code in the pod, what happens to it, and the report that follows from it
@@ -122,7 +123,7 @@ class Workflow:
         return "\n".join(lines) + "\n"
 
     def _task(self, t):
-        lines = ["    - name: " + t.name, "      lead: %s" % str(t.lead).lower(), "      image: debian"]
+        lines = ["    - name: " + t.name, "      lead: %s" % str(t.lead).lower(), "      image: " + IMAGE]
         if self.real:
             lines += ["      command: [sh, -c]", "      args:", "      - |"]
             lines += ["        " + line for line in self.script(t)]

@@ -129,8 +129,20 @@ class Deploy(workflow_case.Workflows):
         self.site.osmo("token", "delete", "first", "--user", USER)
         self.check(self.site.submit(self.example("hello_world"), "kube"), "COMPLETED")
 
+    def test_useless_address(self):
+        """A service that tasks could not find says so when the operator comes, and nothing otherwise."""
+        text = "tasks of backend my-cluster will look for this service at http://127.0.0.1:1,"
+        service = self.site.programs["service"]
+        self.assertNotIn("tasks of backend", service.tail(1000))
+        service.stop()
+        service = self.site.service("--base-url", "http://127.0.0.1:1")
+        self.site.wait(lambda: text in service.tail(), "the service says it", 120)
+        service.stop()
+        self.site.service()
+
     def test_with_these_rights(self):
         """Nothing that the operator wanted was refused, here or in what ran before."""
+        self.site.wait(lambda: self.ready() == 2, "both replicas are ready", 120)
         self.check(self.site.submit(self.example("hello_world"), "kube"), "COMPLETED")
         self.check_gone()
         for pod in self.pods_of_operator():

@@ -113,9 +113,10 @@ class Life(workflow_case.Workflows):
         self.assertIn(f"stands by: {self.holder()} holds the lease", self.ask(other, "/readyz")[1])
         self.assertEqual(self.ask(one, "/healthz"), (200, "ok\n"))
         self.assertEqual(self.ask(other, "/healthz"), (200, "ok\n"))
+        self.check(self.site.submit(one_task("counted", "true")), "COMPLETED")
         metrics = self.ask(one, "/metrics")[1]
         for word in ("kb_event_watch_count{event_type=\"node\"", "backend_listener_queue_length{queue_type=\"pod_send_queue\"",
-                     "backend_job_execution_time_count{job_type=\"BackendSynchronizeQueues\""):
+                     "backend_job_execution_time_count{job_type=\"CreateGroup\""):
             self.assertIn(word, metrics)
         self.assertIn("osmo_backend_ready 0", self.ask(other, "/metrics")[1])
 
@@ -162,12 +163,15 @@ class Life(workflow_case.Workflows):
 
     def run_test(self, name):
         """Begin it now; returns the status of its job."""
-        api, version = self.cluster.api, "v1"
-        status, cron = api.call("GET", f"/apis/batch/v1/{TESTS}/cronjobs/{name}")
-        if status == 404:
-            version = "v1beta1"
-        cron = self.site.wait(lambda: api.must("GET", f"/apis/batch/{version}/{TESTS}/cronjobs/{name}", accept=(404,)),
-                              f"there is a CronJob {name}", 60)
+        api = self.cluster.api
+
+        def cron_job():
+            for version in ("v1", "v1beta1"):
+                status, answer = api.request("GET", f"/apis/batch/{version}/{TESTS}/cronjobs/{name}")
+                if status == 200:
+                    return answer
+            return None
+        cron = self.site.wait(cron_job, f"there is a CronJob {name}", 60)
         job = f"/apis/batch/v1/{TESTS}/jobs"
         api.must("DELETE", f"{job}/{name}-now?propagationPolicy=Background", accept=(404,))
         api.must("POST", job, {"metadata": {"name": f"{name}-now"}, "spec": cron["spec"]["jobTemplate"]["spec"]})

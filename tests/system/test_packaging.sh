@@ -20,6 +20,7 @@ roots=$work/roots
 for user in 0 1001 4321; do
     check_has "service as $user" "$(inside "$roots/service" $user osmo-service --version)" "osmo-service $version"
     check_has "backend as $user" "$(inside "$roots/backend" $user osmo-backend --version)" "osmo-backend $version"
+    check_has "osmo-node-test as $user" "$(inside "$roots/backend" $user osmo-node-test --help)" "sage: osmo-node-test"
     check_has "client as $user" "$(inside "$roots/runtime" $user osmo --version)" "osmo $version"
     check_has "osmo_ctrl as $user" "$(inside "$roots/runtime" $user /usr/libexec/osmo/osmo_ctrl)" "-workflow, -logSource and -socketPath are needed"
 done

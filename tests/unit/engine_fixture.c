@@ -21,6 +21,10 @@ struct test_net net = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_
 static int net_send(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
     (void)impl;
     pthread_mutex_lock(&net.lock);
+    if (net.full == conn) {
+        pthread_mutex_unlock(&net.lock);
+        return OSMO_ELIMIT;
+    }
     if (net.n < ARRAY_SIZE(net.sent)) {
         struct sent *s = &net.sent[net.n++];
         *s = (struct sent){ .conn = conn, .data = malloc(len + 1), .len = len, .binary = binary };
@@ -34,9 +38,12 @@ static int net_send(void *impl, uint64_t conn, const void *data, size_t len, int
 
 static void net_close(void *impl, uint64_t conn, int code, const char *reason) {
     (void)impl;
-    (void)conn;
-    (void)reason;
     pthread_mutex_lock(&net.lock);
+    if (net.closes < ARRAY_SIZE(net.ended)) {
+        net.ended[net.closes].conn = conn;
+        net.ended[net.closes].code = code;
+        snprintf(net.ended[net.closes].reason, sizeof net.ended->reason, "%s", reason ? reason : "");
+    }
     net.closes++;
     net.close_code = code;
     pthread_cond_broadcast(&net.cond);
@@ -80,6 +87,7 @@ static void net_reset(void) {
         free(net.sent[i].data);
     net.n = net.wakes = net.closes = 0;
     pools_told = 0;
+    net.full = 0;
     net.close_code = 0;
     pthread_mutex_unlock(&net.lock);
 }

@@ -27,6 +27,8 @@ struct test_net {
     size_t n;
     unsigned wakes, closes;
     int close_code;
+    struct { uint64_t conn; int code; char reason[128]; } ended[64]; /* the first of them */
+    uint64_t full; /* a connection that takes nothing any more; 0: none */
 };
 extern struct test_net net;
 extern char test_dir[64]; /* kept between stop(false) and the next start */

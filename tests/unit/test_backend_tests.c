@@ -17,8 +17,8 @@ static enum job_outcome run_with(const struct job_tests *t, const char *configs)
     struct job_env env = { .driver = &driver, .log = &quiet, .tests = t };
     struct job_result r = { 0 };
     json_t *job = NULL;
-    _cleanup_free_ char *text = str_printf("{\"job_type\":\"BackendSynchronizeBackendTest\",\"node_condition_prefix\":\"my.osmo.nvidia.com/\","
-                                           "\"test_configs\":%s}", configs);
+    _cleanup_free_ char *text = str_printf("{\"job_type\":\"BackendSynchronizeBackendTest\",\"test_configs\":%s,"
+                                           "\"node_condition_prefix\":\"my.osmo.nvidia.com/\"}", configs);
     CHECK(json_parse(text, strlen(text), &job, NULL) == 0);
     job_run(&env, job, &r);
     snprintf(last, sizeof last, "%s", buf_cstr(&r.message));
@@ -108,7 +108,8 @@ static void brought_in_line(void) {
 static void by_another_template(void) {
     begin();
     tests_env.template_ = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata:\n  name: {{ resource_name }}-{{ backend_name }}\n"
-                          "spec:\n  schedule: \"{{ cron_schedule }}\"\n  note: \"{{ test_name }} {{ configmap_name }} {{ node_condition_prefix }}\"\n";
+                          "spec:\n  schedule: \"{{ cron_schedule }}\"\n"
+                          "  note: \"{{ test_name }} {{ configmap_name }} {{ node_condition_prefix }}\"\n";
     CHECK_INT(sync_tests("{\"gpu\":" TEST_1 "}"), JOB_SUCCESS);
     json_t *cron = object("CronJob", "gpu-b");
     CHECK_STR(json_get_str(cron, "apiVersion"), "batch/v1");

@@ -17,15 +17,23 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static unsigned changes;
 static void *impl;
 
+static char last[256];
+
 static void on_change(void *ctx, osmo_change_t c, const char *json, size_t len) {
-    (void)ctx, (void)c, (void)json, (void)len;
+    json_t *v = NULL;
+    (void)ctx;
+    json_parse(json, len, &v, NULL);
+    const char *name = json_get_str(json_get(v, "metadata"), "name");
     pthread_mutex_lock(&lock);
+    if (c == OSMO_CHANGE_DELETED || !json_get(json_get(v, "metadata"), "finalizers")) /* not those that the driver places */
+        snprintf(last, sizeof last, "%c%s", "?+~-"[c], name ? name : "");
+    json_free(v);
     changes++;
     pthread_cond_broadcast(&cond);
     pthread_mutex_unlock(&lock);
 }
 
-static void on_state(void *ctx) { on_change(ctx, OSMO_CHANGE_ADDED, "", 0); }
+static void on_state(void *ctx) { on_change(ctx, OSMO_CHANGE_ADDED, "{}", 2); }
 
 static void begin(void) {
     static const char *const settings[] = { "finalizer-patience-ms=3600000", "gang-patience-ms=1", NULL };
@@ -54,6 +62,14 @@ static void expect(const char *name, const char *part) {
             pthread_cond_timedwait(&cond, &lock, &ts);
         }
     }
+    pthread_mutex_unlock(&lock);
+}
+
+/* What the sink was told, placement knows. */
+static void expect_told(const char *what) {
+    pthread_mutex_lock(&lock);
+    while (!str_eq(last, what))
+        pthread_cond_wait(&cond, &lock);
     pthread_mutex_unlock(&lock);
 }
 
@@ -134,6 +150,7 @@ static void test_room_of_others(void) {
     fake_kube_end("other", "Succeeded");
     expect("p", BOUND("a"));
     foreign("again", "a", 1);
+    expect_told("+again");
     group("h", 1, "normal", "");
     pod("q", "h", 2);
     expect("q", "\"reason\":\"Unschedulable\"");
@@ -156,6 +173,7 @@ static void test_nodes(void) {
     expect("p", BOUND("down"));
     group("h", 1, "normal", "");
     fake_kube_vanish("Node", "down", false);
+    expect_told("-down");
     pod("q", "h", 2);
     expect("q", "\"reason\":\"Unschedulable\"");
     node("new", 2, "");

@@ -240,6 +240,143 @@ static void test_escapes(void) {
     }
 }
 
+/* ---- ends that others make ---- */
+
+struct asking { http_client_t *c; int port, rc; enum http_fate fate; };
+
+static void *ask_alone(void *arg) {
+    struct asking *a = arg;
+    http_request_t rq = { .method = "GET", .timeout_ms = 600000 };
+    http_response_t rs;
+    a->rc = ask(a->c, a->port, &rq, &rs, NULL);
+    a->fate = rs.fate;
+    http_response_free(&rs);
+    return NULL;
+}
+
+/* Nobody answers: at once the end when another thread says so, whether the request waits already or not yet. */
+static void test_cancel(void) {
+    struct asking a = { .rc = 1 };
+    int fd = check_listen(&a.port);
+    pthread_t thread;
+    REQUIRE(fd >= 0 && http_client_new(NULL, &a.c, NULL) == 0);
+    REQUIRE(pthread_create(&thread, NULL, ask_alone, &a) == 0);
+    int taken = accept(fd, NULL, NULL);
+    http_client_cancel(a.c);
+    pthread_join(thread, NULL);
+    CHECK_INT(a.rc, OSMO_ECONFLICT);
+    CHECK_INT(a.fate, HTTP_CANCELLED);
+    ask_alone(&a);
+    CHECK_INT(a.rc, OSMO_ECONFLICT);
+    http_client_free(a.c);
+    close(taken);
+    close(fd);
+}
+
+static bool set_idle(void *ctx, const char *data, size_t len) {
+    (void)data;
+    http_client_set_idle(ctx, 20);
+    return len > 0;
+}
+
+/* A stream that goes quiet, and one that is given less patience while it runs. */
+static void test_idle(void) {
+    int port;
+    int fd = check_listen(&port);
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(fd >= 0 && http_client_new(NULL, &c, NULL) == 0);
+    http_request_t rq = { .method = "GET", .timeout_ms = 600000, .idle_ms = 20 };
+    CHECK_INT(ask(c, port, &rq, &rs, &err), OSMO_ETIMEOUT);
+    CHECK_INT(rs.fate, HTTP_LATE);
+    CHECK_CONTAINS(err.text, "said nothing for 20 ms");
+    http_response_free(&rs);
+    close(fd);
+    static struct peer p;
+    static const char *const answers[] = { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "never", NULL };
+    REQUIRE(peer_start(&p, answers));
+    rq = (http_request_t){ .method = "GET", .timeout_ms = 600000, .idle_ms = 500000, .on_data = set_idle, .ctx = c };
+    CHECK_INT(ask(c, p.port, &rq, &rs, &err), OSMO_ETIMEOUT);
+    CHECK_INT(rs.status, 200);
+    http_response_free(&rs);
+    http_client_free(c);
+    shutdown(p.listen_fd, SHUT_RDWR); /* the second answer is not asked for */
+    peer_end(&p);
+}
+
+/* What became of a request, and the words for servers that are not osmo-service. */
+static void test_fates(void) {
+    static const struct { const char *answer; enum http_fate fate; int rc; } cases[] = {
+        { "", HTTP_UNREACHED, OSMO_EUNAVAIL },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nabc", HTTP_CUT, OSMO_EIO },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", HTTP_ANSWERED, 0 },
+        { "Connection: close no HTTP at all\r\n\r\n", HTTP_UNUSABLE, OSMO_EIO },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static struct peer p;
+        const char *const answers[] = { cases[i].answer[0] ? cases[i].answer : NULL, NULL };
+        http_client_t *c = NULL;
+        http_response_t rs;
+        osmo_error_t err = OSMO_ERROR_INIT;
+        REQUIRE(peer_start(&p, answers) && http_client_new(NULL, &c, NULL) == 0);
+        if (!answers[0])
+            peer_end(&p);
+        http_client_set_hints(c, "is the registry up?", NULL);
+        http_request_t rq = { .method = "GET" };
+        CHECK_INT(ask(c, p.port, &rq, &rs, &err), cases[i].rc);
+        CHECK_INT(rs.fate, cases[i].fate);
+        CHECK(!strstr(err.text, "osmo-service"));
+        if (!answers[0])
+            CHECK_CONTAINS(err.text, ": is the registry up?");
+        http_response_free(&rs);
+        http_client_free(c);
+        if (answers[0])
+            peer_end(&p);
+    }
+}
+
+/* Other certificates: what was kept alive with the old ones is not used again. */
+static void test_new_tls(void) {
+    static const char *const answers[] = { ANSWER("0\r\n\r\n"), ANSWER("0\r\n\r\n"), ANSWER("0\r\n\r\n"), NULL };
+    static struct peer p;
+    http_client_t *c = NULL;
+    http_response_t rs;
+    REQUIRE(peer_start(&p, answers) && http_client_new(NULL, &c, NULL) == 0);
+    for (int i = 0; i < 3; i++) {
+        http_request_t rq = { .method = "GET" };
+        if (i == 2)
+            CHECK_INT(http_client_set_tls(c, &(http_tls_t){ .ca_pem = "x", .key_pem = "y", .server_name = "z" }, NULL), 0);
+        CHECK_INT(ask(c, p.port, &rq, &rs, NULL), 0);
+        http_response_free(&rs);
+    }
+    http_client_free(c);
+    peer_end(&p);
+    CHECK_INT(p.connections, 2);
+}
+
+static void test_long_url(void) {
+    static const char *const answers[] = { ANSWER("0\r\n\r\n"), NULL };
+    static struct peer p;
+    char url[9000];
+    http_client_t *c = NULL;
+    http_response_t rs;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(peer_start(&p, answers) && http_client_new(NULL, &c, NULL) == 0);
+    int n = snprintf(url, sizeof url, "http://127.0.0.1:%d/a?q=", p.port);
+    memset(url + n, 'x', 8000);
+    memcpy(url + n + 8000, "END", 4);
+    http_request_t rq = { .method = "GET", .url = url, .timeout_ms = 10000 };
+    CHECK_OK(http_perform(c, &rq, &rs, &err), &err);
+    http_response_free(&rs);
+    memcpy(url + n + 8000, "\nX", 3);
+    CHECK_INT(http_perform(c, &rq, &rs, &err), OSMO_EINVAL);
+    http_response_free(&rs);
+    http_client_free(c);
+    peer_end(&p);
+    CHECK_CONTAINS(p.got, "xxxEND HTTP/1.1\r\n");
+}
+
 static const struct check_test tests[] = {
     { "requests, keep-alive, cap", test_requests },
     { "streaming", test_streaming },
@@ -247,6 +384,11 @@ static const struct check_test tests[] = {
     { "failures", test_failures },
     { "timeout", test_timeout },
     { "proxies", test_proxy },
+    { "cancelled", test_cancel },
+    { "idle", test_idle },
+    { "fates", test_fates },
+    { "new certificates", test_new_tls },
+    { "long URLs", test_long_url },
     { "URLs", test_urls },
     { "escapes", test_escapes },
 };

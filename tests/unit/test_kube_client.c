@@ -369,7 +369,8 @@ static void test_discovery(void) {
         {404, NULL, "404 page not found", PLAY_WHOLE, 0, true},
         KINDS("{\"name\":\"podgroups\",\"kind\":\"PodGroup\",\"namespaced\":true},{\"name\":\"podgroups/status\",\"kind\":\"PodGroup\"}"),
     };
-    static const struct kube_step down[] = {{503, NULL, "service unavailable", PLAY_WHOLE, 0, true}};
+    static const struct kube_step down[] = {{503, NULL, "service unavailable", PLAY_WHOLE, 0, true},
+                                            KINDS("{\"name\":\"pods\",\"kind\":\"PodMetrics\",\"namespaced\":true}")};
     REQUIRE(kube_server_start(&server, later, COUNT(later), NULL, NULL, NULL));
     osmo_kube_t *k = client(-1);
     REQUIRE(k);
@@ -387,13 +388,14 @@ static void test_discovery(void) {
     CHECK_STR(r.path, "/apis/scheduling.run.ai/v2alpha2");
     CHECK_STR(r.plural, "podgroups");
     CHECK_INT(r.namespaced, 1);
-    kube_server_play(&server, down, 1);
+    kube_server_play(&server, down, 2);
     CHECK_INT(osmo_kube_discover(k, "metrics.k8s.io/v1", "PodMetrics", &r, &err), OSMO_EUNAVAIL); /* its own server's trouble only */
+    CHECK_OK(osmo_kube_discover(k, "metrics.k8s.io/v1", "PodMetrics", &r, &err), &err); /* a failure is not remembered */
     CHECK_OK(osmo_kube_discover(k, "v1", "Node", &r, &err), &err);
     CHECK_STR(r.plural, "nodes");
     CHECK_INT(r.namespaced, 0);
     CHECK_OK(osmo_kube_discover(k, "batch/v1", "Job", &r, &err), &err);
-    CHECK_INT(kube_server_count(&server), 1);
+    CHECK_INT(kube_server_count(&server), 2);
     osmo_kube_free(k);
     kube_server_stop(&server);
 }
@@ -504,6 +506,30 @@ static void test_tls(void) {
     }
 }
 
+/* Through the proxy that the kubeconfig names, whatever the environment says: it is asked for the whole URL. */
+static void test_proxy(void) {
+    static const struct kube_step steps[] = {{200, NULL, "{\"resources\":[{\"name\":\"pods\",\"kind\":\"Pod\",\"namespaced\":true}]}"}, DONE};
+    char path[256], *json = NULL;
+    osmo_kube_t *k = NULL;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    REQUIRE(kube_server_start(&server, steps, COUNT(steps), NULL, NULL, NULL));
+    char *text = str_printf("clusters: [{name: c, cluster: {server: 'http://kubernetes.invalid:1', proxy-url: '%s'}}]\n"
+                            "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n", server.url);
+    REQUIRE(text && write_text("config", text));
+    free(text);
+    snprintf(path, sizeof path, "%s/config", dir);
+    const osmo_kube_options_t o = {.size = sizeof o, .kubeconfig = path, .retry_ms = -1};
+    setenv("no_proxy", "*", 1);
+    CHECK_OK(osmo_kube_open(&o, &k, &err), &err);
+    CHECK_OK(osmo_kube_get(k, &pod, &json, NULL, &err), &err);
+    unsetenv("no_proxy");
+    free(json);
+    CHECK_STR(kube_server_seen(&server, 1) ? kube_server_seen(&server, 1)->path : NULL,
+              "http://kubernetes.invalid:1/api/v1/namespaces/n/pods/a");
+    osmo_kube_free(k);
+    kube_server_stop(&server);
+}
+
 /* ---- many at once ---- */
 
 struct job { osmo_kube_t *k; pthread_t thread; int rc; };
@@ -579,6 +605,7 @@ static const struct check_test tests[] = {
     {"a token that changes", test_token_file},
     {"ways to log in", test_ways_to_log_in},
     {"TLS", test_tls},
+    {"a proxy", test_proxy},
     {"more threads than connections", test_pool},
     {"stopping", test_stop},
 };

@@ -1,8 +1,11 @@
 /* The operator against a service made of this file: base/ws_client.h is implemented here, in memory, so that order,
  * windows,
  * lost connections and extensions can be commanded. The cluster is the scripted driver. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
@@ -312,6 +315,8 @@ static osmo_operator_options_t options_for(const struct bench *b, const char *co
                                       .driver = "scripted", .state_dir = b->dir, .settings = settings };
 }
 
+static const char *health; /* where the next operator answers probes */
+
 static bool bench_open(struct bench *b, const char *script, bool jobs) {
     static char setting[96];
     const char *settings[] = {setting, NULL};
@@ -327,6 +332,7 @@ static bool bench_open(struct bench *b, const char *script, bool jobs) {
     F.mute[0] = '\0';
     osmo_error_t err = OSMO_ERROR_INIT;
     osmo_operator_options_t o = options_for(b, settings);
+    o.health_listen = health;
     int rc = file_write_atomic(path, script, strlen(script), 0600, false, &err);
     if (rc == 0)
         rc = osmo_operator_open(&o, &b->op, &err);
@@ -705,6 +711,65 @@ static void snapshots_wait(void) {
     bench_close(&b);
 }
 
+/* One line about the cluster with each heartbeat, for a service that asked for it and for none else. */
+static void status_in_heartbeats(void) {
+    struct bench b;
+    REQUIRE(bench_open(&b, "tasks: {}\n", true));
+    CHECK_CONTAINS(await("listener/heartbeat", "\"type\":\"heartbeat\"", 1), "\"status\":\"\"");
+    bench_close(&b);
+    REQUIRE(bench_open(&b, "tasks: {}\n", false));
+    const char *heartbeat = await("listener/heartbeat", "\"type\":\"heartbeat\"", 1);
+    CHECK(heartbeat && !strstr(heartbeat, "status"));
+    bench_close(&b);
+}
+
+/* ---- probes ---- */
+
+static const char *probe(int port, const char *path) {
+    static char out[1 << 18];
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    size_t len = 0;
+    ssize_t n;
+    _cleanup_free_ char *request = str_printf("GET %s HTTP/1.1\r\n\r\n", path);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && send(fd, request, strlen(request), MSG_NOSIGNAL) > 0)
+        while ((n = recv(fd, out + len, sizeof out - 1 - len, 0)) > 0)
+            len += (size_t)n;
+    out[len] = '\0';
+    close(fd);
+    return out;
+}
+
+static void answers_probes(void) {
+    struct bench b;
+    char address[32];
+    int port = 0, fd = check_listen(&port);
+    REQUIRE(fd >= 0);
+    close(fd);
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    health = address;
+    bool open = bench_open(&b, "tasks:\n  ok: {}\n", true);
+    health = NULL;
+    REQUIRE(open);
+    say_create("j1", "p", "ok", 3);
+    CHECK(await("listener/pod", "COMPLETED", 3) != NULL);
+    while (!strstr(probe(port, "/readyz"), "200 OK")) /* as soon as everything there was is confirmed */
+        usleep(1000);
+    CHECK_CONTAINS(probe(port, "/readyz"), "\r\n\r\nconnected\n");
+    CHECK_CONTAINS(probe(port, "/healthz"), "HTTP/1.1 200 OK");
+    const char *metrics = probe(port, "/metrics");
+    CHECK_CONTAINS(metrics, "backend_listener_queue_length{queue_type=\"unack_pod_messages\",namespace=\"default\"} 0\n");
+    CHECK_CONTAINS(metrics, "backend_job_execution_time_count{job_type=\"CreateGroup\",namespace=\"default\"} 1\n");
+    CHECK_CONTAINS(metrics, "kb_event_watch_count{event_type=\"pod\",namespace=\"default\"} ");
+    CHECK_CONTAINS(metrics, "\nosmo_backend_ready 1\n");
+    CHECK_CONTAINS(probe(port, "/other"), "HTTP/1.1 404 Not Found");
+    drop("listener/node");
+    while (!strstr(probe(port, "/metrics"), "websocket_disconnect_count{event_type=\"node\",namespace=\"default\"} 1\n"))
+        usleep(1000);
+    bench_close(&b);
+    CHECK_STR(probe(port, "/healthz"), "");
+}
+
 static const struct check_test tests[] = {
     {"INIT comes first on every socket", init_comes_first}, {"statuses in order, once", statuses_in_order},
     {"window and replay", window_and_replay}, {"without the jobs extension", without_extension},
@@ -714,5 +779,6 @@ static const struct check_test tests[] = {
     {"reschedule removes older attempts", reschedule_removes_older_attempts},
     {"one owner of a state directory", state_directory_has_one_owner},
     {"snapshots", snapshots}, {"snapshots wait", snapshots_wait},
+    {"status in heartbeats", status_in_heartbeats}, {"answers probes", answers_probes},
 };
 TEST_MAIN("operator", tests)

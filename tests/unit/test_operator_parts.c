@@ -142,6 +142,14 @@ static void cluster_events(void) {
             "\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":\"ns\"}}", NULL},
         {"{\"type\":\"Normal\",\"reason\":\"Pulled\",\"message\":\"m\",\"lastTimestamp\":\"2026-01-01T00:00:06Z\","
             "\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":\"ns\"}}", "p"},
+        {"{\"reason\":\"Failed\",\"eventTime\":\"2026-01-01T00:00:01.000000Z\",\"lastTimestamp\":null,\"series\":null,"
+            "\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"s\"}}", "s"},
+        {"{\"reason\":\"Failed\",\"eventTime\":\"2026-01-01T00:00:01.000000Z\",\"lastTimestamp\":null,\"series\":{\"count\":2,"
+            "\"lastObservedTime\":\"2026-01-01T00:00:09.000000Z\"},\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"s\"}}", "s"},
+        {"{\"reason\":\"Failed\",\"eventTime\":\"2026-01-01T00:00:01.000000Z\",\"series\":{"
+            "\"lastObservedTime\":\"2026-01-01T00:00:09.000000Z\"},\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"s\"}}", NULL},
+        {"{\"reason\":\"x\",\"involvedObject\":{\"kind\":\"Pod\",\"name\":7}}", NULL},
+        {"{\"reason\":7,\"message\":{},\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"odd\"}}", "odd"},
         {"{\"reason\":\"Pulled\",\"lastTimestamp\":null,\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"q\"}}", "q"},
         {"{\"reason\":\"Pulled\",\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":\"other\"}}", NULL},
         {"{\"reason\":\"x\",\"involvedObject\":{\"kind\":\"Node\",\"name\":\"p\"}}", NULL},

@@ -188,15 +188,18 @@ int osmo_kube_discover(osmo_kube_t *k, const char *api_version, const char *kind
         return rc;
     struct kube_group *g = NULL;
     const struct kube_kind *found = NULL;
+    bool asked = false;
     pthread_mutex_lock(&d->lock);
     rc = group_of(d, api_version, &g, err);
     while (rc == 0 && !(found = find_kind(g, kind)) && !atomic_load(&k->pool.stopped)) {
+        bool known = g->asked_us && (g->code == 0 || g->code == OSMO_ENOTFOUND) && clock_mono_us() - g->asked_us < ASK_AGAIN_US;
         if (g->asking)
             pthread_cond_wait(&d->told, &d->lock);
-        else if (g->asked_us && clock_mono_us() - g->asked_us < ASK_AGAIN_US)
+        else if (asked || known)
             break;
         else
             refresh(k, g, path);
+        asked = true; /* by us or meanwhile */
     }
     if (found) {
         memset(out, 0, sizeof *out);

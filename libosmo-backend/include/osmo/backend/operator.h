@@ -42,8 +42,8 @@ typedef struct osmo_operator_options {
 /** Open the driver and prepare. 0 or a negative code with text. */
 OSMO_API int osmo_operator_open(const osmo_operator_options_t *options, osmo_operator_t **out, osmo_error_t *err);
 /**
- * Connect and work in the calling thread until osmo_operator_stop(). With a lease it waits for that first, and ends with ::OSMO_EGONE when it
- * is lost: free the operator and open a new one to stand by again.
+ * Connect and work in the calling thread until osmo_operator_stop(). With a lease it waits for that first, and ends with ::OSMO_EGONE when
+ * it is lost: free the operator and open a new one to stand by again.
  */
 OSMO_API int osmo_operator_run(osmo_operator_t *op, osmo_error_t *err);
 /** End osmo_operator_run() soon; any thread. Running pods stay. */
