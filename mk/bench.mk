@@ -58,3 +58,11 @@ bench-http: tests/bench/http osmo-service osmo
 bench-pods: tests/bench/pods
 	tests/bench/pods
 .PHONY: bench-pods
+# A control plane of Kubernetes and nodes without kubelets (tests/kubernetes/); as root.
+noinst_PROGRAMS += tests/bench/kubernetes
+tests_bench_kubernetes_SOURCES = tests/bench/kubernetes.c
+tests_bench_kubernetes_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
+EXTRA_DIST += tests/bench/kubernetes.py
+bench-kubernetes: tests/bench/kubernetes
+	$${PYTHON:-/usr/bin/python3} -B $(srcdir)/tests/bench/kubernetes.py tests/bench/kubernetes
+.PHONY: bench-kubernetes

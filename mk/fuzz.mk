@@ -98,11 +98,12 @@ print-fuzz-targets:
 unit_tests += tests/oom/test_oom
 tests_oom_test_oom_SOURCES = tests/oom/test_oom.c tests/oom/failing_alloc.c tests/oom/failing_alloc.h tests/unit/check.c
 tests_oom_test_oom_LDADD = $(UNIT_MODEL_LIBS)
-tests_oom_test_oom_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup \
+oom_link_flags = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup \
 	-Wl,--wrap=vasprintf,--wrap=json_object_new_object,--wrap=json_object_new_array,--wrap=json_object_new_string \
 	-Wl,--wrap=json_object_new_string_len,--wrap=json_object_new_int64,--wrap=json_object_new_boolean,--wrap=json_object_deep_copy \
 	-Wl,--wrap=json_object_new_double,--wrap=json_object_object_add,--wrap=json_object_array_add \
 	-Wl,--wrap=json_object_array_put_idx,--wrap=json_tokener_new_ex,--wrap=yaml_parser_initialize
+tests_oom_test_oom_LDFLAGS = $(oom_link_flags)
 tests_fuzz_fuzz_head_SOURCES = tests/fuzz/fuzz_head.c $(fuzz_main)
 tests_fuzz_fuzz_head_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_head_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

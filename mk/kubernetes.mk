@@ -51,7 +51,15 @@ tests_unit_test_kube_config_LDADD = $(UNIT_BACKEND_LIBS)
 tests_unit_test_kube_watch_SOURCES = tests/unit/test_kube_watch.c $(kube_fixture)
 tests_unit_test_kube_watch_LDADD = $(UNIT_BACKEND_LIBS)
 
-# A program for tests/kubernetes/test_client.py.
+# Programs for tests/kubernetes/test_*.py.
 kubernetes_programs = tests/kubernetes/kube_probe
+print-kubernetes-programs:
+	@echo $(kubernetes_programs)
+.PHONY: print-kubernetes-programs
 tests_kubernetes_kube_probe_SOURCES = tests/kubernetes/kube_probe.c
 tests_kubernetes_kube_probe_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
+
+unit_tests += tests/oom/test_oom_kube
+tests_oom_test_oom_kube_SOURCES = tests/oom/test_oom_kube.c tests/oom/failing_alloc.c tests/oom/failing_alloc.h tests/unit/check.c
+tests_oom_test_oom_kube_LDADD = $(UNIT_BACKEND_LIBS)
+tests_oom_test_oom_kube_LDFLAGS = $(oom_link_flags)

@@ -238,8 +238,10 @@ suite_oidc() {
 # Every tests/kubernetes/test_*.py over one cluster. A line "# Cluster: control" in a test wants the cluster that has no node, whose
 # pods are what the test writes.
 suite_kubernetes() {
-    local dir=$here/tests/kubernetes mode t tests
+    local dir=$here/tests/kubernetes mode t tests programs
     build_or_die "$build" --enable-werror
+    read -ra programs < <(make -C "$build" --no-print-directory -s print-kubernetes-programs)
+    build_more "${programs[@]}"
     "$dir/build.sh" > /dev/null || { failed=$((failed + 1)) failures+=("build of Kubernetes"); return; }
     for mode in full control; do
         tests=()

@@ -156,6 +156,7 @@ static int start(struct settings *s, osmo_error_t *err) {
         return rc;
     for (size_t i = 0; i < s->driver.len; i++)
         list[i] = s->driver.items[i];
+    extern char **environ;
     osmo_operator_options_t o = { .size = sizeof o, .service_url = s->service, .backend = s->name, .namespace_ = s->namespace_,
                                   .token_file = s->token_file, .token = s->token, .user = s->user, .driver = s->cluster, .state_dir = state,
                                   .settings = list, .log = log_stderr, .log_ctx = (void *)(uintptr_t)PROGRAM,
@@ -163,7 +164,8 @@ static int start(struct settings *s, osmo_error_t *err) {
                                   .ca_dir = s->ca_file ? NULL : getenv("SSL_CERT_DIR"), .node_condition_prefix = s->condition_prefix,
                                   .health_listen = s->health_listen, .lease = s->lease, .agent_namespace = s->agent_namespace,
                                   .identity = identity, .test_namespace = s->test_namespace, .test_image = s->test_image,
-                                  .test_template = s->test_template_file ? buf_cstr(&template) : NULL, .label_nodes = s->node_labels };
+                                  .test_template = s->test_template_file ? buf_cstr(&template) : NULL, .label_nodes = s->node_labels,
+                                  .environment = (const char *const *)environ };
     return serve(&o, err);
 }
 

@@ -11,6 +11,7 @@
 #define BATCH 256
 #define USAGE_DELAY_MS 250
 enum { WHAT_POD, WHAT_NODE, WHAT_EVENT }; /* pod_facts_t, json_t, event_facts_t */
+static const char *const names[] = { [WHAT_POD] = "pod", [WHAT_NODE] = "node", [WHAT_EVENT] = "event" }; /* for the metrics */
 
 int changes_open(struct osmo_operator *op) {
     struct changes *q = &op->changes;
@@ -178,7 +179,9 @@ void changes_process(void *ctx) {
         struct change *c = pop(&op->changes);
         if (!c)
             break;
+        int64_t begun_us = clock_mono_us();
         apply(op, c);
+        metrics_time(&op->metrics, METRIC_EVENT_TIME, names[c->what], clock_mono_us() - begun_us);
         free_change(c);
         if (i == BATCH - 1)
             ws_loop_wake(op->loop, changes_process, op); /* the sockets first, then more */

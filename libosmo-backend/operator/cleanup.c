@@ -7,6 +7,7 @@
 #include "operator/jobs.h"
 
 #define LOG_CHUNK 32768u
+#define LOG_MAX (16u << 20)    /* of one container; the service keeps less */
 #define MAX_TAIL 100000
 
 /* ---- error logs ---- */
@@ -17,6 +18,7 @@ struct last_words {
     json_t *pods;              /* array of {name, task, retry, containers: [name]} */
     const char *task; int64_t retry;
     buf_t held;                /* bytes not sent yet: whole UTF-8 characters only leave */
+    size_t said;               /* of this container */
     bool gone;
 };
 
@@ -55,6 +57,7 @@ static void flush(struct last_words *w, bool all) {
 
 static int take_log(void *ctx, const char *text, size_t len) {
     struct last_words *w = ctx;
+    w->said += len;
     while (len && !w->gone) {
         size_t room = LOG_CHUNK - w->held.len, n = len < room ? len : room;
         if (buf_append(&w->held, text, n) < 0)
@@ -64,7 +67,7 @@ static int take_log(void *ctx, const char *text, size_t len) {
         if (w->held.len >= LOG_CHUNK)
             flush(w, false);
     }
-    return w->gone;
+    return w->gone || w->said > LOG_MAX;
 }
 
 static void container_words(struct last_words *w, const char *pod, const char *container) {
@@ -72,10 +75,13 @@ static void container_words(struct last_words *w, const char *pod, const char *c
     osmo_error_t err = OSMO_ERROR_INIT;
     buf_printf(&line, "\nLast %d lines of container %s:\n", w->tail, container);
     say(w, buf_cstr(&line), line.len, false);
+    w->said = 0;
     int rc = w->env->driver->logs(w->env->impl, pod, container, w->tail, take_log, w, &err);
     flush(w, true);
     buf_reset(&line);
-    if (rc < 0)
+    if (w->said > LOG_MAX)
+        buf_puts(&line, "\nThe rest is left out.\n");
+    else if (rc < 0)
         buf_printf(&line, "No output could be read from container %s: %s\n", container, *err.text ? err.text : osmo_error_name(rc));
     for (int i = 0; i < 80; i++)
         buf_putc(&line, '-');
@@ -204,28 +210,35 @@ static enum job_outcome remove_spec(const struct job_env *env, const json_t *spe
                     *err.text ? err.text : osmo_error_name(rc));
 }
 
-/* One spec that fails does not keep the others from being removed; the worst outcome is the job's. */
+static bool is_of_pods(const json_t *spec) {
+    char version[128];
+    const char *kind;
+    job_spec_kind(spec, version, &kind);
+    return str_eq(kind, "Pod");
+}
+
+/* One spec that fails does not keep the others from being removed; the worst outcome is the job's. Pods first, wherever they stand: a node
+ * that finds the secrets of a running pod gone waits minutes for them before it sees that the pod shall end. */
 static enum job_outcome remove_all(const struct job_env *env, const json_t *specs, bool force, struct job_result *r) {
     if (json_kind(specs) == JSON_OBJECT)
         return remove_spec(env, specs, force, r);
     enum job_outcome worst = JOB_SUCCESS;
-    for (size_t i = 0; i < json_len(specs); i++) {
-        enum job_outcome o = remove_spec(env, json_at(specs, i), force, r);
-        worst = o > worst ? o : worst;
-    }
+    for (int pods = 1; pods >= 0; pods--)
+        for (size_t i = 0; i < json_len(specs); i++) {
+            if (is_of_pods(json_at(specs, i)) != (bool)pods)
+                continue;
+            enum job_outcome o = remove_spec(env, json_at(specs, i), force, r);
+            worst = o > worst ? o : worst;
+        }
     return worst;
 }
 
 static void announce(const struct job_env *env, const json_t *specs) {
     if (json_kind(specs) == JSON_OBJECT)
         env->cleaning(env->ctx, json_get(specs, "labels"));
-    for (size_t i = 0; json_kind(specs) == JSON_ARRAY && i < json_len(specs); i++) {
-        char version[128];
-        const char *kind;
-        job_spec_kind(json_at(specs, i), version, &kind);
-        if (str_eq(kind, "Pod"))
+    for (size_t i = 0; json_kind(specs) == JSON_ARRAY && i < json_len(specs); i++)
+        if (is_of_pods(json_at(specs, i)))
             env->cleaning(env->ctx, json_get(json_at(specs, i), "labels"));
-    }
 }
 
 enum job_outcome job_cleanup(const struct job_env *env, const json_t *job, bool force, struct job_result *result) {

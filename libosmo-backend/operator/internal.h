@@ -111,6 +111,7 @@ struct osmo_operator {
     char *state_dir, *condition_prefix, *test_namespace, *test_template, *test_image;
     strlist_t settings;        /* of the driver */
     const char **settings_list;
+    const char *const *environment; /* of programs that give credentials */
     int lock_fd;
     logger_t log;
     const osmo_cluster_driver_t *driver;
@@ -121,7 +122,8 @@ struct osmo_operator {
     bool label_nodes;
     labels_t *labels;          /* NULL = nodes are not labelled */
     bool own_images;           /* the pods run on what is on this machine */
-    char told_status[HEALTH_TEXT_MAX]; /* with the last heartbeat */
+    char mode[HEALTH_TEXT_MAX]; /* what the driver said of itself when it was opened: no trouble */
+    char told_status[HEALTH_TEXT_MAX], seen_status[HEALTH_TEXT_MAX]; /* with the last heartbeat; at the last change */
     lease_t *lease;            /* NULL = this is the only one */
     pthread_mutex_t term_lock; /* what a lost lease stops: there while in_term */
     bool in_term, lost;

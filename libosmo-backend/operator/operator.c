@@ -121,6 +121,7 @@ static int copy_options(struct osmo_operator *op, const osmo_operator_options_t 
     op->condition_prefix = str_dup(o->node_condition_prefix ? o->node_condition_prefix : CONDITION_PREFIX);
     op->own_images = !is_kubernetes(o);
     op->label_nodes = o->label_nodes != 0;
+    op->environment = o->environment;
     op->token = str_dup(o->token_file ? NULL : o->token);
     for (size_t i = 0; o->settings && o->settings[i]; i++)
         if (strlist_add(&op->settings, o->settings[i]) < 0)
@@ -155,7 +156,7 @@ static int open_client(struct osmo_operator *op, bool patient, osmo_kube_t **out
                               .service_host = setting(op, "service-host"), .service_port = setting(op, "service-port"),
                               .service_account_dir = setting(op, "service-account-dir"),
                               .timeout_ms = patient ? 0 : LEASE_REQUEST_MS, .retry_ms = patient ? 0 : -1, .max_connections = 2,
-                              .log = on_client_log, .log_ctx = op };
+                              .log = on_client_log, .log_ctx = op, .environment = op->environment };
     return osmo_kube_open(&o, out, err);
 }
 
@@ -251,7 +252,7 @@ static int open_labels(struct osmo_operator *op, osmo_error_t *err) {
 
 static int open_cluster(struct osmo_operator *op, osmo_error_t *err) {
     osmo_cluster_options_t co = { .size = sizeof co, .name = op->backend, .namespace_ = op->namespace_, .state_dir = op->state_dir,
-                                  .settings = op->settings_list };
+                                  .settings = op->settings_list, .environment = op->environment };
     osmo_cluster_sink_t sink = make_sink(op);
     int rc = op->driver->open(&co, &sink, &op->impl, err);
     if (rc < 0) {
@@ -336,6 +337,7 @@ int osmo_operator_run(osmo_operator_t *op, osmo_error_t *err) {
     /* The whole list before the first connection, so that node_hash is about all nodes. */
     if (op->driver->list)
         op->driver->list(op->impl, "v1", "Node", "", take_node, op, NULL);
+    operator_describe(op, op->mode);
     op->loop_runs = true;
     changes_process(op);
     session_start_all(op);

@@ -168,6 +168,9 @@ void session_status_changed(void *ctx) {
     struct osmo_operator *op = ctx;
     char status[HEALTH_TEXT_MAX];
     operator_describe(op, status);
+    if (strcmp(status, op->mode) != 0 && strcmp(status, op->seen_status) != 0)
+        metrics_count(&op->metrics, METRIC_WATCH_ERRORS, "cluster");
+    memcpy(op->seen_status, status, sizeof op->seen_status);
     const struct session *s = &op->sessions[STREAM_HEARTBEAT];
     if (s->state == SESSION_OPEN && s->status && strcmp(status, op->told_status) != 0)
         heartbeat_now(op);

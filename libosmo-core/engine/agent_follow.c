@@ -58,13 +58,24 @@ void agent_belongs(struct agent_session *s, const char *k8s_uid, int64_t born_us
     pthread_mutex_unlock(&s->lock);
 }
 
-/* What a control socket says is not read: it belongs to the backend that is there when it comes. */
-static bool is_gone(struct agent_session *s, const struct backend_row *row) {
+static int64_t born_of(struct agent_session *s) {
     pthread_mutex_lock(&s->lock);
-    bool known = s->born_us != 0, other = known && (!row || row->created_us != s->born_us || !str_eq(row->k8s_uid, s->k8s_uid));
+    int64_t born = s->born_us;
     pthread_mutex_unlock(&s->lock);
-    if (!known && row && s->kind == AGENT_CONTROL)
-        agent_belongs(s, row->k8s_uid, row->created_us);
+    return born;
+}
+
+/* born: as it was before the rows were read, so that a backend which came meanwhile is not missed among them. What a control socket says
+ * is not read: it belongs to the backend that is there when it comes. */
+static bool is_gone(struct agent_session *s, int64_t born, const struct backend_row *row) {
+    if (!born) {
+        if (row && s->kind == AGENT_CONTROL)
+            agent_belongs(s, row->k8s_uid, row->created_us);
+        return false;
+    }
+    pthread_mutex_lock(&s->lock);
+    bool other = !row || row->created_us != born || !str_eq(row->k8s_uid, s->k8s_uid);
+    pthread_mutex_unlock(&s->lock);
     return other;
 }
 
@@ -79,12 +90,17 @@ static int end_gone(struct agents *a, osmo_error_t *err) {
     struct backend_row *rows = NULL;
     size_t n = 0;
     db_t *db;
-    int rc = store_reader(a->e->store, &db, err);
+    struct held all = agents_hold(a, false);
+    _cleanup_free_ int64_t *born = calloc(all.n + 1, sizeof *born);
+    int rc = born ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    for (size_t i = 0; rc >= 0 && i < all.n; i++)
+        born[i] = born_of(all.s[i]);
+    if (rc >= 0)
+        rc = store_reader(a->e->store, &db, err);
     if (rc >= 0)
         rc = repo_backend_list(db, &rows, &n, err);
-    struct held all = rc >= 0 ? agents_hold(a, false) : (struct held){ 0 };
-    for (size_t i = 0; i < all.n; i++)
-        if (is_gone(all.s[i], find_row(rows, n, all.s[i]->backend)))
+    for (size_t i = 0; rc >= 0 && i < all.n; i++)
+        if (is_gone(all.s[i], born[i], find_row(rows, n, all.s[i]->backend)))
             session_close(all.s[i], CLOSE_REFUSED, "the backend was deleted, or belongs to another cluster now");
     agents_drop(&all);
     backend_rows_free(rows, n);

@@ -80,7 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     buf_free(&page.next);
     for (int http = 300; http < 520; http += 11) {
-        if (kube_error_of(http, text, size - 1, NULL, data[0] & 1, &wait_us, &err) >= 0 || !err.text[0] || strpbrk(err.text, "\r\n") || wait_us < 0)
+        int rc = kube_error_of(http, text, size - 1, NULL, data[0] & 1, &wait_us, &err);
+        if (rc >= 0 || !err.text[0] || strpbrk(err.text, "\r\n") || wait_us < 0)
             abort();
     }
     return 0;

@@ -8,7 +8,6 @@ import http.client
 import os
 import random
 import signal
-import ssl
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ import shapes  # noqa: E402
 from actors import Broken  # noqa: E402
 
 # How often of a hundred; at the start each is met once, in an order by chance.
+PATH = "/api/v1/namespaces/" + osmo_site.WORKFLOWS
 WEIGHTS = {"restart": 12, "pause": 10, "cut": 14, "reject": 10, "compact": 10, "storm": 8, "operator": 16, "operator-pause": 4, "service": 8,
            "both": 6, "link": 2}
 CONFIG = """
@@ -93,6 +93,7 @@ class Env:
         self.db = actors.Sqlite(os.path.join(self.site.work, "data", "osmo.db"))
         self.client = actors.Client(self)
         self.operator = self.site.kubernetes()
+        self.reader = self.cluster.api_of(token=self.cluster.token_of(osmo_site.OPERATOR_NAMESPACE, "osmo-backend", 7200))
 
     def token_file(self):
         return self.site.token_file
@@ -112,22 +113,36 @@ class Env:
 
 
 class Flood:
-    """Clients that want more of the API server than it gives while it may serve a few requests only."""
+    """Clients that want more of the API server than it gives while it may serve a few requests only: some ask and ask, one takes its
+    time for what it writes. They are nobody privileged, whom it would serve all the same."""
 
-    def __init__(self, api, threads=5):
-        self.api, self.over, self.refused, self.served = api, threading.Event(), 0, 0
-        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(threads)]
+    def __init__(self, api, askers=4):
+        self.api, self.over, self.refused = api, threading.Event(), 0
+        self.threads = [threading.Thread(target=self._until_over, args=(f,), daemon=True) for f in [self._ask] * askers + [self._hold]]
         for t in self.threads:
             t.start()
 
-    def _ask(self):
+    def _until_over(self, act):
         while not self.over.is_set():
             try:
-                status, _ = self.api.request("GET", "/api/v1/pods", timeout=5)
-                self.refused += status == 429
-                self.served += status == 200
-            except (OSError, ssl.SSLError, http.client.HTTPException, ValueError):
+                act()
+            except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.1)
+
+    def _ask(self):
+        status, _ = self.api.request("GET", PATH + "/pods", timeout=5)
+        self.refused += status == 429
+
+    def _hold(self):
+        """A request whose body comes slowly takes one of the places all the time."""
+        connection = http.client.HTTPSConnection(self.api.url.hostname, self.api.url.port, context=self.api.context, timeout=5)
+        with contextlib.closing(connection):
+            connection.putrequest("POST", PATH + "/secrets")
+            for header in (("Authorization", "Bearer " + self.api.token), ("Content-Type", "application/json"), ("Content-Length", "99")):
+                connection.putheader(*header)
+            connection.endheaders(b"{")
+            self.over.wait(1.5)
+        self.over.wait(0.2)
 
     def end(self):
         self.over.set()
@@ -183,10 +198,11 @@ class Faults:
         operator.send(signal.SIGCONT)
 
     def storm(self):
-        """Two readers and a writer at a time, and the readers are others: 429 for most."""
-        self.cluster.restart("apiserver", "--feature-gates=APIPriorityAndFairness=false", "--max-requests-inflight=2",
+        """One reader and one writer at a time, and others are quicker: 429 for most."""
+        self.cluster.restart("apiserver", "--feature-gates=APIPriorityAndFairness=false", "--max-requests-inflight=1",
                              "--max-mutating-requests-inflight=1")
-        flood = Flood(self.cluster.api)
+        self.cluster.wait_api()
+        flood = Flood(self.env.reader)
         self._pause(8, 14)
         flood.end()
         self.refused += flood.refused
@@ -259,7 +275,7 @@ def leftovers(cluster):
     """Objects of workflows that are still in the cluster."""
     found = []
     for kind in ("pods", "secrets", "services", "configmaps"):
-        path = "/api/v1/namespaces/%s/%s?labelSelector=osmo.workflow_uuid" % (osmo_site.WORKFLOWS, kind)
+        path = "%s/%s?labelSelector=osmo.workflow_uuid" % (PATH, kind)
         found += ["%s/%s" % (kind, o["metadata"]["name"]) for o in cluster.api.must("GET", path)["items"]]
     return found
 

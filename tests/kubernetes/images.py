@@ -153,5 +153,5 @@ def basic(store):
     for name in ("local/busybox:1", "library/busybox:latest", "library/alpine:latest"):
         write(store, name, entries, command=["/bin/sh"])
     write(store, "library/debian:12", debian(), command=["/bin/bash"])
-    for name in ("library/debian:latest", "library/ubuntu:22.04", "library/ubuntu:24.04", "library/ubuntu:latest"):
+    for name in ("private/debian:12", "library/debian:latest", "library/ubuntu:22.04", "library/ubuntu:24.04", "library/ubuntu:latest"):
         alias(store, "library/debian:12", name)

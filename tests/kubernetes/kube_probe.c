@@ -1,5 +1,5 @@
-/* Drives the Kubernetes client from outside: reads a JSON object a line that says what to do, does it with one client, and writes each object
- * that comes as a line "+ …", then "= CODE TEXT". For tests/kubernetes/test_client.py, which runs it against a real API server.
+/* Drives the Kubernetes client from outside: reads a JSON object a line that says what to do, does it with one client, and writes each
+ * object that comes as a line "+ …", then "= CODE TEXT". For tests/kubernetes/test_client.py, which runs it against a real API server.
  *
  *   kube_probe KUBECONFIG | kube_probe --in-cluster HOST PORT DIRECTORY */
 #include <signal.h>
@@ -68,8 +68,8 @@ static int watch(osmo_kube_t *k, const osmo_kube_target_t *what, const json_t *v
 }
 
 static int remove_it(osmo_kube_t *k, const osmo_kube_target_t *what, const json_t *v, osmo_error_t *err) {
-    const osmo_kube_delete_t how = {.size = sizeof how, .grace_s = json_get_int(v, "grace", -1), .propagation = json_get_str(v, "propagation"),
-                                    .uid = json_get_str(v, "uid")};
+    const osmo_kube_delete_t how = {.size = sizeof how, .grace_s = json_get_int(v, "grace", -1),
+                                    .propagation = json_get_str(v, "propagation"), .uid = json_get_str(v, "uid")};
     return osmo_kube_remove(k, what, &how, err);
 }
 
@@ -100,7 +100,8 @@ static int run(osmo_kube_t *k, const json_t *v, osmo_error_t *err) {
     else if (str_eq(verb, "watch"))
         rc = watch(k, &what, v, err);
     else if (str_eq(verb, "logs"))
-        rc = osmo_kube_logs(k, what.namespace_, what.name, json_get_str(v, "container"), (int)json_get_int(v, "tail", 0), on_log, NULL, err);
+        rc = osmo_kube_logs(k, what.namespace_, what.name, json_get_str(v, "container"), (int)json_get_int(v, "tail", 0), on_log, NULL,
+                            err);
     else
         osmo_error_set(err, rc, "unknown verb");
     print_object(json);

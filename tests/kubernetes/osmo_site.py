@@ -310,5 +310,6 @@ class Site:
         """What helps to understand a failure."""
         text = [f"--- {p.name}\n{p.tail(25)}" for p in self.programs.values()]
         pods = self.cluster.api.must("GET", f"/api/v1/namespaces/{WORKFLOWS}/pods")["items"]
-        text += [f"--- pod {p['metadata']['name']}: {json.dumps(p['status'])[:1500]}" for p in pods[:6]]
+        text += [f"--- pod {p['metadata']['name']}, deleted {p['metadata'].get('deletionTimestamp')}, {p['metadata'].get('finalizers')}: "
+                 f"{json.dumps(p['status'])[:1500]}" for p in pods[:6]]
         return "\n".join(text)

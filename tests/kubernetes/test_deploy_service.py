@@ -65,8 +65,7 @@ class Service(unittest.TestCase):
         for path in (f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/osmo-service", f"/api/v1/namespaces/{NAMESPACE}",
                      "/api/v1/persistentvolumes/osmo-service"):
             cls.cluster.api.must("DELETE", path, accept=(404, 409))
-        cls.cluster.wait_for(lambda: cls.cluster.api.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods/{POD}")[0] == 404,
-                             "the service is gone", 90)
+        cls.cluster.wait_for(lambda: cls.cluster.api.request("GET", f"/api/v1/namespaces/{NAMESPACE}")[0] == 404, "the service is gone", 120)
 
     def ready(self, not_uid=None):
         """The pod, once it is ready."""

@@ -159,6 +159,21 @@ class Life(workflow_case.Workflows):
         self.assertIsNone(program.child.poll())
         self.check(self.site.submit(self.example("hello_world"), "kube"), "COMPLETED")
 
+    def test_api_server_away(self):
+        """Nobody can know who has the lease: nobody works until the API server answers again."""
+        one, other = self.settled()
+        self.cluster.pause("apiserver")
+        try:
+            self.site.wait(lambda: not self.works(one) and not self.works(other), "nobody works", 60)
+            for name in PORTS:
+                self.site.wait(lambda n=name: "cannot be had" in self.ask(n, "/readyz")[1], f"{name} says why it stands by", 30)
+                self.assertTrue(self.stands_by(name))
+                self.assertEqual(self.ask(name, "/healthz")[0], 200)
+        finally:
+            self.cluster.resume("apiserver")
+        self.settled()
+        self.check(self.site.submit(self.example("hello_world"), "kube"), "COMPLETED")
+
     # Tests of nodes
 
     def run_test(self, name):

@@ -15,8 +15,10 @@ struct link { struct kube_server *s; int fd, number; SSL *ssl; char in[1 << 16];
 
 static const struct { const char *path, *kinds; } groups[] = {
     {"/api/v1", "{\"name\":\"pods\",\"singularName\":\"\",\"namespaced\":true,\"kind\":\"Pod\",\"verbs\":[\"list\"]},"
-                "{\"name\":\"pods/log\",\"namespaced\":true,\"kind\":\"Pod\"},{\"name\":\"pods/binding\",\"namespaced\":true,\"kind\":\"Binding\"},"
-                "{\"name\":\"secrets\",\"namespaced\":true,\"kind\":\"Secret\"},{\"name\":\"nodes\",\"namespaced\":false,\"kind\":\"Node\"}"},
+                "{\"name\":\"pods/log\",\"namespaced\":true,\"kind\":\"Pod\"},"
+                "{\"name\":\"pods/binding\",\"namespaced\":true,\"kind\":\"Binding\"},"
+                "{\"name\":\"secrets\",\"namespaced\":true,\"kind\":\"Secret\"},"
+                "{\"name\":\"nodes\",\"namespaced\":false,\"kind\":\"Node\"}"},
     {"/apis/batch/v1", "{\"name\":\"jobs\",\"namespaced\":true,\"kind\":\"Job\"}"},
 };
 
@@ -82,7 +84,8 @@ static bool is_discovery(const struct kube_seen *rq) {
     int slashes = 0;
     for (const char *p = rq->path; *p && *p != '?'; p++)
         slashes += *p == '/';
-    return !strcmp(rq->method, "GET") && (!strcmp(rq->path, "/api/v1") || (!strncmp(rq->path, "/apis/", 6) && slashes == 3));
+    return !strcmp(rq->method, "GET") && (!strcmp(rq->path, "/api/v1") || !strcmp(rq->path, "/readyz") ||
+                                          (!strncmp(rq->path, "/apis/", 6) && slashes == 3));
 }
 
 static bool answer(struct link *l, int status, const char *headers, const char *body, size_t promised, size_t len) {
@@ -95,7 +98,8 @@ static bool answer_discovery(struct link *l, const struct kube_seen *rq) {
     char body[2048];
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
         if (!strcmp(rq->path, groups[i].path)) {
-            int n = snprintf(body, sizeof body, "{\"kind\":\"APIResourceList\",\"groupVersion\":\"x\",\"resources\":[%s]}\n", groups[i].kinds);
+            int n = snprintf(body, sizeof body, "{\"kind\":\"APIResourceList\",\"groupVersion\":\"x\",\"resources\":[%s]}\n",
+                             groups[i].kinds);
             return answer(l, 200, NULL, body, (size_t)n, (size_t)n);
         }
     }
@@ -111,7 +115,8 @@ static bool stream(struct link *l, const struct kube_step *step) {
     char head[1024], size[32];
     const char *p = step->body ? step->body : "";
     size_t left = strlen(p), piece = step->piece ? step->piece : left;
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n%sTransfer-Encoding: chunked\r\n\r\n", step->status, step->headers ? step->headers : "");
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n%sTransfer-Encoding: chunked\r\n\r\n", step->status,
+                     step->headers ? step->headers : "");
     bool ok = link_write(l, head, (size_t)n);
     for (; ok && left; left -= piece, p += piece) {
         piece = piece > left ? left : piece;

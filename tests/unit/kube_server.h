@@ -1,5 +1,6 @@
-/* A small HTTP(S) server on the loopback that plays an API server: each request takes the next step of a script, over as many connections
- * at once as come. The kinds of discovery are answered beside the script, unless a step asks for them. For tests of the Kubernetes client. */
+/* A small HTTP(S) server on the loopback that plays an API server: each request takes the next step of a script, over as many
+ * connections at once as come. The kinds of discovery are answered beside the script, unless a step asks for them. For tests of the
+ * Kubernetes client. */
 #ifndef TESTS_KUBE_SERVER_H
 #define TESTS_KUBE_SERVER_H
 #include <pthread.h>
@@ -20,7 +21,7 @@ struct kube_step {
     const char *body;
     enum kube_play how;
     size_t piece;
-    bool discovery;         /* it is for a GET of /api/v1 or /apis/… */
+    bool discovery;         /* it is for a GET of /api/v1, /apis/… or /readyz */
 };
 struct kube_seen { char method[8], path[2048], authorization[256], type[96], body[2048], more[512]; int connection; };
 

@@ -140,6 +140,34 @@ static void test_retries(void) {
     kube_server_stop(&server);
 }
 
+/* A server that is starting forbids what it allows a moment later; one that is ready means it. */
+static void test_starting(void) {
+#define NO {403, NULL, STATUS(403, "Forbidden", "pods is forbidden", "")}
+#define GONE {.how = PLAY_NOTHING, .discovery = true}
+#define READYZ(status) {status, "Content-Type: text/plain\r\n", "x", PLAY_WHOLE, 0, true}
+    static const struct { struct kube_step steps[8]; size_t n; int rc; } cases[] = {
+        {{NO, READYZ(500), NO, READYZ(500), DONE}, 5, 0},
+        {{NO, READYZ(503), NO, READYZ(200), DONE}, 5, 0},               /* ready in between: once more */
+        {{{500}, NO, READYZ(200), NO}, 4, OSMO_EDENIED},                /* and it was asked after it was ready */
+        {{NO, GONE, GONE, DONE}, 4, 0},                                 /* libcurl itself tries a kept connection's GET again */
+        {{NO, READYZ(403)}, 2, OSMO_EDENIED},                           /* it does not tell us */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        osmo_error_t err = OSMO_ERROR_INIT;
+        char *json = NULL;
+        REQUIRE(kube_server_start(&server, cases[i].steps, cases[i].n, NULL, NULL, NULL));
+        osmo_kube_t *k = client(0);
+        REQUIRE(k);
+        CHECK_INT(osmo_kube_get(k, &pod, &json, NULL, &err), cases[i].rc);
+        CHECK_INT(kube_server_count(&server), cases[i].n);
+        if (cases[i].rc)
+            CHECK_CONTAINS(err.text, "pods is forbidden");
+        free(json);
+        osmo_kube_free(k);
+        kube_server_stop(&server);
+    }
+}
+
 /* Asked to wait for longer than there is time: at once the error. */
 static void test_no_time(void) {
     static const struct kube_step steps[] = {{429, "Retry-After: 250\r\n", ""}};
@@ -165,7 +193,8 @@ static void test_requests(void) {
     static const struct kube_step ok[] = {{200, NULL, "{}"}};
     static const char body[] = "{\"metadata\":{\"name\":\"a\"}}";
     enum verb { GET, CREATE, BIND, REPLACE, MERGE, STRATEGIC, JSON, REMOVE, REMOVE_ALL, LIST };
-    static const struct { enum verb verb; osmo_kube_target_t what; osmo_kube_delete_t how; const char *method, *path, *type, *body; } cases[] = {
+    static const struct { enum verb verb; osmo_kube_target_t what; osmo_kube_delete_t how; const char *method, *path, *type, *body; }
+    cases[] = {
         {GET, POD_A, {0}, "GET", "/api/v1/namespaces/n/pods/a", "", ""},
         {GET, {.size = sizeof pod, .api_version = "v1", .kind = "Node", .name = "w 1", .namespace_ = "ignored"}, {0}, "GET",
          "/api/v1/nodes/w%201", "", ""},
@@ -173,11 +202,12 @@ static void test_requests(void) {
          "GET", "/apis/batch/v1/namespaces/n/jobs/j/status", "", ""},
         {CREATE, {.size = sizeof pod, .api_version = "v1", .kind = "Pod", .namespace_ = "n", .name = "a"}, {0}, "POST",
          "/api/v1/namespaces/n/pods", "application/json", body},
-        {BIND, {.size = sizeof pod, .api_version = "v1", .kind = "Pod", .namespace_ = "n", .name = "a", .subresource = "binding"}, {0}, "POST",
-         "/api/v1/namespaces/n/pods/a/binding", "application/json", body},
+        {BIND, {.size = sizeof pod, .api_version = "v1", .kind = "Pod", .namespace_ = "n", .name = "a", .subresource = "binding"}, {0},
+         "POST", "/api/v1/namespaces/n/pods/a/binding", "application/json", body},
         {REPLACE, POD_A, {0}, "PUT", "/api/v1/namespaces/n/pods/a", "application/json", body},
         {MERGE, POD_A, {0}, "PATCH", "/api/v1/namespaces/n/pods/a", "application/merge-patch+json", body},
-        {STRATEGIC, POD_A, {0}, "PATCH", "/api/v1/namespaces/n/pods/a?fieldManager=osmo%2Fx", "application/strategic-merge-patch+json", body},
+        {STRATEGIC, POD_A, {0}, "PATCH", "/api/v1/namespaces/n/pods/a?fieldManager=osmo%2Fx", "application/strategic-merge-patch+json",
+         body},
         {JSON, POD_A, {0}, "PATCH", "/api/v1/namespaces/n/pods/a", "application/json-patch+json", body},
         {REMOVE, POD_A, {.size = sizeof(osmo_kube_delete_t), .grace_s = 0, .propagation = "Foreground", .uid = "u-1"}, "DELETE",
          "/api/v1/namespaces/n/pods/a", "application/json", "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":0,"
@@ -257,8 +287,8 @@ static void test_refused_targets(void) {
 
 static void test_secrets(void) {
     static const struct kube_step steps[] = {
-        {400, NULL, STATUS(400, "BadRequest", "Secret in version \\\"v1\\\" cannot be handled: illegal base64 data, error found in #10 byte of "
-                           "...|a\\\":\\\"hunter2\\\"}|...", "")},
+        {400, NULL, STATUS(400, "BadRequest", "Secret in version \\\"v1\\\" cannot be handled: illegal base64 data, error found in #10 "
+                           "byte of ...|a\\\":\\\"hunter2\\\"}|...", "")},
         {500, NULL, "hunter2 is what was sent"},
     };
     const osmo_kube_target_t secret = {.size = sizeof secret, .api_version = "v1", .kind = "Secret", .namespace_ = "n", .name = "s"};
@@ -306,7 +336,8 @@ static void test_list(void) {
         {empty, 1, "5", 0, 0, "", "9", "?labelSelector=a%3Db&limit=500&resourceVersion=5&resourceVersionMatch=NotOlderThan"},
         {expired, 2, "", 0, OSMO_EGONE, "{};", "", "?labelSelector=a%3Db&limit=500"},
     };
-    static const char *const broken[] = {"", "{}", "[]", "{\"items\":[{}", "{\"items\":[}]}", "{\"items\":[]} x", "{\"items\":{}", "<html>"};
+    static const char *const broken[] = {"", "{}", "[]", "{\"items\":[{}", "{\"items\":[}]}", "{\"items\":[]} x", "{\"items\":{}",
+                                         "<html>"};
     osmo_kube_target_t what = {.size = sizeof what, .api_version = "v1", .kind = "Pod", .namespace_ = "n", .label_selector = "a=b"};
     REQUIRE(kube_server_start(&server, NULL, 0, NULL, NULL, NULL));
     osmo_kube_t *k = client(0);
@@ -323,7 +354,8 @@ static void test_list(void) {
         CHECK_INT(kube_server_count(&server), cases[i].n);
         CHECK_STR(kube_server_seen(&server, 0)->path + strlen("/api/v1/namespaces/n/pods"), cases[i].query);
         if (cases[i].n == 3)
-            CHECK_STR(kube_server_seen(&server, 2)->path, "/api/v1/namespaces/n/pods?labelSelector=a%3Db&limit=500&continue=a%2Bb%2Fc%3D%3D");
+            CHECK_STR(kube_server_seen(&server, 2)->path,
+                      "/api/v1/namespaces/n/pods?labelSelector=a%3Db&limit=500&continue=a%2Bb%2Fc%3D%3D");
     }
     for (size_t i = 0; i < COUNT(broken); i++) {
         osmo_error_t err = OSMO_ERROR_INIT;
@@ -508,7 +540,9 @@ static void test_tls(void) {
 
 /* Through the proxy that the kubeconfig names, whatever the environment says: it is asked for the whole URL. */
 static void test_proxy(void) {
-    static const struct kube_step steps[] = {{200, NULL, "{\"resources\":[{\"name\":\"pods\",\"kind\":\"Pod\",\"namespaced\":true}]}"}, DONE};
+    static const struct kube_step steps[] = {
+        {200, NULL, "{\"resources\":[{\"name\":\"pods\",\"kind\":\"Pod\",\"namespaced\":true}]}"}, DONE,
+    };
     char path[256], *json = NULL;
     osmo_kube_t *k = NULL;
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -595,6 +629,7 @@ static void test_stop(void) {
 static const struct check_test tests[] = {
     {"codes and the server's own words", test_codes},
     {"what is tried again", test_retries},
+    {"a server that is starting", test_starting},
     {"no time to wait", test_no_time},
     {"what is sent", test_requests},
     {"targets that are refused", test_refused_targets},

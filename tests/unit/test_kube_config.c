@@ -66,7 +66,8 @@ static void test_bad(void) {
         {CONFIG(HTTPS ", insecure-skip-tls-verify: true, certificate-authority: ca", ""), OSMO_EINVAL, {"cluster \"c\"", "remove one"}},
         {CONFIG(HTTPS ", certificate-authority: none.pem", ""), OSMO_ENOTFOUND, {"cluster \"c\" in ", "none.pem"}},
         {CONFIG(HTTPS ", certificate-authority: bad", ""), OSMO_EINVAL, {"cluster \"c\" in ", "/bad is no PEM file"}},
-        {CONFIG(HTTPS ", certificate-authority-data: '!!!'", ""), OSMO_EINVAL, {"certificate-authority-data of cluster \"c\" in ", "base64"}},
+        {CONFIG(HTTPS ", certificate-authority-data: '!!!'", ""), OSMO_EINVAL,
+         {"certificate-authority-data of cluster \"c\" in ", "base64"}},
         {CONFIG(HTTPS ", proxy-url: 'ftp://p'", ""), OSMO_EINVAL, {"proxy-url of cluster \"c\" in ", "socks5://"}},
         {CONFIG(HTTPS, "token: 12"), OSMO_EINVAL, {"token of user \"u\" in ", "quotes"}},
         {CONFIG(HTTPS, "token: ' '"), OSMO_EUNAUTH, {"user \"u\" in ", "is empty"}},
@@ -81,7 +82,8 @@ static void test_bad(void) {
         {CONFIG(HTTPS, "token: t, as: \"a\\nb\""), OSMO_EINVAL, {"user \"u\" in ", "control character"}},
         {CONFIG(HTTPS, "token: t, as: a, as-user-extra: {b: [c]}"), OSMO_EINVAL, {"as-user-extra of user \"u\" in ", "remove"}},
         {CONFIG(HTTPS, "exec: {command: true, apiVersion: client.authentication.k8s.io/v1}"), OSMO_EINVAL, {"command of user", "quotes"}},
-        {CONFIG(HTTPS, "exec: {command: a, apiVersion: client.authentication.k8s.io/v1alpha1}"), OSMO_EINVAL, {"user \"u\" in ", "v1beta1", "update"}},
+        {CONFIG(HTTPS, "exec: {command: a, apiVersion: client.authentication.k8s.io/v1alpha1}"), OSMO_EINVAL,
+         {"user \"u\" in ", "v1beta1", "update"}},
         {CONFIG(HTTPS, EXEC("args: []")), OSMO_EINVAL, {"user \"u\" in ", "has no command"}},
         {CONFIG(HTTPS, EXEC("command: a, interactiveMode: Always")), OSMO_EINVAL, {"user \"u\" in ", "terminal", "service account"}},
         {CONFIG(HTTPS, EXEC("command: no-such-program, installHint: \"get it\\nhere\"")), OSMO_ENOTFOUND,
@@ -114,12 +116,12 @@ static void test_good(void) {
         {CONFIG("server: 'https://[::1]:1/k8s/c'", "token: \"t\\n\""), "https://[::1]:1/k8s/c", "Authorization: Bearer t", false},
         {CONFIG("server: 'http://127.0.0.1:1'", "token: t"), "http://127.0.0.1:1", "Authorization: Bearer t", false},
         {CONFIG("server: 'http://h:1'", ""), "http://h:1", NULL, false},
-        {CONFIG(HTTPS ", certificate-authority-data: " CERT, "client-certificate-data: " CERT ", client-key-data: " CERT), "https://h:1", NULL,
-         true},
+        {CONFIG(HTTPS ", certificate-authority-data: " CERT, "client-certificate-data: " CERT ", client-key-data: " CERT), "https://h:1",
+         NULL, true},
         {CONFIG(HTTPS, "tokenFile: sub/token, token: old"), "https://h:1", "Authorization: Bearer below", false},
         {CONFIG(HTTPS, "tokenFile: none, token: old"), "https://h:1", "Authorization: Bearer old", false},
-        {"{\"clusters\":[{\"name\":\"c\",\"cluster\":{\"server\":\"https://h:1\"}}],\"users\":null,\"contexts\":[{\"name\":\"x\",\"context\":"
-         "{\"cluster\":\"c\",\"user\":\"\"}}],\"current-context\":\"x\"}", "https://h:1", NULL, false},
+        {"{\"clusters\":[{\"name\":\"c\",\"cluster\":{\"server\":\"https://h:1\"}}],\"users\":null,\"contexts\":[{\"name\":\"x\","
+         "\"context\":{\"cluster\":\"c\",\"user\":\"\"}}],\"current-context\":\"x\"}", "https://h:1", NULL, false},
     };
     char sub[256];
     snprintf(sub, sizeof sub, "%s/sub", dir);
@@ -240,7 +242,8 @@ static void test_renewal(void) {
 
 /* ---- plugins ---- */
 
-#define SAYS(status) "#!/bin/sh\necho '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{" status "}}'\n"
+#define SAYS(status) \
+    "#!/bin/sh\necho '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{" status "}}'\n"
 
 static void test_plugin_answers(void) {
     static const struct { const char *script; int rc; const char *text; } cases[] = {
@@ -283,7 +286,8 @@ static void test_plugin_answers(void) {
 /* What it gets, and when it is asked again. */
 static void test_plugin_life(void) {
     static const char script[] =
-        "#!/bin/sh\nread n < count; n=$((n + 1)); echo $n > count\nprintf '%s\\n' \"$KUBERNETES_EXEC_INFO\" \"$A$B\" \"$HOME\" \"$*\" > saw\n"
+        "#!/bin/sh\nread n < count; n=$((n + 1)); echo $n > count\n"
+        "printf '%s\\n' \"$KUBERNETES_EXEC_INFO\" \"$A$B\" \"$HOME\" \"$*\" > saw\n"
         "case $n in 1) when=2001-01-01T00:00:00Z;; *) when=2999-01-01T00:00:00Z;; esac\n"
         "echo '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"status\":{\"token\":\"t'$n'\","
         "\"expirationTimestamp\":\"'$when'\"}}'\n";
@@ -295,8 +299,9 @@ static void test_plugin_life(void) {
     snprintf(env, sizeof env, "PATH=%s:/usr/bin:/bin", dir);
     put("count", "0\n", 0600);
     put("plug in", script, 0700);
-    put("exec", "clusters: [{name: c, cluster: {server: 'https://h:1', tls-server-name: s, certificate-authority-data: " CERT ", extensions: "
-                "[{name: client.authentication.k8s.io/exec, extension: {audience: 7}}]}}]\nusers: [{name: u, user: {exec: {command: plug in, "
+    put("exec", "clusters: [{name: c, cluster: {server: 'https://h:1', tls-server-name: s, certificate-authority-data: " CERT ", "
+                "extensions: [{name: client.authentication.k8s.io/exec, extension: {audience: 7}}]}}]\n"
+                "users: [{name: u, user: {exec: {command: plug in, "
                 "apiVersion: client.authentication.k8s.io/v1beta1, args: [a, '$(b)'], provideClusterInfo: true, "
                 "env: [{name: A, value: one}, {name: B}, {name: HOME, value: '/x'}]}}}]\n"
                 "contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n", 0600);
@@ -316,7 +321,8 @@ static void test_plugin_life(void) {
     }
     snprintf(path, sizeof path, "%s/saw", dir);
     CHECK_OK(file_read(path, &saw, &err), &err);
-    CHECK_STR(buf_cstr(&saw), "{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"kind\":\"ExecCredential\",\"spec\":{\"interactive\":false,"
+    CHECK_STR(buf_cstr(&saw), "{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"kind\":\"ExecCredential\",\"spec\":{"
+              "\"interactive\":false,"
               "\"cluster\":{\"server\":\"https://h:1\",\"certificate-authority-data\":\"" CERT "\",\"tls-server-name\":\"s\",\"config\":"
               "{\"audience\":7}}}}\none\n/x\na $(b)\n");
     kube_config_free(c);

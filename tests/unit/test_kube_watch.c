@@ -26,7 +26,8 @@ static int on_change(void *ctx, osmo_kube_change_t change, const char *json, siz
 }
 
 #define STATUS(code, reason, message, details) \
-    "{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"" message "\",\"reason\":\"" reason "\",\"details\":{" details "},\"code\":" #code "}"
+    "{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"" message "\",\"reason\":\"" reason "\",\"details\":{" details "}," \
+    "\"code\":" #code "}"
 #define EVENTS                                                                                              \
     "{\"type\":\"ADDED\",\"object\":{\"a\":\"\\n}\"}}\n\n{\"object\":{\"b\":[{}]},\"type\":\"MODIFIED\"}\r\n" \
     "{\"type\":\"DELETED\",\"object\":{}}\n{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"9\"}}}\n"
@@ -80,8 +81,8 @@ static void test_frames(void) {
         {"{\"type\":\"ERROR\",\"object\":" STATUS(410, "Expired", "too old resource version: 1 (2)", "") "}\n" EVENTS, 0, OSMO_EGONE, "",
          "too old resource version: 1 (2)"},
         {"{\"type\":\"ERROR\",\"object\":" STATUS(0, "Gone", "gone", "") "}\n", 0, OSMO_EGONE, "", "gone"},
-        {"{\"type\":\"ERROR\",\"object\":" STATUS(504, "Timeout", "Too large resource version: 9, current: 3", "\"retryAfterSeconds\":1") "}\n",
-         0, OSMO_EUNAVAIL, "", "Too large resource version"},
+        {"{\"type\":\"ERROR\",\"object\":" STATUS(504, "Timeout", "Too large resource version: 9, current: 3", "\"retryAfterSeconds\":1")
+         "}\n", 0, OSMO_EUNAVAIL, "", "Too large resource version"},
         {"{\"type\":\"ERROR\",\"object\":" STATUS(500, "InternalError", "etcd", "") "}\n", 0, OSMO_EUNAVAIL, "", "etcd"},
         {"{\"type\":\"ERROR\",\"object\":{\"kind\":\"Pod\"}}\n", 0, OSMO_EIO, "", "no Status"},
         {"{\"type\":\"RENAMED\",\"object\":{}}\n", 0, OSMO_EIO, "", "nobody knows"},
@@ -142,7 +143,8 @@ static osmo_kube_t *client(int64_t idle_ms) {
     return k;
 }
 
-static const osmo_kube_target_t pods = {.size = sizeof pods, .api_version = "v1", .kind = "Pod", .label_selector = "a=b", .name = "ignored"};
+static const osmo_kube_target_t pods = {.size = sizeof pods, .api_version = "v1", .kind = "Pod", .label_selector = "a=b",
+                                        .name = "ignored"};
 
 static void test_over_http(void) {
     static const struct { struct kube_step step; int stop_at, rc; const char *told, *error; } cases[] = {
@@ -152,9 +154,10 @@ static void test_over_http(void) {
         {{200, NULL, EVENTS, PLAY_HOLD}, 4, 0, TOLD, ""},
         {{200, NULL, EVENTS EVENTS, PLAY_CUT}, 0, OSMO_EIO, TOLD, "127.0.0.1"},
         {{410, NULL, STATUS(410, "Expired", "too old", "")}, 0, OSMO_EGONE, "", "too old"},
-        {{200, NULL, "{\"type\":\"ERROR\",\"object\":" STATUS(410, "Expired", "too old", "") "}\n", PLAY_HOLD}, 0, OSMO_EGONE, "", "too old"},
-        {{200, NULL, "{\"type\":\"ERROR\",\"object\":" STATUS(504, "Timeout", "Too large resource version", "\"retryAfterSeconds\":1") "}\n",
-          PLAY_CHUNKS}, 0, OSMO_EUNAVAIL, "", "Too large"},
+        {{200, NULL, "{\"type\":\"ERROR\",\"object\":" STATUS(410, "Expired", "too old", "") "}\n", PLAY_HOLD}, 0, OSMO_EGONE, "",
+         "too old"},
+        {{200, NULL, "{\"type\":\"ERROR\",\"object\":" STATUS(504, "Timeout", "Too large resource version", "\"retryAfterSeconds\":1")
+          "}\n", PLAY_CHUNKS}, 0, OSMO_EUNAVAIL, "", "Too large"},
         {{429, "Retry-After: 1\r\n", ""}, 0, OSMO_EBUSY, "", "429"},
         {{500}, 0, OSMO_EUNAVAIL, "", "500"},
         {{.how = PLAY_NOTHING}, 0, OSMO_EIO, "", "was lost"},

@@ -751,6 +751,7 @@ static void answers_probes(void) {
     bool open = bench_open(&b, "tasks:\n  ok: {}\n", true);
     health = NULL;
     REQUIRE(open);
+    CHECK(await("worker", "init", 1) != NULL);
     say_create("j1", "p", "ok", 3);
     CHECK(await("listener/pod", "COMPLETED", 3) != NULL);
     while (!strstr(probe(port, "/readyz"), "200 OK")) /* as soon as everything there was is confirmed */
@@ -761,6 +762,7 @@ static void answers_probes(void) {
     CHECK_CONTAINS(metrics, "backend_listener_queue_length{queue_type=\"unack_pod_messages\",namespace=\"default\"} 0\n");
     CHECK_CONTAINS(metrics, "backend_job_execution_time_count{job_type=\"CreateGroup\",namespace=\"default\"} 1\n");
     CHECK_CONTAINS(metrics, "kb_event_watch_count{event_type=\"pod\",namespace=\"default\"} ");
+    CHECK_CONTAINS(metrics, "event_processing_times_count{event_type=\"pod\",namespace=\"default\"} ");
     CHECK_CONTAINS(metrics, "\nosmo_backend_ready 1\n");
     CHECK_CONTAINS(probe(port, "/other"), "HTTP/1.1 404 Not Found");
     drop("listener/node");

@@ -53,10 +53,8 @@ static void begin(gang_t *g, struct gang_pod *p, enum act_kind kind) {
         memcpy(a->uid, p->uid, sizeof a->uid);
         if (queue_push(g->acts, a) == 0) {
             p->acting = true;
-            if (kind == ACT_WAIT) {
+            if (kind == ACT_WAIT)
                 p->why_due_us = 0;
-                p->why_sent_us = clock_mono_us();
-            }
             return;
         }
     }

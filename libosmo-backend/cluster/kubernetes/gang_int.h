@@ -43,7 +43,7 @@ struct gang_pod {
     char *preempt;              /* it has to leave: the message */
     char *why;                  /* why it waits now */
     char *told;                 /* what the API server says of that */
-    int64_t why_due_us, why_sent_us;
+    int64_t why_due_us, why_last_us; /* when it is told: once the reason stays the same for a while, or at last; 0 = not waited for */
     bool bind_sent, preempt_sent, acting;
     int64_t retry_us;
     unsigned tries;

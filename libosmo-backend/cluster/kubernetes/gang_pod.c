@@ -7,7 +7,7 @@
 #include "cluster/kubernetes/gang_int.h"
 
 #define PATIENCE_MS 2000
-#define SAY_AGAIN 3             /* a reason that changes is told no more often than once in so many times that */
+#define SAY_AT_LAST 15          /* so many times that, even when the reason changes all the time, as while a large group is made */
 #define UNKNOWN_GROUP "waits for its PodGroup, which is not there"
 
 bool gang_text(gang_t *g, char **to, const char *text) {
@@ -60,9 +60,9 @@ void gang_pod_say(gang_t *g, struct gang_pod *p, const char *why) {
     int64_t now = clock_mono_us(), patience = (g->o.patience_ms ? g->o.patience_ms : PATIENCE_MS) * 1000;
     if (str_eq(p->why, why) || !gang_text(g, &p->why, why) || !why)
         return;
-    int64_t again = p->why_sent_us ? p->why_sent_us + SAY_AGAIN * patience : 0;
     if (!p->why_due_us)
-        p->why_due_us = again > now + patience ? again : now + patience;
+        p->why_last_us = now + SAY_AT_LAST * patience;
+    p->why_due_us = now + patience < p->why_last_us ? now + patience : p->why_last_us;
     gang_pod_todo(g, p);
 }
 

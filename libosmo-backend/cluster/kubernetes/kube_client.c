@@ -1,5 +1,5 @@
-/* Requests to a Kubernetes API server: a connection of the pool, a login, and again with backoff while that is of use. Opening, stopping and
- * freeing a client. The verbs above it are kube_verbs.c, kube_list.c and kube_watch.c. */
+/* Requests to a Kubernetes API server: a connection of the pool, a login, and again with backoff while that is of use. Opening,
+ * stopping and freeing a client. The verbs above it are kube_verbs.c, kube_list.c and kube_watch.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -18,6 +18,9 @@
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MAX_US (10 * INT64_C(1000000))
 #define ERROR_BODY_MAX (256u << 10)
+#define READY_US (5 * INT64_C(1000000))     /* how long a server that said that it is ready is believed */
+#define READY_ASK_MS 5000
+#define TROUBLE_US (60 * INT64_C(1000000))  /* how long after trouble a refusal is doubted */
 #define HEADERS_MAX 80 /* impersonated groups included */
 
 /* ---- life ---- */
@@ -123,7 +126,8 @@ static int get_ready(osmo_kube_t *k, const struct kube_call *call, int64_t deadl
     return rc;
 }
 
-static int list_headers(const struct kube_call *call, const kube_login_t *l, char type[96], const char *out[HEADERS_MAX], osmo_error_t *err) {
+static int list_headers(const struct kube_call *call, const kube_login_t *l, char type[96], const char *out[HEADERS_MAX],
+                        osmo_error_t *err) {
     size_t n = 0;
     out[n++] = "Accept: application/json";
     if (call->content_type) {
@@ -245,15 +249,56 @@ static int renew_login(osmo_kube_t *k, uint64_t refused, osmo_error_t *err) {
     return same ? OSMO_EUNAUTH : 0;
 }
 
+/* An API server that has just started serves before it has read who may what, and forbids everything: only one that is ready means it.
+ * @return true when the refusal is not to be taken seriously; *again: what was refused may be allowed by now */
+static bool refused_too_early(osmo_kube_t *k, const struct kube_call *call, int64_t sent_us, bool *again) {
+    static const struct kube_call question = {.method = "GET", .path = "/readyz", .repeatable = true};
+    int64_t ready_us = atomic_load(&k->ready_us), now_us = clock_mono_us();
+    osmo_error_t why = OSMO_ERROR_INIT;
+    _cleanup_buf_ buf_t text = {0};
+    struct outcome o;
+    bool asked_before = *again;
+    *again = false;
+    if (ready_us && ready_us <= sent_us && now_us - ready_us < READY_US)
+        return false;
+    int rc = try_once(k, &question, now_us + READY_ASK_MS * 1000, READY_ASK_MS, &o, &text, &why);
+    bool answered = o.sent && o.fate == HTTP_ANSWERED;
+    if (answered && o.status != 500 && o.status != 503) { /* others than 200: it does not tell us */
+        int64_t trouble_us = atomic_load(&k->trouble_us);
+        if (rc == 0)
+            atomic_store(&k->ready_us, clock_mono_us());
+        *again = rc == 0 && !asked_before && trouble_us && now_us - trouble_us < TROUBLE_US;
+        return *again && call->watch;
+    }
+    atomic_store(&k->trouble_us, clock_mono_us());
+    return true;
+}
+
+static void note_trouble(osmo_kube_t *k, const struct outcome *o) {
+    bool lost = o->fate == HTTP_UNREACHED || o->fate == HTTP_CUT || o->fate == HTTP_LATE;
+    if (o->sent && (lost || (o->fate == HTTP_ANSWERED && o->status >= 500)))
+        atomic_store(&k->trouble_us, clock_mono_us());
+}
+
 int kube_request(osmo_kube_t *k, const struct kube_call *call, buf_t *answer, osmo_error_t *err) {
     osmo_error_t why;
     struct outcome o;
-    bool renewed = false;
+    bool renewed = false, again = false;
     int64_t begin_us = clock_mono_us(), deadline_us = begin_us + (k->retry_ms > 0 ? k->retry_ms * 1000 : 0);
     int64_t ready_us = begin_us + k->timeout_ms * 1000 > deadline_us ? begin_us + k->timeout_ms * 1000 : deadline_us;
     for (unsigned n = 0;; n++) {
         why = (osmo_error_t)OSMO_ERROR_INIT;
+        int64_t sent_us = clock_mono_us();
         int rc = try_once(k, call, ready_us, time_of_try(k, call, n, deadline_us), &o, answer, &why);
+        note_trouble(k, &o);
+        if (o.status == 403) {
+            if (refused_too_early(k, call, sent_us, &again)) {
+                o.status = 503;
+                rc = why.code = OSMO_EUNAVAIL;
+            } else if (again) {
+                continue;
+            }
+        }
         if (o.status == 401 && !renewed) {
             renewed = true;
             if ((rc = renew_login(k, o.login, &why)) == 0)

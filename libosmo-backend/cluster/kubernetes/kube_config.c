@@ -1,6 +1,6 @@
-/* Keeps what we prove ourselves with fresh: token and certificate files are read again each minute, plugins are asked again when what they
- * gave expires, and both at once when the server refuses it. Logins are handed out by reference, so that a request keeps the one it began
- * with. Called by kube_client.c. */
+/* Keeps what we prove ourselves with fresh: token and certificate files are read again each minute, plugins are asked again when what
+ * they gave expires, and both at once when the server refuses it. Logins are handed out by reference, so that a request keeps the one it
+ * began with. Called by kube_client.c. */
 #include "cluster/kubernetes/kube_config.h"
 #include <pthread.h>
 #include <string.h>
@@ -56,8 +56,8 @@ static int service_account(const osmo_kube_options_t *o, struct kube_entries *e,
     url_parts_t u;
     const char *rest;
     if (url_parse_origin(e->server, &u, &rest, NULL) < 0)
-        return osmo_error_set(err, OSMO_EINVAL, "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT (%s, %s) are no address and port", host,
-                              port);
+        return osmo_error_set(err, OSMO_EINVAL, "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT (%s, %s) are no address and port",
+                              host, port);
     return 0;
 }
 

@@ -24,8 +24,8 @@ struct kube_credential { char *token, *cert_pem, *key_pem; int64_t expires_us; }
 int kube_exec_run(const struct kube_exec *x, const json_t *cluster, int stop_fd, struct kube_credential *out, osmo_error_t *err);
 void kube_credential_clear(struct kube_credential *c);
 void kube_exec_free(struct kube_exec *x);
-/* Absolute path of a command: with a slash in it, below dir; else in the PATH of the environment. NULL when there is none. */
-char *kube_exec_find(const char *command, const char *dir, const strlist_t *environment);
+/* Path of a command: with a slash in it, below dir; else in the PATH of the environment. OSMO_ENOTFOUND when it cannot be executed. */
+int kube_exec_find(const char *command, const char *dir, const strlist_t *environment, char **out);
 
 /* What a service account or the entries of a kubeconfig say. Paths are absolute or relative to our own directory. */
 struct kube_entries {

@@ -176,8 +176,8 @@ static int group_of(struct kube_discovery *d, const char *api_version, struct ku
 static int not_there(const struct kube_group *g, const char *api_version, const char *kind, osmo_error_t *err) {
     if (g->code < 0 && g->code != OSMO_ENOTFOUND)
         return osmo_error_set(err, g->code, "%s", g->err.text);
-    return osmo_error_set(err, OSMO_ENOTFOUND, "the Kubernetes API server has no %s in %s: is its CustomResourceDefinition installed?", kind,
-                          api_version);
+    return osmo_error_set(err, OSMO_ENOTFOUND, "the Kubernetes API server has no %s in %s: is its CustomResourceDefinition installed?",
+                          kind, api_version);
 }
 
 int osmo_kube_discover(osmo_kube_t *k, const char *api_version, const char *kind, osmo_kube_resource_t *out, osmo_error_t *err) {

@@ -56,23 +56,29 @@ static const char *path_of(const strlist_t *environment) {
     return "/usr/local/bin:/usr/bin:/bin";
 }
 
-char *kube_exec_find(const char *command, const char *dir, const strlist_t *environment) {
-    if (strchr(command, '/')) {
-        char *path = command[0] == '/' ? str_dup(command) : str_printf("%s/%s", dir, command);
-        if (path && access(path, X_OK) == 0)
-            return path;
+/* 0, OSMO_ENOTFOUND: cannot be executed, OSMO_ENOMEM. */
+static int try_path(char *path, char **out) {
+    if (!path)
+        return OSMO_ENOMEM;
+    if (access(path, X_OK) < 0) {
         free(path);
-        return NULL;
+        return OSMO_ENOTFOUND;
     }
-    for (const char *p = path_of(environment); *p;) {
+    *out = path;
+    return 0;
+}
+
+int kube_exec_find(const char *command, const char *dir, const strlist_t *environment, char **out) {
+    int rc = OSMO_ENOTFOUND;
+    if (strchr(command, '/'))
+        return try_path(command[0] == '/' ? str_dup(command) : str_printf("%s/%s", dir, command), out);
+    for (const char *p = path_of(environment); *p && rc == OSMO_ENOTFOUND;) {
         size_t len = strcspn(p, ":");
-        char *path = len && p[0] == '/' ? str_printf("%.*s/%s", (int)len, p, command) : NULL; /* never from where we happen to be */
-        if (path && access(path, X_OK) == 0)
-            return path;
-        free(path);
+        if (len && p[0] == '/') /* never from where we happen to be */
+            rc = try_path(str_printf("%.*s/%s", (int)len, p, command), out);
         p += len + (p[len] == ':');
     }
-    return NULL;
+    return rc;
 }
 
 /* ---- running ---- */

@@ -76,6 +76,7 @@ struct osmo_kube {
     char *user_agent;
     logger_t log;
     int64_t timeout_ms, retry_ms, idle_ms;
+    _Atomic int64_t ready_us, trouble_us; /* monotonic: when the server last said that it is ready, and was last not well; 0 = never */
 };
 struct kube_call {
     const char *method, *path;    /* path: with its query */

@@ -288,9 +288,9 @@ static int find_command(const struct entry *e, const char *command, struct kube_
     _cleanup_free_ char *dir = slash ? strndup(e->file->path, (size_t)(slash - e->file->path)) : str_dup(".");
     if (!dir)
         return no_memory(err);
-    x->command = kube_exec_find(command, dir, &x->environment);
-    if (x->command)
-        return 0;
+    int rc = kube_exec_find(command, dir, &x->environment, &x->command);
+    if (rc != OSMO_ENOTFOUND)
+        return rc == 0 ? 0 : no_memory(err);
     return osmo_error_set(err, OSMO_ENOTFOUND, "the credential plugin %s of %s is not there, or cannot be executed: %s", command, e->where,
                           x->hint ? x->hint : "install it, or write its whole path");
 }
@@ -374,9 +374,9 @@ static int check_user(const struct entry *e, const struct kube_entries *out, osm
     if (old && old->kind != YAML_NULL) {
         const yaml_node_t *name = yaml_get(old, "name");
         const char *text = name && name->kind == YAML_STRING ? name->text : "?";
-        return osmo_error_set(err, OSMO_EINVAL, "%s uses the auth-provider \"%s\", which Kubernetes has dropped: replace it by an exec plugin "
-                              "(%s)", e->where, text, !strcmp(text, "gcp") ? "gke-gcloud-auth-plugin" : !strcmp(text, "azure") ? "kubelogin"
-                              : "kubectl oidc-login get-token");
+        return osmo_error_set(err, OSMO_EINVAL, "%s uses the auth-provider \"%s\", which Kubernetes has dropped: replace it by an exec "
+                              "plugin (%s)", e->where, text, !strcmp(text, "gcp") ? "gke-gcloud-auth-plugin"
+                              : !strcmp(text, "azure") ? "kubelogin" : "kubectl oidc-login get-token");
     }
     bool token = out->token || out->token_file, basic = out->user || out->password, cert = out->cert_pem || out->cert_file;
     if (token + basic + (out->exec != NULL) > 1)

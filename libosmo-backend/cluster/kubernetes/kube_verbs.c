@@ -175,6 +175,7 @@ int osmo_kube_logs(osmo_kube_t *k, const char *namespace_, const char *pod, cons
     kube_query(&url, "tailLines", tail ? lines : NULL);
     if (rc < 0 || (rc = kube_url_failed(&url, err)) < 0)
         return rc;
-    const struct kube_call call = {.method = "GET", .path = url.data, .repeatable = true, .total_ms = -1, .on_data = on_log, .ctx = &reader};
+    const struct kube_call call = {.method = "GET", .path = url.data, .repeatable = true, .total_ms = -1, .on_data = on_log,
+                                   .ctx = &reader};
     return kube_request(k, &call, NULL, err);
 }

@@ -236,6 +236,7 @@ static int prepare(struct kubernetes *k, const osmo_cluster_options_t *o, osmo_e
     int rc = 0;
     for (const char *const *text = o->settings; rc == 0 && text && *text; text++)
         rc = read_setting(&s, *text, err);
+    s.kube.environment = o->environment;
     if (rc == 0)
         rc = osmo_kube_open(&s.kube, &k->client, err);
     if (rc < 0)

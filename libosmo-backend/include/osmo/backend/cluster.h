@@ -46,6 +46,7 @@ typedef struct osmo_cluster_options {
      * page-size, scheduler (auto, kai, or osmo: place pods ourselves).
      */
     const char *const *settings;
+    const char *const *environment;   /**< "NAME=VALUE" and a NULL: what programs that the driver runs get; NULL = none. Outlives the driver */
 } osmo_cluster_options_t;
 /** Called for each object found; return non-zero to stop. */
 typedef int (*osmo_cluster_object_fn)(void *ctx, const char *json, size_t len);
