@@ -341,7 +341,8 @@ static int config_update(int argc, char **argv) {
                                 REMARK_OPTIONS(up.remark) };
     const struct arg args[] = { { "TYPE", WRITABLE, &type, NULL, false },
                                 { "NAME", "one object; made when there is none", &up.name, NULL, true } };
-    const struct usage u = { "config update", "Change pools, roles, tests or a backend, or make new ones. A file with a part of a pool, a test "
+    const struct usage u = { "config update", "Change pools, roles, tests or a backend, or make new ones. A file with a part of a pool, "
+        "a test "
                              "or a backend changes that part; an edited document replaces the one before.", opts, ARRAY_SIZE(opts), args,
                              2 };
     int code = opt_parse(&u, argc, argv);
@@ -450,7 +451,8 @@ static int config_delete(int argc, char **argv) {
     struct remark remark = { 0 };
     const struct opt opts[] = { REMARK_OPTIONS(remark) };
     const struct arg args[] = { { "TYPE", WRITABLE, &type, NULL, false }, { "NAME", "which", &name, NULL, false } };
-    const struct usage u = { "config delete", "Take away a pool, a test, a role with all its assignments, or a backend (osmo backend delete "
+    const struct usage u = { "config delete", "Take away a pool, a test, a role with all its assignments, or a backend (osmo backend "
+        "delete "
                              "says what goes with it).", opts, ARRAY_SIZE(opts), args, 2 };
     const struct type *t = NULL;
     int code = opt_parse(&u, argc, argv);

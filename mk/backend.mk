@@ -40,7 +40,7 @@ osmo_backend_LDADD = libosmo-backend.la libbase.la $(BASE_EXTERNAL)
 osmolibexec_PROGRAMS += osmo-node-test
 osmo_node_test_SOURCES = daemons/osmo-node-test/main.c daemons/osmo-node-test/node_test.h daemons/osmo-node-test/options.c \
 	daemons/osmo-node-test/conditions.c daemons/osmo-node-test/config.c daemons/osmo-node-test/connection.c \
-	daemons/osmo-node-test/resource.c daemons/osmo-node-test/runner.c daemons/osmo-node-test/validator.c
+	daemons/osmo-node-test/lfs.c daemons/osmo-node-test/resource.c daemons/osmo-node-test/runner.c daemons/osmo-node-test/validator.c
 osmo_node_test_LDADD = libosmo-backend.la libmodel.la libbase.la $(BASE_EXTERNAL)
 
 unit_tests += tests/unit/test_queues_cluster

@@ -45,6 +45,9 @@ tests_unit_test_engine_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_retry
 tests_unit_test_retry_SOURCES = tests/unit/test_retry.c $(engine_fixture)
 tests_unit_test_retry_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_backends
+tests_unit_test_backends_SOURCES = tests/unit/test_backends.c $(engine_fixture)
+tests_unit_test_backends_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_interop_agent
 tests_unit_test_interop_agent_SOURCES = tests/unit/test_interop_agent.c $(engine_fixture)
 tests_unit_test_interop_agent_LDADD = $(UNIT_CORE_LIBS)
@@ -100,6 +103,10 @@ tests_system_relay_LDADD = -lpthread
 noinst_PROGRAMS += tests/system/needles
 tests_system_needles_SOURCES = tests/system/needles.c
 tests_system_needles_LDADD =
+unit_tests += tests/unit/test_interop_upgrade
+tests_unit_test_interop_upgrade_SOURCES = tests/unit/test_interop_upgrade.c tests/unit/service_fixture.h tests/unit/service_fixture.c \
+	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/check.c tests/unit/check.h
+tests_unit_test_interop_upgrade_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_config_replicas
 tests_unit_test_config_replicas_SOURCES = tests/unit/test_config_replicas.c tests/unit/service_fixture.h tests/unit/service_fixture.c \
 	tests/unit/signing_key.c tests/unit/signing_key.h tests/unit/pgsql_fixture.c tests/unit/pgsql_fixture.h tests/unit/check.c tests/unit/check.h

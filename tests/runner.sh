@@ -123,10 +123,11 @@ suite_sanitizers() {
 
 suite_valgrind() {
     build_or_die "$build" --enable-werror
-    # Debian 12's valgrind has no pidfd_open(), without which the local driver cannot watch its pods; the sanitizers see that test
+    # Debian 12's valgrind has no pidfd_open(), by which the local driver watches its pods and plugins of kubeconfigs are followed; the
+    # sanitizers see those tests
     # and the exploration of all states and histories is the same code millions of times over; what is about time and threads has the
     # other sanitizers
-    local units_except="test_local test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile test_matrix test_paths"
+    local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile test_matrix test_paths"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
@@ -218,6 +219,14 @@ suite_soak() {
     build_or_die "$build" --enable-werror
     chaos_build_programs
     for mode in sqlite pgsql replicas wiped local local-replicas; do chaos "$mode" --soak "${SOAK_SECONDS:-600}"; done
+    [[ -z $only || kubernetes/faults == *"$only"* ]] || return
+    if "$here/tests/kubernetes/build.sh" > /dev/null && kubernetes_up full; then
+        run_test kubernetes/faults env OSMO_BUILD="$build" OSMO_SOURCE="$here" OSMO_KUBERNETES_DIR="$cluster_dir" nsenter \
+            --net="$cluster_dir/network" -- "$python" -B "$here/tests/kubernetes/faults.py" --soak "${SOAK_SECONDS:-600}" --verbose
+        kubernetes_down
+    else
+        failed=$((failed + 1)) failures+=("the cluster")
+    fi
 }
 
 # What OSMO 6.4's agent speaks WebSocket with: by pip into the build directory, as requirements.txt says.
@@ -242,6 +251,7 @@ suite_kubernetes() {
     build_or_die "$build" --enable-werror
     read -ra programs < <(make -C "$build" --no-print-directory -s print-kubernetes-programs)
     build_more "${programs[@]}"
+    chaos_build_programs
     "$dir/build.sh" > /dev/null || { failed=$((failed + 1)) failures+=("build of Kubernetes"); return; }
     for mode in full control; do
         tests=()

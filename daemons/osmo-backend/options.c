@@ -143,13 +143,21 @@ static int add_namespaces(struct settings *s, const char *value) {
     return rc;
 }
 
-static int read_bool(const char *name, const char *value, bool *out) {
+/* 1, 0, or -1 when it is neither. */
+static int truth_of(const char *value) {
     static const char *const words[] = { "false", "true", "False", "True", "0", "1", "no", "yes" };
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        if (!value || strcmp(value, words[i]) == 0) {
-            *out = !value || i % 2;
-            return 0;
-        }
+        if (strcmp(value, words[i]) == 0)
+            return i % 2;
+    return -1;
+}
+
+static int read_bool(const char *name, const char *value, bool *out) {
+    int truth = value ? truth_of(value) : 1;
+    if (truth >= 0) {
+        *out = truth;
+        return 0;
+    }
     fprintf(stderr, PROGRAM ": %s is true or false, not %s; try osmo-backend --help\n", name, value);
     return -EXIT_USAGE;
 }
@@ -268,8 +276,12 @@ int options_read(struct settings *s, int argc, char **argv) {
     struct option table[OPTIONS + 1];
     int option, rc = read_environment(s);
     make_table(table);
-    while (rc == 0 && (option = getopt_long(argc, argv, "", table, NULL)) != -1)
+    while (rc == 0 && (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        bool may_have = option == OPT_NODE_LABELS || option == OPT_METRICS;
+        if (may_have && !optarg && optind < argc && truth_of(argv[optind]) >= 0)
+            optarg = argv[optind++]; /* "--name true" is fine too */
         rc = take_option(s, option);
+    }
     if (rc)
         return rc;
     return optind < argc ? usage("unexpected argument ", argv[optind]) : settle(s);

@@ -1,5 +1,5 @@
 /* osmo-node-test: tests of nodes of a Kubernetes cluster. runner starts a DaemonSet and waits for what its pods say of their nodes;
- * resource and connection run in such pods. Called by the name of one of OSMO's programs it is that one. */
+ * the others run in such pods. Called by the name of one of OSMO's programs it is that one. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@ static const struct mode { const char *name, *alias; int (*run)(int argc, char *
     { "runner", "backend_test_runner", run_runner },
     { "resource", "resource_validator", run_resource },
     { "connection", "connection_validator", run_connection },
+    { "lfs", "lfs_validator", run_lfs },
 };
 
 bool pause_ms(int64_t ms) {
@@ -36,6 +37,7 @@ static void print_help(void) {
     printf("Usage: osmo-node-test runner --backend_test_name NAME --namespace NS [OPTION]...\n"
            "       osmo-node-test resource --node_name NODE --node_condition_prefix PREFIX [OPTION]...\n"
            "       osmo-node-test connection --node_name NODE --node_condition_prefix PREFIX --config_file FILE [OPTION]...\n"
+           "       osmo-node-test lfs --node_name NODE --node_condition_prefix PREFIX --namespace NS --config_file FILE [OPTION]...\n"
            "Test the nodes of a Kubernetes cluster; see osmo-node-test(1).\n\n"
            "  --version, --help\n");
 }
@@ -66,7 +68,7 @@ int main(int argc, char **argv) {
     if (!mode && argc > 1)
         mode = find_mode(argv[1], false);
     if (!mode) {
-        fprintf(stderr, PROGRAM ": the mode must be runner, resource or connection; try osmo-node-test --help\n");
+        fprintf(stderr, PROGRAM ": the mode must be runner, resource, connection or lfs; try osmo-node-test --help\n");
         return EXIT_BAD_USAGE;
     }
     return mode->run(named ? argc : argc - 1, named ? argv : argv + 1);

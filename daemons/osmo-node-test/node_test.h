@@ -66,6 +66,7 @@ void condition_say(struct condition *c, bool problem, const char *reason, const 
 int run_runner(int argc, char **argv);
 int run_resource(int argc, char **argv);
 int run_connection(int argc, char **argv);
+int run_lfs(int argc, char **argv);
 
 /* ---- config.c: what a test is ---- */
 

@@ -64,12 +64,14 @@ int options_parse(const struct option_row *rows, size_t n, int argc, char **argv
     return rc;
 }
 
+static void on_log(void *ctx, int level, const char *text) { log_write(ctx, level, "%s", text); }
+
 int open_cluster(const char *kubeconfig, osmo_kube_t **out) {
     extern char **environ;
     const char *host = getenv("KUBERNETES_SERVICE_HOST"), *named = getenv("KUBECONFIG");
     osmo_kube_options_t o = { .size = sizeof o, .kubeconfig = kubeconfig, .service_host = host,
                               .service_port = getenv("KUBERNETES_SERVICE_PORT"), .user_agent = PROGRAM, .max_connections = 4,
-                              .log = log_stderr, .log_ctx = (void *)(uintptr_t)PROGRAM, .environment = (const char *const *)environ };
+                              .log = on_log, .log_ctx = (void *)(uintptr_t)&node_test_log, .environment = (const char *const *)environ };
     osmo_error_t err = OSMO_ERROR_INIT;
     if (!o.kubeconfig && !(host && *host))
         o.kubeconfig = named && *named ? named : NULL;

@@ -124,6 +124,21 @@ static int64_t timeout_of(const json_t *config) {
     return seconds > 0 ? seconds : TIMEOUT_DEFAULT_S;
 }
 
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789-."
+#define PREFIX_LETTERS NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ_/"
+
+/* They come from the service and go into the text of the template, and the prefix into selectors: they must not become more there than
+ * the values that they are. */
+static int check_texts(const char *test, const json_t *config, osmo_error_t *err) {
+    const char *schedule = json_get_str(config, "cron_schedule");
+    if (!*test || strspn(test, NAME_LETTERS) != strlen(test))
+        return osmo_error_set(err, OSMO_EINVAL, "\"%.100s\" cannot be the name of an object: use a-z, 0-9, '-' and '.'", test);
+    for (const char *p = schedule ? schedule : ""; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == '"' || *p == '\\' || *p == 127)
+            return osmo_error_set(err, OSMO_EINVAL, "cron_schedule cannot be \"%.100s\": write five fields", schedule);
+    return OSMO_OK;
+}
+
 static json_t *variables(const struct sync *s, const char *test, const char *config_name, const json_t *config) {
     json_t *v = json_object();
     if (!v)
@@ -150,7 +165,9 @@ static int make_cron(struct sync *s, const char *test, const char *config_name, 
     _cleanup_json_ json_t *v = variables(s, test, config_name, config);
     _cleanup_yaml_ yaml_node_t *tree = NULL;
     _cleanup_json_ json_t *object = NULL;
-    int rc = v ? template_render_text(text, strlen(text), v, &limits, &rendered, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = check_texts(test, config, err);
+    if (rc == 0)
+        rc = v ? template_render_text(text, strlen(text), v, &limits, &rendered, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     if (rc == 0)
         rc = yaml_parse(buf_cstr(&rendered), rendered.len, &yaml_limits, &tree, err);
     if (rc == 0)
@@ -280,6 +297,8 @@ enum job_outcome job_backend_tests(const struct job_env *env, const json_t *job,
     }
     if (json_kind(s.configs) != JSON_OBJECT || json_len(s.configs) > TESTS_MAX)
         return job_fail(result, JOB_FAILED_NO_RETRY, "test_configs must be an object of at most %u tests", TESTS_MAX);
+    if (strspn(s.prefix, PREFIX_LETTERS) != strlen(s.prefix))
+        return job_fail(result, JOB_FAILED_NO_RETRY, "node_condition_prefix \"%.100s\" cannot begin a label", s.prefix);
     bring_all(&s, there);
     for (int kind = 0; kind < KIND_COUNT; kind++)
         map_free(there[kind]);

@@ -10,8 +10,9 @@
 #define CHANGES_BYTES_MAX (64u << 20)
 #define BATCH 256
 #define USAGE_DELAY_MS 250
-enum { WHAT_POD, WHAT_NODE, WHAT_EVENT }; /* pod_facts_t, json_t, event_facts_t */
-static const char *const names[] = { [WHAT_POD] = "pod", [WHAT_NODE] = "node", [WHAT_EVENT] = "event" }; /* for the metrics */
+enum { WHAT_POD, WHAT_NODE, WHAT_EVENT, WHAT_NODES_TOLD }; /* pod_facts_t, json_t, event_facts_t, nothing */
+static const char *const names[] = { [WHAT_POD] = "pod", [WHAT_NODE] = "node", [WHAT_EVENT] = "event",
+                                     [WHAT_NODES_TOLD] = "node" }; /* for the metrics */
 
 int changes_open(struct osmo_operator *op) {
     struct changes *q = &op->changes;
@@ -28,7 +29,7 @@ static void free_object(int what, void *object) {
     else if (what == WHAT_NODE)
         json_free(object);
     else
-        free(object);
+        free(object); /* NULL of what has none */
 }
 
 /* Takes the object. */
@@ -86,6 +87,9 @@ static void on_event(void *ctx, const char *json, size_t len) {
         push(ctx, WHAT_EVENT, OSMO_CHANGE_ADDED, event, events_size(event));
 }
 
+/* Behind the nodes themselves. */
+static void on_nodes_told(void *ctx) { push(ctx, WHAT_NODES_TOLD, OSMO_CHANGE_ADDED, NULL, 0); }
+
 static void on_log(void *ctx, int level, const char *text) {
     struct osmo_operator *op = ctx;
     log_write(&op->log, level, "%s", text);
@@ -93,7 +97,7 @@ static void on_log(void *ctx, int level, const char *text) {
 
 osmo_cluster_sink_t changes_sink(struct osmo_operator *op) {
     return (osmo_cluster_sink_t){ .size = sizeof(osmo_cluster_sink_t), .ctx = op, .pod = on_pod, .node = on_node,
-                                  .event = on_event, .log = on_log };
+                                  .event = on_event, .log = on_log, .nodes_told = on_nodes_told };
 }
 
 static struct change *pop(struct changes *q) {
@@ -153,6 +157,9 @@ static void apply(struct osmo_operator *op, const struct change *c) {
             nodes_remove(op->nodes, c->object);
         else
             nodes_apply(op->nodes, c->object);
+    } else if (c->what == WHAT_NODES_TOLD) {
+        if (nodes_are_all(op->nodes) && op->sessions[STREAM_NODE].state == SESSION_OPEN)
+            nodes_resend(op->nodes); /* with the node_hash that had to wait */
     } else {
         json_t *body = events_apply(op->events, c->object, clock_now_us());
         if (body)

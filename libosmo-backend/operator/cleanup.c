@@ -9,6 +9,7 @@
 #define LOG_CHUNK 32768u
 #define LOG_MAX (16u << 20)    /* of one container; the service keeps less */
 #define MAX_TAIL 100000
+#define SILENT_MAX 3           /* containers that could not be asked; each took its time, and no others are asked then */
 
 /* ---- error logs ---- */
 
@@ -19,6 +20,7 @@ struct last_words {
     const char *task; int64_t retry;
     buf_t held;                /* bytes not sent yet: whole UTF-8 characters only leave */
     size_t said;               /* of this container */
+    int silent;
     bool gone;
 };
 
@@ -78,6 +80,7 @@ static void container_words(struct last_words *w, const char *pod, const char *c
     w->said = 0;
     int rc = w->env->driver->logs(w->env->impl, pod, container, w->tail, take_log, w, &err);
     flush(w, true);
+    w->silent += rc < 0 && job_error_may_pass(rc);
     buf_reset(&line);
     if (w->said > LOG_MAX)
         buf_puts(&line, "\nThe rest is left out.\n");
@@ -176,7 +179,7 @@ static void send_last_words(const struct job_env *env, const json_t *job) {
         const json_t *pod = json_at(w.pods, i), *names = json_get(pod, "containers");
         w.task = json_get_str(pod, "task");
         w.retry = json_get_int(pod, "retry", 0);
-        for (size_t c = 0; c < json_len(names) && !w.gone; c++)
+        for (size_t c = 0; c < json_len(names) && !w.gone && w.silent < SILENT_MAX; c++)
             container_words(&w, json_get_str(pod, "name"), json_str(json_at(names, c)));
     }
     buf_free(&w.held);
@@ -202,6 +205,8 @@ static enum job_outcome remove_spec(const struct job_env *env, const json_t *spe
     _cleanup_free_ char *selector = job_selector(json_get(spec, "labels"));
     if (!kind || !selector)
         return job_fail(r, JOB_FAILED_NO_RETRY, "a cleanup spec needs a kind and labels");
+    if (!job_kind_stays(kind))
+        return job_fail(r, JOB_FAILED_NO_RETRY, "cleanup spec %s " JOB_KIND_STRAYS, kind);
     osmo_error_t err = OSMO_ERROR_INIT;
     int rc = remove_matching(env, version, kind, selector, force, &err);
     if (rc >= 0 || rc == OSMO_ENOTFOUND)

@@ -88,11 +88,15 @@ static int create_one(struct creation *c, const char *text, osmo_error_t *err) {
     const struct job_env *env = c->env;
     for (int attempt = 1;; attempt++) {
         osmo_error_t now = OSMO_ERROR_INIT;
+        /* asked each time: this process may have been stopped for long, and what is made now would be nobody's */
+        if (env->may_act && !env->may_act(env->ctx))
+            return osmo_error_set(err, OSMO_EUNAVAIL, "this replica does not hold the lease any more");
         int rc = env->driver->create(env->impl, text, strlen(text), &now);
         int64_t delay = job_retry_pause(attempt);
+        bool broken = rc == OSMO_EIO && job_retry_delay(attempt) < 0; /* a full disk, a server that is none: not for long */
         if (rc >= 0 || rc == OSMO_EEXISTS)
             note_progress(c);
-        if (rc >= 0 || !is_worth_waiting(c, rc, delay) || !env->wait(env->ctx, delay)) {
+        if (rc >= 0 || broken || !is_worth_waiting(c, rc, delay) || !env->wait(env->ctx, delay)) {
             if (rc < 0 && err)
                 *err = now;
             return rc;
@@ -179,7 +183,9 @@ static bool create_piece(void *ctx, size_t at) {
     const json_t *object = json_at(c->objects, index);
     _cleanup_(wipe_text) char *text = json_kind(object) == JSON_OBJECT ? object_text(c->env, object, c->installation) : NULL;
     osmo_error_t err = OSMO_ERROR_INIT;
-    int rc = text ? create_one(c, text, &err) : osmo_error_set(&err, OSMO_EINVAL, "it is not an object");
+    int rc = !text ? osmo_error_set(&err, OSMO_EINVAL, "it is not an object")
+             : job_kind_stays(json_get_str(object, "kind")) ? create_one(c, text, &err)
+                                                            : osmo_error_set(&err, OSMO_EINVAL, "it " JOB_KIND_STRAYS);
     if (rc == OSMO_EEXISTS) {
         err = (osmo_error_t)OSMO_ERROR_INIT;
         rc = compare(c, object, &err);

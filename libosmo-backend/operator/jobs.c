@@ -52,6 +52,8 @@ int job_create_object(const struct job_env *env, const char *text, osmo_error_t 
     }
 }
 
+bool job_kind_stays(const char *kind) { return !kind || !strchr(kind, '/'); }
+
 char *job_selector(const json_t *labels) {
     buf_t text = BUF_INIT(65536);
     json_iter_t it = json_iter(labels);

@@ -28,6 +28,8 @@ struct job_env {
     void *ctx;
     /* Wait for up to `ms`; false when the operator stops. */
     bool (*wait)(void *ctx, int64_t ms);
+    /* Waits until this replica may change the cluster; false when it is to stop. NULL = it always may. */
+    bool (*may_act)(void *ctx);
     /* Wait until a pod was deleted since `seen` was read with pods_generation, or for `ms`. */
     uint64_t (*pods_generation)(void *ctx);
     bool (*wait_pods)(void *ctx, uint64_t seen, int64_t ms);
@@ -69,6 +71,9 @@ enum job_outcome job_backend_tests(const struct job_env *env, const json_t *job,
 enum job_outcome job_cleanup(const struct job_env *env, const json_t *job, bool force, struct job_result *result);
 /* The kind that a cleanup spec names, in whichever form; *kind is NULL when it names none. */
 void job_spec_kind(const json_t *spec, char version[128], const char **kind);
+/* Is it a kind alone, without a namespace in front of it? Whatever the service says, jobs stay in the namespace of the operator. */
+bool job_kind_stays(const char *kind);
+#define JOB_KIND_STRAYS "names a namespace in front of its kind: jobs stay in the namespace of the operator"
 /* "k=v,k=v" of a labels object. */
 char *job_selector(const json_t *labels);
 #endif

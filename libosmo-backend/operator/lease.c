@@ -167,8 +167,9 @@ static int64_t good_for(lease_t *l) {
 }
 
 static int any_change(void *ctx, osmo_kube_change_t change, const char *json, size_t len) {
-    (void)ctx, (void)json, (void)len;
-    return change != OSMO_KUBE_BOOKMARK;
+    (void)json, (void)len;
+    *(bool *)ctx = change != OSMO_KUBE_BOOKMARK;
+    return *(bool *)ctx;
 }
 
 /* Until the lease changes or may be taken. A watch that is refused is made up for by asking more often. */
@@ -177,10 +178,13 @@ static void watch(lease_t *l, int64_t us) {
     osmo_kube_target_t t = target(l, false);
     t.field_selector = field;
     osmo_error_t err = OSMO_ERROR_INIT;
-    int64_t begun = clock_mono_us();
-    int rc = field ? osmo_kube_watch(l->k, &t, l->seen, (int)((us + 999999) / 1000000), any_change, NULL, &err) : OSMO_ENOMEM;
-    if (rc < 0 || clock_mono_us() - begun < 10000)
-        rest(l, us < AGAIN_MS * 1000 ? us : AGAIN_MS * 1000);
+    bool changed = false;
+    int64_t until = clock_mono_us() + us;
+    if (field)
+        osmo_kube_watch(l->k, &t, l->seen, (int)((us + 999999) / 1000000), any_change, &changed, &err);
+    int64_t left = until - clock_mono_us();
+    if (!changed && left > 0)
+        rest(l, left < AGAIN_MS * 1000 ? left : AGAIN_MS * 1000);
 }
 
 static void contend(lease_t *l) {

@@ -46,7 +46,7 @@ struct nodes {
     char *label;             /* written to nodes; NULL = none */
     nodes_label_fn set_label;
     void *label_ctx;
-    bool dirty;
+    bool dirty, listing;     /* listing: there may be more nodes than were seen */
 };
 
 static void free_node(void *p) {
@@ -434,6 +434,14 @@ void nodes_flush_usage(nodes_t *n) {
 
 /* ---- all of it ---- */
 
+void nodes_begin(nodes_t *n) { n->listing = true; }
+
+bool nodes_are_all(nodes_t *n) {
+    bool news = n->listing;
+    n->listing = false;
+    return news;
+}
+
 void nodes_resend(nodes_t *n) {
     size_t it = 0;
     const char *name;
@@ -448,8 +456,8 @@ void nodes_resend(nodes_t *n) {
         json_add_str(names, e->hostname);
     }
     nodes_flush_usage(n);
-    json_t *body = names && json_len(names) ? json_object() : NULL;
-    if (!body) { /* an empty list would make the service forget every node */
+    json_t *body = names && json_len(names) && !n->listing ? json_object() : NULL;
+    if (!body) { /* an empty list would make the service forget every node, and part of one those that are left out */
         json_free(names);
         return;
     }

@@ -33,6 +33,10 @@ void nodes_remove_pod(nodes_t *n, const pod_facts_t *pod);
 bool nodes_is_dirty(const nodes_t *n);
 /* Send resource_usage of the dirty nodes whose rounded values changed. */
 void nodes_flush_usage(nodes_t *n);
+/* A list of all nodes begins. Until nodes_are_all() there is no node_hash: the service fails the tasks of nodes that it leaves out. */
+void nodes_begin(nodes_t *n);
+/* The list came to its end; true when that is news. */
+bool nodes_are_all(nodes_t *n);
 /* Everything again, and node_hash: after the connection came (back). */
 void nodes_resend(nodes_t *n);
 /* Rules {"type regex": "status regex"} or NULL for the default; a bad set is refused with the reason and the old one

@@ -63,7 +63,8 @@ static void note_state(void *ctx) {
 static osmo_cluster_sink_t make_sink(struct osmo_operator *op) {
     op->sink = changes_sink(op);
     return (osmo_cluster_sink_t){ .size = sizeof(osmo_cluster_sink_t), .ctx = op, .pod = count_pod, .node = count_node,
-                                  .event = count_event, .log = op->sink.log, .state = note_state };
+                                  .event = count_event, .log = op->sink.log, .state = note_state,
+                                  .nodes_told = op->sink.nodes_told };
 }
 
 void operator_describe(struct osmo_operator *op, char out[HEALTH_TEXT_MAX]) {
@@ -156,7 +157,8 @@ static int open_client(struct osmo_operator *op, bool patient, osmo_kube_t **out
                               .service_host = setting(op, "service-host"), .service_port = setting(op, "service-port"),
                               .service_account_dir = setting(op, "service-account-dir"),
                               .timeout_ms = patient ? 0 : LEASE_REQUEST_MS, .retry_ms = patient ? 0 : -1, .max_connections = 2,
-                              .log = on_client_log, .log_ctx = op, .environment = op->environment };
+                              .log = on_client_log, .log_ctx = op, .environment = op->environment,
+                              .idle_ms = patient ? 0 : LEASE_REQUEST_MS };
     return osmo_kube_open(&o, out, err);
 }
 
@@ -310,6 +312,18 @@ static int take_node(void *ctx, const char *json, size_t len) {
     return 0;
 }
 
+/* A list that breaks off is made up for by that of the driver's watch. */
+static void list_nodes(struct osmo_operator *op) {
+    osmo_error_t why = OSMO_ERROR_INIT;
+    if (!op->driver->list)
+        return;
+    nodes_begin(op->nodes);
+    if (op->driver->list(op->impl, "v1", "Node", "", take_node, op, &why) >= 0)
+        nodes_are_all(op->nodes);
+    else
+        log_warning(&op->log, "the nodes cannot be listed, the watch of them has to tell: %s", why.text);
+}
+
 /* 0 = go on, 1 = stopped before. */
 static int begin_term(struct osmo_operator *op, osmo_error_t *err) {
     if (!op->lease)
@@ -335,8 +349,7 @@ int osmo_operator_run(osmo_operator_t *op, osmo_error_t *err) {
     if (rc != 0)
         return rc == OSMO_EGONE ? lost_lease(op, err) : rc < 0 ? rc : OSMO_OK;
     /* The whole list before the first connection, so that node_hash is about all nodes. */
-    if (op->driver->list)
-        op->driver->list(op->impl, "v1", "Node", "", take_node, op, NULL);
+    list_nodes(op);
     operator_describe(op, op->mode);
     op->loop_runs = true;
     changes_process(op);

@@ -1,6 +1,7 @@
 /* Pod tracker; see pods.h. One small record per workflow pod remembers what was said about it, so that each status of a
  * task and retry goes out once, start timeouts are armed once and conditions are repeated only when they change. */
 #include "operator/pods.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -193,11 +194,31 @@ static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod
     return body;
 }
 
+/* Did the task end because somebody deleted the pod, as drains of nodes do, and not by itself? Its command was ended by a signal then, or has
+ * not ended. */
+static bool was_stopped(const pod_facts_t *pod, const osmo_pod_status_t *s) {
+    const struct container_facts *task = pod->nmain ? &pod->main[0] : NULL;
+    return pod->deleted && status_parse(s->status) == STATUS_FAILED &&
+           (!task || task->state != CONTAINER_TERMINATED || task->exit_code == 128 + SIGTERM || task->exit_code == 128 + SIGKILL);
+}
+
+/* The cause is told instead of what followed from it. */
+static void blame_deletion(const pod_facts_t *pod, osmo_pod_status_t *s) {
+    char *cause = str_printf("the pod %s was deleted outside of OSMO, perhaps to drain its node\n%s", pod->name,
+        fact_text(s->message));
+    if (!cause)
+        return;
+    osmo_pod_status_clear(s);
+    *s = (osmo_pod_status_t){ .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND, .message = cause };
+}
+
 static int describe_status(json_t *entry, const pod_facts_t *pod, int64_t now_us) {
     osmo_pod_status_t s;
     int64_t recheck_us;
     if (pod_decide(pod, now_us, &s, &recheck_us, NULL) < 0 || !s.status)
         return 0; /* it is there, and that is all there is to say */
+    if (was_stopped(pod, &s)) /* what OSMO itself deleted has ended for the service already */
+        blame_deletion(pod, &s);
     int rc = json_set_str(entry, "status", s.status);
     rc |= json_set_str(entry, "message", s.message);
     if (s.exit_code >= 0)
@@ -342,6 +363,8 @@ void pods_apply(pods_t *p, pod_facts_t *pod, int64_t now_us) {
         if (s.monitor)
             send_monitor(p, r, &ids, s.message);
         send_conditions(p, r, &ids, pod);
+        if (was_stopped(pod, &s) && !is_cleaned(p, &ids))
+            blame_deletion(pod, &s);
         send_update(p, r, &ids, pod, &s);
         look_later(p, r, pod, earlier(recheck_us, check_going(p, r, &ids, pod, now_us)));
     }

@@ -68,6 +68,8 @@ static enum job_outcome list_spec(struct sync *s, const json_t *spec) {
     _cleanup_free_ char *selector = job_selector(json_get(spec, "labels"));
     if (!kind || !selector)
         return job_fail(s->result, JOB_FAILED_NO_RETRY, "a cleanup spec needs a kind and labels");
+    if (!job_kind_stays(kind))
+        return job_fail(s->result, JOB_FAILED_NO_RETRY, "cleanup spec %s " JOB_KIND_STRAYS, kind);
     osmo_error_t err = OSMO_ERROR_INIT;
     int rc, attempt = 0;
     do {
@@ -191,6 +193,10 @@ static enum job_outcome check_targets(struct sync *s) {
         const json_t *target = json_at(s->targets, i);
         if (!kind_of(target) || !name_of(target))
             return job_fail(s->result, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] needs a kind and a metadata.name", i);
+        const char *ns = json_get_str(json_get(target, "metadata"), "namespace");
+        if (!job_kind_stays(kind_of(target)) || (ns && s->env->namespace_ && !str_eq(ns, s->env->namespace_)))
+            return job_fail(s->result, JOB_FAILED_NO_RETRY, "k8s_resources[%zu] is of another namespace: jobs stay in that of the operator",
+                            i);
         remember(s, s->wanted, target);
     }
     return JOB_SUCCESS;

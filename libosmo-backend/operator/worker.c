@@ -84,6 +84,13 @@ static bool wait_until(struct worker *w, int64_t ms, const uint64_t *seen) {
 
 static bool env_wait(void *ctx, int64_t ms) { return wait_until(&((struct osmo_operator *)ctx)->worker, ms, NULL); }
 
+static bool env_may_act(void *ctx) {
+    while (!operator_may_act(ctx)) /* renewed in a moment, or lost: then another replica is given the job again */
+        if (!env_wait(ctx, 200))
+            return false;
+    return true;
+}
+
 static bool env_wait_pods(void *ctx, uint64_t seen, int64_t ms) {
     return wait_until(&((struct osmo_operator *)ctx)->worker, ms, &seen);
 }
@@ -184,14 +191,13 @@ static const char *type_of(const json_t *job) {
 
 static void run_one(struct osmo_operator *op, struct queued_job *q) {
     struct job_env env = { .driver = op->driver, .impl = op->impl, .namespace_ = op->namespace_, .log = &op->log, .ctx = op,
-                           .wait = env_wait, .pods_generation = env_generation, .wait_pods = env_wait_pods,
+                           .wait = env_wait, .may_act = env_may_act, .pods_generation = env_generation, .wait_pods = env_wait_pods,
                            .cleaning = env_cleaning, .pod_log = env_pod_log, .job_ctx = q, .crew = op->worker.crew,
                            .tests = &op->tests };
     const char *id = json_get_str(q->job, "job_id");
     struct job_result r = { 0 };
-    while (!operator_may_act(op)) /* renewed in a moment, or lost: then another replica is given the job again */
-        if (!env_wait(op, 200))
-            return;
+    if (!env_may_act(op))
+        return;
     int64_t begun_us = clock_mono_us();
     job_run(&env, q->job, &r);
     metrics_time(&op->metrics, METRIC_JOB_TIME, type_of(q->job), clock_mono_us() - begun_us);

@@ -1,5 +1,5 @@
-/* Tests of nodes as administrators write them and operators read them: /api/configs/backend_test. A backend runs those that its `tests` name.
- */
+/* Tests of nodes as administrators write them and operators read them: /api/configs/backend_test. A backend runs those that its `tests`
+ * name. */
 #include <stdlib.h>
 
 #include "api/handlers.h"

@@ -257,4 +257,13 @@ int tls_client_new(const char *ca_file, const char *ca_dir, const struct tls_pee
     return OSMO_OK;
 }
 
+void tls_client_reload(void *ssl_ctx, const char *ca_file, const char *ca_dir) {
+    X509_STORE *store = ca_file || ca_dir ? X509_STORE_new() : NULL;
+    if (store && (!ca_file || X509_STORE_load_file(store, ca_file) == 1) && (!ca_dir || X509_STORE_load_path(store, ca_dir) == 1))
+        SSL_CTX_set_cert_store(ssl_ctx, store);
+    else
+        X509_STORE_free(store);
+    ERR_clear_error();
+}
+
 void tls_client_free(void *ssl_ctx) { SSL_CTX_free(ssl_ctx); }

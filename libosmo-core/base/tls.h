@@ -28,5 +28,7 @@ int64_t tls_server_expires_s(tls_server_t *t);
 struct tls_peers { const char *(*host)(void *ctx, int fd); void (*refused)(void *ctx, int fd, const char *why); void *ctx; };
 /* An SSL_CTX that believes in the certificates of a file and of a directory; both NULL: those of the system. `peers` outlives it. */
 int tls_client_new(const char *ca_file, const char *ca_dir, const struct tls_peers *peers, void **ssl_ctx, osmo_error_t *err);
+/* Reads the certificates of authorities again, for handshakes to come; what cannot be read leaves those that were. */
+void tls_client_reload(void *ssl_ctx, const char *ca_file, const char *ca_dir);
 void tls_client_free(void *ssl_ctx);
 #endif

@@ -274,6 +274,8 @@ static int context_for(ws_loop_t *l, bool tls, const char *ca_file, struct lws_c
             return osmo_error_set(err, OSMO_EUNAVAIL, "TLS cannot be started: install libwebsockets-evlib-ev");
     } else if (!str_eq(l->ca_file, ca_file)) {
         return osmo_error_set(err, OSMO_EINVAL, "all wss connections of one loop share one CA file");
+    } else { /* authorities are replaced while we run */
+        tls_client_reload(l->tls_trust, ca_file ? ca_file : http_trusted_file(), ca_file ? NULL : http_trusted_dir());
     }
     *out = l->tls;
     return OSMO_OK;

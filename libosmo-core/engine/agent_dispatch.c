@@ -216,7 +216,9 @@ static int claim_run(db_t *db, void *ctx, osmo_error_t *err) {
     c->n = 0;
     bool accepts = false;
     int rc = repo_backend_accepts(db, c->s->backend, &accepts, err); /* nothing begins at one that is being deleted */
-    return rc < 0 || !accepts ? rc : repo_work_claim(db, c->s->backend, c->s->owner, engine_now(c->s->e), LEASE_US, c->limit, &c->rows, &c->n, err);
+    if (rc < 0 || !accepts)
+        return rc;
+    return repo_work_claim(db, c->s->backend, c->s->owner, engine_now(c->s->e), LEASE_US, c->limit, &c->rows, &c->n, err);
 }
 
 /* Handing out of a batch: every item is its own transaction under its workflow, posted together so that one commit

@@ -1,6 +1,6 @@
-/* What open sessions of operators learn of changes: rules for node conditions go to their control sockets at once, and sessions of a backend
- * that was deleted, or given to another cluster, end. Called on the dispatcher's thread after each change of the configuration, and when
- * a session has come. */
+/* What open sessions of operators learn of changes: rules for node conditions go to their control sockets at once, and sessions of a
+ * backend that was deleted, or given to another cluster, end. Called on the dispatcher's thread after each change of the configuration,
+ * and when a session has come. */
 #include <string.h>
 
 #include "base/crypto.h"
@@ -65,18 +65,27 @@ static int64_t born_of(struct agent_session *s) {
     return born;
 }
 
-/* born: as it was before the rows were read, so that a backend which came meanwhile is not missed among them. What a control socket says
- * is not read: it belongs to the backend that is there when it comes. */
-static bool is_gone(struct agent_session *s, int64_t born, const struct backend_row *row) {
-    if (!born) {
-        if (row && s->kind == AGENT_CONTROL)
-            agent_belongs(s, row->k8s_uid, row->created_us);
-        return false;
+/* One session as it was before the rows were read, so that a backend which came meanwhile is not missed among them. */
+struct look { struct agent_session *s; int64_t born; bool gone; };
+
+/* What a control socket says is not read: it belongs to the backend that is there when it comes. */
+static void look_at(struct look *l, const struct backend_row *row) {
+    if (!l->born) {
+        if (row && l->s->kind == AGENT_CONTROL)
+            agent_belongs(l->s, row->k8s_uid, row->created_us);
+        return;
     }
-    pthread_mutex_lock(&s->lock);
-    bool other = !row || row->created_us != born || !str_eq(row->k8s_uid, s->k8s_uid);
-    pthread_mutex_unlock(&s->lock);
-    return other;
+    pthread_mutex_lock(&l->s->lock);
+    l->gone = !row || row->created_us != l->born || !str_eq(row->k8s_uid, l->s->k8s_uid);
+    pthread_mutex_unlock(&l->s->lock);
+}
+
+/* A control socket goes with the others of its backend. */
+static bool goes_along(const struct look *looks, size_t n, const struct look *l) {
+    for (size_t i = 0; i < n && l->s->kind == AGENT_CONTROL; i++)
+        if (looks[i].gone && str_eq(looks[i].s->backend, l->s->backend))
+            return true;
+    return false;
 }
 
 static const struct backend_row *find_row(const struct backend_row *rows, size_t n, const char *name) {
@@ -91,16 +100,18 @@ static int end_gone(struct agents *a, osmo_error_t *err) {
     size_t n = 0;
     db_t *db;
     struct held all = agents_hold(a, false);
-    _cleanup_free_ int64_t *born = calloc(all.n + 1, sizeof *born);
-    int rc = born ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    _cleanup_free_ struct look *looks = calloc(all.n + 1, sizeof *looks);
+    int rc = looks ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     for (size_t i = 0; rc >= 0 && i < all.n; i++)
-        born[i] = born_of(all.s[i]);
+        looks[i] = (struct look){ .s = all.s[i], .born = born_of(all.s[i]) };
     if (rc >= 0)
         rc = store_reader(a->e->store, &db, err);
     if (rc >= 0)
         rc = repo_backend_list(db, &rows, &n, err);
     for (size_t i = 0; rc >= 0 && i < all.n; i++)
-        if (is_gone(all.s[i], born[i], find_row(rows, n, all.s[i]->backend)))
+        look_at(&looks[i], find_row(rows, n, all.s[i]->backend));
+    for (size_t i = 0; rc >= 0 && i < all.n; i++)
+        if (looks[i].gone || goes_along(looks, all.n, &looks[i]))
             session_close(all.s[i], CLOSE_REFUSED, "the backend was deleted, or belongs to another cluster now");
     agents_drop(&all);
     backend_rows_free(rows, n);

@@ -218,6 +218,8 @@ static int create_objects(engine_t *e, const char *backend, const struct handout
         rc = osmo_error_set(err, OSMO_EUSER, "pool %s does not exist any more", h->wf.pool);
     if (rc >= 0)
         rc = repo_backend_get(db, backend, &row, err);
+    if (rc == OSMO_ENOTFOUND) /* it is just being deleted, and its groups end otherwise */
+        rc = OSMO_EUNAVAIL;
     if (rc >= 0 && h->wf.labels_json)
         rc = json_parse(h->wf.labels_json, strlen(h->wf.labels_json), &labels, err);
     if (rc >= 0) {

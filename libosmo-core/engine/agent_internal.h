@@ -90,6 +90,7 @@ struct agent_session {
     int64_t leases_left; /* of a closed session, while they are given back */
     struct job *jobs[JOBS_MAX];
     size_t njobs;
+    _Atomic bool overdue; /* it left a job unanswered for too long */
     int64_t quiet_until; /* no jobs before that (monotonic); see strays in agent_strays.c */
     bool queues_wanted; /* see queues_introduced(); the dispatcher's */
     int64_t next_heartbeat, next_renewal; /* monotonic */

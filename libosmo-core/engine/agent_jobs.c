@@ -82,10 +82,8 @@ static void finish(engine_t *e, struct job *j, int outcome, const char *cause, e
         memcpy(r->owner, j->owner, sizeof r->owner);
         r->outcome = final_outcome(e, j, outcome);
         r->cause = str_dup(cause);
-        if (r->outcome != JOB_RETRY) {
-            mask_logs(e, j);
-            rc = logs_to_files(j, r);
-        }
+        mask_logs(e, j); /* kept even if it is done again: the pods may be gone by then */
+        rc = logs_to_files(j, r);
         if (rc >= 0)
             rc = reactor_job_result(e, r, done, ctx);
         else
@@ -168,6 +166,7 @@ int64_t jobs_overdue(struct agent_session *s, int64_t next) {
         snprintf(cause, sizeof cause, "the operator of backend %.200s did not answer within its job_timeout of %s", s->backend, text);
         log_warning(&s->e->log, "job %s: %s", j->id, cause);
         session_ref(s);
+        s->overdue = true;
         if (job_is_loose(j)) {
             job_finish(s->e, j, JOB_RETRY, cause);
             close_late(s, 0, NULL);

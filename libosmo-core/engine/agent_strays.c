@@ -3,23 +3,40 @@
  * answer of that one for that of a third. So the next connection of its backend gets no job before the late answer has come, or so much
  * time has passed that the operator has been started anew. Where the answer comes, it only says that the operator is free: the job
  * itself was queued again, and jobs may be done twice. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "engine/agent_internal.h"
 
 #define STRAY_WAIT_US (60LL * 1000 * 1000)
 
-void strays_expect(struct agent_session *s) {
-    struct agents *a = s->e->agents;
-    bool owes = false;
-    if (s->kind != AGENT_WORKER || s->jobs_extension)
-        return;
+/* Has it sent a job that is not answered, or does it wait for a late answer itself? */
+static bool owes_answer(struct agent_session *s) {
+    bool owes = s->overdue;
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->njobs; i++)
         owes |= s->jobs[i]->sent;
-    owes |= s->quiet_until > clock_mono_us(); /* it had not come yet */
+    owes |= s->quiet_until > clock_mono_us();
     pthread_mutex_unlock(&s->lock);
+    return owes;
+}
+
+/* Of the backend's other workers, those that came before or after it; lock of all held. */
+static bool another(struct agents *a, const struct agent_session *s, bool later, bool owing) {
+    for (struct agent_session *o = a->sessions; o; o = o->next)
+        if (o != s && o->kind == AGENT_WORKER && !o->jobs_extension && later == (o->serial > s->serial) &&
+            str_eq(o->backend, s->backend) && (!owing || owes_answer(o)))
+            return true;
+    return false;
+}
+
+/* Where the next connection is there already it has looked at this one. */
+void strays_expect(struct agent_session *s) {
+    struct agents *a = s->e->agents;
+    if (s->kind != AGENT_WORKER || s->jobs_extension || !owes_answer(s))
+        return;
     pthread_mutex_lock(&a->lock);
-    if (owes)
+    if (!another(a, s, true, false))
         map_set(a->strays, s->backend, NULL); /* without memory for it: as upstream */
     pthread_mutex_unlock(&a->lock);
 }
@@ -29,7 +46,7 @@ void strays_begin(struct agent_session *s) {
     if (s->kind != AGENT_WORKER)
         return;
     pthread_mutex_lock(&a->lock);
-    bool owes = map_has(a->strays, s->backend);
+    bool owes = map_has(a->strays, s->backend) || another(a, s, false, true);
     map_remove(a->strays, s->backend);
     pthread_mutex_unlock(&a->lock);
     if (!owes || s->jobs_extension)

@@ -64,15 +64,16 @@ static int check_idle(db_t *db, const char *name, osmo_error_t *err) {
     int rc = repo_backend_owed(db, name, &workflows, &groups, err);
     if (rc < 0)
         return rc;
+    bool one = workflows == 1;
     if (workflows)
-        return osmo_error_set(err, OSMO_EUSER, "Backend %s has %lld unfinished workflow%s: cancel %s and wait until %s cleaned up, or force "
-                                               "the deletion, which fails %s and leaves %s objects in the cluster", name,
-                              (long long)workflows, workflows == 1 ? "" : "s", workflows == 1 ? "it" : "them",
-                              workflows == 1 ? "it is" : "they are", workflows == 1 ? "it" : "them", workflows == 1 ? "its" : "their");
+        return osmo_error_set(err, OSMO_EUSER,
+                              "Backend %s has %lld unfinished workflow%s: cancel %s and wait until %s cleaned up, or force the deletion,"
+                              " which fails %s and leaves %s objects in the cluster", name, (long long)workflows, one ? "" : "s",
+                              one ? "it" : "them", one ? "it is" : "they are", one ? "it" : "them", one ? "its" : "their");
     if (groups)
-        return osmo_error_set(err, OSMO_EUSER, "Backend %s still has the objects of %lld group%s of finished workflows to clean up: wait, or "
-                                               "force the deletion, which leaves them in the cluster", name, (long long)groups,
-                              groups == 1 ? "" : "s");
+        return osmo_error_set(err, OSMO_EUSER,
+                              "Backend %s still has the objects of %lld group%s of finished workflows to clean up: wait, or force the"
+                              " deletion, which leaves them in the cluster", name, (long long)groups, groups == 1 ? "" : "s");
     return 0;
 }
 
@@ -146,8 +147,8 @@ static int end_workflows(engine_t *e, const char *backend, bool (*stopped)(void 
         strlist_free(&uuids);
     }
     if (ended)
-        log_warning(&e->log, "backend %s was deleted with %zu workflows that had not ended there: objects labelled osmo.workflow_uuid may be"
-                             " left in its cluster", backend, ended);
+        log_warning(&e->log, "backend %s was deleted with %zu workflows that had not ended there: objects labelled osmo.workflow_uuid"
+                             " may be left in its cluster", backend, ended);
     return rc;
 }
 

@@ -99,7 +99,8 @@ int engine_reload(engine_t *e, osmo_error_t *err) {
         access_settings_changed(e); /* a file may have roles */
     pthread_mutex_unlock(&c->reload);
     engine_settings_put(&old->shown);
-    providers_follow(e);
+    if (running)
+        providers_follow(e);
     log_info(&e->log, "configuration loaded from %s", c->path ? c->path : "the database");
     return 0;
 }
@@ -120,6 +121,8 @@ void config_wakes(engine_t *e, bool yes) {
     e->config->wakes = yes;
     pthread_mutex_unlock(&e->config->lock);
     pthread_mutex_unlock(&e->config->reload);
+    if (yes)
+        providers_follow(e); /* of a reload while the parts were being opened */
 }
 
 /* ---- base URL ---- */

@@ -173,7 +173,8 @@ int config_writable(engine_t *e, osmo_error_t *err) {
                                       " through the API; the service takes the changed file by itself") : 0;
 }
 
-int config_changed(engine_t *e, osmo_error_t *err) {
+/* Committed: it is read again, here and in the other replicas. */
+static int config_changed(engine_t *e, osmo_error_t *err) {
     replicas_hint(e, HINT_CONFIG, NULL);
     int rc = engine_reload(e, err);
     if (rc < 0) {

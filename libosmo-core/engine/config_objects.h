@@ -14,8 +14,6 @@ typedef int (*config_edit_fn)(db_t *db, json_t *document, void *ctx, osmo_error_
  * when a pool would vanish that has unfinished workflows, OSMO_EUSAGE names what is wrong. */
 int config_edit(engine_t *e, config_edit_fn edit, void *ctx, osmo_error_t *err);
 int config_edit_pools(engine_t *e, const struct pool_edit *edit, osmo_error_t *err);
-/* What the configuration is about was changed in the store, and committed: it is read again, here and in the other replicas. */
-int config_changed(engine_t *e, osmo_error_t *err);
 /* OSMO_ECONFLICT when the configuration comes from a file. */
 int config_writable(engine_t *e, osmo_error_t *err);
 #endif

@@ -1,6 +1,6 @@
-/* Queues of the pools in the clusters, and the tests of nodes that backends run. The item of a backend carries the objects themselves, so that whichever service has
- * the backend's operator sends them as they were wanted last, and it stays until the operator has confirmed just these; the digest of
- * what was confirmed last is kept, so that an operator that connects again hears nothing it knows. */
+/* Queues of the pools in the clusters, and the tests of nodes that backends run. The item of a backend carries the objects themselves, so
+ * that whichever service has the backend's operator sends them as they were wanted last, and it stays until the operator has confirmed
+ * just these; the digest of what was confirmed last is kept, so that an operator that connects again hears nothing it knows. */
 #include "engine/queues.h"
 
 #include <string.h>

@@ -102,7 +102,7 @@ static int take_test(json_t *tests, const char *name, const json_t *document, os
         return osmo_error_set(err, OSMO_EUSAGE, "backend_tests.%.200s must be an object", name);
     const json_t *inner = json_get(document, "name");
     if (inner && !str_eq(json_str(inner), name))
-        return osmo_error_set(err, OSMO_EUSER, "the document is of test '%.100s', but it is to be stored as '%.100s': they must be the same",
+        return osmo_error_set(err, OSMO_EUSER, "the document is of test '%.100s', to be stored as '%.100s': they must be the same",
                               json_str(inner) ? json_str(inner) : "", name);
     json_t *test = only(document, test_members, ARRAY_SIZE(test_members));
     return test ? put(tests, name, test, err) : no_memory(err);

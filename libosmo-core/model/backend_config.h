@@ -21,7 +21,8 @@ struct test_edit { enum test_edit_kind kind; const char *test; const json_t *doc
 /* Changes the section backend_tests of `document` (engine/config_objects.h). OSMO_EUSER: no such test, or backends run it. */
 int tests_edit(json_t *document, const struct test_edit *edit, osmo_error_t *err);
 
-/* {name, description, cron_schedule, test_timeout, node_conditions, common_pod_template, parsed_pod_template}; NULL when memory is short. */
+/* {name, description, cron_schedule, test_timeout, node_conditions, common_pod_template, parsed_pod_template}; NULL when memory is
+ * short. */
 json_t *backend_test_json(const struct backend_test *t);
 /* {test_configs, node_condition_prefix} of a BackendSynchronizeBackendTest job: the tests that the backend names. */
 int backend_tests_objects(const struct settings *s, const char *backend, const char *node_prefix, json_t **out, osmo_error_t *err);

@@ -32,8 +32,8 @@ int message_build_ack(const char *acked_uuid, const char *uuid, buf_t *out);
  * "jobs": job_status carries job_id and job_uuid, several jobs may be in flight. "logs": acknowledged batches of log entries.
  * "restarts": the action restart has an "id", and a ctrl confirms it by {"IOType":"RESTARTED","id":…}; until then it is told again
  * whenever it connects. "own-images": said by an operator whose pods run on what is on its machine, so that no registry need be asked
- * for their images; nothing is agreed on, and it is not in the answer. "status": the body of a heartbeat has "status", one line about how the
- * cluster works or what is wrong with it, "" for nothing. */
+ * for their images; nothing is agreed on, and it is not in the answer. "status": the body of a heartbeat has "status", one line about how
+ * the cluster works or what is wrong with it, "" for nothing. */
 bool extension_offered(const char *header, const char *token);
 
 #define JOB_FRAME_MAX (16u << 20)

@@ -120,8 +120,8 @@ int settings_default(struct settings **out, osmo_error_t *err);
 int settings_parse(const char *yaml, size_t len, const char *source_name, struct settings **out, osmo_error_t *err);
 /* The same from a tree that is kept elsewhere than in a file: no lines in the text of an error, from_file is false. */
 int settings_from_json(const json_t *document, const char *source_name, struct settings **out, osmo_error_t *err);
-/* Name → document of what is there in a section (pools, backends, pod_templates, …) when nobody configured anything; an empty object when
- * nothing is. */
+/* Name → document of what is there in a section (pools, backends, pod_templates, …) when nobody configured anything; empty when nothing
+ * is. */
 int settings_builtin(const char *section, json_t **out, osmo_error_t *err);
 void settings_free(struct settings *s);
 /* May an identity provider be asked there: https, or http on this machine? */

@@ -296,7 +296,8 @@ static void check_schedule(struct reader *r, const yaml_node_t *n, const struct 
         p += strspn(p, " \t");
     }
     if (count != ARRAY_SIZE(fields))
-        read_report(r, &member, n, "'%.100s' must have five fields (minute, hour, day of month, month, day of week), it has %zu", text, count);
+        read_report(r, &member, n, "'%.100s' must have five fields (minute, hour, day of month, month, day of week), it has %zu", text,
+                    count);
 }
 
 static void check_timeout(struct reader *r, const yaml_node_t *n, const struct read_path *at, const char *text)

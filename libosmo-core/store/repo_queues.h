@@ -1,5 +1,5 @@
-/* What the backends know of the pools and of their tests, and the items that tell them: one a backend and kind, which always carries what is
- * wanted last. Called by engine/queues.c. Conventions as in repo.h. */
+/* What the backends know of the pools and of their tests, and the items that tell them: one a backend and kind, which always carries what
+ * is wanted last. Called by engine/queues.c. Conventions as in repo.h. */
 #ifndef STORE_REPO_QUEUES_H
 #define STORE_REPO_QUEUES_H
 #include "store/repo.h"

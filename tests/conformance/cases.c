@@ -236,7 +236,8 @@ static void test_objects(void) {
 
 static char *queue_text(const char *name, int gpus) {
     return str_printf("{\"apiVersion\":\"scheduling.run.ai/v2\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"%s\",\"labels\":"
-                      "{\"osmo.namespace\":\"of-%s\"}},\"spec\":{\"resources\":{\"gpu\":{\"quota\":%d,\"limit\":-1,\"overQuotaWeight\":1}}}}",
+                      "{\"osmo.namespace\":\"of-%s\"}},\"spec\":{\"resources\":{\"gpu\":{\"quota\":%d,\"limit\":-1,"
+                      "\"overQuotaWeight\":1}}}}",
                       name, run_id, gpus);
 }
 
@@ -254,7 +255,8 @@ static void test_queues(void) {
     EXPECT_RC(count(version, "Queue", selector, &text, &err), 1, &err);
     EXPECT(text && json_parse(text, strlen(text), &listed, NULL) == 0 && str_eq(json_get_str(listed, "kind"), "Queue") &&
                str_eq(json_get_str(listed, "apiVersion"), version) &&
-               json_get_int(json_path(listed, "spec", "resources", "gpu", NULL), "quota", -1) == 2, "the list has: %s", text ? text : "nothing");
+               json_get_int(json_path(listed, "spec", "resources", "gpu", NULL), "quota", -1) == 2,
+           "the list has: %s", text ? text : "nothing");
     EXPECT_RC(driver->erase(cluster, version, "Queue", name, &err), 0, &err);
     EXPECT_RC(driver->erase(cluster, version, "Queue", name, &err), OSMO_ENOTFOUND, &err);
     EXPECT_RC(count(version, "Queue", selector, NULL, &err), 0, &err);

@@ -1,4 +1,4 @@
-/* See harness.h. The program: conformance DRIVER [--image IMAGE] [--namespace NS] [--state-dir DIR] [--case NAME]… [KEY=VALUE]… */
+/* See harness.h. The program: conformance DRIVER [--image IMAGE] [--namespace NS] [--state-dir DIR] [--case NAME]… [--hold] [KEY=VALUE]… */
 #include "harness.h"
 #include <pthread.h>
 #include <stdarg.h>
@@ -56,6 +56,7 @@ struct seen { char *text; bool gone; };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static map_t *pods, *nodes;
+static bool prints;
 
 static void seen_free(void *v) {
     free(((struct seen *)v)->text);
@@ -76,6 +77,10 @@ static void note(map_t *to, osmo_change_t change, const char *json, size_t len) 
     EXPECT(change != OSMO_CHANGE_ADDED || !was || was->gone, "%s is told to be new twice", name);
     *s = (struct seen){ .text = strndup(json, len), .gone = change == OSMO_CHANGE_DELETED };
     map_set(to, name, s);
+    if (prints) {
+        printf("%c%s\n", "?+~-"[change], name);
+        fflush(stdout);
+    }
     pthread_cond_broadcast(&cond);
     pthread_mutex_unlock(&lock);
     json_free(v);
@@ -223,7 +228,8 @@ void make_group(const char *group, int members) {
     osmo_error_t err = OSMO_ERROR_INIT;
     _cleanup_free_ char *marks = labels(group, "");
     _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":"
-        "\"%s-%s\",\"namespace\":\"%s\",\"labels\":%s},\"spec\":{\"queue\":\"none\",\"priorityClassName\":\"osmo-normal\",\"minMember\":%d}}",
+        "\"%s-%s\",\"namespace\":\"%s\",\"labels\":%s},\"spec\":{\"queue\":\"none\",\"priorityClassName\":\"osmo-normal\","
+        "\"minMember\":%d}}",
         group, run_id, namespace_, marks, members);
     int rc = make(text, &err);
     EXPECT(rc == 0, "group %s: %s", group, err.text);
@@ -269,7 +275,8 @@ int count(const char *api_version, const char *kind, const char *selector, char 
 /* ---- the program ---- */
 
 static int usage(void) {
-    fprintf(stderr, "usage: conformance DRIVER [--image IMAGE] [--namespace NS] [--state-dir DIR] [--case NAME]... [KEY=VALUE]...\n");
+    fprintf(stderr, "usage: conformance DRIVER [--image IMAGE] [--namespace NS] [--state-dir DIR] [--case NAME]... [--hold] "
+                    "[KEY=VALUE]...\n");
     return 2;
 }
 
@@ -293,6 +300,24 @@ static bool prepare(char dir[64]) {
     free(settings.items[--settings.len]);
     settings.items[settings.len] = NULL;
     return true;
+}
+
+/* The driver alone, until standard input ends: for tests that do things to the cluster. Says what it is told. */
+static int hold(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    char byte;
+    prints = true;
+    forget();
+    if (!cluster_open(&err)) {
+        fprintf(stderr, "cannot open the %s cluster: %s\n", traits->driver, err.text);
+        return 1;
+    }
+    puts("open");
+    fflush(stdout);
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        ;
+    cluster_close();
+    return 0;
 }
 
 static int run_all(const strlist_t *only) {
@@ -320,11 +345,16 @@ static int run_all(const strlist_t *only) {
 int main(int argc, char **argv) {
     strlist_t only = { 0 };
     char dir[64];
+    bool holds_only = false;
     for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(all_traits); i++)
         if (str_eq(argv[1], all_traits[i].driver))
             traits = &all_traits[i];
     for (int i = 2; i < argc; i++) {
         bool option = str_starts(argv[i], "--");
+        if (str_eq(argv[i], "--hold")) {
+            holds_only = true;
+            continue;
+        }
         if (option && i + 1 >= argc)
             return usage();
         if (str_eq(argv[i], "--image"))
@@ -344,7 +374,7 @@ int main(int argc, char **argv) {
     if (!driver || !prepare(dir))
         return usage();
     alarm(TIME_LIMIT_S);
-    int rc = run_all(&only);
+    int rc = holds_only ? hold() : run_all(&only);
     if (state_dir == dir)
         dir_remove_tree(dir, NULL);
     map_free(pods);

@@ -106,10 +106,21 @@ class Env:
         return self.client.once("GET", "/health", timeout=2)[0] != 0
 
     def close(self):
+        """The cluster is for other tests too: a fault that was not over is over now."""
         for p in self.site.programs.values():
             if p.child:
                 p.send(signal.SIGCONT)
-        self.site.close()
+        try:
+            self.cluster.restart("apiserver")
+            self.cluster.wait_api()
+            self.cluster.wait_for(self._node_ready, "the node is ready again", 120)
+        finally:
+            self.site.close()
+
+    def _node_ready(self):
+        node = self.cluster.api.must("GET", "/api/v1/nodes/" + self.cluster.node)
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
+        return ready and not node["spec"].get("taints")
 
 
 class Flood:

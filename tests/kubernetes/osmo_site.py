@@ -6,6 +6,7 @@ cluster's network and local backends beside the service, and the client that a u
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -62,6 +63,11 @@ pod_templates:
 """
 
 
+POOL = {"backend": "my-cluster", "default_platform": "cpu", "common_pod_template": ["default_ctrl", "default_user"],
+        "common_default_variables": {"USER_CPU": 0, "USER_GPU": 0, "USER_MEMORY": "64Mi", "USER_STORAGE": "64Mi"},
+        "platforms": {"cpu": {"description": "any node"}}}
+
+
 def _die_with_parent():
     _libc.prctl(1, signal.SIGKILL, 0, 0, 0)
 
@@ -109,8 +115,14 @@ class Program:
             return "".join(f.readlines()[-lines:])
 
 
+def version():
+    """Of this tree; images have it by default."""
+    with open(os.path.join(SOURCE, "configure.ac"), encoding="utf-8") as f:
+        return re.search(r"^AC_INIT\(\[[^]]*\], \[([^]]*)\]", f.read(), re.M).group(1)
+
+
 def runtime_image(cluster):
-    """The image of the in-pod programs, of the tree that was built; made once for each cluster."""
+    """The images of the in-pod programs and of the operator, of the tree that was built; made once for each cluster."""
     name = "osmo/runtime:test"
     if images.exists(cluster.images, name):
         return
@@ -122,6 +134,7 @@ def runtime_image(cluster):
         for image in ("runtime", "backend"):
             images.write(cluster.images, f"osmo/{image}:test", images.tree(os.path.join(scratch, "roots", image)),
                          environment=("PATH=/usr/bin",))
+            images.alias(cluster.images, f"osmo/{image}:test", f"osmo/{image}:{version()}")
 
 
 def rights(cluster, *addons):
@@ -208,18 +221,25 @@ class Site:
 
     # The programs
 
-    def service(self, *options):
+    def service(self, *options, from_file=True):
+        """With the test's own osmo.yaml or CONFIG, or with what is built in and a pool kube that is made through the API."""
         config, port_file = os.path.join(self.work, "osmo.yaml"), os.path.join(self.work, "port")
-        if not os.path.exists(config):
-            with open(config, "w", encoding="utf-8") as f:
-                f.write(CONFIG.format(registry=self.cluster.registry, workflows=WORKFLOWS))
+        if from_file:
+            if not os.path.exists(config):
+                with open(config, "w", encoding="utf-8") as f:
+                    f.write(CONFIG.format(registry=self.cluster.registry, workflows=WORKFLOWS))
+            options = ("--config", config, *options)
         if os.path.exists(port_file):
             os.unlink(port_file)
         service = self.add("service", [os.path.join(BUILD, "osmo-service"), "--listen", f"{SERVICE}:{PORT}", "--base-url", self.url,
-                                       "--data-dir", os.path.join(self.work, "data"), "--port-file", port_file, "--config", config,
-                                       *options], True)
+                                       "--data-dir", os.path.join(self.work, "data"), "--port-file", port_file, *options], True)
         self.wait(lambda: os.path.exists(port_file) and os.path.getsize(port_file), "the service serves", 60, service)
         self.osmo("login", self.url, "--method", "token", "--token-file", self.token_file)
+        if not from_file:
+            pool = os.path.join(self.work, "specs", "pool.json")
+            with open(pool, "w", encoding="ascii") as f:
+                json.dump(POOL, f)
+            self.osmo("config", "update", "POOL", "kube", "--file", pool)
         return service
 
     def operator_config(self, *addons):

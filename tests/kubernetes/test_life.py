@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """The life of operators: two replicas of which one works, whatever ends the one that does; and tests of nodes by a real DaemonSet."""
 import http.client
+import json
 import os
 import signal
+import subprocess
 import unittest
 
 import osmo_site
@@ -42,6 +44,7 @@ POD_TEMPLATES = """  node-test: &node-test
         - {{name: OSMO_NODE_CONDITION_PREFIX, value: osmo.nvidia.com/}}
   node-test-silent:
     spec:
+      terminationGracePeriodSeconds: 1
       containers:
       - {{name: test, image: '{registry}/local/busybox:1', command: [sleep, '3600']}}
 """
@@ -68,7 +71,7 @@ class Life(workflow_case.Workflows):
             os.path.join(osmo_site.BUILD, "osmo-backend"), "--service", cls.site.url, "--name", NAME, "--cluster", "kubernetes",
             "--namespace", osmo_site.WORKFLOWS, "--kubeconfig", cls.kubeconfig, "--token-file", cls.site.token_file,
             "--lease", f"osmo-backend-{NAME}", "--agent-namespace", osmo_site.OPERATOR_NAMESPACE,
-            "--health-listen", f"127.0.0.1:{PORTS[name]}", "--test-image", f"{cls.cluster.registry}/osmo/backend:test"],
+            "--health-listen", f"127.0.0.1:{PORTS[name]}", "--enable-node-label-update", "--test-image", f"{cls.cluster.registry}/osmo/backend:test"],
             False, {"POD_NAME": name})
 
     @staticmethod
@@ -119,6 +122,8 @@ class Life(workflow_case.Workflows):
                      "backend_job_execution_time_count{job_type=\"CreateGroup\""):
             self.assertIn(word, metrics)
         self.assertIn("osmo_backend_ready 0", self.ask(other, "/metrics")[1])
+        # what the cluster says of itself goes to the service with the heartbeats
+        self.site.wait(lambda: "placed by osmo-backend" in self.site.osmo("backend", "show", NAME), "the service knows how it works", 60)
 
     def test_killed(self):
         """Its lease ends by itself; what it had begun is done by the other one."""
@@ -174,6 +179,28 @@ class Life(workflow_case.Workflows):
         self.settled()
         self.check(self.site.submit(self.example("hello_world"), "kube"), "COMPLETED")
 
+    # What the cluster refuses
+
+    def test_quota(self):
+        """The words of the API server reach the user, and what could be made before goes again."""
+        path = f"/api/v1/namespaces/{osmo_site.WORKFLOWS}/resourcequotas"
+        self.settled()
+        self.cluster.api.must("POST", path, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
+        self.addCleanup(self.cluster.api.must, "DELETE", path + "/none")
+        self.cluster.wait_for(lambda: "pods" in self.cluster.api.must("GET", path + "/none").get("status", {}).get("hard", {}),
+                              "the quota counts", 60)
+        answer = self.site.ended(self.site.submit(one_task("quota", "true")))
+        self.assertEqual(answer["status"], "FAILED_SERVER_ERROR")
+        message = json.dumps(answer)
+        self.assertIn("exceeded quota: none", message)
+        self.assertIn("creating Pod", message)
+        self.check_gone()
+
+    def test_node_labels(self):
+        self.settled()
+        self.cluster.wait_for(lambda: self.cluster.api.must("GET", "/api/v1/nodes/node-1")["metadata"]["labels"].get(CONDITION + "verified")
+                              == "True", "the node is labelled", 60)
+
     # Tests of nodes
 
     def run_test(self, name):
@@ -221,6 +248,57 @@ class Life(workflow_case.Workflows):
         found = self.conditions()[CONDITION + "NobodyTellsIt"]
         self.assertEqual((found["status"], found["reason"]), ("Unknown", "DaemonSetTimeout"))
         self.check_no_daemon_sets()
+
+    def validate(self, mode, *options, code=0, config=None):
+        """Run a validator from here."""
+        if config is not None:
+            path = os.path.join(self.site.work, mode + ".yaml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(config)
+            options += ("--config_file", path)
+        done = subprocess.run([os.path.join(osmo_site.BUILD, "osmo-node-test"), mode, "--kubeconfig",
+                               os.path.join(self.cluster.directory, "admin.kubeconfig"), "--node-name", "node-1",
+                               "--node_condition_prefix", CONDITION, "--max_retries", "0", "--exit_after_validation", *options],
+                              capture_output=True, text=True, timeout=120, env=self.site.environment)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
+
+    def told(self, name):
+        condition = self.conditions()[CONDITION + name]
+        return condition["status"], condition["reason"]
+
+    def test_resource(self):
+        small = ("--gpu_count=0", "--nic_count=0", "--memory=1Mi", "--storage=1Ki")
+        self.validate("resource", *small)
+        self.assertEqual(self.told("MemoryLessThanTotal"), ("False", "EnoughAllocatable"))
+        since = self.conditions()[CONDITION + "MemoryLessThanTotal"]["lastTransitionTime"]
+        self.assertIn("Ready", [c["type"] for c in self.cluster.api.must("GET", "/api/v1/nodes/node-1")["status"]["conditions"]])
+        self.validate("resource", *small)
+        self.assertEqual(self.conditions()[CONDITION + "MemoryLessThanTotal"]["lastTransitionTime"], since)
+        self.validate("resource", "--memory", "1000Ti", "--memory_condition_name", "Forgetful")
+        self.assertEqual(self.told("Forgetful"), ("True", "LessAllocatable"))
+        self.assertEqual(self.told("GpuLessThanTotal")[0], "True")
+        self.assertIn("is no quantity", self.validate("resource", "--memory", "much", code=2))
+        self.assertIn("nodes \"nowhere\" not found", self.validate("resource", "--node_name", "nowhere", code=1))
+        self.assertIn("must end in osmo.nvidia.com/", self.validate("resource", "--node_condition_prefix", "x/", code=2))
+
+    def test_connection(self):
+        registry = f"http://{self.cluster.registry}/v2/"
+        self.validate("connection", config=f"- url: {registry}\n- {{url: 'http://127.0.0.1:9/', timeout: 2, condition_name: Nothing}}\n")
+        self.assertEqual(self.told("ServiceConnectionTestFailure"), ("False", "AllReachable"))
+        self.assertEqual(self.told("Nothing"), ("True", "NotReachable"))
+        self.validate("connection", config=f"- {{url: '{registry}', expected_status_code: 418}}\n")
+        self.assertEqual(self.told("ServiceConnectionTestFailure"), ("True", "NotReachable"))
+        self.assertIn("entry 1 has no url", self.validate("connection", config="- {}\n", code=2))
+
+    def test_lfs(self):
+        pod = ("--namespace", osmo_site.NODE_TESTS, "--image", self.cluster.busybox)
+        self.validate("lfs", *pod, config="- {emptyDir: {}, mountPath: /mnt/scratch}\n")
+        self.assertEqual(self.told("LFSMountFailure"), ("False", "Mounted"))
+        self.validate("lfs", *pod, "--timeout_seconds", "3", config="- {persistentVolumeClaim: {claimName: none}, mountPath: /mnt/none}\n")
+        self.assertEqual(self.told("LFSMountFailure"), ("True", "NotMounted"))
+        path = f"/api/v1/{TESTS}/pods/lfs-test-node-1"
+        self.cluster.wait_for(lambda: self.cluster.api.request("GET", path)[0] == 404, "the pod of the test is gone", 60)
 
 
 if __name__ == "__main__":

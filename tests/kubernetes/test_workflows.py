@@ -100,6 +100,7 @@ class Ends(workflow_case.Workflows):
     def test_cancel(self):
         name = self.site.submit(one_task("cancelled", "echo begun; sleep 600"))
         self.site.wait(lambda: self.site.logged(name, "begun"), "it runs")
+        self.settled(name)
         self.site.osmo("workflow", "cancel", name)
         self.check(name, "FAILED_CANCELED")
         self.site.wait(lambda: not self.pods(name), "its pod is gone")
@@ -117,6 +118,7 @@ class Ends(workflow_case.Workflows):
         name = self.site.submit(one_task("drained", 'echo "attempt $ATTEMPT"; test "$ATTEMPT" -ge 1 || sleep 600',
                                          "    exitActions: {RESCHEDULE: '3001,3004'}\n"))
         self.site.wait(lambda: self.site.logged(name, "attempt 0"), "it runs")
+        self.settled(name)
         c.api.must("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}, "application/merge-patch+json")
         try:
             for pod in self.pods(name):
@@ -125,6 +127,8 @@ class Ends(workflow_case.Workflows):
                                           "metadata": {"name": pod["metadata"]["name"], "namespace": osmo_site.WORKFLOWS},
                                           "deleteOptions": {"gracePeriodSeconds": 2}})
             self.site.wait(lambda: self.site.tasks(name)["only"]["retry_id"] == 1, "a second attempt", 90)
+            first = next(t for g in self.site.query(name)["groups"] for t in g["tasks"] if t["retry_id"] == 0)
+            self.assertIn("drain", first["failure_message"])
             self.site.wait(lambda: "True" not in self.site.osmo("resource", "list", "--pool", "kube"), "the node is not offered", 30)
         finally:
             c.api.must("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}}, "application/merge-patch+json")

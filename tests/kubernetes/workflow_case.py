@@ -45,6 +45,12 @@ class Workflows(unittest.TestCase):
         """The pods of a workflow that are still there."""
         return self.cluster.api.must("GET", f"/api/v1/namespaces/{osmo_site.WORKFLOWS}/pods?labelSelector=osmo.workflow_id%3D{name}")["items"]
 
+    def settled(self, name):
+        """The node has seen that all containers run. The kubelet of this release loses two minutes with a pod that is deleted before."""
+        self.site.wait(lambda: all(any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"]["conditions"])
+                                   for p in self.pods(name)), "its pods are ready")
+        time.sleep(2)
+
     def leftovers(self):
         """Objects of workflows, by kind."""
         found = []

@@ -141,19 +141,21 @@ static bool play(struct link *l, const struct kube_step *step) {
     }
 }
 
-static const struct kube_step *next_step(struct kube_server *s, const struct kube_seen *rq) {
+/* false: it is discovery, which the script does not speak of. */
+static bool next_step(struct kube_server *s, const struct kube_seen *rq, struct kube_step *out) {
     static const struct kube_step over = {.status = 418, .body = "the script is over"};
-    const struct kube_step *step = NULL;
+    bool scripted = false;
     pthread_mutex_lock(&s->lock);
     bool asks = is_discovery(rq);
     if (!asks || (s->next < s->n && s->steps[s->next].discovery)) {
-        step = s->next < s->n && s->steps[s->next].discovery == asks ? &s->steps[s->next++] : &over;
+        scripted = true;
+        *out = s->next < s->n && s->steps[s->next].discovery == asks ? s->steps[s->next++] : over;
         if (s->seen_n < sizeof s->seen / sizeof s->seen[0])
             s->seen[s->seen_n++] = *rq;
         pthread_cond_broadcast(&s->changed);
     }
     pthread_mutex_unlock(&s->lock);
-    return step;
+    return scripted;
 }
 
 static void *serve(void *arg) {
@@ -167,8 +169,8 @@ static void *serve(void *arg) {
         going = SSL_accept(l->ssl) == 1;
     }
     while (going && rq && read_request(l, rq)) {
-        const struct kube_step *step = next_step(s, rq);
-        going = step ? play(l, step) : answer_discovery(l, rq);
+        struct kube_step step;
+        going = next_step(s, rq, &step) ? play(l, &step) : answer_discovery(l, rq);
     }
     char rest[4096]; /* read what is still coming: else the last words are lost in a reset */
     shutdown(l->fd, SHUT_WR);

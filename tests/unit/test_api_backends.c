@@ -1,4 +1,5 @@
-/* Backends and their tests through the API, on both databases: written, shown, refused, told to those that are connected, and taken away so
+/* Backends and their tests through the API, on both databases: written, shown, refused, told to those that are connected,
+    and taken away so
  * that nothing is left. */
 #include <errno.h>
 #include <stdlib.h>
@@ -59,7 +60,8 @@ static agent_session_t *operator_as(struct fixture *f, const char *backend, enum
     agent_opened(s);
     if (kind != AGENT_CONTROL && uid) {
         _cleanup_free_ char *init =
-            str_printf("{\"type\":\"init\",\"uuid\":\"%032x\",\"body\":{\"k8s_uid\":\"%s\",\"k8s_namespace\":\"ns\",\"version\":\"6.4.0\","
+            str_printf("{\"type\":\"init\",\"uuid\":\"%032x\",\"body\":{\"k8s_uid\":\"%s\",\"k8s_namespace\":\"ns\","
+                "\"version\":\"6.4.0\","
                        "\"node_condition_prefix\":\"osmo.nvidia.com/\"}}", (unsigned)conn, uid);
         agent_message(s, init, strlen(init), false);
     }
@@ -156,8 +158,10 @@ static void run_steps(struct fixture *f, const struct step *steps, size_t n) {
 
 static const struct step backend_steps[] = {
     { "GET", BACKEND, NULL, 200, "{\"backends\":[{\"name\":\"east\"" },
-    { "GET", EAST, NULL, 200, "{\"name\":\"east\",\"description\":\"\",\"version\":\"6.4.0\",\"k8s_uid\":\"u1\",\"k8s_namespace\":\"ns\"" },
-    { "GET", EAST, NULL, 200, "\"dashboard_url\":\"\",\"grafana_url\":\"\",\"tests\":[],\"scheduler_settings\":{\"scheduler_type\":\"kai\","
+    { "GET", EAST, NULL, 200, "{\"name\":\"east\",\"description\":\"\",\"version\":\"6.4.0\",\"k8s_uid\":\"u1\","
+        "\"k8s_namespace\":\"ns\"" },
+    { "GET", EAST, NULL, 200, "\"dashboard_url\":\"\",\"grafana_url\":\"\",\"tests\":[],"
+        "\"scheduler_settings\":{\"scheduler_type\":\"kai\","
       "\"scheduler_name\":\"kai-scheduler\",\"scheduler_timeout\":30},\"node_conditions\":{\"rules\":{\"Ready\":\"True\"},\"prefix\":"
       "\"osmo.nvidia.com/\"},\"router_address\":\"ws://127.0.0.1:8000\"" },
     { "GET", EAST, NULL, 200, "\"online\":true,\"status\":\"\"" },
@@ -169,11 +173,13 @@ static const struct step backend_steps[] = {
     { "GET", EAST, NULL, 200, "\"dashboard_url\":\"https://d\",\"grafana_url\":\"https://g\",\"tests\":[],\"scheduler_settings\":"
       "{\"scheduler_type\":\"kai\",\"scheduler_name\":\"kai-scheduler\",\"scheduler_timeout\":45}" },
     { "GET", EAST, NULL, 200, "\"router_address\":\"wss://r.example\"" },
-    { "POST", EAST, SET("\"scheduler_settings\":{\"scheduler_name\":\"other\",\"scheduler_type\":null},\"description\":null"), 200, "null" },
+    { "POST", EAST, SET("\"scheduler_settings\":{\"scheduler_name\":\"other\",\"scheduler_type\":null},\"description\":null"), 200,
+        "null" },
     { "GET", EAST, NULL, 200, "{\"scheduler_type\":\"kai\",\"scheduler_name\":\"other\",\"scheduler_timeout\":45}" },
     { "GET", EAST, NULL, 200, "\"description\":\"the east\"" },
     /* what an editor sends back with it, and members that nobody knows */
-    { "POST", EAST, SET("\"name\":\"x\",\"online\":false,\"version\":\"9\",\"last_heartbeat\":null,\"created_date\":\"2020-01-01\",\"k\":1"),
+    { "POST", EAST, SET("\"name\":\"x\",\"online\":false,\"version\":\"9\",\"last_heartbeat\":null,\"created_date\":\"2020-01-01\","
+        "\"k\":1"),
       200, "null" },
     { "GET", EAST, NULL, 200, "{\"name\":\"east\",\"description\":\"the east\",\"version\":\"6.4.0\"" },
     { "POST", EAST, SET("\"offline\":{\"action\":\"fail\",\"after\":\"5m\"},\"job_timeout\":\"20m\""), 200, NULL },
@@ -244,7 +250,8 @@ static const struct step test_steps[] = {
       "\"node_conditions\":[\"Gpu\",\"a.example/Net\"],\"common_pod_template\":[\"default_ctrl\"]" },
     { "GET", TEST "/gpu", NULL, 200, "\"parsed_pod_template\":{\"spec\":{\"containers\":[{\"name\":\"osmo-ctrl\"" },
     { "GET", TEST, NULL, 200, "{\"gpu\":{" },
-    { "PATCH", TEST "/gpu", "{\"configs_dict\":{\"test_timeout\":\"1h30m\",\"common_pod_template\":[\"default_ctrl\",\"default_user\"]}}", 200,
+    { "PATCH", TEST "/gpu", "{\"configs_dict\":{\"test_timeout\":\"1h30m\",\"common_pod_template\":[\"default_ctrl\","
+        "\"default_user\"]}}", 200,
       "\"test_timeout\":\"1h30m\"" },
     { "GET", TEST "/gpu", NULL, 200, "{{USER_CONTAINER_NAME}}" },
     { "PATCH", TEST "/no", "{\"configs_dict\":{}}", 400, "Test no does not exist" },
@@ -310,7 +317,8 @@ static void rules_are_told(struct fixture *f) {
     static const struct step same[] = { { "POST", EAST, SET("\"description\":\"x\""), 200, NULL },
                                         { "POST", EAST, RULES("\"Gpu\":\"True\""), 200, NULL } };
     visit(f, "east", 1, "u1");
-    agent_session_t *east = operator_as(f, "east", AGENT_CONTROL, 2, "", NULL), *west = operator_as(f, "west", AGENT_CONTROL, 3, "", NULL);
+    agent_session_t *east = operator_as(f, "east", AGENT_CONTROL, 2, "", NULL), *west = operator_as(f, "west", AGENT_CONTROL, 3, "",
+        NULL);
     CHECK(gets(f, 2, "{\"type\":\"node_conditions\",\"body\":{\"rules\":{\"Ready\":\"True\"}},\"uuid\":\"", 1));
     CHECK(gets(f, 3, "{\"Ready\":\"True\"}", 1));
     run_steps(f, first, ARRAY_SIZE(first));
@@ -377,9 +385,11 @@ static void everything_goes(struct fixture *f) {
         { "GET", EAST, NULL, 404, NULL },
         { "POST", EAST, SET("\"description\":\"x\""), 400, "does not exist" },
     };
-    agent_session_t *node = operator_as(f, "east", AGENT_NODE, 1, "", "u1"), *control = operator_as(f, "east", AGENT_CONTROL, 2, "", NULL);
+    agent_session_t *node = operator_as(f, "east", AGENT_NODE, 1, "", "u1"), *control = operator_as(f, "east", AGENT_CONTROL, 2, "",
+        NULL);
     agent_session_t *other = operator_as(f, "west", AGENT_NODE, 3, "", "u9");
-    say(node, 101, "resource", "{\"hostname\":\"n1\",\"available\":true,\"conditions\":[],\"processed_fields\":{},\"allocatable_fields\":{},"
+    say(node, 101, "resource", "{\"hostname\":\"n1\",\"available\":true,\"conditions\":[],\"processed_fields\":{},"
+        "\"allocatable_fields\":{},"
                                "\"label_fields\":{},\"taints\":[]}");
     say(other, 101, "resource", "{\"hostname\":\"n1\",\"available\":true}");
     CHECK(acked(f, 1, 101) && acked(f, 3, 101));

@@ -131,6 +131,39 @@ static void by_another_template(void) {
     end();
 }
 
+/* What goes into the template's text must not become more than a value of it: it comes from the service, and the pods have rights. */
+static void texts_stay_texts(void) {
+    static const char *const bad[] = {
+        "{\"gpu\":{\"cron_schedule\":\"* * * * *\\\"\\n  suspend: true\\n  x: \\\"\"}}",
+        "{\"gpu\":{\"cron_schedule\":\"\\\\x2a * * * *\"}}",
+        "{\"gpu\\n  namespace: kube-system\":{\"cron_schedule\":\"* * * * *\"}}",
+        "{\"gpu, labels: {a: b}\":{\"cron_schedule\":\"* * * * *\"}}",
+        "{\"\":{\"cron_schedule\":\"* * * * *\"}}",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        begin();
+        CHECK_INT(sync_tests(bad[i]), JOB_FAILED_NO_RETRY);
+        CHECK_CONTAINS(last, "cannot be ");
+        CHECK_INT(fake_kube_count("CronJob"), 0);
+        end();
+    }
+    begin();
+    struct job_env env = { .driver = &driver, .log = &quiet, .tests = &tests_env };
+    struct job_result r = { 0 };
+    json_t *job = NULL;
+    static const char text[] = "{\"job_type\":\"BackendSynchronizeBackendTest\",\"test_configs\":{},"
+                               "\"node_condition_prefix\":\"!x,\"}"; /* would remove what is not ours */
+    CHECK(json_parse(text, sizeof text - 1, &job, NULL) == 0);
+    fake_kube_put("{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"theirs\",\"namespace\":\"tests\"}}");
+    job_run(&env, job, &r);
+    CHECK_INT(r.outcome, JOB_FAILED_NO_RETRY);
+    CHECK_CONTAINS(buf_cstr(&r.message), "node_condition_prefix");
+    CHECK_INT(fake_kube_count("ConfigMap"), 1);
+    buf_free(&r.message);
+    json_free(job);
+    end();
+}
+
 static void trouble(void) {
     static const struct { const char *call; int code; enum job_outcome outcome; const char *message; } cases[] = {
         { "create", OSMO_EDENIED, JOB_FAILED_NO_RETRY, "storing ConfigMap gpu-config in namespace tests: oh" },
@@ -157,5 +190,6 @@ static void trouble(void) {
 
 static const struct check_test tests[] = {
     { "brought in line", brought_in_line }, { "by another template", by_another_template }, { "trouble", trouble },
+    { "texts stay texts", texts_stay_texts },
 };
 TEST_MAIN("tests of nodes", tests)

@@ -202,9 +202,89 @@ static void test_roles(void) {
     pair_close(url);
 }
 
+/* ---- backends ---- */
+
+/* What the sessions of an operator at the second service are sent; its control socket is 1, that for pods is 2. */
+static struct { pthread_mutex_t lock; char rules[256]; int closed[3]; } heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int hear(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
+    (void)impl, (void)binary;
+    pthread_mutex_lock(&heard.lock);
+    if (conn == 1)
+        snprintf(heard.rules, sizeof heard.rules, "%.*s", (int)len, (const char *)data);
+    pthread_mutex_unlock(&heard.lock);
+    return 0;
+}
+
+static void hear_close(void *impl, uint64_t conn, int code, const char *reason) {
+    (void)impl, (void)reason;
+    pthread_mutex_lock(&heard.lock);
+    heard.closed[conn % 3] = code;
+    pthread_mutex_unlock(&heard.lock);
+}
+
+static bool hears(const char *part, int closed) {
+    bool yes = false;
+    for (int i = 0; i < LOOKS && !yes; i++) {
+        if (i)
+            usleep(10000);
+        pthread_mutex_lock(&heard.lock);
+        yes = strstr(heard.rules, part) && heard.closed[1] == closed && heard.closed[2] == closed;
+        pthread_mutex_unlock(&heard.lock);
+    }
+    return yes;
+}
+
+static int write_backend(const char *method, const char *body) {
+    struct answer a = ask(&one.f, method, "/api/configs/backend/east", "", body, NULL);
+    int status = a.status;
+    answer_free(&a);
+    return status;
+}
+
+static agent_session_t *operator_at(engine_t *engine, enum agent_socket kind, uint64_t conn) {
+    static const char init[] = "{\"type\":\"init\",\"uuid\":\"0123456789abcdef0123456789abcdef\",\"body\":{\"k8s_uid\":\"u\","
+        "\"k8s_namespace\":"
+                               "\"n\",\"version\":\"6.4.0\",\"node_condition_prefix\":\"\"}}";
+    agent_session_t *s = NULL;
+    const char *accepted;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    CHECK_OK(agent_open(engine, kind, "east", conn, NULL, &s, &accepted, &err), &err);
+    agent_opened(s);
+    if (kind != AGENT_CONTROL)
+        agent_message(s, init, sizeof init - 1, false);
+    return s;
+}
+
+/* Its operator is connected to the other service: rules reach it there, and its sessions there end with the backend. */
+static void test_backend(void) {
+    static const osmo_transport_t ears = { .size = sizeof ears, .ws_send = hear, .ws_close = hear_close };
+    char *url;
+    int status = 0;
+    if (!pair_open(&url))
+        return;
+    engine_t *there = two.f.engine;
+    const osmo_transport_t *real = there->transport;
+    there->transport = &ears;
+    agent_session_t *pod = operator_at(there, AGENT_POD, 2), *control = operator_at(there, AGENT_CONTROL, 1);
+    for (int i = 0; i < LOOKS && status != 200; i++) {
+        usleep(10000);
+        status = write_backend("POST", "{\"configs\":{\"node_conditions\":{\"rules\":{\"Gpu\":\"False\"}}}}");
+    }
+    CHECK_INT(status, 200);
+    CHECK(hears("{\"Gpu\":\"False\"}", 0));
+    CHECK_INT(write_backend("DELETE", "{}"), 200);
+    CHECK(hears("", 4000));
+    agent_closed(pod);
+    agent_closed(control);
+    there->transport = real;
+    pair_close(url);
+}
+
 static const struct check_test tests[] = {
     { "a change is known to the other service", test_change },
     { "two services write at once", test_both },
     { "roles are known to the other service", test_roles },
+    { "a backend with its operator at the other service", test_backend },
 };
 TEST_MAIN("config_replicas", tests)

@@ -1,5 +1,5 @@
-/* Placement without KAI over an API server in memory: what is decided, what of it reaches the server, and that everything is found again after
- * a restart. */
+/* Placement without KAI over an API server in memory: what is decided, what of it reaches the server, and that everything is found
+ * again after a restart. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +76,8 @@ static void expect_told(const char *what) {
 #define BOUND(node) "\"nodeName\":\"" node "\""
 
 static void node(const char *name, int cpus, const char *more) {
-    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"%s\",\"labels\":{\"zone\":\"%c\"}},"
+    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"%s\","
+        "\"labels\":{\"zone\":\"%c\"}},"
         "\"spec\":{},\"status\":{\"allocatable\":{\"cpu\":\"%d\",\"memory\":\"64Gi\",\"pods\":\"10\"}%s}}", name, name[0], cpus, more);
     fake_kube_put(text);
 }
@@ -87,21 +88,25 @@ static void create(const char *text) {
 }
 
 static void group(const char *name, int members, const char *priority, const char *more) {
-    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"%s\"},"
+    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\","
+        "\"metadata\":{\"name\":\"%s\"},"
         "\"spec\":{\"queue\":\"q\",\"priorityClassName\":\"osmo-%s\",\"minMember\":%d%s}}", name, priority, members, more);
     create(text);
 }
 
 static void pod(const char *name, const char *of, int cpus) {
-    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\",\"labels\":{"
+    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\","
+        "\"namespace\":\"ns\",\"labels\":{"
         "\"osmo.task_uuid\":\"t\",\"osmo.workflow_uuid\":\"w\"},\"annotations\":{\"pod-group-name\":\"%s\"},\"finalizers\":["
-        "\"osmo.nvidia.com/cleanup\"]},\"spec\":{\"schedulerName\":\"kai-scheduler\",\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":"
+        "\"osmo.nvidia.com/cleanup\"]},\"spec\":{\"schedulerName\":\"kai-scheduler\",\"containers\":[{\"name\":\"c\","
+        "\"resources\":{\"requests\":"
         "{\"cpu\":\"%d\"}}}]}}", name, of, cpus);
     create(text);
 }
 
 static void foreign(const char *name, const char *on, int cpus) {
-    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"other\"},\"spec\":{"
+    _cleanup_free_ char *text = str_printf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\","
+        "\"namespace\":\"other\"},\"spec\":{"
         "\"nodeName\":\"%s\",\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"%d\"}}}]}}", name, on, cpus);
     fake_kube_put(text);
 }
@@ -163,7 +168,8 @@ static void test_nodes(void) {
     fake_kube_reset(false);
     node("down", 64, ",\"conditions\":[{\"type\":\"Ready\",\"status\":\"Unknown\"}]");
     node("small", 1, ",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]");
-    fake_kube_put("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"cordoned\"},\"spec\":{\"unschedulable\":true},\"status\":{"
+    fake_kube_put("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"cordoned\"},\"spec\":{\"unschedulable\":"
+        "true},\"status\":{"
                   "\"allocatable\":{\"cpu\":\"64\",\"memory\":\"1Gi\",\"pods\":\"9\"}}}");
     begin();
     group("g", 1, "normal", "");
@@ -305,9 +311,11 @@ static void test_queue_and_topology(void) {
     node("b1", 2, "");
     node("b2", 2, "");
     begin();
-    create("{\"apiVersion\":\"kai.scheduler/v1alpha1\",\"kind\":\"Topology\",\"metadata\":{\"name\":\"t\"},\"spec\":{\"levels\":[{\"nodeLabel\":"
+    create("{\"apiVersion\":\"kai.scheduler/v1alpha1\",\"kind\":\"Topology\",\"metadata\":{\"name\":\"t\"},\"spec\":{"
+        "\"levels\":[{\"nodeLabel\":"
            "\"zone\"}]}}");
-    create("{\"apiVersion\":\"scheduling.run.ai/v2\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\"},\"spec\":{\"resources\":{\"cpu\":{\"quota\":"
+    create("{\"apiVersion\":\"scheduling.run.ai/v2\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\"},\"spec\":{"
+        "\"resources\":{\"cpu\":{\"quota\":"
            "5000,\"limit\":5000}}}}");
     group("g", 2, "normal", ",\"topologyConstraint\":{\"topology\":\"t\",\"requiredTopologyLevel\":\"zone\"}");
     pod("p1", "g", 2);
@@ -318,7 +326,8 @@ static void test_queue_and_topology(void) {
     group("h", 1, "normal", "");
     pod("more", "h", 2); /* there is room, but the queue has 5 */
     expect("more", "Unschedulable");
-    static const char queue[] = "{\"apiVersion\":\"scheduling.run.ai/v2\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\"},\"spec\":{\"resources\":{"
+    static const char queue[] = "{\"apiVersion\":\"scheduling.run.ai/v2\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\"},"
+        "\"spec\":{\"resources\":{"
                                 "\"cpu\":{\"quota\":9000,\"limit\":9000}}}}";
     osmo_error_t err = OSMO_ERROR_INIT;
     CHECK_OK(D->replace(impl, queue, strlen(queue), &err), &err);

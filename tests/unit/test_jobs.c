@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "check.h"
 #include "operator/jobs.h"
+#include "operator/labels.h"
 
 /* ---- the cluster ---- */
 
@@ -25,7 +26,9 @@ static struct cluster {
     const char *message;
     bool lost;                 /* what failed was made all the same: its answer was lost */
     int creates, lists, waits, list_code;
+    int acts;                  /* so many times it may be acted, then no more; 0 = always */
     bool stopped;
+    buf_t removed;             /* kinds that were to be removed */
 } C = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
 static char *key_of(const json_t *v) {
@@ -97,9 +100,14 @@ static int fake_list(void *impl, const char *api_version, const char *kind, cons
 
 static int fake_patch(void *impl, const char *api_version, const char *kind, const char *name, const char *json, size_t len,
                       osmo_error_t *err) {
-    (void)impl, (void)api_version, (void)kind, (void)name;
+    (void)impl;
+    CHECK(str_eq(api_version, "v1") && str_eq(kind, "Node") && str_eq(name, "n1"));
+    pthread_mutex_lock(&C.lock);
     buf_append(&C.order, json, len);
-    return C.code ? osmo_error_set(err, C.code, "%s", C.message) : 0;
+    int rc = C.code ? osmo_error_set(err, C.code, "%s", C.message) : 0;
+    pthread_cond_broadcast(&C.cond);
+    pthread_mutex_unlock(&C.lock);
+    return rc;
 }
 
 static bool fake_wait(void *ctx, int64_t ms) {
@@ -111,19 +119,53 @@ static bool fake_wait(void *ctx, int64_t ms) {
     return goes_on;
 }
 
+static int fake_remove(void *impl, const char *api_version, const char *kind, const char *selector, int force, osmo_error_t *err) {
+    (void)impl, (void)api_version, (void)selector, (void)force, (void)err;
+    buf_printf(&C.removed, "%s ", kind);
+    return 0;
+}
+
+static int fake_logs(void *impl, const char *pod, const char *container, int tail, osmo_cluster_object_fn fn, void *ctx,
+                     osmo_error_t *err) {
+    (void)impl, (void)pod, (void)container, (void)tail, (void)fn, (void)ctx;
+    C.creates++;
+    return osmo_error_set(err, C.code, "its node does not answer");
+}
+
+static bool fake_pod_log(void *ctx, void *job_ctx, json_t *body) {
+    (void)ctx, (void)job_ctx;
+    buf_puts(&C.order, json_get_str(body, "text"));
+    json_free(body);
+    return true;
+}
+
+static void fake_cleaning(void *ctx, const json_t *labels) { (void)ctx, (void)labels; }
+
+/* A replica that lost its lease in the middle of a job. */
+static bool fake_may_act(void *ctx) {
+    (void)ctx;
+    pthread_mutex_lock(&C.lock);
+    bool may = C.acts == 0 || C.acts-- > 1;
+    if (!may)
+        C.acts = 1;
+    pthread_mutex_unlock(&C.lock);
+    return may;
+}
+
 static const osmo_cluster_driver_t driver = { .size = sizeof driver, .name = "fake", .create = fake_create, .list = fake_list,
-                                              .patch = fake_patch };
+                                              .patch = fake_patch, .remove = fake_remove, .logs = fake_logs };
 static const logger_t quiet;
 
 static void begin(void) {
     C = (struct cluster){ .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .objects = map_new(free),
-                          .order = BUF_INIT(1u << 20) };
+                          .order = BUF_INIT(1u << 20), .removed = BUF_INIT(4096) };
     REQUIRE(C.objects != NULL);
 }
 
 static void end(void) {
     map_free(C.objects);
     buf_free(&C.order);
+    buf_free(&C.removed);
 }
 
 /* ---- a job ---- */
@@ -135,7 +177,8 @@ static void end(void) {
 static char last[JOB_MESSAGE_MAX];
 
 static enum job_outcome run_with(crew_t *crew, const char *type, const char *members) {
-    struct job_env env = { .driver = &driver, .namespace_ = "ns", .log = &quiet, .wait = fake_wait, .crew = crew };
+    struct job_env env = { .driver = &driver, .namespace_ = "ns", .log = &quiet, .wait = fake_wait, .crew = crew,
+                           .may_act = fake_may_act, .cleaning = fake_cleaning, .pod_log = fake_pod_log };
     struct job_result r = { 0 };
     json_t *job = NULL;
     _cleanup_free_ char *text = str_printf("{\"job_type\":\"%s\",%s}", type, members);
@@ -212,7 +255,7 @@ static void jobs_share_a_crew(void) {
 }
 
 static void what_passes_is_waited_for(void) {
-    static const int codes[] = { OSMO_EBUSY, OSMO_EUNAVAIL, OSMO_ETIMEOUT, OSMO_ECONFLICT, OSMO_EIO, OSMO_EUNAUTH };
+    static const int codes[] = { OSMO_EBUSY, OSMO_EUNAVAIL, OSMO_ETIMEOUT, OSMO_ECONFLICT, OSMO_EUNAUTH };
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
         begin();
         C.bad = "p1";
@@ -225,6 +268,16 @@ static void what_passes_is_waited_for(void) {
         CHECK_INT(C.creates, 23);
         end();
     }
+    begin();
+    C.bad = "p1";
+    C.code = OSMO_EIO; /* perhaps a connection that was lost, perhaps a full disk */
+    C.times = 5;
+    C.message = "something is broken";
+    CHECK_INT(create(POD("p1")), JOB_SUCCESS);
+    C.times = -1;
+    CHECK_INT(create(POD("p1")), JOB_FAILED_RETRY);
+    CHECK_STR(last, "creating Pod p1: something is broken");
+    end();
 }
 
 static void what_does_not_is_told(void) {
@@ -325,6 +378,92 @@ static void labels_of_nodes(void) {
     }
 }
 
+/* Stopped for half a minute in the middle of it: what another replica has cleaned up since must not be made again. */
+static void nothing_is_made_without_the_lease(void) {
+    begin();
+    C.acts = 3;
+    CHECK_INT(create(POD("p0") "," POD("p1") "," POD("p2") "," POD("p3")), JOB_FAILED_RETRY);
+    CHECK_INT(C.creates, 2);
+    CHECK_CONTAINS(last, "creating Pod p2: this replica does not hold the lease any more");
+    end();
+}
+
+/* What a service says is not believed so far that it could reach into other namespaces. */
+static void a_job_stays_in_its_namespace(void) {
+    static const struct { const char *type, *members; } cases[] = {
+        { "CleanupGroup", "\"cleanup_specs\":[{\"resource_type\":\"kube-system/Secret\",\"labels\":{\"a\":\"b\"}}]" },
+        { "CleanupGroup", "\"cleanup_specs\":{\"generic_api\":{\"api_version\":\"v1\",\"kind\":\"other/Pod\"},"
+                          "\"labels\":{\"a\":\"b\"}}" },
+        { "BackendSynchronizeQueues", "\"k8s_resources\":[],\"cleanup_specs\":[{\"resource_type\":\"kube-system/Secret\","
+                                      "\"labels\":{\"a\":\"b\"}}]" },
+        { "BackendSynchronizeQueues", "\"k8s_resources\":[{\"apiVersion\":\"v1\",\"kind\":\"kube-system/Secret\","
+                                      "\"metadata\":{\"name\":\"s\"}}],\"cleanup_specs\":[]" },
+        { "BackendSynchronizeQueues", "\"k8s_resources\":[{\"apiVersion\":\"v1\",\"kind\":\"Secret\","
+                                      "\"metadata\":{\"name\":\"s\",\"namespace\":\"kube-system\"}}],\"cleanup_specs\":[]" },
+        { "CreateGroup", "\"k8s_resources\":[{\"apiVersion\":\"v1\",\"kind\":\"other/Pod\",\"metadata\":{\"name\":\"s\"}}]" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin();
+        CHECK_INT(run_with(NULL, cases[i].type, cases[i].members), JOB_FAILED_NO_RETRY);
+        CHECK_INT(C.creates, 0);
+        CHECK_INT(C.lists, 0);
+        CHECK_INT(C.removed.len, 0);
+        CHECK_CONTAINS(last, "namespace");
+        end();
+    }
+    begin();
+    CHECK_INT(run_with(NULL, "CleanupGroup", "\"cleanup_specs\":[{\"resource_type\":\"Secret\",\"labels\":{\"a\":\"b\"}}]"), JOB_SUCCESS);
+    CHECK_STR(buf_cstr(&C.removed), "Secret ");
+    end();
+}
+
+/* Whether nodes are available, written by a thread of its own; a node that is gone is left, and what waits at the end too. */
+static void labels_of_availability(void) {
+    begin();
+    labels_t *l = labels_new(&driver, NULL, &quiet);
+    REQUIRE(l != NULL);
+    C.code = OSMO_ENOTFOUND;
+    C.message = "there is no n1";
+    labels_set(l, "n1", "x/verified", "False");
+    pthread_mutex_lock(&C.lock);
+    while (!C.order.len)
+        pthread_cond_wait(&C.cond, &C.lock);
+    CHECK_STR(buf_cstr(&C.order), "{\"metadata\":{\"labels\":{\"x/verified\":\"False\"}}}");
+    buf_reset(&C.order);
+    C.code = OSMO_EDENIED;
+    pthread_mutex_unlock(&C.lock);
+    labels_set(l, "n1", "x/verified", "True");
+    pthread_mutex_lock(&C.lock);
+    while (!C.order.len)
+        pthread_cond_wait(&C.cond, &C.lock);
+    CHECK_STR(buf_cstr(&C.order), "{\"metadata\":{\"labels\":{\"x/verified\":\"True\"}}}");
+    pthread_mutex_unlock(&C.lock);
+    labels_free(l);
+    end();
+}
+
+/* Each container of a node that is lost takes a minute to find that out: a group of many would never be cleaned up. */
+static void logs_of_lost_nodes(void) {
+    static const struct { int code, reads; } cases[] = { { OSMO_EUNAVAIL, 3 }, { OSMO_ETIMEOUT, 3 }, { OSMO_ENOTFOUND, 20 } };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin();
+        for (int p = 0; p < 20; p++) {
+            char key[16];
+            snprintf(key, sizeof key, "Pod/p%d", p);
+            map_set(C.objects, key, str_printf("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p%d\",\"labels\":{\"osmo.group_uuid\":\"g\","
+                "\"osmo.task_uuid\":\"t%d\"}},\"spec\":{\"containers\":[{\"name\":\"c\"}]},\"status\":{\"containerStatuses\":"
+                "[{\"state\":{\"terminated\":{\"exitCode\":1}}}]}}", p, p));
+        }
+        C.code = cases[i].code;
+        CHECK_INT(run_with(NULL, "CleanupGroup", "\"cleanup_specs\":[{\"resource_type\":\"Pod\",\"labels\":{\"a\":\"b\"}}],"
+                           "\"error_log_spec\":{\"labels\":{\"osmo.group_uuid\":\"g\"}}"), JOB_SUCCESS);
+        CHECK_INT(C.creates, cases[i].reads);
+        CHECK_CONTAINS(buf_cstr(&C.order), "No output could be read from container c: its node does not answer");
+        CHECK_STR(buf_cstr(&C.removed), "Pod ");
+        end();
+    }
+}
+
 static const struct check_test tests[] = {
     { "kinds in order", kinds_in_order },
     { "jobs share a crew", jobs_share_a_crew },
@@ -334,5 +473,9 @@ static const struct check_test tests[] = {
     { "names that are taken", names_that_are_taken },
     { "answers that were lost", answers_that_were_lost },
     { "labels of nodes", labels_of_nodes },
+    { "labels of availability", labels_of_availability },
+    { "nothing is made without the lease", nothing_is_made_without_the_lease },
+    { "a job stays in its namespace", a_job_stays_in_its_namespace },
+    { "logs of lost nodes", logs_of_lost_nodes },
 };
 TEST_MAIN("jobs of the operator", tests)

@@ -77,6 +77,8 @@ static void test_codes(void) {
          "Too large resource version"},
         {{302, "Location: http://127.0.0.1:1/\r\n", ""}, OSMO_EIO, "the Kubernetes API server answered 302"},
         {{418, NULL, STATUS(418, "", "", "")}, OSMO_EIO, "the Kubernetes API server answered 418 "},
+        {{200, NULL, "<html>log in first</html>"}, OSMO_EIO, "is no object"},
+        {{200, NULL, ""}, OSMO_EIO, "is no object"},
         {{.how = PLAY_NOTHING}, OSMO_EIO, "was lost"},
         {{200, NULL, "{\"kind\":\"Pod\"}", PLAY_CUT}, OSMO_EIO, "127.0.0.1"},
     };
@@ -147,10 +149,11 @@ static void test_starting(void) {
 #define READYZ(status) {status, "Content-Type: text/plain\r\n", "x", PLAY_WHOLE, 0, true}
     static const struct { struct kube_step steps[8]; size_t n; int rc; } cases[] = {
         {{NO, READYZ(500), NO, READYZ(500), DONE}, 5, 0},
-        {{NO, READYZ(503), NO, READYZ(200), DONE}, 5, 0},               /* ready in between: once more */
+        {{NO, READYZ(503), NO, READYZ(429), NO, READYZ(200), DONE}, 7, 0},               /* ready in between: once more */
         {{{500}, NO, READYZ(200), NO}, 4, OSMO_EDENIED},                /* and it was asked after it was ready */
         {{NO, GONE, GONE, DONE}, 4, 0},                                 /* libcurl itself tries a kept connection's GET again */
         {{NO, READYZ(403)}, 2, OSMO_EDENIED},                           /* it does not tell us */
+        {{{503}, NO, READYZ(403), NO, READYZ(200), NO}, 6, OSMO_EDENIED}, /* except that it is still starting */
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         osmo_error_t err = OSMO_ERROR_INIT;
@@ -398,7 +401,7 @@ static void test_logs(void) {
 
 static void test_discovery(void) {
     static const struct kube_step later[] = {
-        {404, NULL, "404 page not found", PLAY_WHOLE, 0, true},
+        {404, NULL, "404 page not found", PLAY_WHOLE, 0, true}, READYZ(200),
         KINDS("{\"name\":\"podgroups\",\"kind\":\"PodGroup\",\"namespaced\":true},{\"name\":\"podgroups/status\",\"kind\":\"PodGroup\"}"),
     };
     static const struct kube_step down[] = {{503, NULL, "service unavailable", PLAY_WHOLE, 0, true},
@@ -412,7 +415,7 @@ static void test_discovery(void) {
     CHECK_INT(osmo_kube_discover(k, group, "PodGroup", &r, &err), OSMO_ENOTFOUND);
     CHECK_CONTAINS(err.text, "PodGroup in scheduling.run.ai/v2alpha2");
     CHECK_INT(osmo_kube_discover(k, group, "PodGroup", &r, &err), OSMO_ENOTFOUND); /* within a second: from memory */
-    CHECK_INT(kube_server_count(&server), 1);
+    CHECK_INT(kube_server_count(&server), 2);
     int rc = OSMO_ENOTFOUND;
     for (int i = 0; i < 100 && rc == OSMO_ENOTFOUND; i++, poll(NULL, 0, 100))
         rc = osmo_kube_discover(k, group, "PodGroup", &r, &err);
@@ -428,6 +431,24 @@ static void test_discovery(void) {
     CHECK_INT(r.namespaced, 0);
     CHECK_OK(osmo_kube_discover(k, "batch/v1", "Job", &r, &err), &err);
     CHECK_INT(kube_server_count(&server), 2);
+    osmo_kube_free(k);
+    kube_server_stop(&server);
+}
+
+/* A server that is starting does not know yet what was added to it. */
+static void test_early_discovery(void) {
+    static const struct kube_step steps[] = {
+        {404, NULL, "404 page not found", PLAY_WHOLE, 0, true}, READYZ(500),
+        {404, NULL, "404 page not found", PLAY_WHOLE, 0, true}, READYZ(200),
+        KINDS("{\"name\":\"things\",\"kind\":\"Thing\",\"namespaced\":true}"),
+    };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    osmo_kube_resource_t r;
+    REQUIRE(kube_server_start(&server, steps, COUNT(steps), NULL, NULL, NULL));
+    osmo_kube_t *k = client(0);
+    REQUIRE(k);
+    CHECK_OK(osmo_kube_discover(k, "tests/v1", "Thing", &r, &err), &err);
+    CHECK_INT(kube_server_count(&server), COUNT(steps));
     osmo_kube_free(k);
     kube_server_stop(&server);
 }
@@ -637,6 +658,7 @@ static const struct check_test tests[] = {
     {"lists", test_list},
     {"logs", test_logs},
     {"discovery", test_discovery},
+    {"discovery while the server starts", test_early_discovery},
     {"a token that changes", test_token_file},
     {"ways to log in", test_ways_to_log_in},
     {"TLS", test_tls},

@@ -1,5 +1,6 @@
-/* The kubernetes driver over an API server in memory: settings, objects, those of KAI where there is none, removal that hits nothing else and
- * goes on, finalizers that keep no pod, who is told what. tests/conformance/ has what every driver does, on a real cluster. */
+/* The kubernetes driver over an API server in memory: settings, objects, those of KAI where there is none, removal that hits
+ * nothing else and goes on, finalizers that keep no pod, who is told what. tests/conformance/ has what every driver does, on a real
+ * cluster. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +44,17 @@ static void on_state(void *ctx) {
     pthread_mutex_unlock(&lock);
 }
 
+static void on_nodes_told(void *ctx) {
+    (void)ctx;
+    pthread_mutex_lock(&lock);
+    buf_puts(&told, "all-nodes ");
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+}
+
 static int try_open(const char *const *settings, osmo_error_t *err) {
-    const osmo_cluster_sink_t sink = { .size = sizeof sink, .pod = on_pod, .node = on_node, .event = on_event, .state = on_state };
+    const osmo_cluster_sink_t sink = { .size = sizeof sink, .pod = on_pod, .node = on_node, .event = on_event, .state = on_state,
+                                       .nodes_told = on_nodes_told };
     const osmo_cluster_options_t o = { .size = sizeof o, .name = "b", .namespace_ = "ns", .settings = settings };
     buf_reset(&told);
     return D->open(&o, &sink, &impl, err);
@@ -138,6 +148,16 @@ static void test_describe(void) {
     D->describe(impl, text, sizeof text);
     CHECK_STR(text, "groups are placed by osmo-backend: scheduler=osmo is set");
     end();
+    fake_kube_put("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"podgroup.g\",\"namespace\":\"ns\","
+                  "\"labels\":{\"osmo.kind\":\"PodGroup\"}}}");
+    begin("usage=cluster");
+    D->describe(impl, text, sizeof text);
+    CHECK_CONTAINS(text, "made before the KAI scheduler was installed");
+    end();
+    begin("scheduler=kai");
+    D->describe(impl, text, sizeof text);
+    CHECK_STR(text, "");
+    end();
 }
 
 /* ---- what is told ---- */
@@ -154,6 +174,8 @@ static void test_watches(void) {
     expect_told("p+else ");
     expect_told("p+bare ");
     expect_told("n+node ");
+    expect_told("all-nodes ");
+    CHECK(strstr(told.data, "n+node ") < strstr(told.data, "all-nodes "));
     fake_kube_end("else", "Succeeded"); /* what has ended takes up no room */
     expect_told("p-else ");
     fake_kube_end("ours", "Succeeded");
@@ -185,35 +207,40 @@ static void test_objects(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     fake_kube_reset(true);
     begin(NULL);
-    CHECK_OK(create("{\"kind\":\"Queue\",\"apiVersion\":\"scheduling.run.ai/v2\",\"metadata\":{\"name\":\"q\"},\"spec\":{\"a\":1}}", &err), &err);
+    CHECK_OK(create("{\"kind\":\"Queue\",\"apiVersion\":\"scheduling.run.ai/v2\",\"metadata\":{\"name\":\"q\"},\"spec\":{"
+        "\"a\":1}}", &err), &err);
     CHECK_INT(fake_kube_count("Queue"), 1);
     CHECK_INT(fake_kube_count("ConfigMap"), 0);
-    static const char other[] = "{\"kind\":\"Queue\",\"apiVersion\":\"scheduling.run.ai/v2\",\"metadata\":{\"name\":\"q\"},\"spec\":{\"a\":2}}";
+    static const char other[] = "{\"kind\":\"Queue\",\"apiVersion\":\"scheduling.run.ai/v2\",\"metadata\":{\"name\":\"q\"},"
+        "\"spec\":{\"a\":2}}";
     fake_kube_fail("replace", OSMO_ECONFLICT, "somebody was faster", 3);
     CHECK_OK(D->replace(impl, other, strlen(other), &err), &err);
     CHECK(has("Queue", "q", "\"a\":2"));
     fake_kube_fail("replace", OSMO_ECONFLICT, "somebody was faster", 100);
     CHECK_INT(D->replace(impl, other, strlen(other), &err), OSMO_EBUSY);
     CHECK_INT(create("{\"kind\":\"Unheard\",\"apiVersion\":\"x/v1\",\"metadata\":{\"name\":\"q\"}}", &err), OSMO_ENOTFOUND);
-    CHECK_INT(create("{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"q\",\"namespace\":\"missing\"}}", &err), OSMO_ENOTFOUND);
+    CHECK_INT(create("{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"q\",\"namespace\":"
+        "\"missing\"}}", &err), OSMO_ENOTFOUND);
     CHECK_STR(err.text, "the cluster has no namespace missing: create it");
     CHECK_INT(create("{\"kind\":\"Secret\"}", &err), OSMO_EINVAL);
     CHECK_INT(D->erase(impl, "v1", "Pod", "x", &err), OSMO_EINVAL);
     CHECK_INT(D->replace(impl, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"}}", 39, &err), OSMO_EINVAL);
     CHECK_INT(D->remove(impl, "v1", "Secret", "", 0, &err), OSMO_EINVAL);
-    CHECK_OK(create("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\",\"namespace\":\"test\",\"labels\":{\"x\":\"y\"}}}", &err),
+    CHECK_OK(create("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\",\"namespace\":\"test\","
+        "\"labels\":{\"x\":\"y\"}}}", &err),
              &err);
-    CHECK_INT(D->remove(impl, "v1", "ConfigMap", "x=y", 0, &err), 0);
-    CHECK_INT(D->remove(impl, "v1", "test/ConfigMap", "x=y", 0, &err), 1); /* that is where it is */
+    CHECK_INT(D->remove(impl, "v1", "ConfigMap", "x=y", 0, &err), 0); /* it is in another namespace */
     end();
 }
 
 static int collect(void *ctx, const char *json, size_t len) { return buf_append(ctx, json, len) < 0; }
 
 static void test_kept(void) {
-    static const char group[] = "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"g\",\"labels\":{"
+    static const char group[] = "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":"
+        "\"g\",\"labels\":{"
                                 "\"l\":\"m\"}},\"spec\":{\"minMember\":2,\"queue\":\"\\u00e4\\\"\"}}";
-    static const char changed[] = "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"g\",\"labels\":{"
+    static const char changed[] = "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{"
+        "\"name\":\"g\",\"labels\":{"
                                   "\"l\":\"m\"}},\"spec\":{\"minMember\":3}}";
     const char *version = "scheduling.run.ai/v2alpha2";
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -225,7 +252,8 @@ static void test_kept(void) {
     CHECK_INT(fake_kube_count("PodGroup"), 0);
     CHECK(has("ConfigMap", "podgroup.g", "\"osmo.kind\":\"PodGroup\"") && has("ConfigMap", "podgroup.g", "\"l\":\"m\""));
     CHECK_OK(D->list(impl, version, "PodGroup", "l=m", collect, &list, &err), &err);
-    CHECK_STR(buf_cstr(&list), "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":\"g\",\"labels\":{"
+    CHECK_STR(buf_cstr(&list), "{\"apiVersion\":\"scheduling.run.ai/v2alpha2\",\"kind\":\"PodGroup\",\"metadata\":{\"name\":"
+        "\"g\",\"labels\":{"
                                "\"l\":\"m\"}},\"spec\":{\"minMember\":2,\"queue\":\"ä\\\"\"}}");
     CHECK_OK(D->replace(impl, changed, strlen(changed), &err), &err);
     CHECK(has("ConfigMap", "podgroup.g", "minMember\\\":3"));
@@ -238,8 +266,8 @@ static void test_kept(void) {
     CHECK_OK(create(group, &err), &err);
     CHECK_INT(D->remove(impl, version, "PodGroup", "l=m", 0, &err), 1);
     CHECK_INT(fake_kube_count("ConfigMap"), 0);
-    CHECK_INT(create("{\"apiVersion\":\"other.io/v1\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\"}}", &err), 0);
-    CHECK_INT(fake_kube_count("Queue"), 1); /* somebody else's kind of that name */
+    CHECK_INT(create("{\"apiVersion\":\"other.io/v1\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"q\"}}", &err), OSMO_EDENIED);
+    CHECK_INT(fake_kube_count("ConfigMap"), 0); /* somebody else's kind of that name, which is in no namespace */
     buf_free(&list);
     end();
 }
@@ -265,8 +293,10 @@ static void test_translation(void) {
 static void test_scheduler_name(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     static const struct { const char *annotations, *spec, *becomes; } rows[] = {
-        { "\"annotations\":{\"pod-group-name\":\"g\"}", "\"schedulerName\":\"kai-scheduler\",\"x\":1", "\"schedulerName\":\"osmo-scheduler\",\"x\":1" },
-        { "\"annotations\":{\"pod-group-name\":\"g\"}", "\"schedulerName\":\"default-scheduler\"", "\"schedulerName\":\"default-scheduler\"" },
+        { "\"annotations\":{\"pod-group-name\":\"g\"}", "\"schedulerName\":\"kai-scheduler\",\"x\":1", "\"schedulerName\":"
+            "\"osmo-scheduler\",\"x\":1" },
+        { "\"annotations\":{\"pod-group-name\":\"g\"}", "\"schedulerName\":\"default-scheduler\"", "\"schedulerName\":"
+            "\"default-scheduler\"" },
         { "\"annotations\":{}", "\"schedulerName\":\"kai-scheduler\"", "\"schedulerName\":\"kai-scheduler\"" },
         { "\"annotations\":{\"pod-group-name\":\"g\"}", "\"x\":{\"schedulerName\":\"y\"}", "\"x\":{\"schedulerName\":\"y\"}" },
     };
@@ -342,8 +372,47 @@ static void test_successor(void) {
     CHECK_INT(D->remove(impl, "v1", "Pod", "n=a", 0, &err), 1); /* the delete has its own condition */
     put_pod("b", "", "");
     fake_kube_fail("remove", OSMO_ECONFLICT, "the UID in the precondition does not match", 1);
+    fake_kube_fail("get", OSMO_ENOTFOUND, "gone", 1);
     CHECK_INT(D->remove(impl, "v1", "Pod", "n=b", 0, &err), 0);
     CHECK(has("Pod", "b", "metadata") && !has("Pod", "b", "deletionTimestamp"));
+    end();
+}
+
+/* An operator may have more rights than it needs; who tells it what to do does not get them. */
+static void test_outside(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    fake_kube_reset(true);
+    begin(NULL);
+    static const char node[] = "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n1\",\"labels\":{\"a\":\"b\"}}}";
+    CHECK_INT(create(node, &err), OSMO_EDENIED);
+    CHECK_STR(err.text, "a Node is in no namespace: of such objects the operator only makes and removes queues and topologies");
+    CHECK_INT(fake_kube_count("Node"), 0);
+    fake_kube_put(node);
+    CHECK_INT(D->replace(impl, node, strlen(node), &err), OSMO_EDENIED);
+    CHECK_INT(D->erase(impl, "v1", "Node", "n1", &err), OSMO_EDENIED);
+    CHECK_INT(D->remove(impl, "v1", "Node", "a=b", 0, &err), OSMO_EDENIED);
+    CHECK_INT(fake_kube_count("Node"), 1);
+    CHECK_INT(D->patch(impl, "v1", "Namespace", "kube-system", "{}", 2, &err), OSMO_EDENIED);
+    CHECK_OK(D->patch(impl, "v1", "Node", "n1", "{\"metadata\":{\"labels\":{\"c\":\"d\"}}}", 33, &err), &err);
+    end();
+}
+
+/* A conflict that is about something else, above all that the client is stopped, is not a removal: the job would be told as done. */
+static void test_remove_conflicts(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    fake_kube_reset(true);
+    put_pod("a", "", "");
+    put_pod("b", "," FINALIZER, "");
+    begin(NULL);
+    fake_kube_fail("remove", OSMO_ECONFLICT, "the Kubernetes client is being stopped", 1);
+    fake_kube_fail("get", OSMO_ECONFLICT, "the Kubernetes client is being stopped", 1);
+    CHECK_INT(D->remove(impl, "v1", "Pod", "n=a", 0, &err), OSMO_ECONFLICT);
+    fake_kube_fail("remove", OSMO_ECONFLICT, "something else is in the way", 1);
+    CHECK_INT(D->remove(impl, "v1", "Pod", "n=a", 0, &err), OSMO_EBUSY);
+    fake_kube_fail("patch", OSMO_ECONFLICT, "changed meanwhile", 8); /* as often as is tried */
+    CHECK(D->remove(impl, "v1", "Pod", "n=b", 0, &err) < 0);
+    CHECK(has("Pod", "b", "osmo.nvidia.com/cleanup"));
+    CHECK_INT(D->remove(impl, "v1", "Pod", "n=a", 0, &err), 1);
     end();
 }
 
@@ -387,6 +456,8 @@ static const struct check_test tests[] = {
     { "their translation", test_translation },
     { "whose pods they are", test_scheduler_name },
     { "removal", test_remove },
+    { "conflicts of a removal", test_remove_conflicts },
+    { "what is in no namespace", test_outside },
     { "removal goes on", test_remove_goes_on },
     { "removal and successors", test_successor },
     { "finalizers", test_finalizers },

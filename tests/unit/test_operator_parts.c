@@ -82,6 +82,30 @@ static void apply_pod(nodes_t *n, const char *text) {
     "\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"" cpu "\",\"memory\":\"1025\"}}}]}," \
         "\"status\":{\"phase\":\"" phase "\"}}"
 
+/* The service fails the tasks of nodes that are not in a node_hash, so one is sent of the whole list only. */
+static void node_hash_is_whole(void) {
+    struct told t = { .text = BUF_INIT(1 << 20) };
+    logger_t log = { 0 };
+    nodes_t *n = nodes_new("ns", tell, &t, &log);
+    REQUIRE(n != NULL);
+    json_t *node = parsed("{\"metadata\":{\"name\":\"n1\"},\"status\":{}}"), *other = parsed("{\"metadata\":{\"name\":\"n2\"}}");
+    nodes_begin(n);
+    nodes_apply(n, node); /* and then the list broke off */
+    nodes_resend(n);
+    CHECK_CONTAINS(buf_cstr(&t.text), "resource {\"hostname\":\"n1\"");
+    CHECK(!strstr(buf_cstr(&t.text), "node_hash"));
+    nodes_apply(n, other);
+    CHECK(nodes_are_all(n));
+    CHECK(!nodes_are_all(n)); /* it is news once */
+    buf_reset(&t.text);
+    nodes_resend(n);
+    CHECK_CONTAINS(buf_cstr(&t.text), "node_hash {\"node_hashes\":[\"n");
+    json_free(node);
+    json_free(other);
+    nodes_free(n);
+    buf_free(&t.text);
+}
+
 static void node_messages(void) {
     struct told t = { .text = BUF_INIT(1 << 20) };
     logger_t log = { 0 };
@@ -171,7 +195,7 @@ static void cluster_events(void) {
 }
 
 static const struct check_test tests[] = {
-    {"node messages", node_messages}, {"cluster events", cluster_events}, {"quantities", quantities},
+    {"node_hash", node_hash_is_whole}, {"node messages", node_messages}, {"cluster events", cluster_events}, {"quantities", quantities},
     {"outbox replaces in place", outbox_replaces_in_place},
 };
 TEST_MAIN("operator parts", tests)

@@ -230,6 +230,25 @@ static void deleted_and_still_there(void) {
     end();
 }
 
+/* What a drained node leaves: the command was ended by a signal. One that ended by itself keeps its own cause. */
+static void deleted_and_ended(void) {
+    static const struct { int code; bool cleaning; const char *expected; } cases[] = {
+        {143, false, "the pod p was deleted outside of OSMO, perhaps to drain its node\\n- Task train failed with exit code 143"},
+        {137, false, "\"status\":\"FAILED_BACKEND_ERROR\",\"exit_code\":3001"},
+        {143, true, "\"status\":\"FAILED\",\"exit_code\":143"}, {7, false, "\"status\":\"FAILED\",\"exit_code\":7"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char status[256];
+        snprintf(status, sizeof status, "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"train\",\"state\":{\"terminated\":{"
+                 "\"exitCode\":%d,\"reason\":\"Error\"}}}]", cases[i].code);
+        REQUIRE(begin());
+        told.cleaning = cases[i].cleaning;
+        apply(pod_text("p", UID1, 0, "\"deletionTimestamp\":\"2026-01-01T00:00:30Z\",", status));
+        CHECK_CONTAINS(said(), cases[i].expected);
+        end();
+    }
+}
+
 static void deleted_by_ourselves(void) {
     REQUIRE(begin());
     told.cleaning = true;
@@ -343,6 +362,7 @@ static const struct check_test tests[] = {
         conditions_when_they_change},
     {"only pods of workflows here", only_pods_of_workflows_here}, {"a full queue", a_full_queue},
     {"grace ends without an event", grace_ends_without_an_event}, {"deleted and still there", deleted_and_still_there},
+    {"deleted and ended", deleted_and_ended},
     {"deleted by ourselves", deleted_by_ourselves}, {"gone by name and uid only", gone_by_name_and_uid_only},
     {"gone when that is fine", gone_when_that_is_fine}, {"gone with its last state", gone_with_its_last_state},
     {"the next retry under the same name", the_next_retry_under_the_same_name}, {"described", described},

@@ -310,7 +310,8 @@ static struct meta meta_of(const char *uid, const char *version) {
 }
 
 static void test_known(void) {
-    const struct meta uuid = meta_of("01234567-89ab-cdef-0123-456789abcdef", "1"), odd = meta_of("a static pod", "1"), none = meta_of("", "");
+    const struct meta uuid = meta_of("01234567-89ab-cdef-0123-456789abcdef", "1"), odd = meta_of("a static "
+        "pod", "1"), none = meta_of("", "");
     buf_t text = BUF_INIT(1024);
     known_t *k = known_new();
     char key[32];

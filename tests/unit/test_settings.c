@@ -143,6 +143,13 @@ static void test_mistakes(void)
             "operator must be GT" },
         { "resource_validations: {a: [{operator: GT}]}\n", "must have exactly" },
         { "roles: 3\n", "roles: must be a mapping" },
+        { "backends: {b: {node_conditions: {rules: {Ready: True}}}}\n", "backends.b.node_conditions.rules.Ready: must be a pattern of "
+            "statuses in quotes" },
+        { "backends: {b: {node_conditions: {rules: {'R*(': 'True'}}}}\n", "the condition type is no regular expression" },
+        { "backends: {b: {node_conditions: {rules: {'.*': 'True|False'}}}}\n", "covers the condition Ready" },
+        { "backends: {b: {tests: [t]}}\n", "backends.b.tests: refers to 't', which is no backend test" },
+        { "backend_tests: {t: {description: d}}\n", "backend_tests.t.cron_schedule: is missing" },
+        { "backend_tests: [t]\n", "backend_tests: must be a mapping, not a list" },
         { "pools: {a: [\n", "configuration f: " },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "base/ws_client.h"
+#include "kube_server.h"
+#include "tls_fixture.h"
 
 struct peer { int fd, port; const char *answer; pthread_t thread; char got[8192]; };
 
@@ -220,9 +223,65 @@ static void test_bad_options(void) {
     ws_loop_free(l);
 }
 
+/* ---- authorities ---- */
+
+struct rotation { ws_loop_t *loop; char url[64], trust[64], ca[64]; int closed, status[2]; };
+
+static void on_rotation(void *ctx, uint64_t conn, int code, int status, const char *reason);
+static const ws_handlers_t rotation_handlers = { .opened = on_opened, .closed = on_rotation };
+
+static void connect_again(struct rotation *r) {
+    const ws_options_t o = { .url = r->url, .ca_file = r->trust };
+    osmo_error_t err = OSMO_ERROR_INIT;
+    uint64_t conn;
+    CHECK_OK(ws_connect(r->loop, &o, &rotation_handlers, r, &conn, &err), &err);
+}
+
+static void on_rotation(void *ctx, uint64_t conn, int code, int status, const char *reason) {
+    struct rotation *r = ctx;
+    (void)conn, (void)code, (void)reason;
+    r->status[r->closed++] = status;
+    if (r->closed == 2) {
+        ws_loop_stop(r->loop);
+        return;
+    }
+    CHECK_INT(file_copy(r->ca, r->trust, 0600, NULL), 0);
+    connect_again(r);
+}
+
+/* A service whose authority is replaced is believed again once the file has the new one, in a loop that was there all the time. */
+static void test_new_authority(void) {
+    static const struct kube_step no = { .status = 404, .body = "{}" };
+    static struct kube_server server;
+    char dir[] = "/tmp/osmo-test-XXXXXX", old[64], cert[64], key[64];
+    struct rotation r = { 0 };
+    REQUIRE(mkdtemp(dir) != NULL);
+    snprintf(old, sizeof old, "%s/old", dir);
+    snprintf(r.trust, sizeof r.trust, "%s/trust.pem", dir);
+    snprintf(r.ca, sizeof r.ca, "%s/ca.pem", dir);
+    snprintf(cert, sizeof cert, "%s/it.pem", dir);
+    snprintf(key, sizeof key, "%s/it.key", dir);
+    REQUIRE(dir_make(old, 0700, NULL) == 0);
+    if (tls_make_ca(dir) && tls_make_ca(old)) {
+        snprintf(old, sizeof old, "%s/old/ca.pem", dir);
+        CHECK_INT(file_copy(old, r.trust, 0600, NULL), 0);
+        REQUIRE(tls_make_cert(dir, "it", "IP:127.0.0.1", 5) && kube_server_start(&server, &no, 1, cert, key, NULL));
+        snprintf(r.url, sizeof r.url, "wss://127.0.0.1:%d/a", server.port);
+        REQUIRE(ws_loop_new(&r.loop, NULL) == 0);
+        connect_again(&r);
+        ws_loop_run(r.loop);
+        ws_loop_free(r.loop);
+        CHECK_INT(r.status[0], 0);   /* not believed */
+        CHECK_INT(r.status[1], 404); /* it was asked */
+        kube_server_stop(&server);
+    }
+    dir_remove_tree(dir, NULL);
+}
+
 static const struct check_test tests[] = {
     { "refused upgrades", test_refused_upgrades }, { "nobody listens", test_nobody_listens },
     { "close while connecting", test_close_while_connecting }, { "free with connections", test_free_with_connections },
     { "timers", test_timers }, { "wakes", test_wakes }, { "bad options", test_bad_options },
+    { "new authority", test_new_authority },
 };
 TEST_MAIN("ws_client", tests)

@@ -129,7 +129,7 @@ static void strip(finalizers_t *f, const char *name, const char *uid) {
     osmo_error_t err = OSMO_ERROR_INIT;
     int rc = kubernetes_strip(f->client, &t, uid, &err);
     if (rc >= 0)
-        log_info(f->log, "pod %s was deleted outside of OSMO and nobody cleaned it up: its finalizer is taken away", name);
+        log_info(f->log, "pod %s was deleted and nobody cleaned it up: its finalizer is taken away", name);
     else
         log_warning(f->log, "the finalizer of pod %s cannot be taken away, trying again: %s", name, err.text);
 }

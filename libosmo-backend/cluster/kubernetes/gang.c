@@ -1,5 +1,5 @@
-/* Placement without KAI; see gang.h. The callbacks of the reflectors bring what cluster/place.h knows in line, one thread lets it decide and
- * begins what follows, and a few carry that out (gang_act.c). */
+/* Placement without KAI; see gang.h. The callbacks of the reflectors bring what cluster/place.h knows in line, one thread lets it
+ * decide and begins what follows, and a few carry that out (gang_act.c). */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -41,6 +41,21 @@ static void drop_pod(gang_t *g, const struct pod_facts *f, const char *key) {
     gang_foreign_drop(g, key);
 }
 
+static bool is_ours(const gang_t *g, const struct pod_facts *f) {
+    return json_slice_is(&f->meta.namespace_, g->namespace_) &&
+           (json_slice_is(&f->scheduler, GANG_SCHEDULER) || (g->o.alone && f->group.len && json_slice_is(&f->scheduler, "kai-scheduler")));
+}
+
+/* What does not change is read when a pod is seen for the first time. */
+static bool is_new(gang_t *g, const struct pod_facts *f, const char *key, bool ours) {
+    pthread_mutex_lock(&g->lock);
+    const struct gang_pod *p = ours ? map_get(g->pods, strchr(key, '/') + 1) : NULL;
+    const struct foreign_pod *other = ours ? NULL : map_get(g->foreign, key);
+    bool known = (p && json_slice_is(&f->meta.uid, p->uid)) || (other && json_slice_is(&f->meta.uid, other->uid));
+    pthread_mutex_unlock(&g->lock);
+    return !known;
+}
+
 void gang_pod(gang_t *g, osmo_change_t change, const char *json, size_t len) {
     struct pod_facts f;
     char key[META_KEY_MAX];
@@ -48,11 +63,10 @@ void gang_pod(gang_t *g, osmo_change_t change, const char *json, size_t len) {
     char *manifest = NULL;
     if (!gang_read_pod(json, len, &f) || !meta_key(&f.meta, key))
         return;
-    bool gone = change == OSMO_CHANGE_DELETED;
-    bool ours = json_slice_is(&f.scheduler, GANG_SCHEDULER) && json_slice_is(&f.meta.namespace_, g->namespace_);
-    if (!gone && ours && !(manifest = gang_read_manifest(&f)))
+    bool gone = change == OSMO_CHANGE_DELETED, ours = is_ours(g, &f), fresh = !gone && is_new(g, &f, key, ours);
+    if (fresh && ours && !(manifest = gang_read_manifest(&f)))
         return;
-    if (!gone && !ours && !f.ended && f.node.len && !gang_read_request(&f, &request))
+    if (fresh && !ours && !f.ended && f.node.len && !gang_read_request(&f, &request))
         return;
     pthread_mutex_lock(&g->lock);
     if (gone)

@@ -1,9 +1,9 @@
-/* Where there is no KAI scheduler the driver places the pods of PodGroups itself: a controller that is fed by the watches of nodes, pods and
- * ConfigMaps (kept.h), lets cluster/place.h decide, and carries the decisions out at the API server. Nothing is kept but what the API
- * server has: after a restart everything follows from the first lists. Called by kubernetes.c.
+/* Where there is no KAI scheduler the driver places the pods of PodGroups itself: a controller that is fed by the watches of nodes,
+ * pods and ConfigMaps (kept.h), lets cluster/place.h decide, and carries the decisions out at the API server. Nothing is kept but
+ * what the API server has: after a restart everything follows from the first lists. Called by kubernetes.c.
  *
- * What it looks at of a pod: requests, nodeSelector, tolerations, its PodGroup. Affinity, host ports and volumes that are bound to nodes are
- * left to the kubelet, which refuses what does not fit. */
+ * What it looks at of a pod: requests, nodeSelector, tolerations, its PodGroup. Affinity, host ports and volumes that are bound to
+ * nodes are left to the kubelet, which refuses what does not fit. */
 #ifndef KUBERNETES_GANG_H
 #define KUBERNETES_GANG_H
 #include <stdbool.h>
@@ -19,6 +19,7 @@ struct gang_options {
     osmo_kube_t *client;
     const char *namespace_;
     bool foreign;               /* pods of others are watched: gang_synced() is called for them too */
+    bool alone;                 /* there is no KAI: what waits for it is ours as well */
     int64_t patience_ms;        /* how long a pod waits before it is told why; 0 = 2000 */
     const logger_t *log;
     void *ctx;

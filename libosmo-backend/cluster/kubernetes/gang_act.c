@@ -1,5 +1,6 @@
-/* Decisions become requests: which is due, and carrying it out in threads of their own. For one pod one at a time. What was asked for is not
- * asked again before the watch has shown what became of it; what failed is tried again, later each time. Called by gang.c. */
+/* Decisions become requests: which is due, and carrying it out in threads of their own. For one pod one at a time. What was asked
+ * for is not asked again before the watch has shown what became of it; what failed is tried again, later each time. Called by
+ * gang.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"

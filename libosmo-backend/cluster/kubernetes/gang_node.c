@@ -37,12 +37,14 @@ static bool take_text(char **to, const json_slice_t *text) {
     return true;
 }
 
+static bool is_text(const char *have, const json_slice_t *text) {
+    return have ? strlen(have) == text->len && memcmp(have, text->text, text->len) == 0 : text->len == 0;
+}
+
 /* A node says something every few seconds; only what placement looks at is a change. */
 static bool is_same(const struct gang_node *n, const struct node_facts *f) {
-    const char *labels = n->labels ? n->labels : "", *taints = n->taints ? n->taints : "";
     return n->known && n->cordoned == f->cordoned && memcmp(&n->room, &f->room, sizeof n->room) == 0 &&
-           strlen(labels) == f->meta.labels.len && strncmp(labels, f->meta.labels.text ? f->meta.labels.text : "", f->meta.labels.len) == 0 &&
-           strlen(taints) == f->taints.len && strncmp(taints, f->taints.text ? f->taints.text : "", f->taints.len) == 0;
+           is_text(n->labels, &f->meta.labels) && is_text(n->taints, &f->taints);
 }
 
 void gang_node_put(gang_t *g, const struct node_facts *f) {
@@ -88,7 +90,8 @@ static int put_node(const gang_t *g, const struct gang_node *n) {
     buf_printf(&text, "{\"metadata\":{\"name\":\"%s\",\"labels\":%s},", n->name, n->labels ? n->labels : "{}");
     buf_printf(&text, "\"spec\":{\"taints\":%s,\"unschedulable\":%s},", n->taints ? n->taints : "[]",
                n->cordoned || !left[OSMO_SCHED_PODS] ? "true" : "false");
-    buf_printf(&text, "\"status\":{\"allocatable\":{\"cpu\":\"%lldm\",\"memory\":%lld,\"ephemeral-storage\":%lld,\"nvidia.com/gpu\":%lld,",
+    buf_printf(&text, "\"status\":{\"allocatable\":{\"cpu\":\"%lldm\",\"memory\":%lld,\"ephemeral-storage\":%lld,"
+        "\"nvidia.com/gpu\":%lld,",
                left[OSMO_SCHED_CPU], left[OSMO_SCHED_MEMORY], left[OSMO_SCHED_STORAGE], left[OSMO_SCHED_GPU]);
     buf_printf(&text, "\"pods\":%lld}}}", left[OSMO_SCHED_PODS]);
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -162,7 +165,8 @@ void gang_kept_put(gang_t *g, const char *map_name, const char *text) {
     int rc = json_parse(text, strlen(text), &object, &err);
     struct kept_object *o = rc == 0 ? kept_new(object, text) : NULL;
     if (!o || map_set(g->kept, map_name, o) < 0) {
-        log_warning(&g->log, "ConfigMap %s cannot be read: %s", map_name, *err.text ? err.text : "it has no kind or name, or out of memory");
+        log_warning(&g->log, "ConfigMap %s cannot be read: %s", map_name, *err.text ? err.text : "it has no kind or name, or "
+            "out of memory");
         return;
     }
     if (str_eq(o->kind, "Topology"))

@@ -1,5 +1,5 @@
-/* PodGroups, Queues and Topologies in a cluster without KAI: each is kept in a ConfigMap of the namespace, with the labels of the object, so
- * that selectors find it, and its text. Pure translation; called by objects.c, removal.c and gang.c. */
+/* PodGroups, Queues and Topologies in a cluster without KAI: each is kept in a ConfigMap of the namespace, with the labels of the
+ * object, so that selectors find it, and its text. Pure translation; called by objects.c, removal.c and gang.c. */
 #ifndef KUBERNETES_KEPT_H
 #define KUBERNETES_KEPT_H
 #include <stdbool.h>

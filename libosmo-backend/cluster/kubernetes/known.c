@@ -53,7 +53,8 @@ struct known_one *known_add(known_t *k, const char *key, const struct meta *m, u
     struct known_one *one = malloc(sizeof *one + len + 1 + (odd ? m->uid.len + 1 : 0));
     if (!one)
         return NULL;
-    *one = (struct known_one){ .hash = meta_hash(key, len), .version = meta_hash(m->version.text, m->version.len), .round = round, .odd = odd };
+    *one = (struct known_one){ .hash = meta_hash(key, len), .version = meta_hash(m->version.text, m->version.len), .round = round };
+    one->odd = odd;
     memcpy(one->uid, uid, sizeof uid);
     memcpy(one->key, key, len + 1);
     if (odd) {

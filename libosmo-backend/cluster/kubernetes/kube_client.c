@@ -249,7 +249,8 @@ static int renew_login(osmo_kube_t *k, uint64_t refused, osmo_error_t *err) {
     return same ? OSMO_EUNAUTH : 0;
 }
 
-/* An API server that has just started serves before it has read who may what, and forbids everything: only one that is ready means it.
+/* An API server that has just started serves before it has read who may what, and forbids everything, and before it knows the kinds that
+ * were added to it: only one that is ready means it.
  * @return true when the refusal is not to be taken seriously; *again: what was refused may be allowed by now */
 static bool refused_too_early(osmo_kube_t *k, const struct kube_call *call, int64_t sent_us, bool *again) {
     static const struct kube_call question = {.method = "GET", .path = "/readyz", .repeatable = true};
@@ -259,15 +260,18 @@ static bool refused_too_early(osmo_kube_t *k, const struct kube_call *call, int6
     struct outcome o;
     bool asked_before = *again;
     *again = false;
-    if (ready_us && ready_us <= sent_us && now_us - ready_us < READY_US)
+    if (ready_us > atomic_load(&k->trouble_us) && ready_us <= sent_us && now_us - ready_us < READY_US)
         return false;
     int rc = try_once(k, &question, now_us + READY_ASK_MS * 1000, READY_ASK_MS, &o, &text, &why);
     bool answered = o.sent && o.fate == HTTP_ANSWERED;
-    if (answered && o.status != 500 && o.status != 503) { /* others than 200: it does not tell us */
+    if (answered && o.status < 500 && o.status != 429) {
         int64_t trouble_us = atomic_load(&k->trouble_us);
+        bool doubtful = trouble_us && now_us - trouble_us < TROUBLE_US;
         if (rc == 0)
             atomic_store(&k->ready_us, clock_mono_us());
-        *again = rc == 0 && !asked_before && trouble_us && now_us - trouble_us < TROUBLE_US;
+        else
+            return doubtful && o.status == 403; /* that too is something it has not read yet, or it never tells us */
+        *again = doubtful && !asked_before;
         return *again && call->watch;
     }
     atomic_store(&k->trouble_us, clock_mono_us());
@@ -291,7 +295,7 @@ int kube_request(osmo_kube_t *k, const struct kube_call *call, buf_t *answer, os
         int64_t sent_us = clock_mono_us();
         int rc = try_once(k, call, ready_us, time_of_try(k, call, n, deadline_us), &o, answer, &why);
         note_trouble(k, &o);
-        if (o.status == 403) {
+        if (o.status == 403 || (o.status == 404 && call->discovery)) {
             if (refused_too_early(k, call, sent_us, &again)) {
                 o.status = 503;
                 rc = why.code = OSMO_EUNAVAIL;

@@ -121,7 +121,7 @@ static int path_of(const char *api_version, char out[160], osmo_error_t *err) {
 
 static int ask(osmo_kube_t *k, const char *path, struct kube_kind **kinds, size_t *n, osmo_error_t *err) {
     _cleanup_buf_ buf_t answer = {0};
-    const struct kube_call call = {.method = "GET", .path = path, .max = ANSWER_MAX, .repeatable = true};
+    const struct kube_call call = {.method = "GET", .path = path, .max = ANSWER_MAX, .repeatable = true, .discovery = true};
     *kinds = NULL;
     *n = 0;
     int rc = kube_request(k, &call, &answer, err);

@@ -87,6 +87,7 @@ struct kube_call {
     bool secret;                  /* bodies, both ways */
     bool repeatable;              /* may be sent again when nobody knows whether it was carried out */
     bool watch;                   /* one try, on a connection of its own */
+    bool discovery;               /* its 404 counts only from a server that is ready */
     int64_t total_ms, idle_ms;    /* 0 = the client's; total -1 = none */
     bool (*on_data)(void *ctx, http_client_t *http, const char *data, size_t len); /* of successful answers; false ends it */
     void *ctx;

@@ -17,11 +17,10 @@ static int send_call(osmo_kube_t *k, struct kube_call *call, const osmo_kube_tar
     buf_t answer = {0};
     call->secret = kube_target_secret(what);
     int rc = kube_request(k, call, &answer, err);
-    if (rc == 0 && json) {
-        *json = answer.data ? buf_steal(&answer, len) : strdup("");
-        if (!*json)
-            rc = no_memory(err);
-    }
+    if (rc == 0 && json && (!answer.len || answer.data[0] != '{'))
+        rc = osmo_error_set(err, OSMO_EIO, "the Kubernetes API server's answer is no object: is something else at its address?");
+    else if (rc == 0 && json && !(*json = buf_steal(&answer, len)))
+        rc = no_memory(err);
     buf_free(&answer);
     return rc;
 }

@@ -1,9 +1,9 @@
-/* The driver `kubernetes`: pods run on a cluster whose API server is spoken to (kube.h). It opens the watches and gives what they tell to the
- * sink; what callers ask is in objects.c and removal.c. Finalizers that would keep pods are looked after in finalizers.c, and where KAI is not
- * installed gang.c places groups.
+/* The driver `kubernetes`: pods run on a cluster whose API server is spoken to (kube.h). It opens the watches and gives what they
+ * tell to the sink; what callers ask is in objects.c and removal.c. Finalizers that would keep pods are looked after in
+ * finalizers.c, and where KAI is not installed gang.c places groups.
  *
- * Pods are watched three times, so that none is told twice: those of workflows in the namespace, all others of other namespaces, all others of
- * the namespace. Of the others, which only take up room, those that have ended are left out by the server. */
+ * Pods are watched three times, so that none is told twice: those of workflows in the namespace, all others of other namespaces,
+ * all others of the namespace. Of the others, which only take up room, those that have ended are left out by the server. */
 #include "cluster/kubernetes/kubernetes.h"
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +122,8 @@ static void on_synced(void *ctx) {
     struct watch *w = ctx;
     if (w->k->gang && sources[w->id])
         gang_synced(w->k->gang, sources[w->id]);
+    if (w->id == WATCH_NODES && w->k->sink.nodes_told)
+        w->k->sink.nodes_told(w->k->sink.ctx);
 }
 
 static void set_trouble(struct kubernetes *k, char to[TROUBLE_MAX], const char *trouble) {
@@ -202,7 +204,8 @@ static int read_uid(struct kubernetes *k, osmo_error_t *err) {
     size_t len = 0;
     int rc = osmo_kube_get(k->client, &t, &json, &len, err);
     if (rc == OSMO_EDENIED)
-        return osmo_error_set(err, rc, "the identity of the cluster cannot be read: give the operator's account a ClusterRole with the verb get "
+        return osmo_error_set(err, rc, "the identity of the cluster cannot be read: "
+                                       "give the operator's account a ClusterRole with the verb get "
                                        "for namespaces");
     if (rc < 0)
         return osmo_error_prefix(err, "cluster %s", osmo_kube_get_server(k->client));
@@ -212,20 +215,41 @@ static int read_uid(struct kubernetes *k, osmo_error_t *err) {
     return 0;
 }
 
+static int note_one(void *ctx, const char *json, size_t len) {
+    (void)json, (void)len;
+    *(bool *)ctx = true;
+    return 1;
+}
+
+/* Those who may not look have none. */
+static bool has_kept_groups(struct kubernetes *k) {
+    const osmo_kube_target_t t = { .size = sizeof t, .api_version = "v1", .kind = "ConfigMap", .namespace_ = k->namespace_,
+                                   .label_selector = KEPT_LABEL "=PodGroup" };
+    char version[OSMO_KUBE_VERSION_MAX] = "";
+    bool any = false;
+    osmo_kube_list(k->client, &t, 1, version, note_one, &any, NULL);
+    return any;
+}
+
 /* Looked at once: pods that wait for one scheduler are not the other's. */
 static int choose_scheduler(struct kubernetes *k, const struct settings *s, osmo_error_t *err) {
-    const struct gang_options o = { .client = k->client, .namespace_ = k->namespace_, .foreign = k->cluster_usage,
-                                    .patience_ms = s->gang_patience_ms, .log = &k->log, .ctx = k, .state = on_gang_state };
+    struct gang_options o = { .client = k->client, .namespace_ = k->namespace_, .foreign = k->cluster_usage,
+                              .patience_ms = s->gang_patience_ms, .log = &k->log, .ctx = k, .state = on_gang_state };
     osmo_kube_resource_t kai;
     osmo_error_t why = OSMO_ERROR_INIT;
     int rc = s->scheduler == SCHEDULER_OSMO ? OSMO_ENOTFOUND : osmo_kube_discover(k->client, PODGROUP_VERSION, "PodGroup", &kai, &why);
     if (rc == OSMO_ENOTFOUND && s->scheduler == SCHEDULER_KAI)
-        return osmo_error_set(err, OSMO_EUNAVAIL, "the KAI scheduler is not installed in the cluster (there is no PodGroup of %s): install it, "
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the KAI scheduler is not installed in the cluster "
+                                                  "(there is no PodGroup of %s): install it, "
                                                   "or set scheduler=osmo", PODGROUP_VERSION);
-    if (rc != OSMO_ENOTFOUND)
-        return rc < 0 ? osmo_error_set(err, rc, "%s", why.text) : 0;
+    if (rc != OSMO_ENOTFOUND && rc < 0)
+        return osmo_error_set(err, rc, "%s", why.text);
+    if (rc == 0 && (s->scheduler == SCHEDULER_KAI || !has_kept_groups(k)))
+        return 0;
+    o.alone = rc == OSMO_ENOTFOUND && s->scheduler != SCHEDULER_OSMO;
     snprintf(k->mode, sizeof k->mode, "%s: %s%s", PLACES_OURSELVES,
-             s->scheduler == SCHEDULER_OSMO ? "scheduler=osmo is set" : "the KAI scheduler is not installed",
+             rc == 0 ? "there are some that were made before the KAI scheduler was installed; restart it when they have ended"
+             : o.alone ? "the KAI scheduler is not installed" : "scheduler=osmo is set",
              k->cluster_usage ? "" : "; it does not see what others use, because usage=namespace is set");
     return gang_start(&o, &k->gang, err);
 }

@@ -36,7 +36,7 @@ struct kubernetes {
     struct watch watches[WATCHES];
     finalizers_t *finalizers;
     gang_t *gang;               /* NULL = KAI places pods */
-    char mode[160];             /* how groups are placed, for describe() */
+    char mode[256];             /* how groups are placed, for describe() */
     char gang_trouble[TROUBLE_MAX];
     pthread_mutex_t lock;
 };
@@ -53,8 +53,11 @@ int kubernetes_patch(void *impl, const char *api_version, const char *kind, cons
                      osmo_error_t *err);
 int kubernetes_replace(void *impl, const char *json, size_t len, osmo_error_t *err);
 int kubernetes_erase(void *impl, const char *api_version, const char *kind, const char *name, osmo_error_t *err);
-/* Where a kind is: `kind` may be "NAMESPACE/Kind". The target's strings are borrowed from the arguments and from k. */
+/* Where a kind is. The target's strings are borrowed from the arguments and from k. */
 int kubernetes_target(struct kubernetes *k, const char *api_version, const char *kind, osmo_kube_target_t *out, osmo_error_t *err);
+/* Of what is in no namespace, only queues and topologies are made, replaced and removed, whatever the rights of the operator are:
+ * OSMO_EDENIED for others. */
+int kubernetes_stay_inside(const osmo_kube_target_t *t, osmo_error_t *err);
 
 /* removal.c */
 int kubernetes_remove(void *impl, const char *api_version, const char *kind, const char *selector, int force, osmo_error_t *err);

@@ -1,5 +1,5 @@
-/* Objects of a cluster for whoever calls the driver: create, list, logs, patch, replace, erase. Kinds are found by discovery; those of KAI are
- * translated where there is none (kept.h). */
+/* Objects of a cluster for whoever calls the driver: create, list, logs, patch, replace, erase. Kinds are found by discovery; those
+ * of KAI are translated where there is none (kept.h). */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -15,14 +15,11 @@
 
 /* ---- where a kind is ---- */
 
-struct place_text { char text[NAME_MAX_LEN]; };
-
 int kubernetes_target(struct kubernetes *k, const char *api_version, const char *kind, osmo_kube_target_t *out, osmo_error_t *err) {
     osmo_kube_resource_t resource;
-    const char *slash = kind ? strrchr(kind, '/') : NULL;
     *out = (osmo_kube_target_t){ .size = sizeof *out, .api_version = api_version && *api_version ? api_version : "v1" };
-    out->kind = slash ? slash + 1 : kind;
-    if (!out->kind || !*out->kind)
+    out->kind = kind;
+    if (!kind || !*kind)
         return osmo_error_set(err, OSMO_EINVAL, "a kind is needed");
     int rc = osmo_kube_discover(k->client, out->api_version, out->kind, &resource, err);
     if (rc == 0 && resource.namespaced)
@@ -30,20 +27,18 @@ int kubernetes_target(struct kubernetes *k, const char *api_version, const char 
     return rc;
 }
 
-/* The namespace in front of a kind, in memory of the caller. */
-static void other_namespace(const char *kind, osmo_kube_target_t *t, struct place_text *room) {
-    const char *slash = strrchr(kind, '/');
-    if (!slash || !t->namespace_ || (size_t)(slash - kind) >= sizeof room->text)
-        return;
-    memcpy(room->text, kind, (size_t)(slash - kind));
-    room->text[slash - kind] = '\0';
-    t->namespace_ = room->text;
+int kubernetes_stay_inside(const osmo_kube_target_t *t, osmo_error_t *err) {
+    if (t->namespace_ || kept_is(t->api_version, t->kind))
+        return 0;
+    return osmo_error_set(err, OSMO_EDENIED, "a %s is in no namespace: of such objects the operator only makes and removes queues and "
+                          "topologies", t->kind);
 }
 
 static bool is_kept(const struct kubernetes *k, const char *api_version, const char *kind) { return k->gang && kept_is(api_version, kind); }
 
 static osmo_kube_target_t kept_target(const struct kubernetes *k) {
-    return (osmo_kube_target_t){ .size = sizeof(osmo_kube_target_t), .api_version = "v1", .kind = "ConfigMap", .namespace_ = k->namespace_ };
+    return (osmo_kube_target_t){ .size = sizeof(osmo_kube_target_t), .api_version = "v1", .kind = "ConfigMap",
+                                 .namespace_ = k->namespace_ };
 }
 
 /* What the server says of a namespace that is not there is about the object; say what to do instead. */
@@ -136,7 +131,7 @@ int kubernetes_create(void *impl, const char *json, size_t len, osmo_error_t *er
         return rc;
     if (is_kept(k, h.api_version, h.kind))
         return create_kept(k, json, len, err);
-    if ((rc = kubernetes_target(k, h.api_version, h.kind, &t, err)) < 0)
+    if ((rc = kubernetes_target(k, h.api_version, h.kind, &t, err)) < 0 || (rc = kubernetes_stay_inside(&t, err)) < 0)
         return rc;
     if (t.namespace_ && *h.namespace_)
         t.namespace_ = h.namespace_;
@@ -183,7 +178,6 @@ int kubernetes_list(void *impl, const char *api_version, const char *kind, const
                     osmo_error_t *err) {
     struct kubernetes *k = impl;
     char version[OSMO_KUBE_VERSION_MAX] = "";
-    struct place_text other;
     osmo_kube_target_t t;
     bool kept = is_kept(k, api_version, kind);
     _cleanup_free_ char *marked = kept ? kept_selector(kind, selector) : NULL;
@@ -194,8 +188,6 @@ int kubernetes_list(void *impl, const char *api_version, const char *kind, const
         t = kept_target(k);
     else if ((rc = kubernetes_target(k, api_version, kind, &t, err)) < 0)
         return rc;
-    else
-        other_namespace(kind, &t, &other);
     t.label_selector = kept ? marked : selector && *selector ? selector : NULL;
     struct listing l = { .fn = fn, .ctx = ctx, .api_version = t.api_version, .kind = t.kind, .text = BUF_INIT(LIST_ITEM_MAX) };
     rc = osmo_kube_list(k->client, &t, k->page_size, version, kept ? unwrapped : with_kind, &l, err);
@@ -214,14 +206,14 @@ int kubernetes_logs(void *impl, const char *pod, const char *container, int tail
 int kubernetes_patch(void *impl, const char *api_version, const char *kind, const char *name, const char *json, size_t len,
                      osmo_error_t *err) {
     struct kubernetes *k = impl;
-    struct place_text other;
     osmo_kube_target_t t;
     if (!name || !*name || is_kept(k, api_version, kind))
         return osmo_error_set(err, OSMO_EINVAL, "%s cannot be patched", name && *name ? kind : "an object without a name");
     int rc = kubernetes_target(k, api_version, kind, &t, err);
     if (rc < 0)
         return rc;
-    other_namespace(kind, &t, &other);
+    if (!t.namespace_ && !str_eq(t.kind, "Node"))
+        return osmo_error_set(err, OSMO_EDENIED, "a %s is in no namespace: of such objects the operator only patches nodes", t.kind);
     t.name = name;
     return osmo_kube_patch(k->client, &t, OSMO_KUBE_PATCH_MERGE, json, len, "osmo-backend", err);
 }
@@ -264,7 +256,7 @@ int kubernetes_replace(void *impl, const char *json, size_t len, osmo_error_t *e
     } else if (rc == 0) {
         rc = kubernetes_target(k, h.api_version, h.kind, &t, err);
     }
-    if (rc < 0)
+    if (rc < 0 || (!kept && (rc = kubernetes_stay_inside(&t, err)) < 0))
         return rc;
     if (!kept && t.namespace_ && *h.namespace_)
         t.namespace_ = h.namespace_;
@@ -279,9 +271,8 @@ int kubernetes_erase(void *impl, const char *api_version, const char *kind, cons
     static const osmo_kube_delete_t how = { .size = sizeof how, .grace_s = -1, .propagation = "Background" };
     struct kubernetes *k = impl;
     char kept[KEPT_NAME_MAX];
-    struct place_text other;
     osmo_kube_target_t t;
-    if (!name || !*name || !kind || str_eq(kind, "Pod") || str_ends(kind, "/Pod"))
+    if (!name || !*name || str_eq(kind, "Pod"))
         return osmo_error_set(err, OSMO_EINVAL, "a kind, other than Pod, and a name are needed");
     if (is_kept(k, api_version, kind) && kept_name(kind, name, kept)) {
         t = kept_target(k);
@@ -289,9 +280,8 @@ int kubernetes_erase(void *impl, const char *api_version, const char *kind, cons
         return osmo_kube_remove(k->client, &t, &how, err);
     }
     int rc = kubernetes_target(k, api_version, kind, &t, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = kubernetes_stay_inside(&t, err)) < 0)
         return rc;
-    other_namespace(kind, &t, &other);
     t.name = name;
     return osmo_kube_remove(k->client, &t, &how, err);
 }

@@ -281,6 +281,10 @@ static void tell_trouble(reflector_t *r, int rc, const osmo_error_t *err) {
 static void failed(reflector_t *r, int rc, const osmo_error_t *err) {
     if (is_stopping(r))
         return;
+    if (rc == OSMO_ECONFLICT) { /* the client was stopped; this thread is about to be */
+        pause_ms(r, PAUSE_MAX_MS);
+        return;
+    }
     if (rc == OSMO_ENOTFOUND && r->o.optional) {
         r->listed = false;
         r->round++;

@@ -1,6 +1,6 @@
-/* Removal of everything that matches a selector. What is removed is what the list showed, by uid: a successor of the same name is never hit.
- * Pods keep their last state until their finalizer is taken away, so that goes first; then they are deleted. Several at a time; one that
- * cannot be removed keeps no other back. */
+/* Removal of everything that matches a selector. What is removed is what the list showed, by uid: a successor of the same name is
+ * never hit. Pods keep their last state until their finalizer is taken away, so that goes first; then they are deleted. Several at
+ * a time; one that cannot be removed keeps no other back. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -93,7 +93,13 @@ static int remove_one(const struct removal *r, const struct doomed *d, osmo_erro
     int rc = r->pods && d->finalizer ? kubernetes_strip(r->k->client, &t, d->uid, err) : 0;
     if (rc == 0)
         rc = osmo_kube_remove(r->k->client, &t, &how, err);
-    return is_gone(rc) || rc == OSMO_ECONFLICT ? 0 : rc < 0 ? rc : 1;
+    if (rc == OSMO_ECONFLICT) { /* it is another one by now; or something else is in the way, such as the end of the client */
+        rc = is_still_there(r->k->client, &t, d->uid, err);
+        if (rc == OSMO_EDENIED) /* removing what cannot be read is allowed; what it says is nearly always about another uid */
+            return 0;
+        return rc > 0 ? osmo_error_set(err, OSMO_EBUSY, "%s is changed by others all the time", d->name) : rc;
+    }
+    return is_gone(rc) ? 0 : rc < 0 ? rc : 1;
 }
 
 static bool may_pass(int rc) { return rc == OSMO_EBUSY || rc == OSMO_EUNAVAIL || rc == OSMO_ETIMEOUT || rc == OSMO_EIO; }
@@ -123,10 +129,8 @@ static int outcome(const struct removal *r, osmo_error_t *err) {
                                        : osmo_error_set(err, r->rc, "%zu of %zu: %s", r->failed, r->n, text);
 }
 
-static int aim(struct removal *r, const char *api_version, const char *kind, const char *selector, char **marked, char **other,
-               osmo_error_t *err) {
+static int aim(struct removal *r, const char *api_version, const char *kind, const char *selector, char **marked, osmo_error_t *err) {
     struct kubernetes *k = r->k;
-    const char *slash = kind ? strrchr(kind, '/') : NULL;
     if (k->gang && kept_is(api_version, kind)) {
         *marked = kept_selector(kind, selector);
         r->target = (osmo_kube_target_t){ .size = sizeof r->target, .api_version = "v1", .kind = "ConfigMap", .namespace_ = k->namespace_,
@@ -136,12 +140,8 @@ static int aim(struct removal *r, const char *api_version, const char *kind, con
     int rc = kubernetes_target(k, api_version, kind, &r->target, err);
     if (rc < 0)
         return rc;
-    if (slash && r->target.namespace_) {
-        *other = strndup(kind, (size_t)(slash - kind));
-        if (!*other)
-            return no_memory(err);
-        r->target.namespace_ = *other;
-    }
+    if ((rc = kubernetes_stay_inside(&r->target, err)) < 0)
+        return rc;
     r->target.label_selector = selector;
     r->pods = str_eq(r->target.kind, "Pod") && str_eq(r->target.api_version, "v1");
     return 0;
@@ -149,11 +149,11 @@ static int aim(struct removal *r, const char *api_version, const char *kind, con
 
 int kubernetes_remove(void *impl, const char *api_version, const char *kind, const char *selector, int force, osmo_error_t *err) {
     struct removal r = { .k = impl, .force = force != 0, .lock = PTHREAD_MUTEX_INITIALIZER };
-    _cleanup_free_ char *marked = NULL, *other = NULL;
+    _cleanup_free_ char *marked = NULL;
     char version[OSMO_KUBE_VERSION_MAX] = "";
     if (!selector || !*selector)
         return osmo_error_set(err, OSMO_EINVAL, "a selector is needed: everything of a namespace is never removed");
-    int rc = aim(&r, api_version, kind, selector, &marked, &other, err);
+    int rc = aim(&r, api_version, kind, selector, &marked, err);
     if (rc == 0)
         rc = osmo_kube_list(r.k->client, &r.target, r.k->page_size, version, take, &r, err);
     if (rc >= 0 && r.rc == 0)

@@ -32,6 +32,8 @@ typedef struct osmo_cluster_sink {
     void (*log)(void *ctx, int level, const char *text);
     /** What describe() says may be something else now. */
     void (*state)(void *ctx);
+    /** All nodes that were there have been told by node(); again after each list of them. */
+    void (*nodes_told)(void *ctx);
 } osmo_cluster_sink_t;
 /** Options common to drivers; driver-specific ones are "key=value" strings. */
 typedef struct osmo_cluster_options {
@@ -46,14 +48,12 @@ typedef struct osmo_cluster_options {
      * page-size, scheduler (auto, kai, or osmo: place pods ourselves).
      */
     const char *const *settings;
-    const char *const *environment;   /**< "NAME=VALUE" and a NULL: what programs that the driver runs get; NULL = none. Outlives the driver */
+    /** "NAME=VALUE" and a NULL: what programs that the driver runs get; NULL = none. Outlives the driver. */
+    const char *const *environment;
 } osmo_cluster_options_t;
 /** Called for each object found; return non-zero to stop. */
 typedef int (*osmo_cluster_object_fn)(void *ctx, const char *json, size_t len);
-/**
- * Driver vtable. A NULL member means unsupported. Kinds are looked for in the namespace of the options; "NAMESPACE/Kind" asks the kubernetes
- * driver for another one, as metadata.namespace does in objects that are created or replaced.
- */
+/** Driver vtable. A NULL member means unsupported. */
 typedef struct osmo_cluster_driver {
     size_t size;      /**< sizeof(osmo_cluster_driver_t) */
     const char *name; /**< as osmo_cluster_driver_find() takes it */
@@ -64,7 +64,8 @@ typedef struct osmo_cluster_driver {
     int (*open)(const osmo_cluster_options_t *options, const osmo_cluster_sink_t *sink, void **impl, osmo_error_t *err);
     /** Identity of the cluster: a UUID text that stays the same over restarts, at most 63 characters. */
     const char *(*uid)(void *impl);
-    /** Create one object. ::OSMO_EEXISTS when it exists, ::OSMO_EBUSY / ::OSMO_EUNAVAIL retryable, others permanent. */
+    /** Create one object. ::OSMO_EEXISTS when it exists, ::OSMO_EBUSY, ::OSMO_EUNAVAIL, ::OSMO_ETIMEOUT, ::OSMO_ECONFLICT,
+     * ::OSMO_EUNAUTH and ::OSMO_EIO may pass; others are permanent. */
     int (*create)(void *impl, const char *json, size_t len, osmo_error_t *err);
     /**
      * Remove every object of a kind that matches "k=v,k=v"; strips the cleanup finalizer of pods. force: no grace.

@@ -36,7 +36,7 @@ typedef struct osmo_operator_options {
     const char *test_namespace;   /**< kubernetes: where tests of nodes run; NULL = "osmo-test" */
     const char *test_image;       /**< kubernetes: image of osmo-node-test; NULL = osmo/backend:VERSION */
     const char *test_template;    /**< kubernetes: template of their CronJob, as YAML; NULL = the one built in */
-    const char *const *environment; /**< of programs that give credentials for a cluster, see osmo_cluster_options_t; outlives the operator */
+    const char *const *environment; /**< as in osmo_cluster_options_t */
     const char *token;            /**< the access token itself, when there is no token_file */
     int label_nodes;              /**< 1 = whether a node is available is written to its label PREFIXverified */
 } osmo_operator_options_t;
