@@ -63,7 +63,8 @@ static int add_mount(json_t *volumes, json_t *mounts, const json_t *entry, size_
 static char *pod_text(const struct lfs *l) {
     static const char template[] =
         "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{},\"spec\":{\"restartPolicy\":\"Never\","
-        "\"automountServiceAccountToken\":false,\"tolerations\":[{\"operator\":\"Exists\"}],\"nodeSelector\":{},\"containers\":[{\"name\":\"test\",\"command\":[\"sh\",\"-c\","
+        "\"automountServiceAccountToken\":false,\"tolerations\":[{\"operator\":\"Exists\"}],\"nodeSelector\":{},"
+        "\"containers\":[{\"name\":\"test\",\"command\":[\"sh\",\"-c\","
         "\"for p in \\\"$@\\\"; do ls \\\"$p\\\" > /dev/null || exit 1; done\",\"test\"]}]}}";
     _cleanup_json_ json_t *v = NULL;
     json_t *volumes = json_array(), *mounts = json_array();

@@ -47,7 +47,7 @@ static int take_name(void *ctx, const char *text, size_t len) {
 
 /* One by one: the right to remove all that match is more than is needed. */
 static int remove_pods(struct runner *r, osmo_error_t *err) {
-    static const osmo_kube_delete_t soon = { .size = sizeof soon, .grace_s = 30, .propagation = "Background" };
+    static const osmo_kube_delete_t soon = { .size = sizeof soon, .grace_s = -1, .propagation = "Background" };
     osmo_kube_target_t pods = target(r, "v1", "Pod", NULL);
     char version[OSMO_KUBE_VERSION_MAX] = "";
     strlist_t names = { 0 };

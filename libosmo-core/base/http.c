@@ -354,6 +354,10 @@ static void set_tls(const http_client_t *c) {
         set_blob(h, CURLOPT_CAINFO_BLOB, c->tls[CA_PEM]);
     else if (c->own_ca || trust.file || trust.dir)
         lib.easy_setopt(h, CURLOPT_CAINFO, c->own_ca ? c->tls[CA_FILE] : trust.file);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    if (c->tls[CA_FILE] || trust.file) /* authorities are replaced while we run; the library would go by the old ones for a day */
+        lib.easy_setopt(h, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
     if (c->tls[CERT_PEM])
         set_blob(h, CURLOPT_SSLCERT_BLOB, c->tls[CERT_PEM]);
     else if (c->tls[CERT_FILE])

@@ -168,6 +168,7 @@ void agent_closed(agent_session_t *s) {
     pthread_cond_broadcast(&s->room);
     pthread_mutex_unlock(&s->lock);
     if (s->kind == AGENT_WORKER) {
+        jobs_keep_logs(s);
         strays_expect(s);
         session_ref(s);
         if (store_post(s->e->store, s->backend, release_run, release_done, s) < 0) /* behind its INIT */

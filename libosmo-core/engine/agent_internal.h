@@ -180,6 +180,8 @@ bool strays_quiet(struct agent_session *s);
 int64_t jobs_overdue(struct agent_session *s, int64_t next);
 void agent_job_status(struct agent_session *s, const json_t *body);
 void agent_pod_log(struct agent_session *s, const json_t *body);
+/* The session has ended: logs of jobs without an answer are kept. */
+void jobs_keep_logs(struct agent_session *s);
 void job_free(struct job *j);
 /* Does it tell the backend of its configuration (queues.h)? */
 static inline bool job_tells(const struct job *j) { return j->kind == JOB_QUEUES || j->kind == JOB_TESTS; }

@@ -69,26 +69,50 @@ static int final_outcome(engine_t *e, const struct job *j, int outcome) {
     return j->attempts + 1 >= limit ? JOB_FAILED : JOB_RETRY;
 }
 
-static void finish(engine_t *e, struct job *j, int outcome, const char *cause, engine_done_fn done, void *ctx) {
+/* Logs are kept even if the job is done again: the pods may be gone by then. */
+static int post_result(engine_t *e, struct job *j, int outcome, const char *cause, engine_done_fn done, void *ctx) {
     struct job_result *r = calloc(1, sizeof *r);
-    int rc = r ? 0 : OSMO_ENOMEM;
-    if (r) {
-        r->work_id = j->work_id;
-        r->attempts = j->attempts;
-        r->kind = j->kind;
-        r->payload = STEAL(j->payload);
-        memcpy(r->workflow_uuid, j->workflow_uuid, sizeof r->workflow_uuid);
-        memcpy(r->group_uuid, j->group_uuid, sizeof r->group_uuid);
-        memcpy(r->owner, j->owner, sizeof r->owner);
-        r->outcome = final_outcome(e, j, outcome);
-        r->cause = str_dup(cause);
-        mask_logs(e, j); /* kept even if it is done again: the pods may be gone by then */
-        rc = logs_to_files(j, r);
-        if (rc >= 0)
-            rc = reactor_job_result(e, r, done, ctx);
-        else
-            job_result_free(r);
-    }
+    if (!r)
+        return OSMO_ENOMEM;
+    r->work_id = j->work_id;
+    r->attempts = j->attempts;
+    r->kind = j->kind;
+    r->payload = STEAL(j->payload);
+    memcpy(r->workflow_uuid, j->workflow_uuid, sizeof r->workflow_uuid);
+    memcpy(r->group_uuid, j->group_uuid, sizeof r->group_uuid);
+    memcpy(r->owner, j->owner, sizeof r->owner);
+    r->outcome = outcome;
+    r->cause = str_dup(cause);
+    mask_logs(e, j);
+    int rc = logs_to_files(j, r);
+    if (rc >= 0)
+        return reactor_job_result(e, r, done, ctx);
+    job_result_free(r);
+    return rc;
+}
+
+static bool has_logs(const struct job *j) {
+    for (size_t i = 0; i < j->nlogs; i++)
+        if (j->logs[i].text.len)
+            return true;
+    return false;
+}
+
+void jobs_keep_logs(struct agent_session *s) {
+    struct job *jobs[JOBS_MAX];
+    size_t n = 0;
+    pthread_mutex_lock(&s->lock); /* they stay with the session until it is freed */
+    for (size_t i = 0; i < s->njobs; i++)
+        if (s->jobs[i]->sent && has_logs(s->jobs[i]))
+            jobs[n++] = s->jobs[i];
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < n; i++)
+        if (post_result(s->e, jobs[i], JOB_LOST, NULL, NULL, NULL) < 0)
+            log_warning(&s->e->log, "error logs that came with job %s were not stored", jobs[i]->id ? jobs[i]->id : "");
+}
+
+static void finish(engine_t *e, struct job *j, int outcome, const char *cause, engine_done_fn done, void *ctx) {
+    int rc = post_result(e, j, final_outcome(e, j, outcome), cause, done, ctx);
     if (rc < 0)
         log_error(&e->log, "the outcome of job %s was not stored; the job is sent again when its lease ends",
                   j->id ? j->id : "");

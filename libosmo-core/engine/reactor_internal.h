@@ -151,7 +151,7 @@ struct job_result {
     enum job_kind kind;
     char workflow_uuid[33], group_uuid[33], owner[64]; /* owner: who had taken the item; "" = whoever it was */
     char *payload;          /* owned; of the item, may be NULL */
-    enum { JOB_DONE, JOB_RETRY, JOB_FAILED } outcome;
+    enum { JOB_DONE, JOB_RETRY, JOB_FAILED, JOB_LOST } outcome; /* lost: its session ended; the item is given back elsewhere */
     char *cause;            /* owned */
     struct job_file *files; /* owned; stored with the outcome */
     size_t nfiles;

@@ -117,7 +117,7 @@ static int decide_job(struct txn *x, void *arg) {
         rc = repo_file_put(x->db, x->wf.uuid, r->files[i].path, r->files[i].content, r->files[i].len, x->err);
     if (rc >= 0 && r->nfiles)
         rc = archive_late_files(x, r);
-    if (rc < 0)
+    if (rc < 0 || r->outcome == JOB_LOST)
         return rc;
     if (r->outcome == JOB_RETRY)
         return job_again(x, r);

@@ -58,6 +58,7 @@ static void test_succeeds(void) {
     start("good", "good", "ok", name);
     EXPECT(wait_pod(name, SUCCEEDED), "it does not succeed");
     EXPECT(pod_exit_code(name) == 0, "its exit code is %d", pod_exit_code(name));
+    EXPECT(!traits->events || wait_event(name), "no event of it is told");
     _cleanup_json_ json_t *pod = pod_state(name), *listed = NULL;
     EXPECT(json_get_str(json_get(pod, "spec"), "nodeName") != NULL, "it ran on no node");
     EXPECT_RC(driver->logs(cluster, name, "main", 10, take_text, &log, &err), 0, &err);

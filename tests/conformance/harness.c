@@ -1,4 +1,4 @@
-/* See harness.h. The program: conformance DRIVER [--image IMAGE] [--namespace NS] [--state-dir DIR] [--case NAME]… [--hold] [KEY=VALUE]… */
+/* See harness.h. The program: conformance DRIVER [OPTION]… [KEY=VALUE]…, the latter being settings of the driver. */
 #include "harness.h"
 #include <pthread.h>
 #include <stdarg.h>
@@ -18,9 +18,9 @@
 #define SAYS "the word is conformance"
 
 static const struct traits all_traits[] = {
-    { "scripted", .keeps = false, .gangs = false, .typed = false },
-    { "local", .keeps = true, .gangs = true, .typed = false },
-    { "kubernetes", .keeps = true, .gangs = true, .typed = true },
+    { "scripted", .keeps = false },
+    { "local", .keeps = true, .gangs = true, .events = true },
+    { "kubernetes", .keeps = true, .gangs = true, .typed = true, .events = true },
 };
 static const char script[] = "tasks:\n"
                              "  ok: {duration_ms: 100, log: \"" SAYS "\\n\"}\n"
@@ -55,7 +55,7 @@ void check_that(bool holds, const char *file, int line, const char *format, ...)
 struct seen { char *text; bool gone; };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
-static map_t *pods, *nodes;
+static map_t *pods, *nodes, *events;
 static bool prints;
 
 static void seen_free(void *v) {
@@ -96,7 +96,19 @@ static void on_node(void *ctx, osmo_change_t change, const char *json, size_t le
     note(nodes, change, json, len);
 }
 
-static void on_event(void *ctx, const char *json, size_t len) { (void)ctx, (void)json, (void)len; }
+static void on_event(void *ctx, const char *json, size_t len) {
+    json_t *v = NULL;
+    (void)ctx;
+    int rc = json_parse(json, len, &v, NULL);
+    const char *pod = json_get_str(json_get(v, "involvedObject"), "name");
+    pthread_mutex_lock(&lock);
+    EXPECT(rc == 0 && pod, "an event is no JSON, or of nothing: %.*s", (int)len, json);
+    if (pod)
+        map_set(events, pod, "");
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+    json_free(v);
+}
 
 static void on_log(void *ctx, int level, const char *text) {
     (void)ctx;
@@ -108,8 +120,10 @@ void forget(void) {
     pthread_mutex_lock(&lock);
     map_free(pods);
     map_free(nodes);
+    map_free(events);
     pods = map_new(seen_free);
     nodes = map_new(seen_free);
+    events = map_new(NULL);
     pthread_mutex_unlock(&lock);
 }
 
@@ -145,8 +159,8 @@ static bool holds(const char *name, enum wanted what) {
     static const char *const phases[] = { "Pending", "Running", "Succeeded", "Failed" };
     const struct seen *s = map_get(pods, name);
     _cleanup_json_ json_t *pod = NULL;
-    if (!s || what == GONE || what == TOLD)
-        return s && (what == TOLD || s->gone);
+    if (!s || what == GONE)
+        return s && s->gone;
     if (json_parse(s->text, strlen(s->text), &pod, NULL) < 0 || s->gone)
         return false;
     return str_eq(json_get_str(json_get(pod, "status"), "phase"), phases[what]) && (what != PENDING_WITH_CAUSE || has_cause(pod));
@@ -194,6 +208,17 @@ bool wait_node(void) {
     deadline(&ts);
     pthread_mutex_lock(&lock);
     while (!map_len(nodes) && rc == 0)
+        rc = pthread_cond_timedwait(&cond, &lock, &ts);
+    pthread_mutex_unlock(&lock);
+    return rc == 0;
+}
+
+bool wait_event(const char *pod) {
+    struct timespec ts;
+    int rc = 0;
+    deadline(&ts);
+    pthread_mutex_lock(&lock);
+    while (!map_has(events, pod) && rc == 0)
         rc = pthread_cond_timedwait(&cond, &lock, &ts);
     pthread_mutex_unlock(&lock);
     return rc == 0;
@@ -379,6 +404,7 @@ int main(int argc, char **argv) {
         dir_remove_tree(dir, NULL);
     map_free(pods);
     map_free(nodes);
+    map_free(events);
     strlist_free(&only);
     strlist_free(&settings);
     return rc;

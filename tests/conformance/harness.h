@@ -12,6 +12,7 @@ struct traits {
     bool keeps;  /* objects outlive close() */
     bool gangs;  /* a PodGroup starts together */
     bool typed;  /* it knows which kinds there are */
+    bool events; /* it tells of Events */
 };
 extern const struct traits *traits;
 extern const osmo_cluster_driver_t *driver;
@@ -33,15 +34,15 @@ bool cluster_open(osmo_error_t *err);
 void cluster_close(void);
 
 /* ---- what was told of a pod ---- */
-enum wanted { PENDING_WITH_CAUSE, RUNNING, SUCCEEDED, FAILED, GONE, TOLD };
+enum wanted { PENDING_WITH_CAUSE, RUNNING, SUCCEEDED, FAILED, GONE };
 /* False after a minute and a half. */
 bool wait_pod(const char *name, enum wanted what);
 /* Its last state; the caller frees. NULL when nothing was told. */
 json_t *pod_state(const char *name);
 int pod_exit_code(const char *name);
-int nodes_told(void);
 char *some_node(void);
 bool wait_node(void);
+bool wait_event(const char *pod);
 /* Forget what was told, for a restart. */
 void forget(void);
 

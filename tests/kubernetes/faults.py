@@ -25,8 +25,8 @@ from actors import Broken  # noqa: E402
 
 # How often of a hundred; at the start each is met once, in an order by chance.
 PATH = "/api/v1/namespaces/" + osmo_site.WORKFLOWS
-WEIGHTS = {"restart": 12, "pause": 10, "cut": 14, "reject": 10, "compact": 10, "storm": 8, "operator": 16, "operator-pause": 4, "service": 8,
-           "both": 6, "link": 2}
+WEIGHTS = {"restart": 12, "pause": 10, "cut": 14, "reject": 10, "compact": 10, "storm": 8, "operator": 16, "operator-pause": 4,
+           "service": 8, "both": 6, "link": 2}
 CONFIG = """
 workflow:
   max_retry_per_task: %(retries)d
@@ -342,9 +342,10 @@ def run(env, args, found):
     statuses = {}
     for row in stored.workflows.values():
         statuses[checks.STATUS[int(row[3])]] = statuses.get(checks.STATUS[int(row[3])], 0) + 1
-    print("%d faults in %.0f s (%s; %d requests refused with 429), settled after %.1f s more; %d submissions, %d stored, %d attempts begun" % (
-        len(steps), over - begun, ", ".join("%d %s" % (n, w) for w, n in sorted(faults.counts.items())), faults.refused, settled - over,
-        len(submitter.workflows), len(stored.workflows), starts))
+    print("%d faults in %.0f s (%s; %d requests refused with 429)" % (
+        len(steps), over - begun, ", ".join("%d %s" % (n, w) for w, n in sorted(faults.counts.items())), faults.refused))
+    print("settled after %.1f s more; %d submissions, %d stored, %d attempts begun" % (
+        settled - over, len(submitter.workflows), len(stored.workflows), starts))
     print("  " + ", ".join("%d %s" % (n, s) for s, n in sorted(statuses.items())))
 
 

@@ -163,7 +163,7 @@ def no_rights(cluster):
                         for n in (OPERATOR_NAMESPACE, WORKFLOWS, NODE_TESTS))):
         path = f"/apis/rbac.authorization.k8s.io/v1/{where}{kind}"
         for one in cluster.api.must("GET", path)["items"]:
-            if one["metadata"]["name"].startswith("osmo-backend"):
+            if one["metadata"]["name"].startswith(("osmo-backend", "osmo-node-test")):
                 cluster.api.must("DELETE", path + "/" + one["metadata"]["name"])
 
 

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """What the manifests allow an operator: exactly what is written here, asked of the API server for every resource that it has. That it is
 enough is what the tests of workflows show, for they run with it."""
+import http.client
+import json
 import unittest
 
 import client
@@ -22,7 +24,14 @@ ADDONS = {
     "osmo-scheduler": {osmo_site.WORKFLOWS: {"pods/binding": "create", "pods/status": "patch",
                                              "configmaps": "get list watch create update delete"}},
     "node-labels": {"": {"nodes": "patch"}},
+    "node-tests": {osmo_site.NODE_TESTS: {"configmaps": "list create update delete", "cronjobs.batch": "list create update delete"}},
+    "kai": {"": {"queues.scheduling.run.ai": "get list create update delete", "topologies.kai.scheduler": "get list create update delete"},
+            osmo_site.WORKFLOWS: {"podgroups.scheduling.run.ai": "list create delete"}},
 }
+NODE_TEST = {"": {"nodes": "get", "nodes/status": "patch"},
+             osmo_site.NODE_TESTS: {"daemonsets.apps": "get create delete", "pods": "list watch delete"}}
+# kinds that this cluster does not have, but others
+FOREIGN = [("scheduling.run.ai", "podgroups", True), ("scheduling.run.ai", "queues", False), ("kai.scheduler", "topologies", False)]
 
 
 def merged(*tables):
@@ -38,22 +47,26 @@ class Rights(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = client.Cluster()
+        api = cls.cluster.api  # one connection for thousands of questions
+        cls.connection = http.client.HTTPSConnection(api.url.hostname, api.url.port, context=api.context, timeout=60)
+        cls.addClassCleanup(cls.connection.close)
 
     def resources(self):
         """(group, resource with its subresource, whether it is in namespaces) of everything that the API server has."""
         api, found = self.cluster.api, [("", r) for r in self.cluster.api.must("GET", "/api/v1")["resources"]]
         for group in api.must("GET", "/apis")["groups"]:
-            path = "/apis/" + group["preferredVersion"]["groupVersion"]
-            found += [(group["name"], r) for r in api.must("GET", path)["resources"]]
-        return [(group, r["name"], r["namespaced"]) for group, r in found]
+            for version in group["versions"]:
+                found += [(group["name"], r) for r in api.must("GET", "/apis/" + version["groupVersion"])["resources"]]
+        return sorted({(group, r["name"], r["namespaced"]) for group, r in found}) + FOREIGN
 
     def allowed(self, user, groups, group, resource, verb, namespace, name=""):
         attributes = {"group": group, "verb": verb, "namespace": namespace, "name": name}
         attributes["resource"], _, attributes["subresource"] = resource.partition("/")
-        answer = self.cluster.api.must("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+        self.connection.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", json.dumps({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-            "spec": {"user": user, "groups": groups, "resourceAttributes": attributes}})
-        return answer["status"]["allowed"]
+            "spec": {"user": user, "groups": groups, "resourceAttributes": attributes}}),
+            {"Content-Type": client.JSON, "Authorization": "Bearer " + self.cluster.tokens["admin"]})
+        return json.loads(self.connection.getresponse().read())["status"]["allowed"]
 
     def table(self, namespace, account):
         """All that the account may do and a nobody may not, as BASE has it."""
@@ -71,8 +84,9 @@ class Rights(unittest.TestCase):
                         result.setdefault(where, {}).setdefault(full, set()).add(verb)
         return result
 
-    def check(self, expected):
-        self.assertEqual(self.table(osmo_site.OPERATOR_NAMESPACE, "osmo-backend"), self.seen(expected))
+    def check(self, expected, namespace=osmo_site.OPERATOR_NAMESPACE, account="osmo-backend"):
+        self.maxDiff = None
+        self.assertEqual(self.table(namespace, account), self.seen(expected))
 
     @staticmethod
     def seen(table):
@@ -96,6 +110,11 @@ class Rights(unittest.TestCase):
     def test_addons(self):
         self.apply(*ADDONS)
         self.check(merged(BASE, *ADDONS.values()))
+
+    def test_node_tests(self):
+        """What tests nodes is another account."""
+        self.apply("node-tests")
+        self.check(merged(NODE_TEST), osmo_site.NODE_TESTS, "osmo-node-test")
 
     def test_one_lease_and_one_namespace(self):
         """The names that some rules have."""

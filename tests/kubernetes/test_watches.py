@@ -26,7 +26,8 @@ class Watches(case.Case):
 
     def read(self):
         for line in self.driver.stdout:
-            self.told.put(line.strip())
+            if line[1:].startswith("pod-"):  # not those of nodes
+                self.told.put(line.strip())
 
     def tearDown(self):
         self.driver.send_signal(signal.SIGCONT)
@@ -37,12 +38,8 @@ class Watches(case.Case):
         self.cluster.wait_api()
 
     def expect(self, *lines):
-        """These are told next, in any order; nodes are left out."""
-        got = []
-        while len(got) < len(lines):
-            line = self.told.get(timeout=90)
-            if line[0] in "+~-" and line[1:].startswith("pod-"):
-                got.append(line)
+        """These are told next, in any order."""
+        got = [self.told.get(timeout=90) for _ in lines]
         self.assertEqual(sorted(got), sorted(lines))
 
     def make(self, name):
@@ -100,8 +97,10 @@ class Watches(case.Case):
         self.make("pod-a")
         self.expect("+pod-a")
         self.cluster.pause("apiserver")
-        self.assertRaises(queue.Empty, self.told.get, timeout=3)
-        self.cluster.resume("apiserver")
+        try:
+            self.assertRaises(queue.Empty, self.told.get, timeout=3)
+        finally:
+            self.cluster.resume("apiserver")
         self.cluster.wait_api()
         self.touch("pod-a")
         self.expect("~pod-a")

@@ -39,7 +39,7 @@ out=$("$osmo" config show POOL robotics 2>&1); check_has "nothing is changed" "$
 out=$("$osmo" config show POOL nobody 2>&1); check_eq "a pool that is not there" "$?" 2
 out=$("$osmo" config show TEAPOT 2>&1); check_eq "a type that is not there" "$?" 2
 check_has "names those there are" "$out" "POOL, ROLE, BACKEND"
-out=$("$osmo" config update BACKEND default -f "$work/robotics.json" 2>&1); check_eq "backends are not written" "$?" 2
+out=$("$osmo" config update BACKEND -f "$work/robotics.json" 2>&1); check_eq "backends are not written all at once" "$?" 2
 out=$("$osmo" config show POOL:3 2>&1); check_has "no revisions" "$out" "no revisions"
 out=$("$osmo" config delete POOL nobody 2>&1); check_eq "deleting what is not there" "$?" 2
 

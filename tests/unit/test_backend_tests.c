@@ -13,8 +13,11 @@ static struct job_tests tests_env = { .backend = "b", .namespace_ = "tests", .im
 static const osmo_cluster_driver_t driver = { .size = sizeof driver, .name = "kubernetes" };
 static char last[JOB_MESSAGE_MAX];
 
+static bool leased = true;
+static bool may_act(void *ctx) { (void)ctx; return leased; }
+
 static enum job_outcome run_with(const struct job_tests *t, const char *configs) {
-    struct job_env env = { .driver = &driver, .log = &quiet, .tests = t };
+    struct job_env env = { .driver = &driver, .log = &quiet, .tests = t, .may_act = may_act };
     struct job_result r = { 0 };
     json_t *job = NULL;
     _cleanup_free_ char *text = str_printf("{\"job_type\":\"BackendSynchronizeBackendTest\",\"test_configs\":%s,"
@@ -92,6 +95,11 @@ static void brought_in_line(void) {
     cron = object("CronJob", "gpu");
     CHECK_STR(json_get_str(json_get(cron, "spec"), "schedule"), "5 5 * * *");
     json_free(cron);
+    leased = false; /* another replica has it, and may know newer tests */
+    CHECK_INT(sync_tests("{\"net\":" TEST_2 "}"), JOB_FAILED_RETRY);
+    CHECK_INT(sync_tests("{}"), JOB_FAILED_RETRY);
+    CHECK_INT(writes(), 0);
+    leased = true;
     /* one that lost its labels is taken over; one of somebody else stays */
     fake_kube_merge("CronJob", "gpu", "{\"metadata\":{\"labels\":{\"my.osmo.nvidia.com/backend\":\"x\"}}}");
     fake_kube_put("{\"kind\":\"CronJob\",\"metadata\":{\"name\":\"theirs\",\"namespace\":\"tests\"}}");

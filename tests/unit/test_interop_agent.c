@@ -618,9 +618,10 @@ static void failures(void) {
     finish();
 }
 
-/* Logs of failed pods come within the job that collects them, in pieces; those of other jobs are dropped. `twice`: the job fails after
- * that, and finds no pods when it is done again. */
-static void error_logs_of(bool twice) {
+/* Logs of failed pods come within the job that collects them, in pieces; those of other jobs are dropped. The job may have to be done
+ * again after that, and finds no pods then. */
+enum again { NOT_AGAIN, FAILED_AGAIN, CUT_OFF };
+static void error_logs_of(enum again again) {
     REQUIRE(start_with(NULL));
     agent_session_t *s = work(), *pods = hello(AGENT_POD, POD);
     REQUIRE(submit(single));
@@ -645,9 +646,14 @@ static void error_logs_of(bool twice) {
         tell(s, "pod_log", body);
     }
     tell(s, "logging", "{\"type\":20,\"text\":\"Deleting pods\",\"workflow_uuid\":null}");
-    if (twice) {
+    if (again == FAILED_AGAIN) {
         tell(s, "job_status", "{\"status\":\"FAILED_RETRY\",\"message\":\"removing Secret objects: overloaded\"}");
         json_free(take_job(WORK, "CleanupGroup"));
+    } else if (again == CUT_OFF) {
+        agent_closed(s);
+        s = hello(AGENT_WORKER, WORKER);
+        tell(s, "job_status", DONE); /* late, and of the connection before */
+        json_free(take_job(WORKER, "CleanupGroup"));
     }
     tell(s, "job_status", DONE);
     CHECK(soon(is_archived));
@@ -662,8 +668,8 @@ static void error_logs_of(bool twice) {
 }
 
 static void error_logs(void) {
-    error_logs_of(false);
-    error_logs_of(true);
+    for (enum again again = NOT_AGAIN; again <= CUT_OFF; again++)
+        error_logs_of(again);
 }
 
 /* The connection breaks while a job runs, which may not be known yet. The answer comes on the next one, where it must not be taken for that

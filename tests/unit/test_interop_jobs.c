@@ -38,7 +38,8 @@ static void creates(void) {
     CHECK_CONTAINS(upstream_status(1), "\"body\":{\"status\":\"SUCCESS\",\"message\":null}");
     say_create("j1", SECRET, "slow", 1); /* delivered again */
     CHECK_CONTAINS(upstream_status(2), "\"body\":{\"status\":\"SUCCESS\",\"message\":\"AlreadyExists\"}");
-    upstream_job("{\"job_type\":\"CreateGroup\",\"job_id\":\"j2\"," HEAD ",\"group_name\":\"train\",\"k8s_resources\":[],\"unheard_of\":{}}");
+    upstream_job("{\"job_type\":\"CreateGroup\",\"job_id\":\"j2\"," HEAD ",\"group_name\":\"train\",\"k8s_resources\":[],"
+                 "\"unheard_of\":{}}");
     CHECK_CONTAINS(upstream_status(3), "\"SUCCESS\"");
     CHECK_INT(upstream_connections(UP_WORKER), 1);
     bench_close(&b);
@@ -157,7 +158,8 @@ static void heartbeats_and_text(void) {
 static void cleans_up(void) {
     struct bench b;
     static const char *const specs[] = {
-        "[" GENERIC("v1", "Secret") "," GENERIC("v1", "Service") "," GENERIC("v1", "Pod") "," GENERIC("scheduling.run.ai/v2alpha2", "PodGroup") "]",
+        "[" GENERIC("v1", "Secret") "," GENERIC("v1", "Service") "," GENERIC("v1", "Pod") ","
+        GENERIC("scheduling.run.ai/v2alpha2", "PodGroup") "]",
         "[" LEGACY("Secret") "," LEGACY("Service") "," LEGACY("Pod") ",{\"resource_type\":\"PodGroup\"," SELECTOR ",\"custom_api\":"
         "{\"api_major\":\"scheduling.run.ai\",\"api_minor\":\"v2alpha2\",\"path\":\"podgroups\"}}]",
         LEGACY("Pod"), GENERIC("v1", "Pod"), "[{\"resource_type\":\"Pod\"," SELECTOR "}]",
@@ -196,8 +198,9 @@ static void sends_last_words(void) {
 
 static void say_reschedule(const char *id, const char *labels, const char *name, int retry) {
     _cleanup_buf_ buf_t text = BUF_INIT(1 << 20);
-    buf_printf(&text, "{\"super_type\":\"frontend\",\"job_type\":\"RescheduleTask\",\"job_id\":\"%s\"," HEAD ",\"retry_id\":%d,\"task_name\":"
-               "\"slow\",\"lead_task\":true,\"cleanup_job\":{\"job_type\":\"CleanupGroup\",\"job_id\":\"c\"," HEAD ",\"group_name\":\"train\","
+    buf_printf(&text, "{\"super_type\":\"frontend\",\"job_type\":\"RescheduleTask\",\"job_id\":\"%s\"," HEAD ",\"retry_id\":%d,"
+               "\"task_name\":\"slow\",\"lead_task\":true,\"cleanup_job\":{\"job_type\":\"CleanupGroup\",\"job_id\":\"c\"," HEAD ","
+               "\"group_name\":\"train\","
                "\"force_delete\":false,\"max_log_lines\":100,\"error_log_spec\":null,\"cleanup_specs\":[{\"generic_api\":{\"api_version\":"
                "\"v1\",\"kind\":\"Pod\"},\"labels\":{%s}}]},\"create_job\":{\"job_type\":\"CreateGroup\",\"job_id\":\"n\"," HEAD
                ",\"group_name\":\"train\",\"backend_k8s_timeout\":60,\"scheduler_settings\":{},\"k8s_resources\":[", id, retry, labels);

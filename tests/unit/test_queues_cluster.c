@@ -91,12 +91,19 @@ static const logger_t quiet;
 
 static bool no_wait(void *ctx, int64_t ms) { (void)ctx, (void)ms; return true; }
 
+static int acts = -1; /* so many objects may be looked at before another replica has the lease; -1 = all */
+static bool may_act(void *ctx) {
+    (void)ctx;
+    acts -= acts > 0;
+    return acts != 0;
+}
+
 /* What the operator does about the pools of a configuration, as lines. */
 static const char *sync_with(const osmo_cluster_driver_t *d, const char *yaml, enum job_outcome want, const char *message) {
     struct settings *s = NULL;
     osmo_error_t err = OSMO_ERROR_INIT;
     json_t *job = NULL;
-    struct job_env env = { .driver = d, .namespace_ = "ns", .log = &quiet, .wait = no_wait };
+    struct job_env env = { .driver = d, .namespace_ = "ns", .log = &quiet, .wait = no_wait, .may_act = may_act };
     struct job_result r = { 0 };
     CHECK_OK(settings_parse(yaml, strlen(yaml), "f", &s, &err), &err);
     CHECK_OK(pods_queues(s, "b", "ns", &job, &err), &err);
@@ -296,9 +303,24 @@ static void limits_are_kept(void) {
     buf_free(&said);
 }
 
+/* What another replica has brought in line with newer pools must not become what it was before. */
+static void another_has_the_lease(void) {
+    begin();
+    acts = 2;
+    CHECK_STR(sync_with(&driver, "pools:\n" A1 T("l1"), JOB_FAILED_RETRY, "this replica does not hold the lease any more"),
+              "create Queue/osmo-default-ns\n");
+    acts = 2;
+    map_set(objects, "Queue/old", str_dup("{\"apiVersion\":\"v1\",\"kind\":\"Queue\",\"metadata\":{\"name\":\"old\",\"labels\":"
+                                          "{\"osmo.namespace\":\"ns\"}}}"));
+    CHECK_STR(sync_with(&driver, "pools:\n" A1 T("l1"), JOB_FAILED_RETRY, "this replica does not hold the lease any more"), "");
+    acts = -1;
+    end();
+}
+
 static const struct check_test tests[] = {
     { "objects are brought in line", objects_are_brought_in_line },
     { "bad jobs", bad_jobs },
     { "limits are kept", limits_are_kept },
+    { "another has the lease", another_has_the_lease },
 };
 TEST_MAIN("queues in a cluster", tests)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/http.h"
 #include "base/ws_client.h"
 #include "kube_server.h"
 #include "tls_fixture.h"
@@ -249,6 +250,26 @@ static void on_rotation(void *ctx, uint64_t conn, int code, int status, const ch
     connect_again(r);
 }
 
+/* The login before it goes by HTTP, with the same authorities and a client that is kept. */
+static void login_again(struct rotation *r, const char *old) {
+    char url[64];
+    http_client_t *c = NULL;
+    CHECK_INT(file_copy(old, r->trust, 0600, NULL), 0);
+    CHECK_INT(http_trust(r->trust, NULL), 0);
+    REQUIRE(http_client_new("test", &c, NULL) == 0);
+    snprintf(url, sizeof url, "https%s", r->url + 3);
+    for (int i = 0; i < 2; i++) {
+        const http_request_t rq = { .method = "GET", .url = url, .timeout_ms = 10000, .max_response = 4096 };
+        http_response_t rs = { 0 };
+        http_perform(c, &rq, &rs, NULL);
+        CHECK_INT(rs.status, i ? 404 : 0);
+        http_response_free(&rs);
+        CHECK_INT(file_copy(r->ca, r->trust, 0600, NULL), 0);
+    }
+    http_client_free(c);
+    http_trust(NULL, NULL);
+}
+
 /* A service whose authority is replaced is believed again once the file has the new one, in a loop that was there all the time. */
 static void test_new_authority(void) {
     static const struct kube_step no = { .status = 404, .body = "{}" };
@@ -273,6 +294,8 @@ static void test_new_authority(void) {
         ws_loop_free(r.loop);
         CHECK_INT(r.status[0], 0);   /* not believed */
         CHECK_INT(r.status[1], 404); /* it was asked */
+        kube_server_play(&server, &no, 1);
+        login_again(&r, old);
         kube_server_stop(&server);
     }
     dir_remove_tree(dir, NULL);

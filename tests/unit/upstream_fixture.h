@@ -11,7 +11,8 @@
 enum { UP_CONTROL, UP_POD, UP_NODE, UP_EVENT, UP_HEARTBEAT, UP_WORKER, UP_PATHS };
 
 /* Where a connection ends, once for each path that is named; in the order of a handshake. */
-enum up_cut { UP_CUT_NONE, UP_CUT_ACCEPTED, UP_CUT_REQUEST, UP_CUT_REFUSED, UP_CUT_HALF_ANSWER, UP_CUT_UPGRADED, UP_CUT_INIT, UP_CUT_STAGES };
+enum up_cut { UP_CUT_NONE, UP_CUT_ACCEPTED, UP_CUT_REQUEST, UP_CUT_REFUSED, UP_CUT_HALF_ANSWER, UP_CUT_UPGRADED, UP_CUT_INIT,
+              UP_CUT_STAGES };
 
 /* Answers of the token endpoint, one after another; the last one for ever. */
 enum { UP_LOGIN_CLOSE = 1, UP_LOGIN_EMPTY, UP_LOGIN_NO_TOKEN, UP_LOGIN_SILENT }; /* or an HTTP status from 200 */
