@@ -272,7 +272,8 @@ suite_kubernetes() {
 kubernetes_up() { # mode
     local ready
     python=${PYTHON:-/usr/bin/python3} cluster_dir=$(mktemp -d "${TMPDIR:-/tmp}/osmo-cluster.XXXXXX")
-    exec {ready}< <(exec "$python" -B "$here/tests/kubernetes/cluster.py" up --dir "$cluster_dir" --mode "$1" --with-parent 2> "$logs/kubernetes-$1.log")
+    exec {ready}< <(exec "$python" -B "$here/tests/kubernetes/cluster.py" up --dir "$cluster_dir" --mode "$1" --with-parent \
+        2> "$logs/kubernetes-$1.log")
     cluster_pid=$!
     if [[ $(head -n 1 <&"$ready") != READY ]]; then
         echo "run-tests: the $1 cluster did not start:" >&2

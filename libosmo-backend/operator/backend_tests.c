@@ -267,9 +267,6 @@ static int look(struct sync *s, map_t *there[KIND_COUNT], osmo_error_t *err) {
     return rc;
 }
 
-/* Asked each time: this process may have been stopped for long, and what it knows of the tests may be old. */
-static bool may_act(const struct sync *s) { return !s->env->may_act || s->env->may_act(s->env->ctx); }
-
 static void bring_all(struct sync *s, map_t *there[KIND_COUNT]) {
     osmo_error_t err = OSMO_ERROR_INIT;
     int rc = look(s, there, &err);
@@ -284,10 +281,10 @@ static void bring_all(struct sync *s, map_t *there[KIND_COUNT]) {
         return;
     }
     json_iter_t it = json_iter(s->configs);
-    while (may_act(s) && json_iter_next(&it))
+    while (job_may_act(s->env) && json_iter_next(&it))
         bring_test(s, it.key, it.value, there);
-    if (!may_act(s)) {
-        s->worst = job_fail(s->result, JOB_FAILED_RETRY, "this replica does not hold the lease any more");
+    if (!job_may_act(s->env)) {
+        s->worst = job_fail(s->result, JOB_FAILED_RETRY, JOB_NO_LEASE);
         return;
     }
     remove_rest(s, KIND_CRON, there[KIND_CRON]);

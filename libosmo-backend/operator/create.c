@@ -88,9 +88,8 @@ static int create_one(struct creation *c, const char *text, osmo_error_t *err) {
     const struct job_env *env = c->env;
     for (int attempt = 1;; attempt++) {
         osmo_error_t now = OSMO_ERROR_INIT;
-        /* asked each time: this process may have been stopped for long, and what is made now would be nobody's */
-        if (env->may_act && !env->may_act(env->ctx))
-            return osmo_error_set(err, OSMO_EUNAVAIL, "this replica does not hold the lease any more");
+        if (!job_may_act(env)) /* what is made now would be nobody's */
+            return osmo_error_set(err, OSMO_EUNAVAIL, JOB_NO_LEASE);
         int rc = env->driver->create(env->impl, text, strlen(text), &now);
         int64_t delay = job_retry_pause(attempt);
         bool broken = rc == OSMO_EIO && job_retry_delay(attempt) < 0; /* a full disk, a server that is none: not for long */

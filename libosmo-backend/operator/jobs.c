@@ -29,6 +29,8 @@ enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *
     return o;
 }
 
+bool job_may_act(const struct job_env *env) { return !env->may_act || env->may_act(env->ctx); }
+
 bool job_error_may_pass(int code) {
     return code == OSMO_EBUSY || code == OSMO_EUNAVAIL || code == OSMO_ETIMEOUT || code == OSMO_EIO || code == OSMO_ECONFLICT ||
            code == OSMO_EUNAUTH;
@@ -57,13 +59,15 @@ bool job_kind_stays(const char *kind) { return !kind || !strchr(kind, '/'); }
 char *job_selector(const json_t *labels) {
     buf_t text = BUF_INIT(65536);
     json_iter_t it = json_iter(labels);
+    bool whole = true;
     while (json_kind(labels) == JSON_OBJECT && json_iter_next(&it)) {
         const char *v = json_str(it.value);
+        whole = whole && v;
         if (v)
             buf_printf(&text, "%s%s=%s", text.len ? "," : "", it.key, v);
     }
     buf_cstr(&text);
-    return buf_failed(&text) || !text.len ? (buf_free(&text), NULL) : buf_steal(&text, NULL);
+    return buf_failed(&text) || !text.len || !whole ? (buf_free(&text), NULL) : buf_steal(&text, NULL);
 }
 
 /* ---- create ---- */

@@ -54,6 +54,9 @@ void job_run(const struct job_env *env, const json_t *job, struct job_result *re
 
 /* Parts shared by jobs.c, create.c, cleanup.c, queues.c and backend_tests.c. */
 enum job_outcome job_fail(struct job_result *r, enum job_outcome o, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Asked before each change of the cluster: this process may have been stopped for long, and what it knows may be old. */
+bool job_may_act(const struct job_env *env);
+#define JOB_NO_LEASE "this replica does not hold the lease any more"
 /* Will the same request perhaps do better later? */
 bool job_error_may_pass(int code);
 /* How long to wait before attempt n (from 1) is repeated: doubling up to a few seconds, scattered. */
@@ -74,6 +77,6 @@ void job_spec_kind(const json_t *spec, char version[128], const char **kind);
 /* Is it a kind alone, without a namespace in front of it? Whatever the service says, jobs stay in the namespace of the operator. */
 bool job_kind_stays(const char *kind);
 #define JOB_KIND_STRAYS "names a namespace in front of its kind: jobs stay in the namespace of the operator"
-/* "k=v,k=v" of a labels object. */
+/* "k=v,k=v" of a labels object. NULL when there are none, or one is no text: without it more would match. */
 char *job_selector(const json_t *labels);
 #endif

@@ -447,16 +447,19 @@ void nodes_resend(nodes_t *n) {
     const char *name;
     void *value;
     json_t *names = json_array();
+    bool whole = !n->listing;
     while (names && map_next(n->nodes, &it, &name, &value)) {
         struct node *e = value;
-        if (!e->resource)
+        if (!e->resource) {
+            whole = whole && !e->hostname; /* memory was short for it; without a hostname it is only known from pods */
             continue;
+        }
         e->reported = false;
         send_resource(n, e);
-        json_add_str(names, e->hostname);
+        whole = json_add_str(names, e->hostname) == 0 && whole;
     }
     nodes_flush_usage(n);
-    json_t *body = names && json_len(names) && !n->listing ? json_object() : NULL;
+    json_t *body = names && json_len(names) && whole ? json_object() : NULL;
     if (!body) { /* an empty list would make the service forget every node, and part of one those that are left out */
         json_free(names);
         return;

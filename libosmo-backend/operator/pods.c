@@ -194,8 +194,8 @@ static json_t *make_update(const pods_t *p, const struct pod_ids *ids, const pod
     return body;
 }
 
-/* Did the task end because somebody deleted the pod, as drains of nodes do, and not by itself? Its command was ended by a signal then, or has
- * not ended. */
+/* Did the task end because somebody deleted the pod, as drains of nodes do, and not by itself? Its command was ended by a
+ * signal then, or has not ended. */
 static bool was_stopped(const pod_facts_t *pod, const osmo_pod_status_t *s) {
     const struct container_facts *task = pod->nmain ? &pod->main[0] : NULL;
     return pod->deleted && status_parse(s->status) == STATUS_FAILED &&
@@ -209,7 +209,9 @@ static void blame_deletion(const pod_facts_t *pod, osmo_pod_status_t *s) {
     if (!cause)
         return;
     osmo_pod_status_clear(s);
-    *s = (osmo_pod_status_t){ .status = status_name(STATUS_FAILED_BACKEND_ERROR), .exit_code = EXIT_BACKEND, .message = cause };
+    s->status = status_name(STATUS_FAILED_BACKEND_ERROR);
+    s->exit_code = EXIT_BACKEND;
+    s->message = cause;
 }
 
 static int describe_status(json_t *entry, const pod_facts_t *pod, int64_t now_us) {

@@ -171,25 +171,18 @@ static enum job_outcome bring_in_line(struct sync *s, const json_t *target) {
     return o == JOB_SUCCESS ? make(s, target, false) : o;
 }
 
-/* Asked each time: this process may have been stopped for long, and what it knows of the pools may be old. */
-static bool may_act(const struct sync *s) { return !s->env->may_act || s->env->may_act(s->env->ctx); }
-
-static enum job_outcome no_lease(struct sync *s) {
-    return job_fail(s->result, JOB_FAILED_RETRY, "this replica does not hold the lease any more");
-}
-
 /* One that fails does not keep the others back. */
 static enum job_outcome bring_all(struct sync *s) {
     enum job_outcome worst = JOB_SUCCESS;
     for (size_t i = 0; i < json_len(s->targets) && !s->oom; i++) {
-        if (!may_act(s))
-            return no_lease(s);
+        if (!job_may_act(s->env))
+            return job_fail(s->result, JOB_FAILED_RETRY, JOB_NO_LEASE);
         enum job_outcome o = bring_in_line(s, json_at(s->targets, i));
         worst = o > worst ? o : worst;
     }
     for (size_t i = 0; i < json_len(s->list) && !s->oom; i++) {
-        if (!may_act(s))
-            return no_lease(s);
+        if (!job_may_act(s->env))
+            return job_fail(s->result, JOB_FAILED_RETRY, JOB_NO_LEASE);
         const json_t *object = json_at(s->list, i);
         enum job_outcome o = look_up(s, s->wanted, object) ? JOB_SUCCESS : erase(s, object);
         worst = o > worst ? o : worst;

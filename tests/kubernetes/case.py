@@ -1,5 +1,7 @@
 """What the tests over a test cluster share: namespaces that are gone afterwards, and short ways to pods."""
 import os
+import sys
+import time
 import unittest
 
 import client
@@ -9,6 +11,10 @@ class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = client.Cluster()
+
+    def setUp(self):
+        began = time.monotonic()
+        self.addCleanup(lambda: print(f"{time.monotonic() - began:.1f} s", end=" ", file=sys.stderr))
 
     def namespace(self, word):
         """One of its own for the test."""

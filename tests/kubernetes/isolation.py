@@ -51,8 +51,8 @@ def private_mounts(state, size):
 
 def bridge(name, address):
     # Its own hardware address: else it takes one of its ports', and when that pod goes the others send to nobody for half a minute.
-    for command in (f"ip link set lo up", f"ip link add {name} address 0a:58:0a:cb:00:01 type bridge", f"ip address add {address} dev {name}",
-                    f"ip link set {name} up"):
+    for command in ("ip link set lo up", f"ip link add {name} address 0a:58:0a:cb:00:01 type bridge",
+                    f"ip address add {address} dev {name}", f"ip link set {name} up"):
         done = subprocess.run(command.split(), capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{command}: {done.stderr.strip()}")

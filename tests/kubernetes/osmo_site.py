@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -186,6 +187,8 @@ class Site:
         wipe(cluster)
 
     def _network(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that close() is called
+        self._no_network()  # of a test that was killed
         self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], preexec_fn=_die_with_parent)
         file = f"/proc/{self.holder.pid}/ns/net"
         here = os.readlink("/proc/self/ns/net")
@@ -202,12 +205,16 @@ class Site:
             f.write("1")
         subprocess.run(["nft", "-f", "-"], input=FIREWALL, text=True, check=True)
 
-    def close(self):
-        for program in reversed(list(self.programs.values())):
-            program.stop()
+    @staticmethod
+    def _no_network():
         for table in (("inet", "site"), ("ip", "site_addresses")):
             subprocess.run(["nft", "delete", "table", *table], check=False, capture_output=True)
         subprocess.run(["ip", "link", "delete", LINK], check=False, capture_output=True)
+
+    def close(self):
+        for program in reversed(list(self.programs.values())):
+            program.stop()
+        self._no_network()
         self.holder.kill()
         self.holder.wait()
         if os.environ.get("OSMO_KEEP"):

@@ -43,7 +43,8 @@ class Workflows(unittest.TestCase):
 
     def pods(self, name):
         """The pods of a workflow that are still there."""
-        return self.cluster.api.must("GET", f"/api/v1/namespaces/{osmo_site.WORKFLOWS}/pods?labelSelector=osmo.workflow_id%3D{name}")["items"]
+        path = f"/api/v1/namespaces/{osmo_site.WORKFLOWS}/pods?labelSelector=osmo.workflow_id%3D{name}"
+        return self.cluster.api.must("GET", path)["items"]
 
     def settled(self, name):
         """The node has seen that all containers run. The kubelet of this release loses two minutes with a pod that is deleted before."""

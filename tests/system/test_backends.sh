@@ -48,7 +48,7 @@ check_has "because of the backend" "$out" "run by backend west"
 slow=$(submit "$work/slow.yaml" --pool west); check "something runs in the west" eventually 60 ends "$slow" RUNNING
 kill -STOP "$west_pid"
 for i in 1 2 3; do
-    id=$(submit "$work/quick.yaml"); check "the other goes on ($i)" eventually 60 ends "$id" COMPLETED
+    id=$(submit "$work/quick.yaml" --pool default); check "the other goes on ($i)" eventually 60 ends "$id" COMPLETED
 done
 kill -CONT "$west_pid"
 

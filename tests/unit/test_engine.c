@@ -472,7 +472,8 @@ static void two_workers(void) {
     json_free(net_take(WORKER, 1, NULL)); /* create a, not answered */
     agent_session_t *older = worker;
     worker = session(AGENT_WORKER, 3, NULL);
-    say(worker, "job_status", "{\"status\":\"SUCCESS\",\"message\":null}"); /* may be of the older one's job: none is sent before it comes */
+    /* may be of the older one's job: none is sent before it comes */
+    say(worker, "job_status", "{\"status\":\"SUCCESS\",\"message\":null}");
     _cleanup_json_ json_t *other = net_take(3, 1, NULL);
     CHECK_STR(json_get_str(other, "group_name"), "other-group");
     agent_closed(older);

@@ -140,8 +140,8 @@ static void bomb(void) {
     bench_close(&b);
 }
 
-/* The agent's heartbeat has neither body nor uuid; it is answered by nothing. A job may also come as text. */
-static void heartbeats_and_text(void) {
+/* The agent's heartbeat has neither body nor uuid; it is answered by nothing. */
+static void heartbeats(void) {
     struct bench b;
     REQUIRE(bench_open(&b, SCRIPT));
     bench_await_inits(1);
@@ -295,7 +295,7 @@ static void synchronizes(void) {
 
 static const struct check_test tests[] = {
     { "creates", creates }, { "refuses", refuses }, { "broken frames", broken_frames }, { "frame limit", frame_limit }, { "bomb", bomb },
-    { "heartbeats", heartbeats_and_text }, { "cleans up", cleans_up }, { "sends last words", sends_last_words },
+    { "heartbeats", heartbeats }, { "cleans up", cleans_up }, { "sends last words", sends_last_words },
     { "reschedules", reschedules }, { "answers its own connection only", answers_its_own_connection_only },
     { "lost within last words", lost_within_last_words }, { "synchronizes", synchronizes },
 };

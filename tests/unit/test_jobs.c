@@ -442,6 +442,18 @@ static void labels_of_availability(void) {
     end();
 }
 
+/* A label that cannot be asked for is not left out: more would match, such as the pods of all attempts. */
+static void labels_count_all(void) {
+    static const char *const bad[] = { "{\"a\":\"b\",\"osmo.retry_id\":3}", "{\"a\":\"b\",\"osmo.retry_id\":null}", "{}", "[]" };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        begin();
+        _cleanup_free_ char *members = str_printf("\"cleanup_specs\":[{\"resource_type\":\"Pod\",\"labels\":%s}]", bad[i]);
+        CHECK_INT(run_with(NULL, "CleanupGroup", members), JOB_FAILED_NO_RETRY);
+        CHECK_INT(C.removed.len, 0);
+        end();
+    }
+}
+
 /* Each container of a node that is lost takes a minute to find that out: a group of many would never be cleaned up. */
 static void logs_of_lost_nodes(void) {
     static const struct { int code, reads; } cases[] = { { OSMO_EUNAVAIL, 3 }, { OSMO_ETIMEOUT, 3 }, { OSMO_ENOTFOUND, 20 } };
@@ -477,5 +489,6 @@ static const struct check_test tests[] = {
     { "nothing is made without the lease", nothing_is_made_without_the_lease },
     { "a job stays in its namespace", a_job_stays_in_its_namespace },
     { "logs of lost nodes", logs_of_lost_nodes },
+    { "labels count all", labels_count_all },
 };
 TEST_MAIN("jobs of the operator", tests)
