@@ -206,7 +206,8 @@ static json_t *user_container(struct pod_build *b, const struct pod_task *t)
 /* Our own images: one that is said to be on the nodes already, as builders of images name what no registry has, is not asked for. */
 static void relax_pull_policy(struct pod_build *b, json_t *container)
 {
-    if (str_starts(json_get_str(container, "image"), "localhost/"))
+    const char *image = json_get_str(container, "image");
+    if (image && str_starts(image, "localhost/"))
         pods_put_text(b, container, "imagePullPolicy", "IfNotPresent");
 }
 
