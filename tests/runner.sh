@@ -1,8 +1,8 @@
 # The suites behind ./run-tests. Each test is one name with a log in $logs; the counters feed the closing line.
 # shellcheck shell=bash
 passed=0 failed=0 skipped=0 failures=()
-logs=${OSMO_TEST_LOGS:-$here/build/test-logs}
-build=$here/build
+build=${OSMO_TEST_BUILD:-$here/build}
+logs=${OSMO_TEST_LOGS:-$build/test-logs}
 sanitizer_env=(ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=86 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86)
 
 # The tests that run now: process ids, and what belongs to each. A signal to this script ends them first (timeout passes it on to all of a
