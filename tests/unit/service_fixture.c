@@ -32,6 +32,20 @@ static void fake_close(void *impl, uint64_t conn, int code, const char *reason) 
     record(impl, (struct sent){ .conn = conn, .text = strdup(reason), .len = strlen(reason), .close_code = code });
 }
 
+size_t fixture_nsent(struct fixture *f) {
+    pthread_mutex_lock(&f->lock);
+    size_t n = f->nsent;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+int fixture_wakes(struct fixture *f) {
+    pthread_mutex_lock(&f->lock);
+    int n = f->wakes;
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
 static void fake_wake(void *impl, uint64_t request) {
     struct fixture *f = impl;
     (void)request;

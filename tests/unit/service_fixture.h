@@ -33,6 +33,9 @@ void fixture_close(struct fixture *f);
 bool fixture_reopen(struct fixture *f);
 /* Waits (bounded) until n messages or closes were recorded; false when they were not. */
 bool fixture_wait_sent(struct fixture *f, size_t n);
+/* What was recorded so far; others may be recording. */
+size_t fixture_nsent(struct fixture *f);
+int fixture_wakes(struct fixture *f);
 size_t fixture_count(struct fixture *f, uint64_t conn, const char *text, int binary);
 
 struct answer { int status; char *body; osmo_response_t rs; json_t *json; };

@@ -117,7 +117,7 @@ static void what_it_may(void) {
     a = ask_as(&f, A43, "GET", "/api/pool", NULL, NULL); /* itself as a bearer */
     CHECK_INT(a.status, 200);
     answer_free(&a);
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     fixture_close(&f);
     dir_remove_tree(dir, NULL);
 }
@@ -157,7 +157,7 @@ static void rotation(void) {
     expect(&f, A43, "");
     CHECK_INT(pool_status(&f, jwt), 401);
     CHECK_INT(pool_status(&f, fresh), 200);
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     drop("east"); /* the credential goes: everything that came from it ends */
     expect(&f, A43, "");
     expect(&f, B43, "");

@@ -176,7 +176,7 @@ static void sockets(void) {
         REQUIRE(ws != NULL);
         osmo_ws_opened(ws);
         if (!cases[i].before) {
-            CHECK_INT(f.nsent, 0);
+            CHECK_INT(fixture_nsent(&f), 0);
             CHECK(identity_change(&f, cases[i].change, cases[i].of));
         }
         CHECK_INT(identity_close_code(&f, 70 + i), 4000);
@@ -227,7 +227,7 @@ static void sockets_by_access_token(void) {
     CHECK_INT(patient(&f, EASTS_TOKEN, 2), 101);
     CHECK_INT(patient(&f, UNKNOWN_TOKEN, 3), 401);
     CHECK_INT(patient(&f, MAYAS_TOKEN, 4), 403);
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     fixture_close(&f);
 }
 
@@ -251,7 +251,7 @@ static void sockets_of_tasks(void) {
     REQUIRE(ws != NULL);
     osmo_ws_opened(ws);
     CHECK_INT(identity_close_code(&f, 9), 4000);
-    CHECK(f.nsent == 1 && strstr(f.sent[0].text, "is finished") && strlen(f.sent[0].text) <= 120);
+    CHECK(fixture_nsent(&f) == 1 && strstr(f.sent[0].text, "is finished") && strlen(f.sent[0].text) <= 120);
     osmo_ws_closed(ws);
     fixture_close(&f);
 }

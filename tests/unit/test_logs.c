@@ -78,9 +78,9 @@ static void bad_frames_close(void) {
     osmo_ws_t *ws = plain(&f, &s, "t0", 1);
     REQUIRE(ws != NULL);
     for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
-        size_t before = f.nsent;
+        size_t before = fixture_nsent(&f);
         send_single(ws, frames[i]);
-        CHECK_INT(f.nsent, before + 1);
+        CHECK_INT(fixture_nsent(&f), before + 1);
         CHECK_INT(f.sent[before].close_code, 4000);
     }
     osmo_ws_closed(ws);
@@ -172,7 +172,7 @@ static void barrier_releases_all(void) {
     send_barrier(a);
     send_barrier(b);
     CHECK(seed_task_status(&f, &s, 2, STATUS_RUNNING)); /* a write behind the joins: they are committed now */
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     CHECK(seed_task_status(&f, &s, 2, STATUS_COMPLETED));
     logger_barrier_check(f.engine, s.uuid, s.group_uuid);
     CHECK(fixture_wait_sent(&f, 2));
@@ -285,7 +285,7 @@ static void restarts_are_confirmed(void) {
     CHECK_INT(fixture_count(&f, 4, restart, 1), 0);
     send_single(a, confirm); /* was not agreed on */
     CHECK(fixture_wait_sent(&f, 5));
-    CHECK_INT(f.sent[f.nsent - 1].close_code, 4000);
+    CHECK_INT(f.sent[fixture_nsent(&f) - 1].close_code, 4000);
     osmo_ws_closed(a);
     osmo_ws_closed(b);
     fixture_close(&f);
@@ -322,11 +322,11 @@ static void end_of_the_log(void) {
     struct answer follower = ask(&f, "GET", path, "", NULL, NULL);
     _cleanup_free_ char *before = drain(&follower, &ended);
     CHECK(!ended);
-    int wakes = f.wakes;
+    int wakes = fixture_wakes(&f);
     CHECK(seed_workflow_status(&f, &s, STATUS_FAILED, "task t0 exited with code 3"));
     CHECK_OK(logs_finish_workflow(f.engine, s.uuid, &err), &err);
     CHECK_OK(logs_finish_workflow(f.engine, s.uuid, &err), &err);
-    CHECK(f.wakes > wakes);
+    CHECK(fixture_wakes(&f) > wakes);
     _cleanup_free_ char *after = drain(&follower, &ended);
     CHECK(ended);
     CHECK_CONTAINS(after, "Workflow wf-1: FAILED\n");
@@ -459,7 +459,7 @@ static void metrics_are_stored(void) {
     CHECK_STR(json_get_str(task, "input_download_start_time"), "2026-03-01T09:00:00.250000");
     CHECK_STR(json_get_str(task, "input_download_end_time"), "2026-03-01T09:00:02");
     answer_free(&a);
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     osmo_ws_closed(ws);
     fixture_close(&f);
 }

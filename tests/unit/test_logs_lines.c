@@ -116,7 +116,7 @@ static void lines_do_not_wait(void) {
     _cleanup_free_ char *text = logs_of(&f, &s, "", &ended);
     const char *rest = talked(text, "t0", t.lines);
     CHECK(rest && !*rest);
-    CHECK_INT(f.nsent, 1);
+    CHECK_INT(fixture_nsent(&f), 1);
     osmo_ws_closed(t.ws);
     fixture_close(&f);
 }
@@ -143,7 +143,7 @@ static void a_full_queue_waits(void) {
     _cleanup_free_ char *text = logs_of(&f, &s, "", &ended);
     const char *rest = talked(text, "t0", t.lines);
     CHECK(rest && !*rest);
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     fixture_close(&f);
 }
 

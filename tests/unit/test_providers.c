@@ -313,7 +313,7 @@ static void sockets(void) {
     CHECK_INT(status, 101);
     REQUIRE(ws != NULL);
     osmo_ws_opened(ws);
-    CHECK_INT(f.nsent, 0);
+    CHECK_INT(fixture_nsent(&f), 0);
     osmo_ws_closed(ws);
     forge_key_free(key);
     fixture_close(&f);
