@@ -62,7 +62,7 @@ bench-pods: tests/bench/pods
 noinst_PROGRAMS += tests/bench/kubernetes
 tests_bench_kubernetes_SOURCES = tests/bench/kubernetes.c
 tests_bench_kubernetes_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
-EXTRA_DIST += tests/bench/kubernetes.py
-bench-kubernetes: tests/bench/kubernetes
-	$${PYTHON:-/usr/bin/python3} -B $(srcdir)/tests/bench/kubernetes.py tests/bench/kubernetes
+EXTRA_DIST += tests/bench/kubernetes.py tests/bench/kubernetes_status.py
+bench-kubernetes: tests/bench/kubernetes osmo-service osmo-backend osmo
+	OSMO_BUILD='$(abs_top_builddir)' OSMO_SOURCE='$(abs_top_srcdir)' $${PYTHON:-/usr/bin/python3} -B $(srcdir)/tests/bench/kubernetes.py tests/bench/kubernetes
 .PHONY: bench-kubernetes

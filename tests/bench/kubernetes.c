@@ -26,6 +26,16 @@ static const char *kubeconfig, *namespace_;
 static const osmo_cluster_driver_t *driver;
 static osmo_kube_t *client;
 
+/* As kubernetes.py prints its own. */
+static void row(const char *aim, char *figure, char *measured) {
+    if (!figure || !measured)
+        exit(1);
+    printf("| %-104s | %22s | %-8s |\n", figure, measured, aim);
+    fflush(stdout);
+    free(figure);
+    free(measured);
+}
+
 static void die(const char *what, const osmo_error_t *err) {
     fprintf(stderr, "kubernetes: %s: %s\n", what, err->text);
     exit(1);
@@ -189,12 +199,13 @@ static void bench_relist(long n) {
         driver->stop(impl);
         driver->close(impl);
     }
-    printf("relist at start, %ld pods of %.1f KB until all are told: %.2f s (the list alone, read by the client: %.2f s)\n", n,
-           (double)size / 1024 / (double)n, median(seconds, ROUNDS), median(plain, ROUNDS));
-    printf("memory of the driver for each watched pod: %.0f bytes\n", median(bytes, ROUNDS));
+    row("", str_printf("relist at start, %ld pods of %.1f KB until all are told", n, (double)size / 1024 / (double)n),
+        str_printf("%.2f s", median(seconds, ROUNDS)));
+    row("", str_printf("  the list alone, read by the client"), str_printf("%.2f s", median(plain, ROUNDS)));
+    row("<= 1 KB", str_printf("memory of the driver for each watched pod"), str_printf("%.0f bytes", median(bytes, ROUNDS)));
     void *impl = open_driver("usage=namespace");
     wait_until(&added, n);
-    printf("removal of %ld pods, finalizers and all: %.0f/s\n", n, remove_all(impl, "many"));
+    row("", str_printf("removal of %ld pods, finalizers and all", n), str_printf("%.0f/s", remove_all(impl, "many")));
     driver->stop(impl);
     driver->close(impl);
     crew_free(crew);
@@ -228,9 +239,9 @@ static void bench_latency(long n) {
         pthread_mutex_unlock(&lock);
     }
     double p50 = median(told, (int)n), asked = median(answered, (int)n);
-    printf("a pod's status written as Running until the sink is told: p50 %.2f ms, p99 %.2f ms (the answer to the write: p50 "
-        "%.2f ms)\n", p50,
-           told[n * 99 / 100], asked);
+    row("", str_printf("pod Running sent to the API -> the operator's sink is told, p50 / p99, n %ld", n),
+        str_printf("%.1f / %.1f ms", p50, told[n * 99 / 100]));
+    row("", str_printf("  the API server's own part: sent -> answered"), str_printf("%.1f / %.1f ms", asked, answered[n * 99 / 100]));
     remove_all(impl, "late");
     driver->stop(impl);
     driver->close(impl);
@@ -262,10 +273,10 @@ static void bench_create(long n) {
         wait_until(&deleted, n * (2 * i + 2));
     }
     double ceiling = median(plain, ROUNDS), rate = median(ours, ROUNDS);
-    printf("pods of a group of %ld made by the driver, %d at a time: %.0f/s; by the client alone: %.0f/s; that is %.0f "
-        "%%\n", n, CONNECTIONS, rate,
-           ceiling, median(share, ROUNDS));
-    printf("the whole group bound, from the last pod made: %.0f/s\n", median(bind, ROUNDS));
+    row("", str_printf("pods of a group of %ld made by the driver, %d at a time", n, CONNECTIONS), str_printf("%.0f/s", rate));
+    row("", str_printf("  the API server's ceiling: the same by nothing but the client"), str_printf("%.0f/s", ceiling));
+    row(">= 80 %", str_printf("  share of the ceiling"), str_printf("%.0f %%", median(share, ROUNDS)));
+    row("", str_printf("the whole group bound, from the last pod made"), str_printf("%.0f/s", median(bind, ROUNDS)));
     driver->stop(impl);
     driver->close(impl);
     crew_free(crew);

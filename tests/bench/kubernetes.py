@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """make bench-kubernetes: a control plane of its own (tests/kubernetes/cluster.py, mode control) with nodes that have no kubelet, and the
-figures of the driver on it. Give OSMO_KUBERNETES_DIR to use a cluster that runs already."""
+figures of the driver on it, then those of the whole way to a task's status (kubernetes_status.py). OSMO_KUBERNETES_DIR: use a cluster that
+runs already; OSMO_BENCH_DIVIDE: only this part of the pods, for a quick look."""
 import os
 import subprocess
 import sys
@@ -11,8 +12,14 @@ CLUSTER = os.path.join(HERE, "..", "kubernetes")
 sys.path.insert(0, CLUSTER)
 import client  # noqa: E402 pylint: disable=wrong-import-position
 
-RUNS = (("relist", "5000"), ("latency", "300"), ("create", "1000"))
+RUNS = (("relist", 5000), ("latency", 300), ("create", 1000), ("status", 200))
 NODES = 20
+DIVIDE = int(os.environ.get("OSMO_BENCH_DIVIDE", "1"))
+
+
+def row(figure, measured, aim=""):
+    """As the program prints its own."""
+    print(f"| {figure:<104} | {measured:>22} | {aim:<8} |", flush=True)
 
 
 def measure(program, directory):
@@ -22,9 +29,16 @@ def measure(program, directory):
         return subprocess.run(inside, env=dict(os.environ, OSMO_BENCH_INSIDE="1", OSMO_KUBERNETES_DIR=directory), check=False).returncode
     cluster = client.Cluster(directory)
     cluster.fake_nodes(NODES, prefix="bench")
+    row("figure", "measured", "aim")
+    row("-" * 104, "-" * 22, "-" * 8)
     for run, number in RUNS:
+        number = max(10, number // DIVIDE)
+        if run == "status":
+            import kubernetes_status  # pylint: disable=import-outside-toplevel
+            kubernetes_status.bench(cluster, number, row)
+            continue
         cluster.namespace("bench-" + run)
-        done = subprocess.run([program, cluster.configs["admin"], "bench-" + run, run, number], check=False)
+        done = subprocess.run([program, cluster.configs["admin"], "bench-" + run, run, str(number)], check=False)
         if done.returncode:
             return done.returncode
     return 0
