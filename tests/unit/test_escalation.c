@@ -560,7 +560,7 @@ static int swap_roles(db_t *db, void *ctx, osmo_error_t *err) {
 static bool is_closed(uint64_t conn) {
     bool closed = false;
     pthread_mutex_lock(&f.lock);
-    for (size_t i = 0; i < fixture_nsent(&f); i++)
+    for (size_t i = 0; i < f.nsent; i++)
         closed |= f.sent[i].conn == conn && f.sent[i].close_code;
     pthread_mutex_unlock(&f.lock);
     return closed;
