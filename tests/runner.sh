@@ -127,7 +127,7 @@ suite_valgrind() {
     # sanitizers see those tests
     # and the exploration of all states and histories is the same code millions of times over; what is about time and threads has the
     # other sanitizers
-    local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile test_matrix test_paths"
+    local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile test_matrix test_paths test_engine test_retry"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
