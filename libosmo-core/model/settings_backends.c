@@ -115,7 +115,6 @@ static void check_rule(struct reader *r, const yaml_node_t *key, const yaml_node
 static void read_rules(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object)
 {
     struct backend_settings *b = object;
-    _cleanup_json_ json_t *v = NULL;
     if (n->kind != YAML_MAP) {
         read_report(r, at, n, "must be a mapping of condition types to statuses, not %s", yaml_kind_name(n));
         return;
