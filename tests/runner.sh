@@ -125,10 +125,9 @@ suite_sanitizers() {
 
 suite_valgrind() {
     build_or_die "$build" --enable-werror
-    # Debian 12's valgrind has no pidfd_open(), by which the local driver watches its pods and plugins of kubeconfigs are followed; the
-    # sanitizers see those tests. What takes minutes there is seen by them too:
-    # the exploration of all states and histories is the same code millions of times over; what is about time and threads has the
-    # other sanitizers
+    # Debian 12's valgrind has no pidfd_open(), by which the local driver watches its pods and plugins of kubeconfigs are followed. The
+    # exploration of all states and histories is the same code millions of times over, others take minutes, and what is about time and
+    # threads has other tools: the sanitizers see all of these.
     local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_reconcile test_matrix test_paths test_engine test_retry"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
