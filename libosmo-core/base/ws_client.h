@@ -45,5 +45,11 @@ int ws_connect(ws_loop_t *l, const ws_options_t *o, const ws_handlers_t *h, void
 /* Copies. OSMO_EBUSY = queue full (nothing taken), OSMO_ENOTFOUND = connection gone. */
 int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool binary);
 void ws_conn_close(ws_loop_t *l, uint64_t conn, int code, const char *reason);
+/* Loop thread only. Off: nothing more is read from it (a message that has begun is still finished), so its peer has to wait. */
+void ws_conn_read(ws_loop_t *l, uint64_t conn, bool on);
+/* Descriptors of others in the loop; loop thread only. events: WS_FD_READ | WS_FD_WRITE; 0 ends it. fn gets what is ready (both on errors and
+ * at the end). One watch a descriptor. OSMO_ENOMEM, OSMO_EINVAL. */
+enum { WS_FD_READ = 1, WS_FD_WRITE = 2 };
+int ws_loop_watch(ws_loop_t *l, int fd, int events, void (*fn)(void *ctx, int fd, int events), void *ctx);
 size_t ws_conn_queued(ws_loop_t *l, uint64_t conn); /* bytes accepted and not yet written to the socket */
 #endif

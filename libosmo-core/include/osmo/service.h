@@ -28,6 +28,7 @@ typedef enum osmo_auth_mode {
     OSMO_AUTH_DEV = 1       /**< loopback only: the x-osmo-user header is trusted */
 } osmo_auth_mode_t;
 
+struct osmo_traffic;
 /**
  * What the service asks of the transport that carries it. Every function may be called from any thread and copies what it is
  * given. Connection and stream numbers are the ones the transport passed in.
@@ -41,7 +42,23 @@ typedef struct osmo_transport {
     void (*ws_close)(void *impl, uint64_t conn, int code, const char *reason);
     /** The streaming answer of request @p request has more to read. */
     void (*stream_wake)(void *impl, uint64_t request);
+    /**
+     * Carry what comes on one of two held sessions (osmo_ws_held()) to the other from now on, what has been held first, whole messages of
+     * either kind in order, with bounded memory: whoever is not read from stops whoever sends. When one ends, the other is closed with the
+     * same code and reason once it has got everything. At most one of them may be a tunnel (osmo_service_tunnel_open()): its bytes are the
+     * payloads of binary messages. ::OSMO_ENOTFOUND when one of them is gone.
+     */
+    int (*join)(void *impl, uint64_t a, uint64_t b);
+    /** What a joined session has carried. ::OSMO_ENOTFOUND when it is gone. */
+    int (*traffic)(void *impl, uint64_t conn, struct osmo_traffic *out);
 } osmo_transport_t;
+
+/** What a session has carried so far, by transport::traffic. */
+typedef struct osmo_traffic {
+    size_t size;          /**< sizeof(osmo_traffic_t) */
+    uint64_t in, out;     /**< bytes of payload from it and to it */
+    int64_t last_us;      /**< monotonic clock of the last of them; 0 = none yet */
+} osmo_traffic_t;
 
 /** Options of osmo_service_open(). Zero-initialise and set size. */
 typedef struct osmo_service_options {
@@ -159,6 +176,33 @@ OSMO_API void osmo_ws_opened(osmo_ws_t *ws);
 OSMO_API void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary);
 /** The connection is gone; the session is freed. Last call for it. */
 OSMO_API void osmo_ws_closed(osmo_ws_t *ws);
+/**
+ * Asked once, when there is a session: 1 when its messages are not for osmo_ws_message() but wait, a bounded number of bytes of them, until
+ * the service has it joined with another. That its client leaves is noticed meanwhile.
+ */
+OSMO_API int osmo_ws_held(const osmo_ws_t *ws);
+
+/** Where a connection belongs, by its first request. */
+typedef enum osmo_place {
+    OSMO_PLACE_HERE = 0,    /**< answer it, or ask osmo_service_ws_open() */
+    OSMO_PLACE_TUNNEL = 1,  /**< osmo_service_tunnel_open(): it is for the web server of a task */
+    OSMO_PLACE_ELSEWHERE = 2 /**< for another replica: connect there and carry all bytes both ways, this head first */
+} osmo_place_t;
+/** The other replica of ::OSMO_PLACE_ELSEWHERE. */
+typedef struct osmo_elsewhere {
+    size_t size;       /**< sizeof(osmo_elsewhere_t) */
+    char host[256];    /**< name or address */
+    int port;          /**< its port */
+    char header[512];  /**< "name: value", to be added to the head so that the other believes who the peer is */
+} osmo_elsewhere_t;
+/** Does not block; for the thread of the connections. */
+OSMO_API osmo_place_t osmo_service_place(osmo_service_t *service, const osmo_request_t *request, osmo_elsewhere_t *where);
+/**
+ * A held session for a connection whose bytes, from the head of its request on, are for the web server of a task. NULL in *ws: *response is
+ * the refusal. A close by the service before anything was sent to the client is an HTTP status with the reason as its text.
+ */
+OSMO_API void osmo_service_tunnel_open(osmo_service_t *service, const osmo_request_t *request, uint64_t conn, osmo_ws_t **ws,
+                                       osmo_response_t *response);
 
 #ifdef __cplusplus
 }
