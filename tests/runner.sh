@@ -236,6 +236,8 @@ suite_interop() {
     build_or_die "$build" --enable-werror
     run_test interop/packages bash "$here/tests/interop/packages.sh" "$build/interop"
     run_test interop/agent "$python" -B "$here/tests/interop/test_agent.py" --bin "$build" --site "$build/interop/site"
+    run_test interop/interactive "$python" -B "$here/tests/interop/test_interactive.py" --bin "$build" --site "$build/interop/site"
+    run_test interop/browser "$python" -B "$here/tests/interop/test_browser.py" --bin "$build"
 }
 
 # Logging in through an OpenID provider of others: it and what it needs come by npm into the build directory, as package-lock.json says.

@@ -9,7 +9,7 @@ packages_chaos=(python3)
 # the Kubernetes programs are built from their Debian source, etcd and containerd unpacked, not installed: see tests/kubernetes/build.sh
 packages_kubernetes=(python3 python3-yaml openssl iproute2 nftables runc containernetworking-plugins golang-1.19-go rsync jq dpkg-dev
     golang-github-modern-go-reflect2-dev)
-packages_interop=(python3 python3-pip)
+packages_interop=(python3 python3-pip chromium-headless-shell)
 packages_oidc=() # node and npm of elsewhere serve as well as Debian's
 command -v node > /dev/null 2>&1 || packages_oidc+=(nodejs)
 command -v npm > /dev/null 2>&1 || packages_oidc+=(npm)

@@ -96,12 +96,15 @@ int ws_loop_new(ws_loop_t **out, osmo_error_t *err) {
 void ws_loop_free(ws_loop_t *l) {
     if (!l)
         return;
+    l->freed = true;
     if (l->tls)
         lws_context_destroy(l->tls);
     if (l->plain)
         lws_context_destroy(l->plain);
     while (l->conns)
         conn_finish(l->conns);
+    pumps_end(l);
+    watches_free(l);
     lwsloop_free(&l->base);
     if (l->tls_trust)
         tls_client_free(l->tls_trust);
@@ -393,6 +396,28 @@ void ws_conn_close(ws_loop_t *l, uint64_t conn, int code, const char *reason) {
         signal_loop(l);
     }
     pthread_mutex_unlock(&l->lock);
+}
+
+void ws_conn_read(ws_loop_t *l, uint64_t conn, bool on) {
+    pthread_mutex_lock(&l->lock);
+    struct ws_conn *c = find(l, conn);
+    pthread_mutex_unlock(&l->lock);
+    if (!c || c->deaf == !on)
+        return;
+    c->deaf = !on;
+    c->last_rx_ms = loop_now_ms(); /* what it said meanwhile was not heard */
+    if (c->state == CONN_OPEN)
+        lws_rx_flow_control(c->wsi, on);
+}
+
+bool ws_conn_full(ws_loop_t *l, uint64_t conn) {
+    pthread_mutex_lock(&l->lock);
+    struct ws_conn *c = find(l, conn);
+    bool full = c && c->queued >= c->max_queue;
+    if (full)
+        c->was_full = true;
+    pthread_mutex_unlock(&l->lock);
+    return full;
 }
 
 size_t ws_conn_queued(ws_loop_t *l, uint64_t conn) {

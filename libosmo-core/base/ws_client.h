@@ -52,4 +52,12 @@ void ws_conn_read(ws_loop_t *l, uint64_t conn, bool on);
 enum { WS_FD_READ = 1, WS_FD_WRITE = 2 };
 int ws_loop_watch(ws_loop_t *l, int fd, int events, void (*fn)(void *ctx, int fd, int events), void *ctx);
 size_t ws_conn_queued(ws_loop_t *l, uint64_t conn); /* bytes accepted and not yet written to the socket */
+/* Is the queue at its maximum? Then `writable` is called when it has fallen below half. */
+bool ws_conn_full(ws_loop_t *l, uint64_t conn);
+/* A message that is made in place: `data` has room for `room` bytes. ws_out_send takes it, whatever becomes of it; as ws_conn_send, but
+ * a full queue takes it too. Loop thread only. */
+typedef struct ws_out ws_out_t;
+ws_out_t *ws_out_new(size_t room, char **data);
+void ws_out_free(ws_out_t *o);
+int ws_out_send(ws_loop_t *l, uint64_t conn, ws_out_t *o, size_t len, bool binary);
 #endif

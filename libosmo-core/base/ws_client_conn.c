@@ -73,7 +73,7 @@ void conn_sweep(struct ws_conn *c, int64_t now_ms) {
         conn_drop(c);
     } else if (c->state == CONN_CLOSING && now_ms - c->since_ms > CLOSE_TIMEOUT_MS) {
         conn_drop(c);
-    } else if (c->state == CONN_OPEN && now_ms - c->last_rx_ms > 2 * c->ping_interval_ms + 1000) {
+    } else if (c->state == CONN_OPEN && !c->deaf && now_ms - c->last_rx_ms > 2 * c->ping_interval_ms + 1000) {
         set_reason(c, 1006, "the peer does not answer pings");
         conn_drop(c);
     } else if (c->state == CONN_OPEN && now_ms - c->last_ping_ms >= c->ping_interval_ms) {
@@ -269,6 +269,8 @@ static void established(struct ws_conn *c, struct lws *wsi) {
     c->state = CONN_OPEN;
     c->wsi = wsi;
     c->last_rx_ms = c->last_ping_ms = loop_now_ms();
+    if (c->deaf)
+        lws_rx_flow_control(wsi, 0);
     if (c->handlers.opened)
         c->handlers.opened(c->ctx, c->id, c->answer_extensions);
     lws_callback_on_writable(wsi);
@@ -279,6 +281,10 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     if (reason == LWS_CALLBACK_EVENT_WAIT_CANCELLED) {
         struct ws_loop *l = lws_context_user(lws_get_context(wsi));
         loop_process(l);
+        return 0;
+    }
+    if (reason == LWS_CALLBACK_RAW_RX_FILE) { /* the descriptors of others, where the loop is the library's */
+        watches_ready(lws_context_user(lws_get_context(wsi)));
         return 0;
     }
     struct ws_conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;

@@ -35,7 +35,7 @@ struct ws_conn {
     char answer_extensions[512];
     size_t max_message, max_queue;
     int64_t ping_interval_ms, since_ms, last_rx_ms, last_ping_ms;
-    bool ping_due, in_binary;
+    bool ping_due, in_binary, deaf;  /* deaf: ws_conn_read(off) */
     unsigned char bye[LWS_PRE + 2 + REASON_MAX]; /* the close frame that is still to be written: bye_len bytes of it */
     size_t bye_len;
     buf_t in;
@@ -56,8 +56,14 @@ struct ws_wake { void (*fn)(void *ctx); void *ctx; };
 #define MAX_TIMERS 1024
 #define MAX_CONNS 1024
 
+struct watches;
+struct ws_pump;
+
 struct ws_loop {
     lwsloop_t base;
+    struct watches *watches;         /* of descriptors of others; NULL until the first */
+    struct ws_pump *pumps;           /* what ws_pump.c has in this loop */
+    bool freed;                      /* no new watches any more */
     struct lws_context *plain, *tls;
     char *ca_file;
     void *tls_trust;                 /* SSL_CTX of the tls context */
@@ -83,6 +89,9 @@ void conn_drop(struct ws_conn *c);      /* cut now; `closed` is called before th
 void conn_finish(struct ws_conn *c);    /* report `closed` and free */
 void conn_sweep(struct ws_conn *c, int64_t now_ms);
 void conn_free(struct ws_conn *c);
+void watches_ready(struct ws_loop *l);
+void watches_free(struct ws_loop *l);
+void pumps_end(struct ws_loop *l);      /* the loop is being freed and nothing will be written any more */
 void loop_process(struct ws_loop *l);   /* what other threads asked for */
 int64_t loop_now_ms(void);
 const char *conn_expected_host(void *loop, int fd);
