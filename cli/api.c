@@ -71,6 +71,16 @@ static int make_headers(struct api *a, struct headers *h, osmo_error_t *err) {
     return OSMO_OK;
 }
 
+int api_headers(struct api *a, strlist_t *out) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct headers h;
+    int rc = make_headers(a, &h, &err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(h.list) && h.list[i]; i++)
+        rc = strlist_add(out, h.list[i]);
+    headers_clear(&h);
+    return rc ? api_fail(a->json_errors, 0, err.code ? err.text : "out of memory", rc == OSMO_EBUSY ? EXIT_TRY_LATER : exit_code_of(rc)) : 0;
+}
+
 static int login_failed(const struct api *a, int rc, const osmo_error_t *err, bool quiet) {
     int code = rc == OSMO_EBUSY ? EXIT_TRY_LATER : exit_code_of(rc);
     return quiet && code == EXIT_SERVER_DOWN ? code : api_fail(a->json_errors, 0, err->text, code);
@@ -129,6 +139,7 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
     _cleanup_free_ char *text = body ? json_to_text(body) : NULL;
     struct headers h;
     int code = make_headers(a, &h, &err);
+    a->status = 0;
     if (code) {
         headers_clear(&h);
         return login_failed(a, code, &err, false);
@@ -145,6 +156,7 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
         code = api_fail(a->json_errors, 0, err.text, EXIT_SERVER_DOWN);
     } else {
         show_warning(&rs);
+        a->status = rs.status;
         if (rs.status != 200)
             code = refused(a, rs.status, rs.body.data, rs.body.len);
         else if (out && json_parse_secret(buf_cstr(&rs.body), rs.body.len, out, &err))
@@ -159,6 +171,30 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
     http_response_free(&rs);
     headers_clear(&h);
     return code;
+}
+
+int api_try(struct api *a, const char *method, const char *path, json_t **out, osmo_error_t *err) {
+    _cleanup_free_ char *url = str_printf("%s%s", a->login.url, path);
+    struct headers h;
+    http_response_t rs = { 0 };
+    a->status = 0;
+    int rc = url ? make_headers(a, &h, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    http_request_t rq = { .method = method, .url = url, .headers = h.list, .timeout_ms = CALL_TIMEOUT_MS };
+    if (rc == OSMO_OK)
+        rc = http_perform(a->http, &rq, &rs, err);
+    if (rc == OSMO_OK)
+        rc = json_parse(buf_cstr(&rs.body), rs.body.len, out, err);
+    a->status = rs.status;
+    if (rs.status && rs.status != 200) {
+        const char *message = json_get_str(*out, "message");
+        rc = osmo_error_set(err, OSMO_ECONFLICT, "%s", message ? message : "the service refuses it");
+        json_free(*out);
+        *out = NULL;
+    }
+    http_response_free(&rs);
+    if (url)
+        headers_clear(&h);
+    return rc;
 }
 
 struct stream { bool (*on_data)(void *, const char *, size_t); void *ctx; int status; buf_t refusal; };

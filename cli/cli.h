@@ -64,6 +64,7 @@ struct api {
     http_client_t *http;
     bool json_errors;
     bool submission; /* a refused credential ends with EXIT_SUBMISSION, as other faults of a submission do */
+    int status;      /* of the last api_call(), 0 when no answer came */
     bool answered;   /* the last api_stream() got an answer from the service before it ended */
 };
 /* Load the login; prints and returns an exit code when there is none. */
@@ -72,6 +73,10 @@ void api_close(struct api *a);
 /* One call; path starts with '/', may carry a query. 0 and *out (may be JSON null), or an exit code after the error was
  * printed. */
 int api_call(struct api *a, const char *method, const char *path, const json_t *body, json_t **out);
+/* The same without a word: 0 for status 200, otherwise a negative code, err and a->status tell. */
+int api_try(struct api *a, const char *method, const char *path, json_t **out, osmo_error_t *err);
+/* What a call's headers are (the login among them), for a websocket. 0, or an exit code after printing. */
+int api_headers(struct api *a, strlist_t *out);
 /* Stream a GET to `on_data`; 0 when it ended, EXIT_SERVER_DOWN when the connection was lost (nothing printed when
  * `quiet`), else an exit code. */
 int api_stream(struct api *a, const char *path, bool (*on_data)(void *ctx, const char *data, size_t len), void *ctx,
@@ -106,7 +111,19 @@ void table_print(struct table *t, size_t header_rows);   /* frees the cells */
 void print_json(const json_t *v, int indent);
 const char *local_time(const char *iso, char out[48]);   /* "Nov 25, 2026 21:20 UTC" in the local zone; "-" for NULL */
 
+/* ---- lines.c: logs and events ---- */
+struct lines_request {
+    const char *path;               /* with its filters */
+    const char *from_line, *last_n; /* where to begin, or NULL */
+    bool insist;                    /* a service that cannot be reached at first is waited for, too */
+};
+/* Prints them to their end, over breaks of the connection. Exit code. */
+int lines_print(struct api *a, const struct lines_request *q);
+
 /* ---- follow.c ---- */
+/* After a stream broke: is it worth another try? *give_up is 0 before the first. */
+bool stream_may_retry(const struct api *a, int64_t *give_up);
+int stream_lost(const struct api *a); /* tells of it; the exit code */
 /* Print the log until the workflow is finished, then its status line. Exit code 0 or 20. */
 int follow_workflow(struct api *a, const char *id);
 /* Wait for the end by the status stream. timeout_ms 0 = none. */
@@ -131,7 +148,7 @@ struct noun {
     size_t ncommands;
     int (*run)(int argc, char **argv);
 };
-#define WORKFLOW_COMMANDS 12
+#define WORKFLOW_COMMANDS 16
 #define WORK_COMMANDS 2
 #define TASK_COMMANDS 1
 #define POOL_COMMANDS 1
@@ -153,14 +170,22 @@ extern const struct command profile_commands[PROFILE_COMMANDS];
 extern const struct command config_commands[CONFIG_COMMANDS];
 extern const struct command token_commands[TOKEN_COMMANDS];
 extern const struct command user_commands[USER_COMMANDS];
+#define DATA_COMMANDS 5
+extern const struct command data_commands[DATA_COMMANDS];
 int cmd_login(int argc, char **argv);
 int cmd_logout(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_up(int argc, char **argv);
 int cmd_credential(int argc, char **argv);
+int cmd_logs(int argc, char **argv);
+int cmd_events(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_tag(int argc, char **argv);
+int cmd_exec(int argc, char **argv);
+int cmd_port_forward(int argc, char **argv);
+int cmd_webserver(int argc, char **argv);
+int cmd_rsync(int argc, char **argv);
 #endif

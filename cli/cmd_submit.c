@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/yaml.h"
 #include "cli.h"
+#include "rsync.h"
 
 #define SPEC_MAX (64u << 20)
 
@@ -226,7 +227,9 @@ static int submit(struct submission *s) {
     }
     if (!code) {
         show(s, answer);
-        if (s->follow)
+        if (s->rsync)
+            code = rsync_for_submission(&a, json_get_str(answer, "name"), s->rsync);
+        if (!code && s->follow)
             code = follow_workflow(&a, json_get_str(answer, "name"));
     }
     json_free(answer);
@@ -265,8 +268,6 @@ static int parse_and_submit(int argc, char **argv, bool validate) {
     };
     int code = opt_parse(&u, argc, argv);
     char upper[16];
-    if (code < 0 && s.rsync)
-        code = opt_error(&u, "--rsync is not available: this service has no interactive access yet");
     if (code < 0) {
         if (s.priority) {
             snprintf(upper, sizeof upper, "%s", s.priority);

@@ -1,4 +1,4 @@
-/* workflow list, query, logs, events, spec, cancel, wait. */
+/* workflow list, query, spec, cancel, wait. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,60 +232,7 @@ static int cmd_query(int argc, char **argv) {
     return code;
 }
 
-/* ---- text streams ---- */
-
-static int stream_text(const char *id, const char *what, const char *title, const char *task, const char *retry,
-                       const char *last) {
-    struct api a;
-    int code = api_open(&a, false);
-    _cleanup_free_ char *base = workflow_path(id, what);
-    buf_t path = BUF_INIT(1u << 16);
-    buf_puts(&path, base ? base : "");
-    if (last)
-        query_add(&path, "last_n_lines", last);
-    if (task)
-        query_add(&path, "task_name", task);
-    if (retry)
-        query_add(&path, "retry_id", retry);
-    if (!code && title) {
-        printf("Workflow %s has %s:\n", id, title);
-        fflush(stdout);
-    }
-    if (!code)
-        code = api_stream(&a, buf_cstr(&path), print_data, NULL, 0, false, NULL);
-    buf_free(&path);
-    api_close(&a);
-    return code;
-}
-
-static int cmd_logs(int argc, char **argv) {
-    const char *id = NULL, *task = NULL, *retry = NULL, *last = NULL;
-    bool error = false;
-    const struct opt opts[] = { { "--task -t", OPT_VALUE, &task, "TASK", "only this task", NULL },
-                                { "--retry-id -r", OPT_VALUE, &retry, "N", "only this attempt", NULL },
-                                { "--error", OPT_FLAG, &error, NULL, "error logs of failed containers", NULL },
-                                { "-n --last-n-lines", OPT_VALUE, &last, "N", "only the last N lines", NULL } };
-    const struct arg args[] = { { "ID", "workflow id", &id, NULL, false } };
-    const struct usage u = {
-        "workflow logs", "Print the log of a workflow; a running one is followed to its end.", opts, 4, args, 1
-    };
-    int code = opt_parse(&u, argc, argv);
-    if (code >= 0)
-        return code;
-    return stream_text(id, error ? "/error_logs" : "/logs", error ? "error logs" : "logs", task, retry, last);
-}
-
-static int cmd_events(int argc, char **argv) {
-    const char *id = NULL, *task = NULL, *retry = NULL;
-    const struct opt opts[] = { { "--task -t", OPT_VALUE, &task, "TASK", "only this task", NULL },
-                                { "--retry-id -r", OPT_VALUE, &retry, "N", "only this attempt", NULL } };
-    const struct arg args[] = { { "ID", "workflow id", &id, NULL, false } };
-    const struct usage u = {
-        "workflow events", "Print the events of a workflow; a running one is followed to its end.", opts, 2, args, 1
-    };
-    int code = opt_parse(&u, argc, argv);
-    return code >= 0 ? code : stream_text(id, "/events", "events", task, retry, NULL);
-}
+/* ---- specification ---- */
 
 static int cmd_spec(int argc, char **argv) {
     const char *id = NULL;
@@ -296,7 +243,13 @@ static int cmd_spec(int argc, char **argv) {
     int code = opt_parse(&u, argc, argv);
     if (code >= 0)
         return code;
-    return stream_text(id, template ? "/spec?use_template=True" : "/spec?use_template=False", NULL, NULL, NULL, NULL);
+    struct api a;
+    _cleanup_free_ char *path = workflow_path(id, template ? "/spec?use_template=True" : "/spec?use_template=False");
+    code = api_open(&a, false);
+    if (!code)
+        code = path ? api_stream(&a, path, print_data, NULL, 0, false, NULL) : EXIT_USER;
+    api_close(&a);
+    return code;
 }
 
 /* ---- cancel, wait ---- */
@@ -367,4 +320,7 @@ const struct command workflow_commands[WORKFLOW_COMMANDS] = {
     { "spec", "print the specification", cmd_spec }, { "cancel", "cancel workflows", cmd_cancel },
     { "wait", "wait for the end", cmd_wait },         { "restart", "run again what failed", cmd_restart },
     { "explain", "why it waits or failed", cmd_explain }, { "tag", "show, add and remove tags", cmd_tag },
+    { "exec", "run a command in a task", cmd_exec }, { "port-forward", "reach ports of a task", cmd_port_forward },
+    { "webserver", "open a task's web server to browsers", cmd_webserver },
+    { "rsync", "copy files into and out of tasks", cmd_rsync },
 };

@@ -12,18 +12,6 @@
 #define RECONNECT_MS 100
 #define RECONNECT_FOR_MS 60000
 
-struct tail { uint64_t printed, seen; };
-
-static bool print_new(void *ctx, const char *data, size_t len) {
-    struct tail *t = ctx;
-    uint64_t from = t->printed > t->seen ? t->printed - t->seen : 0; /* already on the screen before the stream broke */
-    t->seen += len;
-    if (from >= len)
-        return true;
-    t->printed = t->seen;
-    return print_data(NULL, data + from, len - (size_t)from);
-}
-
 struct watch { buf_t line; char status[64]; char *cause; bool announce; };
 
 static void take_status(struct watch *w) {
@@ -58,14 +46,14 @@ static bool is_finished(const char *status) {
 }
 
 /* After a stream broke: the time for finding the service again starts with each loss of a stream that had worked. */
-static bool may_retry(const struct api *a, int64_t *give_up) {
+bool stream_may_retry(const struct api *a, int64_t *give_up) {
     int64_t now = clock_mono_us();
     if (a->answered || !*give_up)
         *give_up = now + RECONNECT_FOR_MS * 1000;
     return now <= *give_up;
 }
 
-static int lost(const struct api *a) {
+int stream_lost(const struct api *a) {
     static const char text[] = "the service cannot be reached any more: the workflow goes on without us";
     return api_fail(a->json_errors, 0, text, EXIT_SERVER_DOWN);
 }
@@ -84,8 +72,8 @@ static int watch_status(struct api *a, const char *id, struct watch *w, int64_t 
             return 0;
         if (code && code != EXIT_SERVER_DOWN)
             return code;
-        if (!timed_out && !until_us && !may_retry(a, &give_up))
-            return lost(a);
+        if (!timed_out && !until_us && !stream_may_retry(a, &give_up))
+            return stream_lost(a);
         if (!timed_out)
             poll(NULL, 0, RECONNECT_MS);
     }
@@ -111,15 +99,8 @@ static int report(const struct watch *w) {
 
 int follow_workflow(struct api *a, const char *id) {
     _cleanup_free_ char *path = workflow_path(id, "/logs");
-    struct tail tail = { 0, 0 };
-    int64_t give_up = 0;
-    int code = 0;
-    while (path && (code = api_stream(a, path, print_new, &tail, 0, true, NULL)) == EXIT_SERVER_DOWN) {
-        if (!may_retry(a, &give_up))
-            return lost(a);
-        poll(NULL, 0, RECONNECT_MS);
-        tail.seen = 0;
-    }
+    struct lines_request r = { .path = path ? path : "", .insist = true };
+    int code = lines_print(a, &r);
     if (code)
         return code;
     struct watch w = { .line = BUF_INIT(1u << 20) };

@@ -18,6 +18,7 @@ static const struct noun nouns[] = {
     { "token", "access tokens", token_commands, TOKEN_COMMANDS, NULL },
     { "resource", "nodes", resource_commands, RESOURCE_COMMANDS, NULL },
     { "profile", "your settings", profile_commands, PROFILE_COMMANDS, NULL },
+    { "data", "files in object storage", data_commands, DATA_COMMANDS, NULL },
     { "credential", "what workflows log in with", NULL, 0, cmd_credential },
     { "pool", "pools", pool_commands, POOL_COMMANDS, NULL },
     { "backend", "clusters, for administrators", backend_commands, BACKEND_COMMANDS, NULL },

@@ -1,7 +1,7 @@
 # api, and the parts of the engine behind it: identities, logs, task data
 libcoreint_la_SOURCES += \
 	libosmo-core/api/answer.c libosmo-core/api/auth_routes.c libosmo-core/api/config_routes.c libosmo-core/api/config_test_routes.c libosmo-core/api/credential_routes.c libosmo-core/api/config_pool_routes.c libosmo-core/api/config_role_routes.c libosmo-core/api/config_service_routes.c libosmo-core/api/key_routes.c libosmo-core/api/handlers.h \
-	libosmo-core/api/explain_routes.c libosmo-core/api/log_routes.c libosmo-core/api/node_view.c libosmo-core/api/pool_routes.c libosmo-core/api/profile_routes.c \
+	libosmo-core/api/explain_routes.c libosmo-core/api/log_routes.c libosmo-core/api/log_query.c libosmo-core/api/log_query.h libosmo-core/api/node_view.c libosmo-core/api/pool_routes.c libosmo-core/api/profile_routes.c \
 	libosmo-core/api/replica_routes.c libosmo-core/api/resource_routes.c libosmo-core/api/route.h libosmo-core/api/router.c libosmo-core/api/router.h \
 	libosmo-core/api/routes.c libosmo-core/api/service.c libosmo-core/api/service_internal.h libosmo-core/api/storage_routes.c \
 	libosmo-core/api/submit_routes.c libosmo-core/api/system_routes.c libosmo-core/api/tag_routes.c libosmo-core/api/task_routes.c libosmo-core/api/token_routes.c libosmo-core/api/user_routes.c libosmo-core/api/version_gate.c \
@@ -13,7 +13,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/providers.h libosmo-core/engine/providers.c libosmo-core/engine/providers_internal.h libosmo-core/engine/providers_fetch.c \
 	libosmo-core/engine/logs.c libosmo-core/engine/logs_barrier.c libosmo-core/engine/logs_internal.h libosmo-core/engine/logs_session.c \
 	libosmo-core/engine/archive.c libosmo-core/engine/archive.h libosmo-core/engine/archive_read.c libosmo-core/engine/archive_tasks.c \
-	libosmo-core/engine/logs_lines.c libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
+	libosmo-core/engine/logs_lines.c libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/logs_emit.c libosmo-core/engine/logs_emit.h libosmo-core/engine/logs_beat.c libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
 	libosmo-core/engine/storage_internal.h libosmo-core/engine/storage_tree.c
 
 unit_tests += tests/unit/test_api tests/unit/test_auth tests/unit/test_logs
@@ -28,6 +28,9 @@ logs_fixture = tests/unit/logs_fixture.c tests/unit/logs_fixture.h tests/unit/se
 	tests/unit/signing_key.c tests/unit/signing_key.h $(store_fixture)
 tests_unit_test_logs_SOURCES = tests/unit/test_logs.c $(logs_fixture)
 tests_unit_test_logs_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_log_query
+tests_unit_test_log_query_SOURCES = tests/unit/test_log_query.c $(logs_fixture)
+tests_unit_test_log_query_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_logs_lines
 tests_unit_test_logs_lines_SOURCES = tests/unit/test_logs_lines.c $(logs_fixture)
 tests_unit_test_logs_lines_LDADD = $(UNIT_CORE_LIBS)

@@ -17,6 +17,10 @@ tests_bench_list_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/logstore
 tests_bench_logstore_SOURCES = tests/bench/logstore.c
 tests_bench_logstore_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+noinst_PROGRAMS += tests/bench/logseek
+tests_bench_logseek_SOURCES = tests/bench/logseek.c
+tests_bench_logseek_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+EXTRA_DIST += tests/bench/logs.sh
 noinst_PROGRAMS += tests/bench/language
 tests_bench_language_SOURCES = tests/bench/language.c
 tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
@@ -52,6 +56,10 @@ bench-list: tests/bench/list
 bench-logstore: tests/bench/logstore
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/logstore.sh
 .PHONY: bench-logstore
+# Logs from end to end: lines per second, latency of followers, seeking. Minutes.
+bench-logs: tests/bench/logseek all
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/logs.sh
+.PHONY: bench-logs
 bench-http: tests/bench/http osmo-service osmo
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/http.sh
 .PHONY: bench-http

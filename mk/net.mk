@@ -2,7 +2,7 @@
 libbase_la_SOURCES += \
 	libosmo-core/base/crypto.c libosmo-core/base/crypto.h libosmo-core/base/crypto_text.c libosmo-core/base/crypto_text.h \
 	libosmo-core/base/crypto_jwk.c libosmo-core/base/jwk.h libosmo-core/base/crypto_seal.c libosmo-core/base/seal.h \
-	libosmo-core/base/crypto_tls.c libosmo-core/base/tls.h \
+	libosmo-core/base/crypto_tls.c libosmo-core/base/tls.h libosmo-core/base/crypto_digest.c libosmo-core/base/crc32c.c libosmo-core/base/crc32c.h \
 	libosmo-core/base/http.c libosmo-core/base/http.h libosmo-core/base/http_url.c \
 	libosmo-core/base/ws_client.c libosmo-core/base/ws_client.h \
 	libosmo-core/base/ws_client_conn.c libosmo-core/base/ws_client_conn.h \
@@ -21,3 +21,6 @@ tests_unit_test_seal_SOURCES = tests/unit/test_seal.c tests/unit/check.c
 tests_unit_test_seal_LDADD = $(UNIT_BASE_LIBS)
 tests_unit_test_jwk_SOURCES = tests/unit/test_jwk.c tests/unit/check.c
 tests_unit_test_jwk_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_ws_pump
+tests_unit_test_ws_pump_SOURCES = tests/unit/test_ws_pump.c tests/unit/ws_peer.c tests/unit/ws_peer.h tests/unit/check.c
+tests_unit_test_ws_pump_LDADD = $(UNIT_BASE_LIBS)

@@ -15,6 +15,8 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/repo_auth.h libosmo-core/store/repo_auth_users.c libosmo-core/store/repo_auth_tokens.c libosmo-core/store/repo_auth_objects.c libosmo-core/store/repo_auth_secrets.c libosmo-core/store/repo_secure.c libosmo-core/store/repo_secure.h \
     libosmo-core/store/repo_replica.c libosmo-core/store/repo_replica.h libosmo-core/store/repo_queues.c libosmo-core/store/repo_queues.h libosmo-core/store/repo_backend_end.c libosmo-core/store/repo_backend_end.h \
     libosmo-core/store/logstore.c libosmo-core/store/logstore_reader.c libosmo-core/store/logstore_int.h \
+    libosmo-core/store/compress.c libosmo-core/store/compress.h libosmo-core/store/logstore_segment.c libosmo-core/store/logstore_segment.h \
+    libosmo-core/store/logstore_load.c libosmo-core/store/logstore_seek.c libosmo-core/store/logstore_seal.c libosmo-core/store/logstore_sealer.c \
     libosmo-core/store/logstore_files.c libosmo-core/store/logstore_files_read.c \
     libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \
     libosmo-core/store/logstore_pgsql.c libosmo-core/store/logstore_pgsql.h libosmo-core/store/logstore_pgsql_write.c \
@@ -37,6 +39,9 @@ tests_unit_test_repo_lease_SOURCES = tests/unit/test_repo_lease.c $(store_fixtur
 tests_unit_test_repo_lease_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logstore_SOURCES = tests/unit/test_logstore.c $(store_fixture)
 tests_unit_test_logstore_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_logstore_segments
+tests_unit_test_logstore_segments_SOURCES = tests/unit/test_logstore_segments.c $(store_fixture)
+tests_unit_test_logstore_segments_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logstore_shared_SOURCES = tests/unit/test_logstore_shared.c $(store_fixture)
 tests_unit_test_logstore_shared_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logline_SOURCES = tests/unit/test_logline.c tests/unit/check.c

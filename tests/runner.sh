@@ -247,6 +247,16 @@ suite_oidc() {
     run_test oidc/login env OSMO_BUILD="$build" bash "$here/tests/oidc/test_oidc.sh"
 }
 
+# Object storage: the server comes by pip into the build directory, as requirements.txt says. Each test has a server of its own.
+suite_data() {
+    local python=${PYTHON:-/usr/bin/python3} t
+    build_or_die "$build" --enable-werror
+    run_test data/packages bash "$here/tests/data/packages.sh" "$build/data-tests"
+    for t in "$here"/tests/data/test_*.py; do
+        run_test "data/$(basename "$t" .py)" "$python" -B "$t" --bin "$build" --site "$build/data-tests/site"
+    done
+}
+
 # Every tests/kubernetes/test_*.py over one cluster. A line "# Cluster: control" in a test wants the cluster that has no node, whose
 # pods are what the test writes.
 suite_kubernetes() {

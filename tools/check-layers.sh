@@ -37,9 +37,10 @@ only() { # header pattern, files allowed (regex)
 only 'json-c/|json\.h' 'libosmo-core/base/json\.c'
 only 'yaml\.h' 'libosmo-core/base/yaml\.c'
 only 'pcre2\.h' 'libosmo-core/base/re\.c'
-only 'openssl/' 'libosmo-core/base/crypto(_seal|_jwk|_tls)?\.c'
+only 'openssl/' 'libosmo-core/base/crypto(_seal|_jwk|_tls|_digest)?\.c'
 only 'curl/' 'libosmo-core/base/http[a-z_]*\.c'
 only 'sqlite3\.h' 'libosmo-core/store/sqlite\.c'
+only 'zstd\.h' 'libosmo-core/store/compress\.c'
 only 'libpq-fe\.h' 'libosmo-core/store/pgsql\.c'
 only 'libwebsockets\.h' 'libosmo-core/(server/net[a-z_]*\.[ch]|base/ws_client[a-z_]*\.[ch])'
 # model/ is pure: no clock, thread, socket, file or randomness headers

@@ -1,7 +1,7 @@
 # The Debian 12 packages this project needs, in one place, and how a tree is built; sourced by quickstart and run-tests.
 # shellcheck shell=bash
 packages_build=(gcc libc6-dev make autoconf automake libtool pkg-config libcurl4-openssl-dev libjson-c-dev libpq-dev libwebsockets-dev
-    libwebsockets-evlib-ev libev-dev libssl-dev libyaml-dev libsqlite3-dev libpcre2-dev zlib1g-dev)
+    libwebsockets-evlib-ev libev-dev libssl-dev libyaml-dev libsqlite3-dev libpcre2-dev libzstd-dev zlib1g-dev)
 packages_run=(bubblewrap ca-certificates)
 packages_fuzz=(clang libclang-rt-14-dev)
 packages_differential=(python3 python3-jinja2 python3-yaml)
@@ -10,6 +10,7 @@ packages_chaos=(python3)
 packages_kubernetes=(python3 python3-yaml openssl iproute2 nftables runc containernetworking-plugins golang-1.19-go rsync jq dpkg-dev
     golang-github-modern-go-reflect2-dev)
 packages_interop=(python3 python3-pip chromium-headless-shell)
+packages_data=(python3 python3-pip)
 packages_oidc=() # node and npm of elsewhere serve as well as Debian's
 command -v node > /dev/null 2>&1 || packages_oidc+=(nodejs)
 command -v npm > /dev/null 2>&1 || packages_oidc+=(npm)

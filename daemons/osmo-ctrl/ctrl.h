@@ -1,7 +1,8 @@
-/* osmo_ctrl: the sidecar of a task. Phases: connect → download → barrier → run → upload → finish. Two threads: the main
- * thread walks the phases and relays the command's output into the spool; the loop thread (ws_client) carries the
- * logger connection. They share the spool and the logger's control state, each under its own mutex. Flags, exit codes
- * and wire are OSMO's. */
+/* osmo_ctrl: the sidecar of a task. Phases: connect → download → barrier → run → upload → finish. The main thread walks
+ * the phases and relays the command's output into the spool; the loop thread (ws_client) carries the logger connection
+ * and all sessions with users (actions.h), and never waits for anything. Beside them two that sleep: one fetches tokens,
+ * one waits for a termination; and while a checkpoint is uploaded, one for it. They share the spool and the logger's
+ * control state, each under its own mutex. Flags, exit codes and wire are OSMO's. */
 #ifndef OSMO_CTRL_H
 #define OSMO_CTRL_H
 #include <pthread.h>
@@ -18,16 +19,20 @@
 #include "model/logline.h"
 #include "osmo/error.h"
 
-/* Raw exit codes of osmo_ctrl (reported as 2000 + n). */
+/* Raw exit codes of osmo_ctrl (reported as 2000 + n). OSMO's 31, a client that failed, has no cause here: data is moved without one. */
 enum ctrl_exit {
     CTRL_OK = 0,
     CTRL_TERMINATED = 1,
     CTRL_DOWNLOAD = 10,
     CTRL_UPLOAD = 12,
-    CTRL_ACCESS = 13,
+    CTRL_ACCESS = 13,        /* could not be found out */
+    CTRL_DENIED = 14,       /* access to data */
     CTRL_TOKEN = 20,
     CTRL_LOGGER = 21,
+    CTRL_MESSAGE = 22,       /* a log line, 24: a barrier, 25: a metric could not be put into a message */
     CTRL_SOCKET = 23,
+    CTRL_BARRIER = 24,
+    CTRL_METRIC = 25,
     CTRL_ARGUMENT = 30,
     CTRL_FILE = 32,
     CTRL_OTHER = 40
@@ -68,11 +73,21 @@ void token_free(struct token *t);
 /* "Bearer …" with a JWT that is valid for a while, asking the service for a new one when needed; NULL when the task has
  * no token. Blocks; any thread but one at a time is served. *gone is set when the service says the task is finished. */
 char *token_bearer(struct token *t, bool *gone, osmo_error_t *err);
+/* Without waiting: true, and *bearer (NULL: this task has none) is good for a while; false: it has to be fetched. */
+bool token_at_hand(struct token *t, char **bearer);
+/* Does the service count this attempt as over? Asks it, for at most timeout_ms; false when it cannot be asked. */
+bool token_is_over(struct token *t, int64_t timeout_ms);
+/* CTRL_TOKEN when the file of the refresh token is there and cannot be used. */
+int token_check(const struct options *o);
 
 /* ---- logger.c: the websocket to the logger ---- */
 struct logger_link;
-int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out,
+struct actions;
+int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct actions *a, struct logger_link **out,
                      osmo_error_t *err);
+ws_loop_t *logger_link_loop(struct logger_link *l);
+/* Loop thread. As token_at_hand(); with `ask`, false also has it fetched, and actions_token_ready() follows. */
+bool logger_link_bearer(struct logger_link *l, char **bearer, bool ask);
 void logger_link_close(struct logger_link *l);
 void logger_link_pump(struct logger_link *l);            /* the spool grew */
 /* Wait until connected once. 0, or a ctrl_exit code. */
@@ -89,30 +104,66 @@ int logger_link_finish(struct logger_link *l);
 void logger_link_interrupt(struct logger_link *l);       /* makes every wait return CTRL_TERMINATED */
 
 /* ---- main.c ---- */
+enum run_phase { RUN_BEFORE, RUN_NOW, RUN_OVER }; /* of the user's command */
 struct ctrl {
     struct options o;
     struct token *token;
     struct spool *spool;
     struct logger_link *link;
+    struct actions *actions;
+    struct termination *end;
     int listener, exec_fd, signals;
+    pthread_mutex_t exec_lock;  /* of writing to exec_fd */
     buf_t exec_in;
-    const char *link_roots[3];  /* where links in an output may lead: output and input */
     bool exec_started;
-    atomic_bool transferring;   /* the main thread moves data: set by it, read by the thread that watches for signals */
+    atomic_int run_phase;       /* written by the main thread, as the next two: what osmo_exec said */
+    atomic_bool exec_ours, rsync_running;
+    _Atomic int64_t started_us; /* monotonic: when the command was asked for */
 };
 /* One [osmo] line of the given type into the log. */
 void ctrl_say(struct ctrl *c, enum io_type type, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Wait until the whole group is ready, if the task was given a barrier. */
 int group_barrier(struct ctrl *c);
 
+/* ---- termination.c: SIGTERM, as a cluster sends it when a pod is deleted, preempted or evicted ---- */
+enum stage { STAGE_BEFORE, STAGE_INPUTS, STAGE_RUN, STAGE_OUTPUTS, STAGE_END };
+struct termination;
+/* Starts the thread that waits for it. Signals are blocked. */
+int termination_watch(struct ctrl *c);
+/* The main thread enters a stage. false: it ends here, with CTRL_TERMINATED. */
+bool termination_enter(struct ctrl *c, enum stage stage);
+/* How long the command may still run, once we were told to end. */
+int64_t termination_command_ms(struct ctrl *c);
+/* And how long all the rest may take. */
+int64_t termination_left_ms(struct ctrl *c);
+/* Told to end, and the attempt does not count any more (cancelled, replaced): its outputs are nobody's. Waits a moment for the answer. */
+bool termination_is_over(struct ctrl *c);
+void leave_termination_message(const struct ctrl *c, int code);
+
+/* ---- actions.c: what the service asks of a task that runs ---- */
+int actions_new(struct ctrl *c, struct actions **out);
+/* Loop thread. */
+void actions_take(struct actions *a, struct logger_link *link, const json_t *action);
+void actions_token_ready(struct actions *a);
+/* Any thread: osmo_exec is connected, or what is known of the command changed. */
+void actions_changed(struct ctrl *c);
+
 /* ---- transfer.c ---- */
 int transfer_inputs(struct ctrl *c);                     /* ctrl_exit code */
 int transfer_outputs(struct ctrl *c);
+
+/* ---- checkpoint.c ---- */
+/* Loop thread. A connection on which osmo_exec sends a checkpoint's files; taken when true. */
+bool checkpoint_take(struct ctrl *c, int fd, const json_t *what);
 
 /* ---- exec_link.c ---- */
 int exec_listen(struct ctrl *c);
 int exec_accept(struct ctrl *c);
 int exec_send(struct ctrl *c, const char *type, const char *field, const char *text);
+/* Any thread. Ask for a session; id NULL: in OSMO's way. */
+int exec_send_session(struct ctrl *c, const char *command, const char *id);
+/* The command may begin. */
+int exec_start(struct ctrl *c);
 /* Relay the command's messages until it ends; when the group begins again the command is stopped and, behind the
  * barrier, started again. CTRL_OK whatever the command's own code. */
 int exec_relay(struct ctrl *c);

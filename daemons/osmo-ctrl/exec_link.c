@@ -11,7 +11,7 @@
 #include "ctrl.h"
 #include "runtime/link.h"
 
-#define LAST_WORDS_MS 3000
+#define SEND_MS 10000 /* osmo_exec always reads */
 
 int exec_listen(struct ctrl *c) {
     struct sockaddr_un address;
@@ -52,23 +52,54 @@ int exec_accept(struct ctrl *c) {
     if (code)
         return code;
     c->exec_fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
-    return c->exec_fd < 0 ? CTRL_SOCKET : CTRL_OK;
+    if (c->exec_fd < 0)
+        return CTRL_SOCKET;
+    actions_changed(c); /* further connections are sessions */
+    return CTRL_OK;
+}
+
+/* Takes the message. Whole, whoever else sends. */
+static int send_message(struct ctrl *c, buf_t *out) {
+    size_t sent = 0;
+    pthread_mutex_lock(&c->exec_lock);
+    while (!buf_failed(out) && sent < out->len) {
+        ssize_t n = send(c->exec_fd, out->data + sent, out->len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        struct pollfd p = { .fd = c->exec_fd, .events = POLLOUT };
+        if (n > 0)
+            sent += (size_t)n;
+        else if (errno != EINTR && (errno != EAGAIN || poll(&p, 1, SEND_MS) == 0))
+            break;
+    }
+    pthread_mutex_unlock(&c->exec_lock);
+    int code = sent && sent == out->len ? CTRL_OK : CTRL_SOCKET;
+    buf_free(out);
+    return code;
 }
 
 int exec_send(struct ctrl *c, const char *type, const char *field, const char *text) {
     buf_t out = BUF_INIT(LINK_MESSAGE_MAX);
     link_message(&out, type, field, text ? text : "", text ? strlen(text) : 0);
-    size_t sent = 0;
-    while (!buf_failed(&out) && sent < out.len) {
-        ssize_t n = send(c->exec_fd, out.data + sent, out.len - sent, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        sent += (size_t)n;
+    return send_message(c, &out);
+}
+
+int exec_send_session(struct ctrl *c, const char *command, const char *id) {
+    buf_t out = BUF_INIT(LINK_MESSAGE_MAX);
+    link_message_with(&out, "UserExecStart", "Command", command, strlen(command), id ? "Session" : NULL, id);
+    return send_message(c, &out);
+}
+
+int exec_start(struct ctrl *c) {
+    buf_t out = BUF_INIT(LINK_MESSAGE_MAX);
+    size_t len = strlen(c->o.output_path);
+    link_message_with(&out, "ExecStart", "OutputFolder", c->o.output_path, len && c->o.output_path[len - 1] == '/' ? len - 1 : len,
+                      "Extensions", LINK_EXTENSIONS);
+    int code = send_message(c, &out);
+    c->exec_started = !code;
+    if (!code) {
+        atomic_store(&c->started_us, clock_mono_us());
+        atomic_store(&c->run_phase, RUN_NOW);
+        actions_changed(c);
     }
-    int code = sent && sent == out.len ? CTRL_OK : CTRL_SOCKET;
-    buf_free(&out);
     return code;
 }
 
@@ -99,49 +130,72 @@ static enum news on_message(struct ctrl *c, const json_t *m) {
         if (why && *why)
             ctrl_say(c, IO_OSMO_CTRL, "command failed: %s", why);
     }
+    if (type && strcmp(type, "Extensions") == 0) {
+        atomic_store(&c->exec_ours, link_has_word(json_get_str(m, "Extensions"), "sessions"));
+        actions_changed(c);
+    }
+    if (type && strcmp(type, "UserRsyncStatus") == 0)
+        atomic_store(&c->rsync_running, json_get_bool(m, "RsyncRunning", false));
     if (type && strcmp(type, "UserStopFinished") == 0)
         return NEWS_STOPPED;
     return type && (strcmp(type, "ExecFinished") == 0 || strcmp(type, "ExecFailed") == 0) ? NEWS_ENDED : NEWS_NONE;
 }
 
-static int wait_last_words(struct ctrl *c) {
-    struct pollfd p = { .fd = c->exec_fd, .events = POLLIN };
-    return poll(&p, 1, LAST_WORDS_MS) > 0 ? CTRL_OK : CTRL_TERMINATED;
-}
-
 struct relay {
-    bool terminated, stopping;
+    bool terminated, stopping, killed;
 };
+
+/* We were told to end, and osmo_exec with us: the command has its time for what it wants to do, and what it says still
+ * belongs in the log. When it takes all of it, it is killed, so that something is left for its outputs. */
+static int wait_terminated(struct ctrl *c, struct relay *r) {
+    for (;;) {
+        int64_t left = r->killed ? termination_left_ms(c) : termination_command_ms(c);
+        struct pollfd p = { .fd = c->exec_fd, .events = POLLIN };
+        int n = poll(&p, 1, (int)left);
+        if (n > 0)
+            return CTRL_OK;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (!r->killed && termination_command_ms(c) > 0)
+            continue; /* it was found that there is more time */
+        if (r->killed || exec_send(c, "UserStop", NULL, NULL))
+            return CTRL_TERMINATED;
+        r->killed = true;
+    }
+}
 
 /* Wait for what osmo_exec says, serving what others want of the command meanwhile. */
 static int wait_exec(struct ctrl *c, struct relay *r) {
     for (;;) {
-        int restart = r->stopping ? -1 : logger_link_restart_fd(c->link);
-        int code = r->terminated ? wait_last_words(c) : wait_fd(c, c->exec_fd, restart, INT64_MAX);
-        if (code == CTRL_TERMINATED && !r->terminated) {
-            r->terminated = true; /* osmo_exec got the signal too: its last lines still belong in the log */
+        if (r->terminated)
+            return wait_terminated(c, r);
+        int code = wait_fd(c, c->exec_fd, r->stopping ? -1 : logger_link_restart_fd(c->link), INT64_MAX);
+        if (code == CTRL_TERMINATED) {
+            r->terminated = true;
         } else if (code == RESTART) {
             logger_link_restart_clear(c->link);
             ctrl_say(c, IO_OSMO_CTRL, "The group begins again: the command is stopped");
             r->stopping = true;
             if (exec_send(c, "UserStop", NULL, NULL))
-                return CTRL_TERMINATED;
+                return CTRL_SOCKET;
         } else {
-            return code ? CTRL_TERMINATED : CTRL_OK;
+            return code;
         }
     }
 }
 
 /* The command is stopped: start it with the others. */
 static int begin_again(struct ctrl *c, struct relay *r) {
-    if (!r->stopping || r->terminated)
+    if (r->terminated)
+        return atomic_load(&c->exec_ours) ? CTRL_OK : CTRL_TERMINATED; /* ours goes on to say how the command ended */
+    if (!r->stopping)
         return CTRL_OK;
     r->stopping = false;
     int code = group_barrier(c);
     return code ? code : exec_send(c, "UserStart", NULL, NULL);
 }
 
-int exec_relay(struct ctrl *c) {
+static int relay(struct ctrl *c) {
     static char block[65536];
     struct relay r = { 0 };
     for (;;) {
@@ -152,6 +206,8 @@ int exec_relay(struct ctrl *c) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
+            if (r.terminated)
+                return CTRL_TERMINATED; /* OSMO's ends at once */
             ctrl_say(c, IO_OSMO_CTRL, "the user container ended without a word");
             return CTRL_OK;
         }
@@ -173,4 +229,11 @@ int exec_relay(struct ctrl *c) {
             return CTRL_SOCKET;
         }
     }
+}
+
+int exec_relay(struct ctrl *c) {
+    int code = relay(c);
+    atomic_store(&c->run_phase, RUN_OVER);
+    actions_changed(c);
+    return code;
 }

@@ -31,17 +31,18 @@ struct logger_link {
     const struct options *o;
     struct token *token;
     struct spool *spool;
+    struct actions *actions;
     ws_loop_t *loop;
     pthread_t loop_thread, connector;
     char *url, *bearer_header;      /* bearer_header: handed from the connector to the loop */
     /* loop thread only */
     uint64_t conn;
-    bool ready, acknowledged, confirms, log_done_sent;
+    bool ready, acknowledged, confirms, numbers_actions, log_done_sent;
     char restart_id[24]; /* of the last one that was confirmed */
     /* under lock */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool dial, ever_connected, barrier_wanted, barrier_asked, finish_wanted, log_done, closing;
+    bool dial, token_wanted, ever_connected, barrier_wanted, barrier_asked, finish_wanted, log_done, closing;
     int failed;                     /* ctrl_exit code that ends every wait */
     int attempts, refusals; /* in a row: dials without success; closes by a logger that does not know this task */
     int64_t lost_at_us;
@@ -74,13 +75,16 @@ static int64_t now_ns(void) {
 
 /* ---- loop thread: sending ---- */
 
-/* A JSON string whose content is the object: how OSMO's runtime frames what it tells the logger. */
-static bool send_wrapped(struct logger_link *l, json_t *object) {
+/* A JSON string whose content is the object: how OSMO's runtime frames what it tells the logger. What cannot be put into
+ * a frame never could be: the task ends with `unable`. */
+static bool send_wrapped(struct logger_link *l, json_t *object, int unable) {
     buf_t frame = BUF_INIT(FRAME_MAX);
     _cleanup_free_ char *inner = json_to_text(object);
     json_t *outer = inner ? json_string(inner) : NULL;
     int rc = outer ? json_print(outer, 0, &frame) : OSMO_ENOMEM;
-    if (!rc)
+    if (rc)
+        fail(l, unable);
+    else
         rc = ws_conn_send(l->loop, l->conn, frame.data, frame.len, false);
     json_free(outer);
     json_free(object);
@@ -101,7 +105,7 @@ static bool send_plain(void *ctx, const struct spool_entry *e) {
     struct logger_link *l = ctx;
     json_t *o = envelope(l, e->type, e->time_ns);
     json_set(o, "Text", json_string_n(e->text, e->len));
-    return send_wrapped(l, o);
+    return send_wrapped(l, o, CTRL_MESSAGE);
 }
 
 struct batch { buf_t frame; uint64_t last; };
@@ -124,6 +128,8 @@ static void send_batches(struct logger_link *l) {
         buf_puts(&b.frame, "{\"IOType\":\"LOG_BATCH\",\"entries\":[");
         size_t n = spool_send(l->spool, BATCH_BYTES, add_to_batch, &b);
         buf_puts(&b.frame, "]}");
+        if (n && buf_failed(&b.frame))
+            fail(l, CTRL_MESSAGE);
         bool sent = n && !buf_failed(&b.frame) && ws_conn_send(l->loop, l->conn, b.frame.data, b.frame.len, false) == 0;
         buf_free(&b.frame);
         if (n && !sent)
@@ -152,12 +158,12 @@ static void send_controls(struct logger_link *l) {
         json_t *o = envelope(l, IO_BARRIER, now_ns());
         json_set_str(o, "Name", l->barrier);
         json_set_int(o, "Count", -1);
-        send_wrapped(l, o);
+        send_wrapped(l, o, CTRL_BARRIER);
     }
     for (size_t i = 0; i < metrics.len; i++) {
         json_t *o = NULL;
         if (!json_parse(metrics.items[i], strlen(metrics.items[i]), &o, NULL))
-            send_wrapped(l, o);
+            send_wrapped(l, o, CTRL_METRIC);
     }
     strlist_free(&metrics);
 }
@@ -185,7 +191,7 @@ static void pump(void *ctx) {
     if (finish && !l->log_done_sent && !spool_unconfirmed(l->spool)) {
         json_t *o = envelope(l, IO_LOG_DONE, now_ns());
         json_set_str(o, "Text", "");
-        l->log_done_sent = send_wrapped(l, o);
+        l->log_done_sent = send_wrapped(l, o, CTRL_MESSAGE);
         ws_loop_after(l->loop, LOG_DONE_REPEAT_MS, repeat_log_done, l);
     }
 }
@@ -197,6 +203,7 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
     l->conn = conn;
     l->acknowledged = extension_offered(extensions, "logs");
     l->confirms = extension_offered(extensions, "restarts");
+    l->numbers_actions = extension_offered(extensions, "actions");
     l->log_done_sent = false;
     l->ready = !l->acknowledged; /* with acknowledgements the logger first says what it has */
     spool_rewind(l->spool);
@@ -245,6 +252,21 @@ static void on_restart(struct logger_link *l, const char *id) {
     (void)ws_conn_send(l->loop, l->conn, answer, (size_t)len, false); /* lost: it is told again */
 }
 
+/* It is told again on every connection until it is confirmed. */
+static void on_action(struct logger_link *l, const json_t *o) {
+    const char *id = json_get_str(o, "id");
+    actions_take(l->actions, l, o);
+    if (!l->numbers_actions || !id)
+        return;
+    json_t *answer = json_object();
+    json_set_str(answer, "IOType", "ACTION_DONE");
+    json_set_str(answer, "Id", id);
+    _cleanup_free_ char *text = json_to_text(answer);
+    json_free(answer);
+    if (text)
+        (void)ws_conn_send(l->loop, l->conn, text, strlen(text), false);
+}
+
 static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, bool binary) {
     struct logger_link *l = ctx;
     json_t *m = NULL;
@@ -269,6 +291,8 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
             l->barrier_wanted = false;
         pthread_cond_broadcast(&l->changed);
         pthread_mutex_unlock(&l->lock);
+    } else if (action) {
+        on_action(l, m);
     }
     json_free(m);
 }
@@ -315,7 +339,7 @@ static void dial(void *ctx) {
     char *header = STEAL(l->bearer_header);
     pthread_mutex_unlock(&l->lock);
     const char *headers[] = { header, NULL };
-    ws_options_t o = { .url = l->url, .headers = header ? headers : NULL, .extensions = "logs, restarts" };
+    ws_options_t o = { .url = l->url, .headers = header ? headers : NULL, .extensions = "logs, restarts, actions" };
     osmo_error_t err = OSMO_ERROR_INIT;
     uint64_t conn;
     int rc = ws_connect(l->loop, &o, &handlers, l, &conn, &err);
@@ -325,6 +349,20 @@ static void dial(void *ctx) {
 }
 
 /* ---- connector thread ---- */
+
+static void tell_token(void *ctx) { actions_token_ready(((struct logger_link *)ctx)->actions); }
+
+/* Sessions wait for a token. Called with the lock held. */
+static void fetch_token(struct logger_link *l) {
+    pthread_mutex_unlock(&l->lock);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    free(token_bearer(l->token, NULL, &err));
+    if (err.code)
+        fprintf(stderr, "osmo_ctrl: %s\n", err.text);
+    pthread_mutex_lock(&l->lock);
+    l->token_wanted = false;
+    ws_loop_wake(l->loop, tell_token, l);
+}
 
 static int64_t backoff_ms(int attempts) {
     if (attempts <= 0)
@@ -339,8 +377,12 @@ static int64_t backoff_ms(int attempts) {
 
 /* Wait for the next time to dial; false at the end. Called with the lock held. */
 static bool wait_for_dial(struct logger_link *l) {
-    while (!l->dial && !l->closing && !l->failed)
-        pthread_cond_wait(&l->changed, &l->lock);
+    while (!l->dial && !l->closing && !l->failed) {
+        if (l->token_wanted)
+            fetch_token(l);
+        else
+            pthread_cond_wait(&l->changed, &l->lock);
+    }
     int64_t pause = backoff_ms(l->attempts);
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -351,8 +393,12 @@ static bool wait_for_dial(struct logger_link *l) {
         until.tv_nsec -= 1000000000;
     }
     int rc = 0;
-    while (pause && !l->closing && !l->failed && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&l->changed, &l->lock, &until);
+    while (pause && !l->closing && !l->failed && rc != ETIMEDOUT) {
+        if (l->token_wanted)
+            fetch_token(l);
+        else
+            rc = pthread_cond_timedwait(&l->changed, &l->lock, &until);
+    }
     l->dial = false;
     return !l->closing && !l->failed;
 }
@@ -406,7 +452,7 @@ static char *logger_url(const struct options *o) {
     return url;
 }
 
-int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct logger_link **out,
+int logger_link_open(const struct options *o, struct token *t, struct spool *s, struct actions *a, struct logger_link **out,
                      osmo_error_t *err) {
     struct logger_link *l = calloc(1, sizeof *l);
     if (!l || !(l->url = logger_url(o))) {
@@ -416,6 +462,7 @@ int logger_link_open(const struct options *o, struct token *t, struct spool *s, 
     l->o = o;
     l->token = t;
     l->spool = s;
+    l->actions = a;
     l->dial = true;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -453,6 +500,20 @@ void logger_link_close(struct logger_link *l) {
     pthread_mutex_destroy(&l->lock);
     close(l->restart);
     free(l);
+}
+
+ws_loop_t *logger_link_loop(struct logger_link *l) { return l->loop; }
+
+bool logger_link_bearer(struct logger_link *l, char **bearer, bool ask) {
+    if (token_at_hand(l->token, bearer))
+        return true;
+    if (ask) {
+        pthread_mutex_lock(&l->lock);
+        l->token_wanted = true;
+        pthread_cond_broadcast(&l->changed);
+        pthread_mutex_unlock(&l->lock);
+    }
+    return false;
 }
 
 void logger_link_pump(struct logger_link *l) { ws_loop_wake(l->loop, pump, l); }

@@ -2,11 +2,11 @@
  * termination message. */
 #include "ctrl.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -17,6 +17,7 @@
 #include "runtime/link.h"
 
 #define FLUSH_ON_TERM_MS 2000
+#define FILES_WANTED 4096
 
 void ctrl_say(struct ctrl *c, enum io_type type, const char *format, ...) {
     char text[2048];
@@ -103,46 +104,18 @@ static int prepare(struct ctrl *c) {
         return CTRL_FILE;
     }
     int code = token_open(&c->o, &c->token);
-    if (!code && logger_link_open(&c->o, c->token, c->spool, &c->link, &err)) {
+    if (!code)
+        code = actions_new(c, &c->actions);
+    if (!code && logger_link_open(&c->o, c->token, c->spool, c->actions, &c->link, &err)) {
         fprintf(stderr, "osmo_ctrl: %s\n", err.text);
         code = CTRL_LOGGER;
     }
     return code;
 }
 
-static void leave_termination_message(const struct ctrl *c, int code) {
-    char text[32];
-    snprintf(text, sizeof text, "{\"code\":%d}", code);
-    FILE *f = fopen(c->o.termination_log, "we");
-    if (f) {
-        fputs(text, f);
-        fclose(f);
-    }
-}
-
-/* A thread that turns a termination signal into an interrupt of every wait the main thread may be in. The signal stays
- * readable: exec_link looks at it too. A transfer cannot be waited for: what it has done so far was never published. */
-static void *signal_watch(void *arg) {
-    struct ctrl *c = arg;
-    struct pollfd p = { .fd = c->signals, .events = POLLIN };
-    while (poll(&p, 1, -1) <= 0)
-        continue;
-    spool_wait_empty(c->spool, FLUSH_ON_TERM_MS);
-    if (atomic_load(&c->transferring)) {
-        leave_termination_message(c, CTRL_TERMINATED);
-        _exit(CTRL_TERMINATED);
-    }
-    logger_link_interrupt(c->link);
-    return NULL;
-}
-
-/* A termination that arrives between two phases must not start the next transfer. */
-static int transfer(struct ctrl *c, int (*run)(struct ctrl *)) {
-    struct pollfd p = { .fd = c->signals, .events = POLLIN };
-    atomic_store(&c->transferring, true);
-    int code = poll(&p, 1, 0) > 0 ? CTRL_TERMINATED : run(c);
-    atomic_store(&c->transferring, false);
-    return code;
+/* A termination that arrives between two stages must not start the next. */
+static int move_data(struct ctrl *c, enum stage stage, int (*run)(struct ctrl *)) {
+    return termination_enter(c, stage) ? run(c) : CTRL_TERMINATED;
 }
 
 int group_barrier(struct ctrl *c) {
@@ -157,29 +130,56 @@ int group_barrier(struct ctrl *c) {
     return code;
 }
 
+static int run_command(struct ctrl *c) {
+    int code = exec_start(c);
+    if (!code)
+        code = exec_relay(c);
+    /* of a command that was told to end, what it left is worth as much as its attempt still counts */
+    if (!code || (code == CTRL_TERMINATED && c->exec_started)) {
+        int moved = move_data(c, STAGE_OUTPUTS, transfer_outputs);
+        code = code ? code : moved;
+    }
+    return code;
+}
+
 static int phases(struct ctrl *c) {
     int code = exec_accept(c);
     if (!code)
         code = logger_link_wait_connected(c->link);
     if (!code)
-        code = transfer(c, transfer_inputs);
+        code = move_data(c, STAGE_INPUTS, transfer_inputs);
+    if (!code && !termination_enter(c, STAGE_BEFORE))
+        code = CTRL_TERMINATED;
     if (!code)
         code = group_barrier(c);
-    if (!code) {
-        _cleanup_free_ char *folder = strndup(c->o.output_path,
-                                              strlen(c->o.output_path) - (str_ends(c->o.output_path, "/") ? 1 : 0));
-        code = exec_send(c, "ExecStart", "OutputFolder", folder);
-        c->exec_started = !code;
+    return code ? code : move_data(c, STAGE_RUN, run_command);
+}
+
+/* Everything that is said reaches the logger, as far as there is time. */
+static int say_goodbye(struct ctrl *c, int code) {
+    if (code)
+        ctrl_say(c, IO_OSMO_CTRL, "osmo_ctrl ends with code %d", code);
+    termination_enter(c, STAGE_END);
+    if (code == CTRL_TERMINATED) {
+        int64_t left = termination_left_ms(c);
+        spool_wait_empty(c->spool, left < FLUSH_ON_TERM_MS ? left : FLUSH_ON_TERM_MS);
+        return code;
     }
-    if (!code)
-        code = exec_relay(c);
-    if (!code)
-        code = transfer(c, transfer_outputs);
-    return code;
+    int finished = code == CTRL_LOGGER ? CTRL_OK : logger_link_finish(c->link);
+    return code ? code : finished;
+}
+
+/* Two descriptors for each connection of a session. */
+static void raise_limits(void) {
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max < FILES_WANTED ? l.rlim_max : FILES_WANTED;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
 }
 
 int main(int argc, char **argv) {
-    static struct ctrl c = { .listener = -1, .exec_fd = -1 };
+    static struct ctrl c = { .listener = -1, .exec_fd = -1, .exec_lock = PTHREAD_MUTEX_INITIALIZER };
     if (http_trust(getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR")) < 0)
         return CTRL_OTHER;
     c.o = (struct options){
@@ -216,24 +216,22 @@ int main(int argc, char **argv) {
     pthread_sigmask(SIG_BLOCK, &mask, NULL);
     signal(SIGPIPE, SIG_IGN);
     buf_init(&c.exec_in, 2 * LINK_MESSAGE_MAX);
+    raise_limits();
     int code = read_options(&c.o, argc, argv);
     c.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (!code)
+        code = token_check(&c.o);
     if (!code)
         code = exec_listen(&c);
     if (!code)
         code = prepare(&c);
-    pthread_t watcher;
-    if (!code && pthread_create(&watcher, NULL, signal_watch, &c))
-        code = CTRL_OTHER;
+    if (!code)
+        code = termination_watch(&c);
     if (!code) {
         code = phases(&c);
         if (code && c.exec_fd >= 0 && !c.exec_started)
             exec_send(&c, "CtrlFailed", NULL, NULL);
-        if (code)
-            ctrl_say(&c, IO_OSMO_CTRL, "osmo_ctrl ends with code %d", code);
-        int finished = code == CTRL_TERMINATED || code == CTRL_LOGGER ? CTRL_OK : logger_link_finish(c.link);
-        code = code ? code : finished;
-        spool_wait_empty(c.spool, code == CTRL_TERMINATED ? FLUSH_ON_TERM_MS : 0);
+        code = say_goodbye(&c, code);
     }
     leave_termination_message(&c, code);
     fflush(NULL);

@@ -1,4 +1,5 @@
 /* The task's JWT: first the one in login.yaml, later exchanged for the refresh token. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,8 @@
 #include "ctrl.h"
 
 #define RENEW_BEFORE_S 30
+#define EXCHANGE_MS 30000
+#define SECRET_MAX 4096
 
 struct token {
     pthread_mutex_t lock;
@@ -87,10 +90,12 @@ static int adopt(struct token *t, const http_response_t *rs, bool *gone, osmo_er
         t->jwt = strdup(jwt);
         t->expires_s = json_get_int(answer, "expires_at", 0);
     } else {
+        if (!word)
+            word = json_get_str(answer, "error");
         *gone = word && strcmp(word, "FINISHED") == 0;
+        bool later = rs->status >= 500 || rs->status == 429 || rs->status == 408 || (word && strcmp(word, "PENDING") == 0);
         const char *message = json_get_str(answer, "message");
-        rc = osmo_error_set(err, rs->status >= 500 || rs->status == 429 ? OSMO_EUNAVAIL : OSMO_EUNAUTH,
-                            "token exchange: HTTP %d %s", rs->status,
+        rc = osmo_error_set(err, later ? OSMO_EUNAVAIL : OSMO_EUNAUTH, "token exchange: HTTP %d %s", rs->status,
                             word      ? word
                             : message ? message
                                       : "");
@@ -99,8 +104,8 @@ static int adopt(struct token *t, const http_response_t *rs, bool *gone, osmo_er
     return rc;
 }
 
-static int exchange(struct token *t, bool *gone, osmo_error_t *err) {
-    buf_t secret = BUF_INIT(4096);
+static int exchange(struct token *t, int64_t timeout_ms, bool *gone, osmo_error_t *err) {
+    buf_t secret = BUF_SECRET(SECRET_MAX);
     int rc = file_read(t->o->refresh_token, &secret, err);
     if (!rc && !t->http)
         rc = http_client_new("osmo-ctrl/" OSMO_VERSION, &t->http, err);
@@ -118,7 +123,7 @@ static int exchange(struct token *t, bool *gone, osmo_error_t *err) {
                               .headers = headers,
                               .body = text,
                               .body_len = strlen(text),
-                              .timeout_ms = 30000 };
+                              .timeout_ms = timeout_ms };
         http_response_t rs = { 0 };
         rc = http_perform(t->http, &rq, &rs, err);
         if (!rc)
@@ -127,11 +132,11 @@ static int exchange(struct token *t, bool *gone, osmo_error_t *err) {
         crypto_wipe(text, strlen(text));
     }
     json_free(body);
-    if (secret.data)
-        crypto_wipe(secret.data, secret.len);
     buf_free(&secret);
     return rc;
 }
+
+static bool is_fresh(const struct token *t) { return t->expires_s >= clock_now_us() / 1000000 + RENEW_BEFORE_S; }
 
 char *token_bearer(struct token *t, bool *gone, osmo_error_t *err) {
     bool ignored = false;
@@ -140,9 +145,41 @@ char *token_bearer(struct token *t, bool *gone, osmo_error_t *err) {
     *gone = false;
     pthread_mutex_lock(&t->lock);
     int rc = 0;
-    if (t->expires_s < clock_now_us() / 1000000 + RENEW_BEFORE_S)
-        rc = file_exists(t->o->refresh_token) ? exchange(t, gone, err) : OSMO_ENOTFOUND;
+    if (!is_fresh(t))
+        rc = file_exists(t->o->refresh_token) ? exchange(t, EXCHANGE_MS, gone, err) : OSMO_ENOTFOUND;
     char *value = rc || !t->jwt ? NULL : str_printf("Bearer %s", t->jwt);
     pthread_mutex_unlock(&t->lock);
     return value;
+}
+
+bool token_at_hand(struct token *t, char **bearer) {
+    *bearer = NULL;
+    if (pthread_mutex_trylock(&t->lock))
+        return false; /* it is being fetched */
+    bool fresh = is_fresh(t), none = !fresh && !file_exists(t->o->refresh_token);
+    if (fresh && t->jwt)
+        *bearer = str_printf("Bearer %s", t->jwt);
+    pthread_mutex_unlock(&t->lock);
+    return fresh || none;
+}
+
+bool token_is_over(struct token *t, int64_t timeout_ms) {
+    bool gone = false;
+    pthread_mutex_lock(&t->lock);
+    if (file_exists(t->o->refresh_token))
+        (void)exchange(t, timeout_ms, &gone, NULL);
+    pthread_mutex_unlock(&t->lock);
+    return gone;
+}
+
+int token_check(const struct options *o) {
+    buf_t secret = BUF_SECRET(SECRET_MAX);
+    osmo_error_t err = OSMO_ERROR_INIT;
+    int rc = file_read(o->refresh_token, &secret, &err);
+    bool blank = !secret.len || secret.data[0] == '\n' || secret.data[0] == '\r';
+    buf_free(&secret);
+    if (rc == OSMO_ENOTFOUND || (!rc && !blank))
+        return CTRL_OK; /* a task may have none */
+    fprintf(stderr, "osmo_ctrl: the refresh token in %s cannot be used: %s\n", o->refresh_token, rc ? err.text : "it is empty");
+    return CTRL_TOKEN;
 }

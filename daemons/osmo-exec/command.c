@@ -131,16 +131,10 @@ void command_signal(const struct command *c, int signal_number) {
         kill(-c->pid, signal_number);
 }
 
-bool command_reap(struct command *c) {
-    bool ended = false;
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) { /* as PID 1 orphans are ours too */
-        if (pid != c->pid)
-            continue;
-        c->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-        c->pid = 0;
-        ended = true;
-    }
-    return ended;
+bool command_reaped(struct command *c, pid_t pid, int status) {
+    if (pid != c->pid || !pid)
+        return false;
+    c->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    c->pid = 0;
+    return true;
 }

@@ -9,33 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "runtime/flags.h"
 #include "runtime/link.h"
-
-#define OUTGOING_MAX (8u << 20)
-#define OUTGOING_PAUSE (256u << 10) /* while this much waits for osmo_ctrl the pipes are not read: the writer blocks */
-
-struct options {
-    strlist_t commands, args, checkpoints;
-    const char *socket_path, *user_bin_path, *history_path, *run_location, *allow_list, *completion;
-    int64_t unix_timeout_min, read_limit, write_limit;
-    bool enable_rsync;
-};
-
-struct session {
-    struct options o;
-    struct command command;
-    int socket, signals;
-    buf_t in, out;
-    char *output_folder;
-    bool started, stopping, restart, refused; /* refused: osmo_ctrl failed before the start */
-};
 
 static int read_options(struct options *o, int argc, char **argv) {
     const struct flag flags[] = {
@@ -70,104 +54,136 @@ static void append_path(const char *dir) {
         setenv("PATH", longer, 1);
 }
 
-static int prepare_command(struct session *s) {
-    for (size_t i = 0; i < s->o.commands.len; i++) {
-        if (strlist_add(&s->command.argv, s->o.commands.items[i]))
+static int prepare_command(struct exec *x) {
+    for (size_t i = 0; i < x->o.commands.len; i++) {
+        if (strlist_add(&x->command.argv, x->o.commands.items[i]))
             return -1;
     }
-    for (size_t i = 0; i < s->o.args.len; i++) {
-        if (strlist_add(&s->command.argv, s->o.args.items[i]))
+    for (size_t i = 0; i < x->o.args.len; i++) {
+        if (strlist_add(&x->command.argv, x->o.args.items[i]))
             return -1;
     }
-    s->command.out = s->command.err = -1;
-    buf_init(&s->command.out_line, 4 * LINE_PIECE_MAX + PIPE_READ);
-    buf_init(&s->command.err_line, 4 * LINE_PIECE_MAX + PIPE_READ);
+    x->command.out = x->command.err = -1;
+    buf_init(&x->command.out_line, 4 * LINE_PIECE_MAX + PIPE_READ);
+    buf_init(&x->command.err_line, 4 * LINE_PIECE_MAX + PIPE_READ);
     return 0;
 }
 
-static void say(struct session *s, const char *type, const char *text) {
-    link_message(&s->out, type, type, text, strlen(text));
+static void say(struct exec *x, const char *type, const char *text) {
+    link_message(&x->out, type, type, text, strlen(text));
 }
 
-static void start(struct session *s) {
+static void start(struct exec *x) {
     char why[512];
-    if (command_start(&s->command, why, sizeof why)) {
+    if (command_start(&x->command, why, sizeof why)) {
         fprintf(stderr, "osmo_exec: %s\n", why);
-        say(s, "MessageErr", why);
+        say(x, "MessageErr", why);
     }
 }
 
-static void on_message(struct session *s, const json_t *m) {
+static void exec_start(struct exec *x, const json_t *m) {
+    const char *folder = json_get_str(m, "OutputFolder");
+    x->output_folder = strdup(folder ? folder : "");
+    x->ours = link_has_word(json_get_str(m, "Extensions"), "sessions");
+    x->started = true;
+    if (x->ours)
+        link_message_with(&x->out, "Extensions", NULL, "", 0, "Extensions", LINK_EXTENSIONS);
+    checkpoints_begin(x);
+    start(x);
+    rsync_begin(x);
+}
+
+/* The group begins again. Whether the command still runs or only its last checkpoints do is the same to it. */
+static void user_stop(struct exec *x) {
+    command_signal(&x->command, SIGKILL);
+    if (x->terminated)
+        return; /* its time is over, and there is no other beginning */
+    x->stopping = true;
+    if (!x->ended)
+        return;
+    x->ended = false;
+    for (size_t i = 0; i < x->ncheckpoints; i++)
+        x->checkpoints[i].last_done = false;
+    link_message(&x->out, "UserStopFinished", NULL, "", 0);
+}
+
+static void user_session(struct exec *x, const json_t *m) {
+    const char *command = json_get_str(m, "Command"), *id = x->ours ? json_get_str(m, "Session") : NULL;
+    if (id && (!*id || strlen(id) > 20 || strspn(id, "0123456789") != strlen(id)))
+        return;
+    open_session(x, command ? command : "", id);
+}
+
+static void on_message(struct exec *x, const json_t *m) {
     const char *type = json_get_str(m, "Type");
     if (!type)
         return;
-    if (!s->started && strcmp(type, "ExecStart") == 0) {
-        const char *folder = json_get_str(m, "OutputFolder");
-        s->output_folder = strdup(folder ? folder : "");
-        s->started = true;
-        start(s);
-    } else if (!s->started && strcmp(type, "CtrlFailed") == 0) {
-        s->refused = true;
-    } else if (s->started && strcmp(type, "UserStop") == 0) {
-        s->stopping = true;
-        command_signal(&s->command, SIGKILL);
-    } else if (s->started && strcmp(type, "UserStart") == 0 && !s->command.pid) {
-        s->stopping = false;
-        start(s);
+    if (!x->started && strcmp(type, "ExecStart") == 0) {
+        exec_start(x, m);
+    } else if (!x->started && strcmp(type, "CtrlFailed") == 0) {
+        x->refused = true;
+    } else if (x->started && strcmp(type, "UserStop") == 0) {
+        user_stop(x);
+    } else if (x->started && strcmp(type, "UserStart") == 0 && !x->command.pid && x->stopping) {
+        x->stopping = false;
+        start(x);
+    } else if (x->started && strcmp(type, "UserExecStart") == 0) {
+        user_session(x, m);
     }
 }
 
 /* false when osmo_ctrl is gone. */
-static bool read_socket(struct session *s) {
+static bool read_socket(struct exec *x) {
     char block[16384];
-    ssize_t n = recv(s->socket, block, sizeof block, MSG_DONTWAIT);
+    ssize_t n = recv(x->socket, block, sizeof block, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
     if (n <= 0)
         return false;
-    buf_append(&s->in, block, (size_t)n);
+    buf_append(&x->in, block, (size_t)n);
     json_t *m;
     int rc;
-    while ((rc = link_next(&s->in, &m)) > 0) {
-        on_message(s, m);
+    while ((rc = link_next(&x->in, &m)) > 0) {
+        on_message(x, m);
         json_free(m);
     }
     return rc == 0;
 }
 
-static bool write_socket(struct session *s) {
-    while (s->out.len) {
-        ssize_t n = send(s->socket, s->out.data, s->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+static bool write_socket(struct exec *x) {
+    while (x->out.len) {
+        ssize_t n = send(x->socket, x->out.data, x->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN;
-        buf_consume(&s->out, (size_t)n);
+        buf_consume(&x->out, (size_t)n);
     }
     return true;
 }
 
-static void read_signals(struct session *s) {
+static void read_signals(struct exec *x) {
     struct signalfd_siginfo info;
-    while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+    while (read(x->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo != SIGCHLD) {
-            command_signal(&s->command, (int)info.ssi_signo);
-            if (!s->started)
+            x->terminated = x->terminated || info.ssi_signo == SIGTERM;
+            command_signal(&x->command, (int)info.ssi_signo);
+            if (!x->started)
                 exit(128 + (int)info.ssi_signo);
         }
     }
 }
 
 /* The command ended: whatever its pipes still hold belongs to it; children it left behind do not keep us. */
-static void drain_pipes(struct session *s) {
+static void drain_pipes(struct exec *x) {
     for (int i = 0; i < 2; i++) {
-        int *fd = i ? &s->command.err : &s->command.out;
+        int *fd = i ? &x->command.err : &x->command.out;
         struct pollfd p = { .fd = *fd, .events = POLLIN };
-        while (*fd >= 0 && poll(&p, 1, 0) > 0 && command_read(&s->command, i, &s->out)) {
-            if (s->out.len > OUTGOING_PAUSE) {
-                struct pollfd w = { .fd = s->socket, .events = POLLOUT };
+        while (*fd >= 0 && poll(&p, 1, 0) > 0 && command_read(&x->command, i, &x->out)) {
+            if (x->out.len > OUTGOING_PAUSE) {
+                struct pollfd w = { .fd = x->socket, .events = POLLOUT };
                 poll(&w, 1, -1);
-                if (!write_socket(s))
+                if (!write_socket(x))
                     return;
             }
         }
@@ -175,90 +191,124 @@ static void drain_pipes(struct session *s) {
             close(*fd);
         *fd = -1;
     }
-    command_flush(&s->command, &s->out);
+    command_flush(&x->command, &x->out);
 }
 
-static bool flush_socket(struct session *s) {
-    while (s->out.len) {
-        struct pollfd p = { .fd = s->socket, .events = POLLOUT };
+static bool flush_socket(struct exec *x) {
+    while (x->out.len) {
+        struct pollfd p = { .fd = x->socket, .events = POLLOUT };
         if (poll(&p, 1, -1) < 0 && errno != EINTR)
             return false;
-        if (!write_socket(s))
+        if (!write_socket(x))
             return false;
     }
     return true;
 }
 
-static int finish(struct session *s) {
+static int finish(struct exec *x) {
     char text[64] = "";
-    if (s->output_folder && *s->output_folder) {
+    if (x->output_folder && *x->output_folder) {
         struct stat st;
-        if (stat(s->output_folder, &st) == 0)
-            chmod(s->output_folder, (st.st_mode & 07777) | 0444); /* so that osmo_ctrl can read it whoever it runs as */
+        if (stat(x->output_folder, &st) == 0)
+            chmod(x->output_folder, (st.st_mode & 07777) | 0444); /* so that osmo_ctrl can read it whoever it runs as */
     }
-    if (s->command.exit_code)
-        snprintf(text, sizeof text, "exit status %d", s->command.exit_code);
-    link_message(&s->out, s->command.exit_code ? "ExecFailed" : "ExecFinished",
-                 s->command.exit_code ? "MessageErr" : NULL, text, strlen(text));
-    flush_socket(s);
-    return s->command.exit_code;
+    if (x->command.exit_code)
+        snprintf(text, sizeof text, "exit status %d", x->command.exit_code);
+    link_message(&x->out, x->command.exit_code ? "ExecFailed" : "ExecFinished",
+                 x->command.exit_code ? "MessageErr" : NULL, text, strlen(text));
+    flush_socket(x);
+    return x->command.exit_code;
 }
 
 /* One round of waiting. Returns false when osmo_ctrl is gone. */
-static bool turn(struct session *s) {
-    bool paused = s->out.len > OUTGOING_PAUSE;
-    struct pollfd p[4] = {
-        { .fd = s->socket, .events = (short)(POLLIN | (s->out.len ? POLLOUT : 0)) },
-        { .fd = s->signals, .events = POLLIN },
-        { .fd = paused ? -1 : s->command.out, .events = POLLIN },
-        { .fd = paused ? -1 : s->command.err, .events = POLLIN },
+static bool turn(struct exec *x) {
+    bool paused = x->out.len > OUTGOING_PAUSE;
+    struct pollfd p[5] = {
+        { .fd = x->socket, .events = (short)(POLLIN | (x->out.len ? POLLOUT : 0)) },
+        { .fd = x->signals, .events = POLLIN },
+        { .fd = paused ? -1 : x->command.out, .events = POLLIN },
+        { .fd = paused ? -1 : x->command.err, .events = POLLIN },
+        { .fd = x->rsync.listener, .events = POLLIN },
     };
-    if (poll(p, 4, -1) < 0)
+    if (poll(p, ARRAY_SIZE(p), checkpoints_wait_ms(x)) < 0)
         return errno == EINTR;
     if (p[1].revents)
-        read_signals(s);
+        read_signals(x);
     if (p[2].revents)
-        command_read(&s->command, false, &s->out);
+        command_read(&x->command, false, &x->out);
     if (p[3].revents)
-        command_read(&s->command, true, &s->out);
-    if ((p[0].revents & POLLOUT) || s->out.len)
-        if (!write_socket(s))
+        command_read(&x->command, true, &x->out);
+    if (p[4].revents)
+        rsync_accept(&x->rsync);
+    if ((p[0].revents & POLLOUT) || x->out.len)
+        if (!write_socket(x))
             return false;
-    return !(p[0].revents & (POLLIN | POLLHUP | POLLERR)) || read_socket(s);
+    return !(p[0].revents & (POLLIN | POLLHUP | POLLERR)) || read_socket(x);
 }
 
-static int run(struct session *s) {
+/* Every child that ended, orphans that came to us too. true when the command was among them. */
+static bool reap(struct exec *x) {
+    bool ended = false;
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (command_reaped(&x->command, pid, status))
+            ended = true;
+        else
+            helper_reaped(x, pid, status);
+    }
+    return ended;
+}
+
+/* The command does not run. true when there is nothing left to do. */
+static bool settle(struct exec *x, bool just_ended) {
+    if (x->stopping) {
+        if (just_ended) {
+            drain_pipes(x);
+            link_message(&x->out, "UserStopFinished", NULL, "", 0);
+        }
+        return false;
+    }
+    if (!x->ended) {
+        drain_pipes(x);
+        x->ended = true;
+    }
+    checkpoints_run(x);
+    return checkpoints_done(x);
+}
+
+static int run(struct exec *x) {
     for (;;) {
-        bool connected = turn(s);
-        if (s->refused)
+        bool connected = turn(x);
+        if (x->refused)
             return 0;
         if (!connected) {
             fprintf(stderr, "osmo_exec: osmo_ctrl is gone\n");
-            command_signal(&s->command, SIGKILL);
+            command_signal(&x->command, SIGKILL);
             return 2;
         }
-        bool ended = command_reap(&s->command);
-        if (!s->started || s->command.pid)
+        bool ended = reap(x);
+        if (!x->started)
             continue;
-        if (s->stopping) {
-            if (ended) {
-                drain_pipes(s);
-                link_message(&s->out, "UserStopFinished", NULL, "", 0);
-            }
-            continue;
-        }
-        drain_pipes(s);
-        return finish(s);
+        if (x->command.pid)
+            checkpoints_run(x);
+        else if (settle(x, ended))
+            return finish(x);
     }
 }
 
 int main(int argc, char **argv) {
-    struct session s = { .o = { .socket_path = "",
+    static struct exec x = { .o = { .socket_path = "",
                                 .user_bin_path = "/osmo/usr/bin",
-                                .history_path = "",
+                                .history_path = "/osmo/data/.bash_history",
                                 .run_location = "/osmo/run",
-                                .unix_timeout_min = 120 } };
-    if (read_options(&s.o, argc, argv) || prepare_command(&s))
+                               .allow_list = "",
+                               .completion = "/osmo/usr/bin/osmo_cli/osmo/autocomplete.bash",
+                               .read_limit = 2621440,
+                               .write_limit = 2621440,
+                                .unix_timeout_min = 120 },
+                        .rsync = { .listener = -1, .config = -1 } };
+    if (read_options(&x.o, argc, argv) || prepare_command(&x))
         return 2;
     sigset_t mask;
     sigemptyset(&mask);
@@ -267,16 +317,16 @@ int main(int argc, char **argv) {
         sigaddset(&mask, forwarded[i]);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     signal(SIGPIPE, SIG_IGN);
-    s.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-    append_path(s.o.user_bin_path);
-    buf_init(&s.in, 2 * LINK_MESSAGE_MAX);
-    buf_init(&s.out, OUTGOING_MAX);
-    s.socket = connect_socket(s.o.socket_path, s.o.unix_timeout_min * 60, s.signals);
-    if (s.socket < 0) {
-        fprintf(stderr, "osmo_exec: cannot reach osmo_ctrl at %s: %s\n", s.o.socket_path, strerror(errno));
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* where we are not PID 1 orphans come to us too */
+    x.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    append_path(x.o.user_bin_path);
+    prepare_shells(&x.o);
+    buf_init(&x.in, 2 * LINK_MESSAGE_MAX);
+    buf_init(&x.out, OUTGOING_MAX);
+    x.socket = connect_socket(x.o.socket_path, x.o.unix_timeout_min * 60, x.signals);
+    if (x.socket < 0) {
+        fprintf(stderr, "osmo_exec: cannot reach osmo_ctrl at %s: %s\n", x.o.socket_path, strerror(errno));
         return 2;
     }
-    for (size_t i = 0; i < s.o.checkpoints.len; i++)
-        say(&s, "MessageOps", "checkpoints are not transferred: this runtime has no object storage client");
-    return run(&s);
+    return run(&x);
 }

@@ -33,14 +33,68 @@ static void quoted(buf_t *out, const char *text, size_t len) {
     buf_putc(out, '"');
 }
 
-int link_message(buf_t *out, const char *type, const char *field, const char *text, size_t len) {
+static int message(buf_t *out, const char *type, const char *field, const char *text, size_t len, bool running, const char *member,
+                   const char *value) {
     buf_printf(out, "{\"Type\":\"%s\"", type);
     for (size_t i = 0; i < sizeof text_fields / sizeof text_fields[0]; i++) {
         bool mine = field && strcmp(field, text_fields[i]) == 0;
         buf_printf(out, ",\"%s\":", text_fields[i]);
         quoted(out, mine ? text : "", mine ? len : 0);
     }
-    return buf_puts(out, ",\"TaskPort\":0,\"RsyncRunning\":false}\n");
+    buf_printf(out, ",\"TaskPort\":0,\"RsyncRunning\":%s", running ? "true" : "false");
+    if (member) {
+        buf_printf(out, ",\"%s\":", member);
+        quoted(out, value, strlen(value));
+    }
+    return buf_puts(out, "}\n");
+}
+
+int link_message(buf_t *out, const char *type, const char *field, const char *text, size_t len) {
+    return message(out, type, field, text, len, false, NULL, NULL);
+}
+
+int link_message_with(buf_t *out, const char *type, const char *field, const char *text, size_t len, const char *member,
+                      const char *value) {
+    return message(out, type, field, text, len, false, member, value);
+}
+
+int link_rsync_status(buf_t *out, bool running) { return message(out, "UserRsyncStatus", NULL, "", 0, running, NULL, NULL); }
+
+bool link_has_word(const char *list, const char *word) {
+    size_t len = strlen(word);
+    for (const char *p = list; p && *p; p += strcspn(p, ", "), p += strspn(p, ", ")) {
+        if (strcspn(p, ", ") == len && memcmp(p, word, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+int link_frame_put(buf_t *out, char type, const void *data, size_t len) {
+    size_t at = 0;
+    do {
+        size_t n = len - at < LINK_FRAME_MAX ? len - at : LINK_FRAME_MAX;
+        const unsigned char head[LINK_FRAME_HEAD] = { (unsigned char)type, (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+                                                      (unsigned char)n };
+        buf_append(out, head, sizeof head);
+        if (n)
+            buf_append(out, (const char *)data + at, n);
+        at += n;
+    } while (at < len);
+    return out->code;
+}
+
+int link_frame_next(const char *data, size_t len, struct link_frame *out, size_t *used) {
+    if (len < LINK_FRAME_HEAD)
+        return 0;
+    const unsigned char *head = (const unsigned char *)data;
+    size_t n = (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
+    if (n > LINK_FRAME_MAX || head[0] < 'A' || head[0] > 'Z')
+        return OSMO_EINVAL;
+    if (len < LINK_FRAME_HEAD + n)
+        return 0;
+    *out = (struct link_frame){ .type = data[0], .data = data + LINK_FRAME_HEAD, .len = n };
+    *used = LINK_FRAME_HEAD + n;
+    return 1;
 }
 
 int link_next(buf_t *in, json_t **out) {

@@ -37,8 +37,6 @@ static void put_secret(struct out *o, const char *key, const char *text) { put_t
 
 static void put_int(struct out *o, const char *key, int64_t n) { o->failed |= !o->v || json_set_int(o->v, key, n) < 0; }
 
-static void put_bool(struct out *o, const char *key, bool b) { o->failed |= !o->v || json_set_bool(o->v, key, b) < 0; }
-
 static void put_duration(struct out *o, const char *key, int64_t us) {
     char text[32];
     put_text(o, key, duration_text(us, text));
@@ -103,6 +101,25 @@ static void put_auth(struct out *o, struct call *c, const struct settings *s) {
     strlist_free(&user_roles);
 }
 
+static void put_spans(struct out *o, const char *key, struct session_limits l) {
+    struct out spans = out_new();
+    put_duration(&spans, "idle", l.idle_us);
+    put_duration(&spans, "total", l.total_us);
+    put_object(o, key, &spans);
+}
+
+static void put_interactive(struct out *o, const struct interactive_settings *s) {
+    struct out all = out_new();
+    put_int(&all, "max_sessions", s->max_sessions);
+    put_int(&all, "max_sessions_per_user", s->max_per_user);
+    put_int(&all, "max_sessions_per_workflow", s->max_per_workflow);
+    put_spans(&all, "exec", s->exec);
+    put_spans(&all, "port_forward", s->port_forward);
+    put_spans(&all, "rsync", s->rsync);
+    put_spans(&all, "webserver", s->webserver);
+    put_object(o, "interactive", &all);
+}
+
 int get_config_service(struct call *c, osmo_error_t *err) {
     (void)err;
     struct out o = out_new(), cli = out_new();
@@ -115,29 +132,36 @@ int get_config_service(struct call *c, osmo_error_t *err) {
     put_object(&o, "cli_config", &cli);
     put_duration(&o, "max_pod_restart_limit", s->max_pod_restart_us);
     put_int(&o, "agent_queue_size", s->agent_queue_size);
+    put_interactive(&o, &s->interactive);
     engine_settings_put(s);
     return answer_out(c, &o);
 }
 
 /* ---- workflow ---- */
 
-static void put_data(struct out *o, const struct settings *s) {
-    const struct data_login *d = &s->data_login;
-    struct out data = out_new(), credential = out_new();
-    bool given = s->data_endpoint && *s->data_endpoint;
-    put_text(&credential, "endpoint", s->data_endpoint);
+/* null without an endpoint; without keys when it has none. */
+static void put_storage(struct out *o, const char *endpoint, const struct data_login *d) {
+    struct out credential = out_new();
+    if (!endpoint || !*endpoint) {
+        put(o, "credential", NULL);
+        json_free(credential.v);
+        return;
+    }
+    put_text(&credential, "endpoint", endpoint);
     put_null_or_text(&credential, "region", d->region);
     put_null_or_text(&credential, "override_url", d->override_url);
     put_null_or_text(&credential, "addressing_style", d->addressing_style);
-    put_text(&credential, "access_key_id", d->access_key_id);
-    put_secret(&credential, "access_key", d->access_key);
-    if (given) {
-        put_object(&data, "credential", &credential);
-    } else {
-        put(&data, "credential", NULL);
-        json_free(credential.v);
+    if (d->access_key) {
+        put_text(&credential, "access_key_id", d->access_key_id);
+        put_secret(&credential, "access_key", d->access_key);
     }
-    put_text(&data, "base_url", "");
+    put_object(o, "credential", &credential);
+}
+
+static void put_data(struct out *o, const struct settings *s) {
+    struct out data = out_new();
+    put_storage(&data, s->data_endpoint, &s->data_login);
+    put_text(&data, "base_url", s->data_base_url ? s->data_base_url : "");
     put_int(&data, "websocket_timeout", s->websocket_timeout_min);
     put_int(&data, "data_timeout", s->data_timeout_min);
     put_text(&data, "download_type", "download");
@@ -145,14 +169,8 @@ static void put_data(struct out *o, const struct settings *s) {
 }
 
 static void put_archive(struct out *o, const struct settings *s) {
-    struct out log = out_new(), credential = out_new(), app = out_new();
-    put_text(&credential, "endpoint", s->archive_endpoint);
-    if (s->archive_endpoint && *s->archive_endpoint) {
-        put_object(&log, "credential", &credential);
-    } else {
-        put(&log, "credential", NULL);
-        json_free(credential.v);
-    }
+    struct out log = out_new(), app = out_new();
+    put_storage(&log, s->archive_endpoint, &s->archive_login);
     put(&app, "credential", NULL);
     put_object(o, "workflow_log", &log);
     put_object(o, "workflow_app", &app);
@@ -208,6 +226,7 @@ static void put_limits(struct out *o, const struct settings *s) {
     put_int(&limits, "jinja_sandbox_memory_limit", s->template_max_bytes);
     put_object(o, "user_workflow_limits", &limits);
     put_int(o, "max_num_tasks", s->max_num_tasks);
+    put_int(o, "max_num_ports_per_task", s->max_ports_per_task);
     put_int(o, "max_retry_per_task", s->max_retry_per_task);
     put_int(o, "max_retry_per_job", s->max_retry_per_job);
     put_duration(o, "default_exec_timeout", s->default_exec_timeout_us);
@@ -220,15 +239,16 @@ static void put_limits(struct out *o, const struct settings *s) {
 
 int get_config_workflow(struct call *c, osmo_error_t *err) {
     (void)err;
-    struct out o = out_new(), rsync = out_new(), plugins = out_new();
+    struct out o = out_new(), plugins = out_new();
     const struct settings *s = engine_settings(c->engine);
     put_data(&o, s);
     put_archive(&o, s);
     put_images(&o, s);
     put_limits(&o, s);
     put_labels(&o, s);
-    put_bool(&rsync, "enabled", false);
-    put_object(&plugins, "rsync", &rsync);
+    json_t *rsync = rsync_config_json(&s->rsync);
+    plugins.failed |= !rsync;
+    put(&plugins, "rsync", rsync);
     put_object(&o, "plugins_config", &plugins);
     engine_settings_put(s);
     return answer_out(c, &o);

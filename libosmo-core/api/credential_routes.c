@@ -5,6 +5,7 @@
 #include "api/handlers.h"
 #include "base/cleanup.h"
 #include "engine/credentials.h"
+#include "engine/data_access.h"
 #include "engine/registry.h"
 
 static json_t *row_json(const struct credential_row *row) {
@@ -70,6 +71,8 @@ static int set_credential(struct call *c, const char *name, const json_t *body, 
     if (rc >= 0 && cred.kind == CREDENTIAL_REGISTRY)
         rc = registry_check_login(c->engine, cred.profile, json_get_str(cred.pairs, "username"),
                                   json_get_str(cred.pairs, "auth"), err);
+    if (rc >= 0 && cred.kind == CREDENTIAL_DATA)
+        rc = data_access_check_login(c->engine, &cred, err);
     return rc < 0 ? rc : credentials_store(c->engine, c->user, name, &cred, err);
 }
 

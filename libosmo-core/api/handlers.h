@@ -12,7 +12,15 @@ int get_tags(struct call *c, osmo_error_t *err);
 int post_tag(struct call *c, osmo_error_t *err);
 int get_users(struct call *c, osmo_error_t *err);
 int get_plugin_configs(struct call *c, osmo_error_t *err);
-int any_router(struct call *c, osmo_error_t *err);
+json_t *rsync_config_json(const struct rsync_settings *r); /* NULL: no memory */
+/* router_routes.c */
+int post_exec_task(struct call *c, osmo_error_t *err);
+int post_exec_group(struct call *c, osmo_error_t *err);
+int post_portforward(struct call *c, osmo_error_t *err);
+int post_webserver(struct call *c, osmo_error_t *err);
+int post_rsync_task(struct call *c, osmo_error_t *err);
+int get_router_version(struct call *c, osmo_error_t *err);
+int get_router_webserver(struct call *c, osmo_error_t *err);
 /* auth_routes.c */
 int get_login_info(struct call *c, osmo_error_t *err);
 int get_keys(struct call *c, osmo_error_t *err);

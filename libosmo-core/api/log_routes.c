@@ -2,15 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/log_query.h"
 #include "api/workflow_view.h"
 #include "base/cleanup.h"
-#include "base/re.h"
 #include "engine/archive.h"
+#include "engine/logs_emit.h"
 #include "model/redact.h"
 #include "store/repo_archive.h"
 
 #define SHOWN_MAX (256u << 20)
-#define TEXT_TYPE "text/plain; charset=us-ascii"   /* what clients expect; the bytes are UTF-8 */
 
 /* The task the query names: its latest attempt unless retry_id is given. name stays NULL without task_name. */
 struct attempt { const char *name; int64_t retry_id; };
@@ -42,33 +42,43 @@ static int read_lines(struct call *c, int64_t *last_n, osmo_error_t *err) {
 int get_logs(struct call *c, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct attempt a;
-    struct log_query q = { .retry_id = -1 };
+    struct line_options o = { .log = { .retry_id = -1 }, .regex = query_get(c, "query") };
     osmo_stream_t *stream;
     int rc = call_workflow(c, c->params[0], &w, err);
     if (rc >= 0)
         rc = read_attempt(c, &w, &a, err);
     if (rc >= 0)
-        rc = read_lines(c, &q.last_n, err);
+        rc = read_lines(c, &o.log.last_n, err);
+    if (rc >= 0)
+        rc = log_query_read(c, &o, err);
     if (rc >= 0) {
-        q.task = a.name;
-        q.retry_id = a.retry_id;
-        rc = logs_stream(c->engine, w.id, &q, query_get(c, "query"), c->rq->id, &stream, err);
+        o.log.task = a.name;
+        o.log.retry_id = a.retry_id;
+        rc = lines_stream(c->engine, w.id, false, &o, c->rq->id, &stream, err);
     }
     workflow_row_clear(&w);
-    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream, err);
+    return rc < 0 ? rc : log_query_answer(c, &o, stream, err);
 }
 
 int get_events(struct call *c, osmo_error_t *err) {
     struct workflow_row w = { 0 };
     struct attempt a;
+    struct line_options o = { 0 };
     osmo_stream_t *stream;
     int rc = call_workflow(c, c->params[0], &w, err);
     if (rc >= 0)
         rc = read_attempt(c, &w, &a, err);
     if (rc >= 0)
-        rc = events_stream(c->engine, w.id, a.name, a.retry_id, c->rq->id, &stream, err);
+        rc = log_query_read(c, &o, err);
+    if (rc >= 0)
+        rc = log_query_events(&o, err);
+    if (rc >= 0) {
+        o.log.task = a.name;
+        o.log.retry_id = a.retry_id;
+        rc = lines_stream(c->engine, w.id, true, &o, c->rq->id, &stream, err);
+    }
     workflow_row_clear(&w);
-    return rc < 0 ? rc : answer_stream(c, TEXT_TYPE, stream, err);
+    return rc < 0 ? rc : log_query_answer(c, &o, stream, err);
 }
 
 int watch_workflow(struct call *c, osmo_error_t *err) {
@@ -127,7 +137,7 @@ static int answer_error_index(struct call *c, const struct workflow_row *w, osmo
         rc = json_print(table, 4, &text);
     if (rc >= 0)
         rc = buf_putc(&text, '\n');
-    return rc < 0 ? rc : answer_text(c, 200, TEXT_TYPE, text.data, text.len);
+    return rc < 0 ? rc : answer_text(c, 200, LOG_TEXT_TYPE, text.data, text.len);
 }
 
 /* Where the last n lines begin; 0 = everything. */
@@ -144,36 +154,43 @@ static const char *tail_start(const char *text, size_t len, int64_t last_n) {
     return text;
 }
 
-static int answer_lines(struct call *c, const char *text, size_t len, int64_t last_n, const char *regex,
-                        osmo_error_t *err) {
-    const char *p = tail_start(text, len, last_n), *end = text + len;
-    _cleanup_buf_ buf_t out = BUF_INIT(len + 1);
-    re_t *re = NULL;
-    int rc = regex ? re_compile(regex, &re, err) : 0;
-    while (rc >= 0 && p < end) {
+/* They do not grow, so every format is an answer with a length. */
+static int answer_lines(struct call *c, const char *text, size_t len, const struct line_options *o, osmo_error_t *err) {
+    const char *p = text, *end = text + len, *from = tail_start(text, len, o->log.last_n);
+    _cleanup_buf_ buf_t out = BUF_INIT(SHOWN_MAX * 2);
+    struct line_emit emit;
+    int rc = emit_open(&emit, o, err);
+    for (uint64_t line = 1; rc >= 0 && p < end; line++) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t n = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);
-        if (!re || re_find(re, p, nl ? n - 1 : n))
-            rc = buf_append(&out, p, n);
+        if (p >= from && line >= o->log.from_line)
+            emit_line(&emit, line, p, n, &out);
         p += n;
     }
-    re_free(re);
-    return rc < 0 ? rc : answer_text(c, 200, TEXT_TYPE, buf_cstr(&out), out.len);
+    emit_end(&emit, &out);
+    emit_close(&emit);
+    if (rc >= 0 && buf_failed(&out))
+        rc = osmo_error_set(err, out.code, "the error log is too large to be shown");
+    return rc < 0 ? rc : answer_text(c, 200, log_query_type(o), buf_cstr(&out), out.len);
 }
 
 static int answer_error_logs(struct call *c, const struct workflow_row *w, const struct attempt *a, osmo_error_t *err) {
     _cleanup_free_ char *path = a->retry_id > 0 ? str_printf("%s_%lld_error_logs.txt", a->name, (long long)a->retry_id)
                                                 : str_printf("%s_error_logs.txt", a->name);
     _cleanup_free_ char *text = NULL;
+    struct line_options o = { .regex = query_get(c, "query") };
     size_t len = 0;
-    int64_t last_n;
-    int rc = path ? read_lines(c, &last_n, err) : OSMO_ENOMEM;
+    int rc = path ? read_lines(c, &o.log.last_n, err) : OSMO_ENOMEM;
+    if (rc >= 0)
+        rc = log_query_read(c, &o, err);
+    if (rc >= 0)
+        rc = log_query_error_logs(&o, err);
     if (rc < 0)
         return rc;
     rc = get_file(c, w, path, &text, &len, err);
     if (rc == OSMO_ENOTFOUND)
-        return answer_text(c, 200, TEXT_TYPE, "", 0);
-    return rc < 0 ? rc : answer_lines(c, text, len, last_n, query_get(c, "query"), err);
+        return answer_lines(c, "", 0, &o, err);
+    return rc < 0 ? rc : answer_lines(c, text, len, &o, err);
 }
 
 int get_error_logs(struct call *c, osmo_error_t *err) {

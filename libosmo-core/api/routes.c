@@ -66,6 +66,11 @@ const struct route api_routes[] = {
     { "GET", "/api/workflow/{}/spec", ROLE_CORE, 0, get_spec, ACTION_WORKFLOW_READ, SCOPE_WORKFLOW, 0 },
     { "GET", "/api/workflow/{}/explain", ROLE_CORE, 0, get_explain, ACTION_WORKFLOW_READ, SCOPE_WORKFLOW, 0 },
     { "GET", "/api/workflow/{}/watch", ROLE_CORE, 0, watch_workflow, ACTION_WORKFLOW_READ, SCOPE_WORKFLOW, 0 },
+    { "POST", "/api/workflow/{}/exec/task/{}", ROLE_CORE, 0, post_exec_task, ACTION_WORKFLOW_EXEC, SCOPE_WORKFLOW, 0 },
+    { "POST", "/api/workflow/{}/exec/group/{}", ROLE_CORE, 0, post_exec_group, ACTION_WORKFLOW_EXEC, SCOPE_WORKFLOW, 0 },
+    { "POST", "/api/workflow/{}/portforward/{}", ROLE_CORE, 0, post_portforward, ACTION_WORKFLOW_PORT_FORWARD, SCOPE_WORKFLOW, 0 },
+    { "POST", "/api/workflow/{}/webserver/{}", ROLE_CORE, 0, post_webserver, ACTION_WORKFLOW_PORT_FORWARD, SCOPE_WORKFLOW, 0 },
+    { "POST", "/api/workflow/{}/rsync/task/{}", ROLE_CORE, 0, post_rsync_task, ACTION_WORKFLOW_RSYNC, SCOPE_WORKFLOW, 0 },
     { "GET", "/api/task", ROLE_CORE, 0, list_tasks, ACTION_WORKFLOW_LIST, SCOPE_NONE, 0 },
     { "GET", "/api/tag", ROLE_CORE, 0, get_tags, ACTION_WORKFLOW_LIST, SCOPE_NONE, 0 },
 
@@ -116,7 +121,7 @@ const struct route api_routes[] = {
     /* Other replicas prove themselves by a signature of their own. */
     { "POST", REPLICA_PATH, OPEN_EVERYWHERE, ROUTE_OPEN, post_replica, ACTION_NONE, SCOPE_NONE, REPLICA_BODY_MAX },
 
-    { "GET", "/api/router/version", ROLE_ROUTER, ROUTE_OPEN, get_version, ACTION_SYSTEM_VERSION, SCOPE_NONE, 0 },
-    { "GET", "/api/router/webserver/{}", ROLE_ROUTER, 0, any_router, ACTION_WORKFLOW_PORT_FORWARD, SCOPE_NONE, 0 },
+    { "GET", "/api/router/version", ROLE_ROUTER, ROUTE_OPEN, get_router_version, ACTION_SYSTEM_VERSION, SCOPE_NONE, 0 },
+    { "GET", "/api/router/webserver/{}", ROLE_ROUTER, 0, get_router_webserver, ACTION_WORKFLOW_PORT_FORWARD, SCOPE_NONE, 0 },
 };
 const size_t api_route_count = ARRAY_SIZE(api_routes);

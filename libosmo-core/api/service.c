@@ -10,6 +10,7 @@
 #include "api/service_internal.h"
 #include "base/cleanup.h"
 #include "engine/audit.h"
+#include "engine/router.h"
 #include "engine/vault.h"
 
 #define MAX_PATH_BYTES 8192
@@ -94,6 +95,16 @@ int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *
     copy->method = copy->method ? copy->method : "GET";
     copy->query = copy->query ? copy->query : "";
     c->rq = copy;
+    return 0;
+}
+
+int call_carried(struct call *c, osmo_request_t *seen, char peer[64], osmo_error_t *err) {
+    int rc = router_peer(c->engine, c->rq, peer, err);
+    if (rc <= 0)
+        return rc;
+    *seen = *c->rq;
+    seen->peer = peer;
+    c->rq = seen;
     return 0;
 }
 
@@ -186,9 +197,14 @@ static int handle(osmo_service_t *s, struct call *c, osmo_error_t *err) {
 void osmo_service_handle(osmo_service_t *service, const osmo_request_t *request, osmo_response_t *response) {
     struct call c = { .engine = service->engine, .rq = request, .rs = response };
     osmo_error_t err = OSMO_ERROR_INIT;
+    osmo_request_t seen;
+    char peer[64];
     answer_init(response);
-    handle(service, &c, &err);
-    guard_record(&c, request, c.route ? c.route->action : ACTION_NONE, false);
+    if (call_carried(&c, &seen, peer, &err) < 0)
+        answer_error(&c, err.code, &err);
+    else
+        handle(service, &c, &err);
+    guard_record(&c, c.rq, c.route ? c.route->action : ACTION_NONE, false);
     call_clear(&c);
 }
 

@@ -16,6 +16,9 @@ bool ws_route_rule(size_t i, struct ws_rule *out);
 /* Canonical copy of a request's path and the decisions every request needs; used for HTTP and websocket upgrades
  * alike. */
 int call_start(struct call *c, char **path, osmo_request_t *copy, osmo_error_t *err);
+/* A connection that another replica carries here: who the peer is, it says. c->rq becomes *seen then, with that peer. OSMO_EDENIED: it is
+ * none, and is refused. */
+int call_carried(struct call *c, osmo_request_t *seen, char peer[64], osmo_error_t *err);
 void call_clear(struct call *c);
 /* Once it is known who is asking: handlers see no header by which somebody says who it is. Until call_clear(). */
 int call_strip(struct call *c);

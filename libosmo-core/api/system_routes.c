@@ -66,16 +66,54 @@ int get_users(struct call *c, osmo_error_t *err) {
     return rc < 0 ? rc : answer_json(c, 200, STEAL(list));
 }
 
-int get_plugin_configs(struct call *c, osmo_error_t *err) {
-    (void)err;
-    static const char text[] =
-        "{\"rsync\":{\"enabled\":false,\"enable_telemetry\":false,\"read_bandwidth_limit\":2621440,\"write_bandwidth_limit\":2621440,"
-        "\"allowed_paths\":{},\"daemon_debounce_delay\":30.0,\"daemon_poll_interval\":120.0,\"daemon_reconcile_interval\":60.0,"
-        "\"client_upload_rate_limit\":2097152}}";
-    return answer_text(c, 200, "application/json", text, sizeof text - 1);
+static int put_paths(json_t *o, const struct rsync_settings *r) {
+    json_t *paths = json_object();
+    int rc = paths ? json_set(o, "allowed_paths", paths) : OSMO_ENOMEM;
+    for (size_t i = 0; rc >= 0 && i < r->npaths; i++) {
+        json_t *one = json_object();
+        rc = one ? json_set(paths, r->paths[i].name, one) : OSMO_ENOMEM;
+        if (rc >= 0)
+            rc = json_set_str(one, "path", r->paths[i].path);
+        if (rc >= 0)
+            rc = json_set_bool(one, "writable", r->paths[i].writable);
+    }
+    return rc;
 }
 
-int any_router(struct call *c, osmo_error_t *err) {
-    (void)c;
-    return osmo_error_set(err, OSMO_EUNAVAIL, "interactive access to tasks is not available on this service");
+json_t *rsync_config_json(const struct rsync_settings *r) {
+    json_t *o = json_object();
+    int rc = o ? json_set_bool(o, "enabled", r->enabled) : OSMO_ENOMEM;
+    if (rc >= 0)
+        rc = json_set_bool(o, "enable_telemetry", r->enable_telemetry);
+    if (rc >= 0)
+        rc = json_set_int(o, "read_bandwidth_limit", r->read_limit);
+    if (rc >= 0)
+        rc = json_set_int(o, "write_bandwidth_limit", r->write_limit);
+    if (rc >= 0)
+        rc = put_paths(o, r);
+    if (rc >= 0)
+        rc = json_set(o, "daemon_debounce_delay", json_double(r->debounce_s));
+    if (rc >= 0)
+        rc = json_set(o, "daemon_poll_interval", json_double(r->poll_s));
+    if (rc >= 0)
+        rc = json_set(o, "daemon_reconcile_interval", json_double(r->reconcile_s));
+    if (rc >= 0)
+        rc = json_set_int(o, "client_upload_rate_limit", r->client_limit);
+    if (rc >= 0)
+        return o;
+    json_free(o);
+    return NULL;
+}
+
+int get_plugin_configs(struct call *c, osmo_error_t *err) {
+    (void)err;
+    const struct settings *s = engine_settings(c->engine);
+    json_t *rsync = rsync_config_json(&s->rsync), *o = json_object();
+    engine_settings_put(s);
+    if (rsync && o && json_set(o, "rsync", rsync) >= 0)
+        return answer_json(c, 200, o);
+    if (!o)
+        json_free(rsync);
+    json_free(o);
+    return OSMO_ENOMEM;
 }

@@ -245,7 +245,7 @@ static int set_head(json_t *o, const struct workflow_view *v) {
 static int set_tail(json_t *o, const struct workflow_view *v) {
     const struct workflow_row *w = v->w;
     json_t *plugins = json_object();
-    int failed = !plugins || json_set_bool(plugins, "rsync", false);
+    int failed = !plugins || json_set_bool(plugins, "rsync", w->rsync);
     failed |= json_set_text(o, "pool", w->pool) | json_set_text(o, "backend", w->backend);
     failed |= view_set_apps(o) | json_set(o, "plugins", plugins);
     failed |= json_set_str(o, "priority", w->priority ? w->priority : "NORMAL");

@@ -47,6 +47,11 @@ void crypto_sha256(const void *data, size_t len, uint8_t out[32]) {
         abort(); /* out of memory inside the digest: a wrong hash must never leave this function */
 }
 
+void crypto_sha1(const void *data, size_t len, uint8_t out[20]) {
+    if (!EVP_Digest(data, len, out, NULL, EVP_sha1(), NULL))
+        abort();
+}
+
 void crypto_sha256_hex(const void *data, size_t len, char out[65]) {
     static const char digits[] = "0123456789abcdef";
     uint8_t hash[32];

@@ -9,8 +9,17 @@
 #include "osmo/error.h"
 
 void crypto_sha256(const void *data, size_t len, uint8_t out[32]);
+void crypto_sha1(const void *data, size_t len, uint8_t out[20]); /* for the handshake of websockets, which asks for it */
 void crypto_sha256_hex(const void *data, size_t len, char out[65]);
 void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32]);
+/* A digest of what comes in pieces. OSMO_EUNAVAIL where the system's policy rules it out (MD5: a checksum, never proof of anything). */
+typedef struct crypto_digest crypto_digest_t;
+enum crypto_digest_kind { CRYPTO_MD5, CRYPTO_SHA256 };
+int crypto_digest_new(enum crypto_digest_kind kind, crypto_digest_t **out, osmo_error_t *err);
+void crypto_digest_free(crypto_digest_t *d); /* NULL is fine */
+static inline void crypto_digest_freep(crypto_digest_t **d) { crypto_digest_free(*d); }
+void crypto_digest_add(crypto_digest_t *d, const void *data, size_t len);
+size_t crypto_digest_take(crypto_digest_t *d, uint8_t out[32]); /* its length; and begins anew */
 int crypto_random(void *out, size_t len);                     /* 0 or OSMO_EIO */
 int crypto_random_hex32(char out[33]);                        /* a uuid4 as 32 lower-case hex digits, NUL-terminated */
 bool crypto_equal(const void *a, const void *b, size_t len);  /* constant time */

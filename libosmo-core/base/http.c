@@ -23,6 +23,7 @@
 #define DEFAULT_MAX_RESPONSE (64u << 20)
 #define MAX_HEADERS 256
 #define MAX_HEADER_BYTES (256u << 10)
+#define BULK_BUFFER (256L << 10)
 
 /* The functions of libcurl we use, resolved once. */
 static struct {
@@ -272,8 +273,9 @@ static size_t on_upload(char *data, size_t size, size_t count, void *ctx) {
     if (want == 0)
         return 0;
     ssize_t got;
+    off_t at = (off_t)(t->rq->upload_offset + (t->rq->upload_len - t->upload_left));
     do
-        got = read(t->rq->upload_fd, data, want);
+        got = t->rq->upload_at ? pread(t->rq->upload_fd, data, want, at) : read(t->rq->upload_fd, data, want);
     while (got < 0 && errno == EINTR);
     if (got <= 0) { /* the file became shorter than announced, or cannot be read */
         t->upload_failed = true;
@@ -281,7 +283,18 @@ static size_t on_upload(char *data, size_t size, size_t count, void *ctx) {
     }
     t->upload_left -= (uint64_t)got;
     t->client->last_byte_us = clock_mono_us();
+    if (t->rq->on_sent)
+        t->rq->on_sent(t->rq->ctx, t->rq->upload_len - t->upload_left);
     return (size_t)got;
+}
+
+/* libcurl found a kept connection dead and begins again on another one. */
+static int on_rewind(void *ctx, curl_off_t offset, int origin) {
+    struct transfer *t = ctx;
+    if (!t->rq->upload_at || origin != SEEK_SET || offset < 0 || (uint64_t)offset > t->rq->upload_len)
+        return CURL_SEEKFUNC_FAIL;
+    t->upload_left = t->rq->upload_len - (uint64_t)offset;
+    return CURL_SEEKFUNC_OK;
 }
 
 static int add_header(struct transfer *t, const char *text) {
@@ -327,6 +340,8 @@ static void set_body(CURL *c, struct transfer *t) {
         lib.easy_setopt(c, CURLOPT_UPLOAD, 1L);
         lib.easy_setopt(c, CURLOPT_READFUNCTION, on_upload);
         lib.easy_setopt(c, CURLOPT_READDATA, t);
+        lib.easy_setopt(c, CURLOPT_SEEKFUNCTION, on_rewind);
+        lib.easy_setopt(c, CURLOPT_SEEKDATA, t);
         lib.easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)rq->upload_len);
     } else if (rq->body || strcmp(rq->method, "POST") == 0 || strcmp(rq->method, "PUT") == 0 ||
                strcmp(rq->method, "PATCH") == 0) {
@@ -398,6 +413,11 @@ static void set_network(const struct transfer *t, const url_parts_t *u) {
     }
     if (rq->fresh)
         lib.easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);
+    if (rq->bulk) {
+        lib.easy_setopt(h, CURLOPT_BUFFERSIZE, BULK_BUFFER);
+        lib.easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, BULK_BUFFER);
+    }
+    lib.easy_setopt(h, CURLOPT_PATH_AS_IS, rq->as_is ? 1L : 0L);
     if (t->connect_to)
         lib.easy_setopt(h, CURLOPT_CONNECT_TO, t->connect_to);
     if (t->client->proxy) {

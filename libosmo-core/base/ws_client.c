@@ -353,20 +353,23 @@ static struct ws_conn *find(ws_loop_t *l, uint64_t id) {
     return c;
 }
 
-int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool binary) {
-    struct out_message *m = malloc(sizeof *m + LWS_PRE + len);
+ws_out_t *ws_out_new(size_t room, char **data) {
+    ws_out_t *m = malloc(sizeof *m + LWS_PRE + room);
     if (!m)
-        return OSMO_ENOMEM;
-    m->next = NULL;
-    m->len = len;
-    m->sent = 0;
-    m->binary = binary;
-    if (len)
-        memcpy(m->data + LWS_PRE, data, len);
+        return NULL;
+    memset(m, 0, sizeof *m);
+    *data = (char *)m->data + LWS_PRE;
+    return m;
+}
+
+void ws_out_free(ws_out_t *o) { free(o); }
+
+/* Takes the message when it is OSMO_OK. */
+static int enqueue(ws_loop_t *l, uint64_t conn, ws_out_t *m, bool any) {
     pthread_mutex_lock(&l->lock);
     struct ws_conn *c = find(l, conn);
     int rc = !c || c->close_wanted ? OSMO_ENOTFOUND : OSMO_OK;
-    if (rc == OSMO_OK && c->queued && c->queued + len > c->max_queue) {
+    if (rc == OSMO_OK && !any && c->queued && c->queued + m->len > c->max_queue) {
         c->was_full = true;
         rc = OSMO_EBUSY;
     }
@@ -376,13 +379,35 @@ int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool
         else
             c->head = m;
         c->tail = m;
-        c->queued += len;
+        c->queued += m->len;
         c->kick = true;
         signal_loop(l);
-        m = NULL;
     }
     pthread_mutex_unlock(&l->lock);
-    free(m);
+    return rc;
+}
+
+int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool binary) {
+    char *to;
+    ws_out_t *m = ws_out_new(len, &to);
+    if (!m)
+        return OSMO_ENOMEM;
+    m->len = len;
+    m->binary = binary;
+    if (len)
+        memcpy(to, data, len);
+    int rc = enqueue(l, conn, m, false);
+    if (rc < 0)
+        free(m);
+    return rc;
+}
+
+int ws_out_send(ws_loop_t *l, uint64_t conn, ws_out_t *o, size_t len, bool binary) {
+    o->len = len;
+    o->binary = binary;
+    int rc = enqueue(l, conn, o, true);
+    if (rc < 0)
+        free(o);
     return rc;
 }
 

@@ -15,7 +15,7 @@ void conn_free(struct ws_conn *c) {
     if (!c)
         return;
     while (c->head) {
-        struct out_message *m = c->head;
+        struct ws_out *m = c->head;
         c->head = m->next;
         free(m);
     }
@@ -156,7 +156,7 @@ static int receive(struct ws_conn *c, struct lws *wsi, const char *data, size_t 
 /* Write a piece of the first message; long ones go out in fragments, so that pings and other connections get their
  * turn. */
 static int write_piece(struct ws_conn *c, struct lws *wsi) {
-    struct out_message *m = c->head; /* only this thread removes messages, so the head is stable without the lock */
+    struct ws_out *m = c->head; /* only this thread removes messages, so the head is stable without the lock */
     size_t n = m->len - m->sent < FRAGMENT ? m->len - m->sent : FRAGMENT;
     bool first = m->sent == 0, last = m->sent + n == m->len;
     int flags = lws_write_ws_flags(m->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, first, last);
@@ -182,9 +182,9 @@ static int write_piece(struct ws_conn *c, struct lws *wsi) {
     return 0;
 }
 
-static struct out_message *peek(struct ws_conn *c, bool *close_wanted) {
+static struct ws_out *peek(struct ws_conn *c, bool *close_wanted) {
     pthread_mutex_lock(&c->loop->lock);
-    struct out_message *m = c->head;
+    struct ws_out *m = c->head;
     *close_wanted = c->close_wanted;
     pthread_mutex_unlock(&c->loop->lock);
     return m;

@@ -13,8 +13,8 @@
 
 enum conn_state { CONN_CONNECTING, CONN_OPEN, CONN_CLOSING, CONN_FAILED };
 
-struct out_message {
-    struct out_message *next;
+struct ws_out {
+    struct ws_out *next;
     size_t len, sent;
     bool binary;
     unsigned char data[]; /* LWS_PRE bytes of room, then the payload */
@@ -43,7 +43,7 @@ struct ws_conn {
     char reason[REASON_MAX];
     /* ---- */
     struct ws_conn *next;
-    struct out_message *head, *tail;
+    struct ws_out *head, *tail;
     size_t queued;
     bool kick, was_full, close_wanted;
     int close_code;

@@ -15,6 +15,10 @@ typedef struct data_credentials data_credentials_t;
 int data_credentials_load(const char *path, data_credentials_t **out, osmo_error_t *err);
 int data_credentials_parse(const char *yaml, size_t len, data_credentials_t **out, osmo_error_t *err);
 void data_credentials_free(data_credentials_t *c);
+/* NULL gives an empty one. */
+int data_credentials_copy(const data_credentials_t *from, data_credentials_t **out, osmo_error_t *err);
+/* One more, empty and keyless, until the next is added; NULL when memory ran out. */
+struct data_credential *data_credentials_add(data_credentials_t *c, const char *prefix);
 /* Borrowed; NULL when nothing fits. */
 const struct data_credential *data_credentials_find(const data_credentials_t *c, const struct data_uri *u);
 #endif

@@ -97,7 +97,8 @@ static int open_root(struct file_store *s, osmo_error_t *err) {
     return s->fd < 0 || sync_parent(s) < 0 ? fail(err, errno, "open the directory", s->root) : 0;
 }
 
-static int file_open(const char *url, object_store_t **out, osmo_error_t *err) {
+static int file_open(const char *url, const struct object_options *o, object_store_t **out, osmo_error_t *err) {
+    (void)o;
     struct file_store *s = NULL;
     int rc = check_path(url, err);
     if (rc < 0)

@@ -9,7 +9,9 @@
 
 #define PART_MAX 240 /* what a file system takes, less a little */
 
-static const struct object_driver *const drivers[] = { &object_file_driver };
+static const struct object_driver *const drivers[] = {
+    &object_file_driver, &object_s3_driver, &object_gs_driver, &object_azure_driver, &object_swift_driver, &object_tos_driver
+};
 
 /* ---- stores ---- */
 
@@ -23,18 +25,19 @@ static int find_driver(const char *url, const struct object_driver **out, osmo_e
         }
     }
     if (!len)
-        return osmo_error_set(err, OSMO_EINVAL, "'%.200s' is not a URL of a place for objects: use file:///ABSOLUTE/DIRECTORY",
+        return osmo_error_set(err, OSMO_EINVAL, "'%.200s' is not a URL of a place for objects: use file:///ABSOLUTE/DIRECTORY or s3://BUCKET/PATH",
                               url ? url : "");
     return osmo_error_set(err, OSMO_EINVAL, "places for objects with the scheme %.*s:// are not supported by this version: "
-                                            "use file:///ABSOLUTE/DIRECTORY", (int)(len < 40 ? len : 40), url);
+                                            "use file:///ABSOLUTE/DIRECTORY or s3://BUCKET/PATH", (int)(len < 40 ? len : 40), url);
 }
 
-int object_store_open(const char *url, object_store_t **out, osmo_error_t *err) {
+int object_store_open(const char *url, const struct object_options *o, object_store_t **out, osmo_error_t *err) {
+    static const struct object_options none = { 0 };
     const struct object_driver *d = NULL;
     *out = NULL;
     int rc = find_driver(url, &d, err);
     if (rc >= 0)
-        rc = d->open(url, out, err);
+        rc = d->open(url, o ? o : &none, out, err);
     if (rc >= 0)
         (*out)->driver = d;
     return rc;

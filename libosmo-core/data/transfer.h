@@ -1,5 +1,6 @@
 /* Files to and from storage: in parallel, in parts, with retry, resume and checksums. Used by osmo_ctrl, `osmo data`, and tests. Everything that
- * was not carried completely is a failure that names the file. A session belongs to one thread at a time; it blocks. */
+ * was not carried completely is a failure that names the file. A session belongs to one thread at a time; it blocks. Callbacks come one at
+ * a time, but from other threads than the caller's, too; what they point to lives as long as the session. */
 #ifndef DATA_TRANSFER_H
 #define DATA_TRANSFER_H
 #include <stdbool.h>
@@ -9,6 +10,12 @@
 #include "data/uri.h"
 #include "osmo/error.h"
 
+/* What the environment says where no credential is configured; read by the caller, the library does not look. All may be NULL. */
+struct data_environment {
+    const char *aws_access_key_id, *aws_secret_access_key, *aws_session_token, *aws_region, *aws_endpoint_url;
+    const char *azure_connection_string;
+    enum data_addressing addressing; /* where a credential says none: OSMO_S3_ADDRESSING_STYLE, AWS_S3_FORCE_PATH_STYLE */
+};
 struct data_totals { uint64_t files, bytes, skipped; /* skipped: there already (resume) */ };
 struct data_progress { uint64_t files_done, files_total, bytes_done, bytes_total; const char *current; bool listing; /* totals still grow */ };
 struct data_options {
@@ -22,6 +29,9 @@ struct data_options {
     bool (*cancelled)(void *ctx);           /* asked often; true ends it with OSMO_ECONFLICT; may be NULL */
     void *ctx;
     const char *const *link_roots;          /* uploads follow symlinks to files below these only; NULL = anywhere */
+    const struct data_environment *environment; /* borrowed; may be NULL */
+    const char *state_dir;                  /* uploads in parts that were cut short go on from what is kept here; NULL: they begin anew */
+    const char *user_agent;                 /* NULL = "osmo" */
 };
 typedef struct data_session data_session_t;
 int data_session_new(const struct data_options *o, data_session_t **out, osmo_error_t *err);

@@ -138,8 +138,9 @@ static int own_logins_fill(struct own_logins *l, struct pod_context *c, osmo_err
     const struct pod_pair image[] = { { "username", im->username }, { "auth", im->auth } };
     memcpy(l->data_pairs, data, sizeof data);
     memcpy(l->image_pairs, image, sizeof image);
-    /* the storage of the service itself is reached by a token */
-    if (c->settings->data_endpoint && *c->settings->data_endpoint && d->access_key) {
+    /* The storage of the service itself is reached by a token. Without keys the entry still says where the storage is; then osmo_ctrl has
+     * what its pod is given. */
+    if (c->settings->data_endpoint && *c->settings->data_endpoint) {
         l->data = (struct pod_credential){ NULL, POD_CREDENTIAL_DATA, c->settings->data_endpoint, l->data_pairs, ARRAY_SIZE(data) };
         c->data_credential = &l->data;
     }
@@ -188,11 +189,25 @@ static int build_objects(engine_t *e, struct pod_context *c, const struct handou
     return rc;
 }
 
+/* What the workflow was submitted with; where and how fast is as it is now. */
+static int rsync_fill(const struct handout *h, struct pod_rsync *out, struct pod_rsync_path **paths, osmo_error_t *err) {
+    const struct rsync_settings *s = &h->settings->rsync;
+    *paths = calloc(s->npaths + 1, sizeof **paths);
+    if (!*paths)
+        return no_memory(err);
+    for (size_t i = 0; i < s->npaths; i++)
+        (*paths)[i] = (struct pod_rsync_path){ s->paths[i].name, s->paths[i].path, s->paths[i].writable };
+    *out = (struct pod_rsync){ s->read_limit, s->write_limit, *paths, s->npaths };
+    return 0;
+}
+
 static int create_objects(engine_t *e, const char *backend, const struct handout *h, json_t **objects,
                           osmo_error_t *err) {
     const struct settings *settings = h->settings; /* what the kinds of its objects were kept from */
     const struct backend_settings *bs = settings_backend(settings, backend);
     struct backend_row row = { 0 };
+    struct pod_rsync rsync;
+    _cleanup_free_ struct pod_rsync_path *paths = NULL;
     _cleanup_json_ json_t *labels = NULL;
     _cleanup_free_ char *base = engine_base_url(e);
     _cleanup_free_ char *data = settings->data_endpoint && *settings->data_endpoint
@@ -222,7 +237,10 @@ static int create_objects(engine_t *e, const char *backend, const struct handout
         rc = OSMO_EUNAVAIL;
     if (rc >= 0 && h->wf.labels_json)
         rc = json_parse(h->wf.labels_json, strlen(h->wf.labels_json), &labels, err);
+    if (rc >= 0 && h->wf.rsync)
+        rc = rsync_fill(h, &rsync, &paths, err);
     if (rc >= 0) {
+        c.rsync = h->wf.rsync ? &rsync : NULL;
         c.backend_namespace = row.k8s_namespace;
         c.workflow_labels = labels;
         rc = build_objects(e, &c, h, objects, err);

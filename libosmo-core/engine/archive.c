@@ -61,7 +61,7 @@ int archive_open(engine_t *e, object_store_t **out, osmo_error_t *err) {
         return no_memory(err);
     if (!*url)
         return osmo_error_set(err, OSMO_EUNAVAIL, "there is no archive: " ARCHIVE_KEY " is not configured");
-    int rc = object_store_open(url, out, err);
+    int rc = object_store_open(url, NULL, out, err);
     return rc < 0 ? osmo_error_prefix(err, ARCHIVE_KEY) : 0;
 }
 

@@ -35,6 +35,8 @@ int archive_reader(engine_t *e, const char *workflow_id, const struct log_query 
                    osmo_error_t *err);
 /* Appends whole entries, up to about max bytes: >0 bytes, OSMO_EGONE at the end. */
 int archive_reader_read(archive_reader_t *r, buf_t *out, size_t max, osmo_error_t *err);
+/* The same, as log_reader_items() has it: >0 entries, OSMO_EGONE. Of an entry that was given in part the rest counts as one. No times. */
+int archive_reader_items(archive_reader_t *r, buf_t *out, size_t max, struct log_item *items, osmo_error_t *err);
 void archive_reader_free(archive_reader_t *r);
 /* A small object as a whole. OSMO_ENOTFOUND. */
 int archive_text(engine_t *e, const char *workflow_id, const char *name, buf_t *out, osmo_error_t *err);

@@ -1,14 +1,18 @@
 /* Reading archived logs with the same filters, and the same bytes, as the log store gives. A reader walks the index in pieces
  * and fetches the stretches of text that match. See archive.h. Called by logs_stream.c and api/log_routes.c. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "engine/archive.h"
 
 #define RECORDS 1024        /* of the index at a time */
 #define NAMES_PIECE (64u << 10)
+#define TIMES_PIECE (64u << 10) /* of the text, to look at the times of lines */
+#define TIME_LENGTH 19          /* "2026/03/01 09:30:00" */
 #define TEXT_FILE_MAX (256u << 20)
 
 struct archive_reader {
@@ -17,7 +21,13 @@ struct archive_reader {
     char *id;
     int64_t task;           /* number; -1 = all, -2 = it never wrote */
     int64_t retry, last_n, scan_max;
-    bool error_only;
+    unsigned kinds;
+    bool numbered;
+    uint64_t from_line, line;    /* line: of those that match, how many are before `next` */
+    int64_t since_s, now_s;      /* now_s: of the last line that told its time */
+    char *times;                 /* a stretch of the text */
+    uint64_t times_at, times_len;
+    strlist_t names;             /* of tasks, for items */
     uint64_t records, text_size;
     uint64_t next, offset;  /* record to look at, and where its text begins */
     uint64_t skip;          /* bytes of what matches that were given before */
@@ -98,7 +108,11 @@ int archive_reader(engine_t *e, const char *workflow_id, const struct log_query 
     r->retry = q->retry_id;
     r->last_n = q->last_n;
     r->scan_max = q->scan_max;
-    r->error_only = q->error_only;
+    r->kinds = q->error_only ? 1u << IO_STDERR : q->kinds;
+    r->numbered = q->numbered;
+    r->from_line = q->from_line;
+    r->since_s = q->since_us ? q->since_us / 1000000 : INT64_MIN;
+    r->now_s = INT64_MIN;
     r->skip = skip;
     r->id = str_dup(workflow_id);
     int rc = r->id ? archive_open(e, &r->store, err) : no_memory(err);
@@ -120,6 +134,8 @@ void archive_reader_free(archive_reader_t *r) {
     object_done(r->text);
     object_done(r->index);
     object_store_close(r->store);
+    strlist_free(&r->names);
+    free(r->times);
     free(r->id);
     free(r);
 }
@@ -128,7 +144,7 @@ void archive_reader_free(archive_reader_t *r) {
 
 static bool wanted(const archive_reader_t *r, const struct archive_record *rec) {
     return (r->task == -1 || r->task == (int64_t)rec->task) && (r->retry < 0 || r->retry == (int64_t)rec->retry) &&
-           (!r->error_only || rec->type == IO_STDERR);
+           rec->length && (!r->kinds || (rec->type < 32 && (r->kinds >> rec->type & 1)));
 }
 
 static int read_exactly(archive_reader_t *r, object_reader_t *from, uint64_t offset, void *data, size_t len, osmo_error_t *err) {
@@ -154,6 +170,60 @@ static int read_records(archive_reader_t *r, uint64_t first, size_t n, struct ar
     return rc;
 }
 
+/* The index knows no times, but most lines begin with theirs; others belong to the one before. */
+static int line_time(archive_reader_t *r, uint64_t offset, uint32_t length, osmo_error_t *err) {
+    char text[TIME_LENGTH + 1];
+    int64_t us;
+    if (length < TIME_LENGTH)
+        return 0;
+    if (offset < r->times_at || offset + TIME_LENGTH > r->times_at + r->times_len) {
+        if (!r->times && !(r->times = malloc(TIMES_PIECE)))
+            return no_memory(err);
+        uint64_t left = r->text_size > offset ? r->text_size - offset : 0;
+        r->times_len = 0;
+        int rc = read_exactly(r, r->text, offset, r->times, left < TIMES_PIECE ? (size_t)left : TIMES_PIECE, err);
+        if (rc < 0)
+            return rc;
+        r->times_at = offset;
+        r->times_len = left < TIMES_PIECE ? left : TIMES_PIECE;
+    }
+    if (offset + TIME_LENGTH > r->times_at + r->times_len)
+        return 0;
+    memcpy(text, r->times + (offset - r->times_at), TIME_LENGTH);
+    text[TIME_LENGTH] = '\0';
+    if (text[4] != '/' || text[7] != '/' || text[10] != ' ')
+        return 0;
+    text[4] = text[7] = '-';
+    if (time_parse(text, &us))
+        r->now_s = us / 1000000;
+    return 0;
+}
+
+/* Is the line, which matches, handed out? 1, 0. */
+static int is_given(archive_reader_t *r, const struct archive_record *rec, osmo_error_t *err) {
+    if (r->line + 1 < r->from_line)
+        return 0;
+    if (r->since_s == INT64_MIN)
+        return 1;
+    int rc = line_time(r, r->offset, rec->length, err);
+    return rc < 0 ? rc : r->now_s >= r->since_s;
+}
+
+/* How many match before the record `to`? */
+static int count_lines(archive_reader_t *r, uint64_t to, osmo_error_t *err) {
+    struct archive_record batch[RECORDS];
+    for (uint64_t at = 0; at < to;) {
+        size_t n = to - at < RECORDS ? (size_t)(to - at) : RECORDS;
+        int rc = read_records(r, at, n, batch, err);
+        if (rc < 0)
+            return rc;
+        for (size_t i = 0; i < n; i++)
+            r->line += wanted(r, &batch[i]);
+        at += n;
+    }
+    return 0;
+}
+
 /* From the end backwards until last_n entries match. */
 static int find_start(archive_reader_t *r, osmo_error_t *err) {
     struct archive_record batch[RECORDS];
@@ -176,7 +246,7 @@ static int find_start(archive_reader_t *r, osmo_error_t *err) {
     r->next = at;
     r->offset = offset;
     r->last_n = 0;
-    return 0;
+    return r->numbered ? count_lines(r, at, err) : 0;
 }
 
 struct span {
@@ -196,26 +266,45 @@ static int fetch(archive_reader_t *r, const struct span *s, buf_t *out, osmo_err
     return 0;
 }
 
+/* What a read hands out: text, and what each entry is where that is asked for. */
+struct given { buf_t *out; size_t before, enough; struct log_item *items; size_t n; };
+
+static bool is_full(const struct given *g, size_t have, size_t len) {
+    return (have > g->before && have + len > g->enough) || (g->items && g->n == LOG_ITEMS_MAX); /* the first one always fits */
+}
+
+static void add_item(archive_reader_t *r, struct given *g, const struct archive_record *rec, uint64_t len) {
+    if (!g->items || !len)
+        return;
+    struct log_item *i = &g->items[g->n++];
+    *i = (struct log_item){ .retry_id = rec->retry, .type = (enum io_type)rec->type, .length = (size_t)len, .line = r->line };
+    snprintf(i->task, sizeof i->task, "%s", rec->task < r->names.len ? r->names.items[rec->task] : "");
+}
+
 /* Takes what matches of a batch. Neighbouring entries are fetched with one call. 1 when there is enough. */
-static int take_batch(archive_reader_t *r, const struct archive_record *batch, size_t n, buf_t *out, size_t before,
-                      size_t enough, osmo_error_t *err) {
+static int take_batch(archive_reader_t *r, const struct archive_record *batch, size_t n, struct given *g, osmo_error_t *err) {
     struct span s = { 0, 0 };
-    bool full = false;
+    int rc = 0, full = 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t from = r->offset, len = batch[i].length, have = out->len + s.len;
-        full = wanted(r, &batch[i]) && have > before && have + len > enough; /* the first one always fits */
+        uint64_t from = r->offset, len = batch[i].length;
+        bool matches = wanted(r, &batch[i]);
+        int given = matches ? is_given(r, &batch[i], err) : 0;
+        if (given < 0)
+            return given;
+        full = given && is_full(g, g->out->len + (size_t)s.len, (size_t)len);
         if (full)
             break;
         r->next++;
         r->offset += len;
-        if (!wanted(r, &batch[i]))
+        r->line += matches;
+        if (!given)
             continue;
         uint64_t skipped = r->skip < len ? r->skip : len;
         r->skip -= skipped;
         from += skipped;
         len -= skipped;
         if (s.len && s.from + s.len != from) {
-            int rc = fetch(r, &s, out, err);
+            rc = fetch(r, &s, g->out, err);
             if (rc < 0)
                 return rc;
             s.len = 0;
@@ -223,25 +312,57 @@ static int take_batch(archive_reader_t *r, const struct archive_record *batch, s
         if (!s.len)
             s.from = from;
         s.len += len;
+        add_item(r, g, &batch[i], len);
     }
-    int rc = fetch(r, &s, out, err);
+    rc = fetch(r, &s, g->out, err);
     return rc < 0 ? rc : full;
 }
 
-int archive_reader_read(archive_reader_t *r, buf_t *out, size_t max, osmo_error_t *err) {
+static int read_some(archive_reader_t *r, struct given *g, osmo_error_t *err) {
     struct archive_record batch[RECORDS];
-    size_t before = out->len;
     int rc = r->last_n > 0 ? find_start(r, err) : 0;
     while (rc == 0 && r->next < r->records) {
         size_t n = r->records - r->next < RECORDS ? (size_t)(r->records - r->next) : RECORDS;
         rc = read_records(r, r->next, n, batch, err);
         if (rc >= 0)
-            rc = take_batch(r, batch, n, out, before, before + max, err);
+            rc = take_batch(r, batch, n, g, err);
     }
     if (rc < 0)
         return rc;
-    return out->len > before ? (int)(out->len - before)
-                             : osmo_error_set(err, OSMO_EGONE, "end of the log of workflow %s", r->id);
+    return g->out->len > g->before ? 0 : osmo_error_set(err, OSMO_EGONE, "end of the log of workflow %s", r->id);
+}
+
+int archive_reader_read(archive_reader_t *r, buf_t *out, size_t max, osmo_error_t *err) {
+    struct given g = { .out = out, .before = out->len, .enough = out->len + max };
+    int rc = read_some(r, &g, err);
+    return rc < 0 ? rc : (int)(out->len - g.before);
+}
+
+static int load_names(archive_reader_t *r, osmo_error_t *err) {
+    _cleanup_buf_ buf_t text = BUF_INIT(TEXT_FILE_MAX);
+    object_reader_t *names = NULL;
+    uint64_t size = 0;
+    int rc = open_object(r, ARCHIVE_TASKS, &names, &size, err);
+    if (rc >= 0 && buf_reserve(&text, (size_t)size + 1) < 0)
+        rc = no_memory(err);
+    if (rc >= 0)
+        rc = read_exactly(r, names, 0, text.data, (size_t)size, err);
+    object_done(names);
+    char *p = text.data, *end = p + size, *nl;
+    while (rc >= 0 && p < end && (nl = memchr(p, '\n', (size_t)(end - p)))) {
+        *nl = '\0';
+        rc = strlist_add(&r->names, p);
+        p = nl + 1;
+    }
+    return rc == OSMO_ENOMEM ? no_memory(err) : rc;
+}
+
+int archive_reader_items(archive_reader_t *r, buf_t *out, size_t max, struct log_item *items, osmo_error_t *err) {
+    struct given g = { .out = out, .before = out->len, .enough = out->len + max, .items = items };
+    int rc = r->names.len ? 0 : load_names(r, err);
+    if (rc >= 0)
+        rc = read_some(r, &g, err);
+    return rc < 0 ? rc : (int)g.n;
 }
 
 /* ---- small objects ---- */

@@ -262,6 +262,10 @@ static void make_line(const struct audit *a, const struct audit_event *ev, buf_t
     put_text(b, "path", ev->rq->path);
     put_text(b, "action", ev->action);
     put_text(b, "resource", ev->resource);
+    put_text(b, "session", ev->session);
+    if (ev->session && strcmp(ev->session, "closed") == 0)
+        buf_printf(b, ",\"bytes_in\":%llu,\"bytes_out\":%llu,\"seconds\":%.3f", (unsigned long long)ev->in,
+                   (unsigned long long)ev->out, (double)ev->lasted_us / 1e6);
     buf_printf(b, ",\"allowed\":%s,\"status\":%d}\n", ev->allowed ? "true" : "false", ev->status);
 }
 

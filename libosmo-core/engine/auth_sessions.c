@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "engine/access.h"
 #include "engine/auth_sessions.h"
 #include "engine/identity_internal.h"
@@ -111,6 +112,27 @@ bool auth_session_opened(struct auth_session *s) {
     if (only)
         lookups_sweep(s->e); /* from now on there is something to go through */
     return true;
+}
+
+int auth_session_identity(struct auth_session *s, struct identity *out) {
+    struct sessions *all = s->e->identities->sessions;
+    pthread_mutex_lock(&all->lock);
+    int rc = identity_copy(&s->who, out);
+    pthread_mutex_unlock(&all->lock);
+    return rc;
+}
+
+int auth_session_narrow(struct auth_session *s, const char *resource) {
+    struct sessions *all = s->e->identities->sessions;
+    char *copy = str_dup(resource);
+    if (!copy)
+        return OSMO_ENOMEM;
+    pthread_mutex_lock(&all->lock);
+    char *before = s->resource;
+    s->resource = copy;
+    pthread_mutex_unlock(&all->lock);
+    free(before);
+    return 0;
 }
 
 bool auth_session_ended(const struct auth_session *s) { return s->ended; }

@@ -15,6 +15,7 @@
 #include "engine/reactor_internal.h"
 #include "engine/registry.h"
 #include "engine/replicas.h"
+#include "engine/router.h"
 #include "engine/submit_internal.h"
 #include "engine/vault.h"
 
@@ -138,6 +139,8 @@ static int open_parts(engine_t *e, const osmo_service_options_t *o, osmo_error_t
     if (rc >= 0)
         rc = logs_open(e, err);
     if (rc >= 0)
+        rc = router_start(e, err);
+    if (rc >= 0)
         rc = channel_open(e, err);
     if (rc >= 0)
         rc = reactor_open(e, err);
@@ -182,6 +185,7 @@ void engine_close(engine_t *e) {
     if (!e)
         return;
     config_wakes(e, false);
+    router_stop(e);
     monitor_stop(e);
     worker_stop(e);
     agents_stop(e);
@@ -194,6 +198,7 @@ void engine_close(engine_t *e) {
     if (e->logs || e->loggers)
         logs_close(e);
     channel_close(e);
+    router_free_all(e);
     if (e->watchers)
         watch_close(e);
     access_stop(e);

@@ -44,6 +44,7 @@ struct worker;
 struct monitor;
 struct config;
 struct channel;
+struct router_table;
 struct replicas;
 typedef struct engine {
     store_t *store;
@@ -74,6 +75,7 @@ typedef struct engine {
     struct worker *worker;     /* work.c */
     struct monitor *monitor;   /* timers.c */
     struct replicas *replicas; /* replicas.c */
+    struct router_table *router; /* router.c */
     struct channel *channel;   /* replica_channel.c; NULL where there can be no other replica */
 } engine_t;
 
@@ -200,6 +202,20 @@ int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q,
                 uint64_t request_id, osmo_stream_t **out, osmo_error_t *err);
 int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id,
                   osmo_stream_t **out, osmo_error_t *err);
+/* The same with everything that can be asked for. Lines have the numbers that the store counts; of events, each is one. */
+enum line_format {
+    LINES_TEXT, /* as it is */
+    LINES_SSE,  /* server-sent events: id is the number, data the line without its end; "event: end" at the end */
+    LINES_JSON  /* {"line":N,"text":"…\n"}, one a line; an empty line keeps the connection alive */
+};
+struct line_options {
+    struct log_query log;       /* of events only task, retry_id, from_line and since_us */
+    const char *regex, *grep;   /* regex is asked for each line of an entry, grep for the entry; NULL = all match */
+    enum line_format format;
+    bool to_present;            /* ends where nothing more is there now */
+};
+int lines_stream(engine_t *e, const char *workflow_id, bool events, const struct line_options *o, uint64_t request_id,
+                 osmo_stream_t **out, osmo_error_t *err);
 /* One JSON line {"status":…} per change until the workflow is finished. */
 int status_stream(engine_t *e, const char *workflow_id, uint64_t request_id, osmo_stream_t **out, osmo_error_t *err);
 

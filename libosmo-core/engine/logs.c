@@ -38,7 +38,9 @@ int logs_open(engine_t *e, osmo_error_t *err) {
     pthread_cond_init(&l->idle, NULL);
     e->loggers = l;
     l->by_attempt = map_new(NULL);
-    int rc = l->by_attempt ? open_log_store(e, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = l->by_attempt ? beats_open(e, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc >= 0)
+        rc = open_log_store(e, err);
     if (rc < 0)
         logs_close(e);
     return rc;
@@ -53,6 +55,7 @@ void logs_close(engine_t *e) {
         pthread_cond_wait(&l->idle, &l->lock);
     pthread_mutex_unlock(&l->lock);
     lines_close(e);
+    beats_close(e);
     if (e->logs)
         logstore_close(e->logs);
     e->logs = NULL;

@@ -22,6 +22,7 @@ struct loggers {
     _Atomic uint64_t dropped;    /* copies of archived logs: followers see that theirs may be gone */
     size_t writes;               /* posted and not yet done: closing waits for them */
     struct line_writers *lines;  /* NULL: appending is fast, nothing is queued */
+    struct beats *beats;         /* logs_beat.c */
 };
 /* Lines that are to be written, under the lock of logs_lines.c. */
 struct session_lines {
@@ -41,6 +42,8 @@ struct logger_session {
     int64_t retry_id;
     bool batches;                /* extension "logs" in use */
     bool answers;                /* extension "restarts" in use: it confirms them */
+    bool takes_actions;          /* extension "actions" in use: it confirms what it finds in its mailbox (router_actions.c) */
+    int64_t last_action;         /* of its mailbox, sent over this connection; under the lock of the table */
     bool refused;                /* closed as soon as it was open */
     struct user_mask *mask;      /* of the workflow's user; NULL = nothing to mask */
     uint32_t mask_begun[IO_LINE_TYPES]; /* by type: what the last line began, where it was cut */
@@ -69,6 +72,13 @@ int lines_put(struct logger_session *s, const struct log_entry *entry);
 void lines_flush(struct logger_session *s);
 /* Everything that the ctrls of the workflow that are connected here have sent until now. */
 void lines_flush_workflow(engine_t *e, const char *workflow_id);
+
+/* logs_beat.c: streams that are woken every BEAT_US. */
+#define BEAT_US (15LL * 1000 * 1000)
+int beats_open(engine_t *e, osmo_error_t *err);
+void beats_close(engine_t *e);
+int beats_add(engine_t *e, uint64_t request_id); /* 0, OSMO_ENOMEM, OSMO_EBUSY, OSMO_EUNAVAIL */
+void beats_remove(engine_t *e, uint64_t request_id);
 
 /* Does a task of the workflow have its ctrl connected to this process? */
 bool logs_ctrl_is_here(engine_t *e, const char *workflow_id);

@@ -10,10 +10,13 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "engine/masks.h"
+#include "engine/task_io.h"
+#include "engine/router.h"
 #include "model/messages.h"
 
 #define EXTENSION_LOGS "logs"
 #define EXTENSION_RESTARTS "restarts"
+#define EXTENSION_ACTIONS "actions"
 
 /* ---- opening and closing ---- */
 
@@ -93,11 +96,15 @@ int logger_open(engine_t *e, const char *workflow_id, const char *task, int64_t 
     s->engine = e;
     s->conn = conn;
     s->retry_id = retry_id;
-    static const char *const accepted[2][2] = { { NULL, EXTENSION_RESTARTS },
-                                                { EXTENSION_LOGS, EXTENSION_LOGS ", " EXTENSION_RESTARTS } };
+    static const char *const accepted[2][2][2] = { /* logs, restarts, actions */
+        { { NULL, EXTENSION_ACTIONS }, { EXTENSION_RESTARTS, EXTENSION_RESTARTS ", " EXTENSION_ACTIONS } },
+        { { EXTENSION_LOGS, EXTENSION_LOGS ", " EXTENSION_ACTIONS },
+          { EXTENSION_LOGS ", " EXTENSION_RESTARTS, EXTENSION_LOGS ", " EXTENSION_RESTARTS ", " EXTENSION_ACTIONS } },
+    };
     s->batches = extension_offered(offered_extensions, EXTENSION_LOGS);
     s->answers = extension_offered(offered_extensions, EXTENSION_RESTARTS);
-    *accepted_extensions = accepted[s->batches][s->answers];
+    s->takes_actions = extension_offered(offered_extensions, EXTENSION_ACTIONS);
+    *accepted_extensions = accepted[s->batches][s->answers][s->takes_actions];
     *out = s;
     return 0;
 }
@@ -159,6 +166,7 @@ void logger_opened(logger_session_t *s) {
     }
     restart_check_one(s);
     barrier_check_one(s);
+    actions_check_one(s);
 }
 
 /* The end of the workflow's log waits for those that are registered: first the lines, then that. */
@@ -320,10 +328,12 @@ static void metric_done(void *ctx, int rc, const osmo_error_t *err) {
     metric_free(m);
 }
 
-/* Only the transfer times of the task are kept; other metric types are accepted and have no column. */
+/* The transfer times of the task, and its transfers one by one; other metric types are accepted and not kept. */
 static void on_metrics(struct logger_session *s, const json_t *o) {
     const json_t *metric = member(o, "Metric");
     const char *type = metric ? member_str(metric, "type_of_metrics") : NULL;
+    if (str_eq(member_str(o, "MetricType"), "task_io_metrics"))
+        task_io_take(s->engine, s->workflow_uuid, s->task, s->retry_id, metric);
     if (!type || (strcmp(type, "input_download") && strcmp(type, "output_upload")))
         return;
     struct metric *m = calloc(1, sizeof *m);
@@ -356,6 +366,8 @@ static void on_frame(struct logger_session *s, const json_t *o) {
         on_batch(s, o);
     } else if (type_name && s->answers && !strcmp(type_name, "RESTARTED")) {
         restart_confirmed(s, member_str(o, "id"));
+    } else if (type_name && s->takes_actions && !strcmp(type_name, "ACTION_DONE")) {
+        actions_confirmed(s, member_int(o, "id", 0));
     } else if (is_line(type)) {
         struct log_entry entry;
         entry_read(o, type, &entry);

@@ -8,8 +8,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/re.h"
 #include "engine/archive.h"
+#include "engine/logs_emit.h"
 #include "store/repo_archive.h"
 
 #define READ_CHUNK (64u << 10)
@@ -26,13 +26,18 @@ struct follow {
     buf_t pending;                       /* produced and not yet taken; `taken` bytes of it are gone */
     size_t taken;
     int (*produce)(struct follow *f, osmo_error_t *err); /* appends to pending; sets ended at the end */
+    struct line_emit emit;
+    bool to_present, beats, said_end;
+    int64_t spoken_at;                   /* monotonic */
+    struct log_query query;              /* its task is the next one */
+    char *task;
     /* logs */
-    log_reader_t *reader; re_t *re; buf_t raw;
-    struct log_query query;              /* its task is the one below */
+    log_reader_t *reader; buf_t raw;
+    struct log_item *items;              /* NULL: entries need not be told apart */
     archive_reader_t *kept;              /* instead of the reader, when the log store's copy is gone */
     uint64_t given, dropped; int64_t looked_at;
     /* events */
-    char *task; int64_t retry_id, last_event;
+    int64_t last_event; uint64_t line;
     /* status */
     enum status last_status; char *last_message;
 };
@@ -41,9 +46,12 @@ static void follow_close(osmo_stream_t *base) {
     struct follow *f = (struct follow *)base;
     if (f->watching)
         watch_remove(f->engine, f->workflow_id, f->request_id);
+    if (f->beats)
+        beats_remove(f->engine, f->request_id);
     log_reader_free(f->reader);
     archive_reader_free(f->kept);
-    re_free(f->re);
+    emit_close(&f->emit);
+    free(f->items);
     buf_free(&f->pending);
     buf_free(&f->raw);
     free(f->task);
@@ -53,43 +61,46 @@ static void follow_close(osmo_stream_t *base) {
     free(f);
 }
 
+/* More for the reader: 1, 0 = nothing now, OSMO_EGONE at the end. */
+static int follow_more(struct follow *f, osmo_error_t *err) {
+    buf_reset(&f->pending);
+    f->taken = 0;
+    int rc = f->ended ? 0 : f->produce(f, err);
+    if (rc >= 0 && !rc && f->to_present)
+        f->ended = true;
+    if (rc >= 0 && f->ended && !f->said_end) {
+        f->said_end = true;
+        emit_end(&f->emit, &f->pending);
+        rc = 1;
+    } else if (!rc && !f->ended && f->beats && clock_mono_us() - f->spoken_at >= BEAT_US - BEAT_US / 10) {
+        emit_beat(&f->emit, &f->pending);
+    }
+    if (rc >= 0 && buf_failed(&f->pending))
+        rc = osmo_error_set(err, f->pending.code, "%s", osmo_error_name(f->pending.code));
+    if (rc < 0 || f->pending.len)
+        return rc < 0 ? rc : 1;
+    return f->ended && !rc ? OSMO_EGONE : rc;
+}
+
 static ssize_t follow_read(osmo_stream_t *base, char *data, size_t max) {
     struct follow *f = (struct follow *)base;
     osmo_error_t err = OSMO_ERROR_INIT;
     while (f->taken == f->pending.len) {
-        buf_reset(&f->pending);
-        f->taken = 0;
-        if (f->ended)
-            return OSMO_EGONE;
-        int rc = f->produce(f, &err);
-        if (rc >= 0 && buf_failed(&f->pending))
-            rc = f->pending.code;
-        if (rc < 0) {
+        int rc = follow_more(f, &err);
+        if (rc < 0 && rc != OSMO_EGONE)
             log_warning(&f->engine->log, "following %s: %s", f->workflow_id, err.text);
+        if (rc <= 0)
             return rc;
-        }
-        if (!rc && !f->ended)
-            return 0;
     }
     size_t n = f->pending.len - f->taken < max ? f->pending.len - f->taken : max;
     memcpy(data, f->pending.data + f->taken, n);
     f->taken += n;
+    if (f->beats)
+        f->spoken_at = clock_mono_us();
     return (ssize_t)n;
 }
 
 /* ---- logs: produce returns 1 when something was read (even if every line was filtered out) ---- */
-
-static int append_matching(struct follow *f) {
-    const char *p = f->raw.data, *end = p + f->raw.len;
-    while (p < end) {
-        const char *nl = memchr(p, '\n', (size_t)(end - p));
-        size_t len = nl ? (size_t)(nl - p) : (size_t)(end - p);
-        if (re_find(f->re, p, len))
-            buf_append(&f->pending, p, len + (nl != NULL));
-        p += len + (nl != NULL);
-    }
-    return 1;
-}
 
 /* 1 when the log is in the archive and the log store may have lost it. Asked when nothing came, which is often: the database is
  * asked only if the log store has no such log, which may have been another process's doing, if a copy was dropped by this
@@ -120,22 +131,40 @@ static int read_archive(struct follow *f, osmo_error_t *err) {
     return archive_reader(f->engine, f->workflow_id, &f->query, f->given, &f->kept, err);
 }
 
+static int read_some(struct follow *f, buf_t *out, osmo_error_t *err) {
+    if (f->kept && f->items)
+        return archive_reader_items(f->kept, out, READ_CHUNK, f->items, err);
+    if (f->kept)
+        return archive_reader_read(f->kept, out, READ_CHUNK, err);
+    return f->items ? log_reader_items(f->reader, out, READ_CHUNK, f->items, err) : log_reader_read(f->reader, out, READ_CHUNK, err);
+}
+
+/* How many entries, where they are told apart, else bytes. */
 static int read_log(struct follow *f, buf_t *out, osmo_error_t *err) {
     size_t before = out->len;
-    int rc = f->kept ? 0 : log_reader_read(f->reader, out, READ_CHUNK, err);
+    int rc = read_some(f, out, err);
     if (!f->kept && rc == 0 && out->len == before) {
         rc = is_archive_only(f, err);
         if (rc > 0)
             rc = read_archive(f, err);
+        if (f->kept && rc >= 0)
+            rc = read_some(f, out, err);
     }
-    if (f->kept && rc >= 0)
-        rc = archive_reader_read(f->kept, out, READ_CHUNK, err);
     f->given += out->len - before;
     return rc;
 }
 
+static void emit_items(struct follow *f, size_t n) {
+    const char *p = f->raw.data;
+    for (size_t i = 0; i < n; i++) {
+        emit_line(&f->emit, f->items[i].line, p, f->items[i].length, &f->pending);
+        p += f->items[i].length;
+    }
+}
+
 static int produce_logs(struct follow *f, osmo_error_t *err) {
-    buf_t *out = f->re ? &f->raw : &f->pending;
+    bool plain = !f->items && !f->emit.regex;
+    buf_t *out = plain ? &f->pending : &f->raw;
     buf_reset(&f->raw);
     int rc = read_log(f, out, err);
     if (rc == OSMO_EGONE) {
@@ -146,7 +175,11 @@ static int produce_logs(struct follow *f, osmo_error_t *err) {
         f->ended = true; /* a workflow that was refused has no log at all */
     if (rc < 0 || !out->len)
         return rc < 0 ? rc : 0;
-    return f->re ? append_matching(f) : 1;
+    if (f->items)
+        emit_items(f, (size_t)rc);
+    else if (!plain)
+        emit_line(&f->emit, 0, f->raw.data, f->raw.len, &f->pending);
+    return 1;
 }
 
 /* ---- events: the events of a workflow end when its log does ---- */
@@ -159,21 +192,35 @@ static int log_has_ended(struct follow *f, osmo_error_t *err) {
     return rc < 0 ? rc : 1;
 }
 
+static void emit_event(struct follow *f, const char *text, int64_t at_us) {
+    bool since = f->query.since_us && at_us / 1000000 < f->query.since_us / 1000000;
+    if (++f->line < f->query.from_line || since)
+        return;
+    buf_reset(&f->raw);
+    buf_puts(&f->raw, text);
+    if (!str_ends(text, "\n"))
+        buf_putc(&f->raw, '\n');
+    if (buf_failed(&f->raw))
+        f->pending.code = f->raw.code;
+    else
+        emit_line(&f->emit, f->line, f->raw.data, f->raw.len, &f->pending);
+}
+
 static int produce_events(struct follow *f, osmo_error_t *err) {
     strlist_t texts = { 0 };
+    int64_t *times = NULL;
     db_t *db;
     /* The end is looked up first: an event stored before the end is then always seen. */
     int ended = log_has_ended(f, err);
     int rc = ended < 0 ? ended : store_reader(f->engine->store, &db, err);
     if (rc >= 0)
-        rc = repo_event_list(db, f->workflow_uuid, f->task, f->retry_id, f->last_event, &texts, &f->last_event, err);
-    for (size_t i = 0; rc >= 0 && i < texts.len; i++) {
-        buf_puts(&f->pending, texts.items[i]);
-        if (!str_ends(texts.items[i], "\n"))
-            buf_putc(&f->pending, '\n');
-    }
+        rc = repo_event_list_timed(db, f->workflow_uuid, f->task, f->query.retry_id, f->last_event, &texts, &times,
+                                   &f->last_event, err);
+    for (size_t i = 0; rc >= 0 && i < texts.len; i++)
+        emit_event(f, texts.items[i], times[i]);
     size_t n = texts.len;
     strlist_free(&texts);
+    free(times);
     if (rc >= 0 && ended && !n)
         f->ended = true;
     return rc < 0 ? rc : n > 0;
@@ -225,7 +272,6 @@ static int follow_new(engine_t *e, const char *workflow_id, uint64_t request_id,
     f->base.close = follow_close;
     f->engine = e;
     f->request_id = request_id;
-    f->retry_id = -1;
     buf_init(&f->pending, PENDING_MAX);
     buf_init(&f->raw, PENDING_MAX);
     int rc = store_reader(e->store, &db, err);
@@ -265,37 +311,54 @@ static int open_log(struct follow *f, osmo_error_t *err) {
     return rc < 0 ? rc : logstore_reader(f->engine->logs, f->workflow_id, &f->query, &f->reader, err);
 }
 
-int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q, const char *regex, uint64_t request_id,
-                osmo_stream_t **out, osmo_error_t *err) {
-    static const struct log_query all = { .retry_id = -1 };
+static int prepare(struct follow *f, const struct line_options *o, osmo_error_t *err) {
+    f->query = o->log;
+    f->query.numbered = o->format != LINES_TEXT;
+    f->task = str_dup(o->log.task);
+    if (o->log.task && !f->task)
+        return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    f->query.task = f->task;
+    f->to_present = o->to_present;
+    if (o->format != LINES_TEXT || o->grep) {
+        f->items = malloc(LOG_ITEMS_MAX * sizeof *f->items);
+        if (!f->items)
+            return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
+    f->spoken_at = clock_mono_us();
+    if (o->format != LINES_TEXT && !o->to_present) {
+        int rc = beats_add(f->engine, f->request_id);
+        if (rc < 0)
+            return osmo_error_set(err, rc, "cannot follow %s: %s", f->workflow_id, osmo_error_name(rc));
+        f->beats = true;
+    }
+    return emit_open(&f->emit, o, err);
+}
+
+int lines_stream(engine_t *e, const char *workflow_id, bool events, const struct line_options *o, uint64_t request_id,
+                 osmo_stream_t **out, osmo_error_t *err) {
     struct follow *f;
     int rc = follow_new(e, workflow_id, request_id, &f, err);
     if (rc < 0)
         return rc;
-    f->produce = produce_logs;
-    f->query = q ? *q : all;
-    f->task = str_dup(f->query.task);
-    if (f->query.task && !f->task)
-        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    f->query.task = f->task;
-    if (rc >= 0 && regex)
-        rc = re_compile(regex, &f->re, err);
-    if (rc >= 0)
+    f->produce = events ? produce_events : produce_logs;
+    rc = prepare(f, o, err);
+    if (rc >= 0 && !events)
         rc = open_log(f, err);
     return finish(f, rc, out);
 }
 
+int logs_stream(engine_t *e, const char *workflow_id, const struct log_query *q, const char *regex, uint64_t request_id,
+                osmo_stream_t **out, osmo_error_t *err) {
+    struct line_options o = { .log = { .retry_id = -1 }, .regex = regex };
+    if (q)
+        o.log = *q;
+    return lines_stream(e, workflow_id, false, &o, request_id, out, err);
+}
+
 int events_stream(engine_t *e, const char *workflow_id, const char *task, int64_t retry_id, uint64_t request_id,
                   osmo_stream_t **out, osmo_error_t *err) {
-    struct follow *f;
-    int rc = follow_new(e, workflow_id, request_id, &f, err);
-    if (rc < 0)
-        return rc;
-    f->produce = produce_events;
-    f->retry_id = retry_id;
-    f->task = str_dup(task);
-    rc = task && !f->task ? osmo_error_set(err, OSMO_ENOMEM, "out of memory") : 0;
-    return finish(f, rc, out);
+    struct line_options o = { .log = { .task = task, .retry_id = retry_id } };
+    return lines_stream(e, workflow_id, true, &o, request_id, out, err);
 }
 
 int status_stream(engine_t *e, const char *workflow_id, uint64_t request_id, osmo_stream_t **out, osmo_error_t *err) {

@@ -20,6 +20,7 @@
 #include "engine/auth_internal.h"
 #include "engine/logs_internal.h"
 #include "engine/replica_internal.h"
+#include "engine/router.h"
 
 #define KEY_PURPOSE "replica-channel:1"
 #define SCHEME "OSMO-Replica "
@@ -441,21 +442,25 @@ void channel_members_changed(engine_t *e) {
 
 /* ---- questions ---- */
 
-static int ask(struct channel *c, const struct replica *r, const char *workflow_id, bool *connected,
-               osmo_error_t *err) {
+struct question {
+    const char *name, *about, *value; /* "ctrl_connected", "workflow", its id */
+    const char *answer;               /* a bool */
+};
+
+static int ask(struct channel *c, const struct replica *r, const struct question *q, bool *connected, osmo_error_t *err) {
     _cleanup_json_ json_t *question = json_object(), *answer = NULL;
     struct target to = { r->id, r->address };
     int rc = question ? json_set_str(question, "from", replicas_id(c->e)) : OSMO_ENOMEM;
     if (rc >= 0)
-        rc = json_set_str(question, "ask", "ctrl_connected");
+        rc = json_set_str(question, "ask", q->name);
     if (rc >= 0)
-        rc = json_set_str(question, "workflow", workflow_id);
+        rc = json_set_str(question, q->about, q->value);
     _cleanup_free_ char *text = rc < 0 ? NULL : json_to_text(question);
     if (!text)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     rc = post(c, &c->asker, &to, text, &answer, err);
     if (rc >= 0)
-        *connected = json_get_bool(answer, "connected", false);
+        *connected = json_get_bool(answer, q->answer, false);
     return rc;
 }
 
@@ -470,7 +475,7 @@ static bool is_failing(struct channel *c, const char *id) {
     return failing;
 }
 
-int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connected, osmo_error_t *err) {
+static int ask_all(engine_t *e, const struct question *q, bool *connected, osmo_error_t *err) {
     struct channel *c = e->channel;
     struct replica *list = NULL;
     osmo_error_t why = OSMO_ERROR_INIT;
@@ -484,12 +489,30 @@ int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connecte
         return rc;
     pthread_mutex_lock(&c->ask_lock);
     for (size_t i = 0; i < n && !*connected; i++)
-        if (is_failing(c, list[i].id) || ask(c, &list[i], workflow_id, connected, &why) < 0)
+        if (is_failing(c, list[i].id) || ask(c, &list[i], q, connected, &why) < 0)
             rc = osmo_error_set(err, OSMO_EUNAVAIL, "the service %.8s of this database cannot be asked: %s",
                                 list[i].id, why.text);
     pthread_mutex_unlock(&c->ask_lock);
     replica_list_free(list, n);
     return *connected ? 0 : rc;
+}
+
+int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connected, osmo_error_t *err) {
+    return ask_all(e, &(struct question){ "ctrl_connected", "workflow", workflow_id, "connected" }, connected, err);
+}
+
+int replicas_webserver_alive(engine_t *e, const char *key, bool *alive, osmo_error_t *err) {
+    return ask_all(e, &(struct question){ "webserver_alive", "key", key, "alive" }, alive, err);
+}
+
+void channel_mac(engine_t *e, const char *text, char mac[33]) {
+    uint8_t whole[32];
+    *mac = '\0';
+    if (!e->channel)
+        return;
+    crypto_hmac_sha256(e->channel->key, sizeof e->channel->key, text, strlen(text), whole);
+    hex(whole, 16, mac);
+    crypto_wipe(whole, sizeof whole);
 }
 
 /* ---- from others ---- */
@@ -516,16 +539,16 @@ int channel_receive(engine_t *e, const char *authorization, const void *body, si
     int rc = json_parse(body, len, &o, err);
     if (rc < 0)
         return rc;
-    const char *question = json_get_str(o, "ask"), *workflow = json_get_str(o, "workflow");
-    if (!question)
+    const char *question = json_get_str(o, "ask"), *workflow = json_get_str(o, "workflow"), *key = json_get_str(o, "key");
+    if (!question) {
         rc = receive_hints(e, json_get(o, "hints"), err);
-    else if (!str_eq(question, "ctrl_connected") || !workflow)
-        rc = osmo_error_set(err, OSMO_EINVAL, "this version does not know the question");
-    if (rc < 0)
-        return rc;
-    if (!question)
-        return buf_puts(answer, "{}");
-    return buf_printf(answer, "{\"connected\":%s}", logs_ctrl_is_here(e, workflow) ? "true" : "false");
+        return rc < 0 ? rc : buf_puts(answer, "{}");
+    }
+    if (str_eq(question, "ctrl_connected") && workflow)
+        return buf_printf(answer, "{\"connected\":%s}", logs_ctrl_is_here(e, workflow) ? "true" : "false");
+    if (str_eq(question, "webserver_alive") && key)
+        return buf_printf(answer, "{\"alive\":%s}", router_webserver_here(e, key) ? "true" : "false");
+    return osmo_error_set(err, OSMO_EINVAL, "this version does not know the question");
 }
 
 /* ---- life ---- */

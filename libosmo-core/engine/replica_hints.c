@@ -9,6 +9,7 @@
 #include "engine/access.h"
 #include "engine/logs_internal.h"
 #include "engine/replica_internal.h"
+#include "engine/router.h"
 
 #define CHECKS_MAX 65536 /* then everything is looked at */
 #define AGAIN_US (1000LL * 1000) /* when memory was short */
@@ -27,6 +28,7 @@ struct looker {
 };
 #define CHECK_BARRIER 'b'
 #define CHECK_RESTART 'r'
+#define CHECK_ACTIONS 'a'
 
 /* ---- what takes no time ---- */
 
@@ -74,6 +76,8 @@ static void apply_barrier(engine_t *e, const char *key) { check_later(e->channel
 
 static void apply_restart(engine_t *e, const char *key) { check_later(e->channel->looker, CHECK_RESTART, key); }
 
+static void apply_actions(engine_t *e, const char *key) { check_later(e->channel->looker, CHECK_ACTIONS, key); }
+
 static void apply_config(engine_t *e, const char *key) {
     struct looker *l = e->channel->looker;
     (void)key;
@@ -98,7 +102,7 @@ static const struct {
     [HINT_WORKFLOW] = { "workflow", true, apply_workflow }, [HINT_WORK] = { "work", false, apply_work },
     [HINT_TIMERS] = { "timers", false, apply_timers },      [HINT_ARCHIVE] = { "archive", false, apply_archive },
     [HINT_BARRIER] = { "barrier", true, apply_barrier },    [HINT_RESTART] = { "restart", true, apply_restart },
-    [HINT_CONFIG] = { "config", false, apply_config },      [HINT_ACCESS] = { "access", false, apply_access },
+    [HINT_ACTIONS] = { "actions", true, apply_actions },    [HINT_CONFIG] = { "config", false, apply_config },      [HINT_ACCESS] = { "access", false, apply_access },
     [HINT_ALL] = { "all", false, apply_all },
 };
 
@@ -146,6 +150,8 @@ static void check(engine_t *e, const char *text) {
         return;
     if (text[0] == CHECK_RESTART)
         restart_check_here(e, workflow_uuid, group_uuid);
+    else if (text[0] == CHECK_ACTIONS)
+        (void)actions_check_here(e, workflow_uuid, group_uuid);
     else
         barrier_check_here(e, workflow_uuid, group_uuid);
 }
@@ -194,6 +200,7 @@ static int look_at_everything(struct looker *l) {
     const char *key;
     engine_wake_here(l->e, WAKE_WORK | WAKE_TIMERS | WAKE_ARCHIVE);
     access_changed_here(l->e);
+    router_workflow_changed(l->e, NULL);
     int rc = watch_all_here(l->e);
     if (config_follow(l->e) < 0)
         set(l, &l->config);
@@ -204,6 +211,8 @@ static int look_at_everything(struct looker *l) {
         snprintf(text, sizeof text, "%c%s", CHECK_RESTART, key);
         check(l->e, text);
         text[0] = CHECK_BARRIER;
+        check(l->e, text);
+        text[0] = CHECK_ACTIONS;
         check(l->e, text);
     }
     map_free(groups);

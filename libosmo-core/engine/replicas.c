@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "engine/agent_internal.h"
 #include "engine/replica_internal.h"
+#include "model/router_key.h"
 #include "osmo/version.h"
 #include "store/repo_replica.h"
 
@@ -42,6 +43,7 @@ struct member {
     char id[33];
     char *address;
     int64_t lease_until_us, seen_us; /* seen: when its lease was last found changed, by the steady clock of this machine */
+    unsigned roles;
     bool live;
 };
 
@@ -108,6 +110,7 @@ int replicas_others(engine_t *e, struct replica **out, size_t *n, osmo_error_t *
         if (!r->members[i].live || !*r->members[i].address)
             continue;
         memcpy(list[*n].id, r->members[i].id, sizeof list[*n].id);
+        list[*n].roles = r->members[i].roles;
         list[*n].address = str_dup(r->members[i].address);
         rc = list[(*n)++].address ? 0 : no_memory(err);
     }
@@ -118,6 +121,46 @@ int replicas_others(engine_t *e, struct replica **out, size_t *n, osmo_error_t *
         *n = 0;
     }
     return rc;
+}
+
+/* The first that is wanted: by the number, or (role) with the role. */
+static enum replica_is find_member(struct replicas *r, uint32_t number, unsigned role, struct replica_found *out) {
+    enum replica_is is = REPLICA_GONE;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->n && is == REPLICA_GONE; i++) {
+        const struct member *m = &r->members[i];
+        if (!m->live || !*m->address || !(role ? m->roles & role : router_key_replica(m->id) == number))
+            continue;
+        memcpy(out->id, m->id, sizeof out->id);
+        snprintf(out->address, sizeof out->address, "%s", m->address);
+        is = REPLICA_ELSEWHERE;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return is;
+}
+
+enum replica_is replicas_by_number(engine_t *e, uint32_t number, struct replica_found *out) {
+    struct replicas *r = e->replicas;
+    *out = (struct replica_found){ .address = "" };
+    memcpy(out->id, r->id, sizeof out->id);
+    return !replicas_shared(e) || router_key_replica(r->id) == number ? REPLICA_HERE : find_member(r, number, 0, out);
+}
+
+enum replica_is replicas_with_role(engine_t *e, unsigned role, struct replica_found *out) {
+    struct replicas *r = e->replicas;
+    *out = (struct replica_found){ .address = "" };
+    memcpy(out->id, r->id, sizeof out->id);
+    return e->roles & role ? REPLICA_HERE : find_member(r, 0, role, out);
+}
+
+size_t replicas_count(engine_t *e) {
+    struct replicas *r = e->replicas;
+    size_t n = 0;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->n; i++)
+        n += r->members[i].live && *r->members[i].address;
+    pthread_mutex_unlock(&r->lock);
+    return n;
 }
 
 static struct member *member_find(const struct replicas *r, const char *id) {
@@ -136,10 +179,12 @@ static void members_free(struct member *m, size_t n) {
 /* ---- the transaction ---- */
 
 static int put_self(struct replicas *r, db_t *db, osmo_error_t *err) {
+    struct replica_row self = r->self;
     pthread_mutex_lock(&r->lock);
-    int rc = repo_replica_put(db, &r->self, r->lease_us, err);
+    _cleanup_free_ char *address = str_dup(r->self.address); /* the thread of the connections must not wait for the database */
     pthread_mutex_unlock(&r->lock);
-    return rc;
+    self.address = address;
+    return address ? repo_replica_put(db, &self, r->lease_us, err) : no_memory(err);
 }
 
 /* This one was taken for dead: its claims are void, and so is what it thought of the time. */
@@ -212,7 +257,8 @@ struct news {
 
 static int member_from(const struct replicas *r, const struct replica_row *row, int64_t db_us, struct member *m, struct news *news) {
     const struct member *old = member_find(r, row->id);
-    *m = (struct member){ .lease_until_us = row->lease_until_us, .seen_us = clock_mono_us(), .address = str_dup(row->address) };
+    *m = (struct member){ .lease_until_us = row->lease_until_us, .seen_us = clock_mono_us(), .address = str_dup(row->address),
+                            .roles = (unsigned)row->roles };
     memcpy(m->id, row->id, sizeof m->id);
     if (old && old->lease_until_us == row->lease_until_us)
         m->seen_us = old->seen_us > r->looked_us ? old->seen_us : r->looked_us;
@@ -450,6 +496,7 @@ static int describe_self(struct replicas *r, const osmo_service_options_t *o, os
     r->self.version = str_dup(osmo_version());
     r->self.address = str_dup(o->replica_address ? o->replica_address : "");
     r->self.pid = getpid();
+    r->self.roles = r->e->roles;
     return r->self.host && r->self.version && r->self.address ? storage_id(r->e->storage_dir, &r->self.storage, err)
                                                               : no_memory(err);
 }

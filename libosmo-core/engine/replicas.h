@@ -22,6 +22,7 @@ enum hint {
     HINT_ARCHIVE,  /* no key: outbox items of the archive */
     HINT_BARRIER,  /* key: "<workflow uuid>/<group uuid>": release the ctrls that are connected here */
     HINT_RESTART,  /* the same: tell the ctrls that are connected here to begin again */
+    HINT_ACTIONS,  /* the same: there is something in their mailbox */
     HINT_CONFIG,   /* no key: configuration objects of the store */
     HINT_ACCESS,   /* no key: users, roles or tokens (engine/access.h) */
     HINT_ALL,      /* no key: look at everything once */
@@ -31,6 +32,7 @@ enum hint {
 struct replica {
     char id[33];
     char *address; /* http://HOST:PORT as the others reach it */
+    unsigned roles;
 };
 
 /* ---- replicas.c: membership ---- */
@@ -50,6 +52,15 @@ const char *replicas_id(const engine_t *e);
  * replica_list_free. */
 int replicas_others(engine_t *e, struct replica **out, size_t *n, osmo_error_t *err);
 void replica_list_free(struct replica *r, size_t n);
+/* A live replica by the first 32 bits of its id (router_key_replica()). From memory: for the thread of the connections. On an embedded
+ * database every number is this one, also that of a start before this. */
+enum replica_is { REPLICA_GONE, REPLICA_HERE, REPLICA_ELSEWHERE };
+struct replica_found { char id[33], address[300]; };
+enum replica_is replicas_by_number(engine_t *e, uint32_t number, struct replica_found *out);
+/* One with this role, this one if it can be. */
+enum replica_is replicas_with_role(engine_t *e, unsigned role, struct replica_found *out);
+/* Live others that can be reached. */
+size_t replicas_count(engine_t *e);
 /* How long a thread may sleep that another replica has to wake: a hint that was lost is made good after a second. `alone_us` when
  * there can be no other replica. */
 int64_t replicas_longest_wait(const engine_t *e, int64_t alone_us);
@@ -67,7 +78,7 @@ void channel_stop(engine_t *e);
 void channel_close(engine_t *e);
 /* After a commit, from any thread, never blocks. key may be NULL. Does nothing when there is no other replica. */
 void replicas_hint(engine_t *e, enum hint h, const char *key);
-/* HINT_BARRIER, HINT_RESTART */
+/* HINT_BARRIER, HINT_RESTART, HINT_ACTIONS */
 void replicas_hint_group(engine_t *e, enum hint h, const char *workflow_uuid, const char *group_uuid);
 /* The membership changed (called by replicas.c, without its own lock): connect to the new, forget the gone. Any number of
  * calls does no harm; nothing before channel_open and after channel_stop. A new member is told HINT_ALL first. */
@@ -75,6 +86,10 @@ void channel_members_changed(engine_t *e);
 /* Asks every other live replica whether a ctrl of the workflow is connected there; an unreachable one counts as no, unless its
  * lease lives: then OSMO_EUNAVAIL. */
 int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connected, osmo_error_t *err);
+/* The same of an interactive session of a web server, by its key. */
+int replicas_webserver_alive(engine_t *e, const char *key, bool *alive, osmo_error_t *err);
+/* For what one replica says to another by other ways: HMAC of the text, cut to 32 hex digits; "" where there is no channel. */
+void channel_mac(engine_t *e, const char *text, char mac[33]);
 /* Body of POST /api/internal/replica; `authorization` is that header. OSMO_EUNAUTH. */
 int channel_receive(engine_t *e, const char *authorization, const void *body, size_t len, buf_t *answer, osmo_error_t *err);
 

@@ -201,13 +201,15 @@ static int check_task_credentials(const struct submission *s, const struct store
     return rc < 0 ? rc : check_named(st, t, err);
 }
 
-/* What a look at the store tells comes before what a registry has to be asked for. */
+/* What a look at the store tells comes before what others have to be asked for. */
 static int check_credentials(struct submission *s, osmo_error_t *err) {
     _cleanup_(stored_clear) struct stored st = { 0 };
     int rc = load_stored(s, &st, err);
     for (size_t g = 0; rc >= 0 && g < s->spec->ngroups; g++)
         for (size_t t = 0; rc >= 0 && t < s->spec->groups[g].ntasks; t++)
             rc = check_task_credentials(s, &st, &s->spec->groups[g].tasks[t], err);
+    if (rc >= 0)
+        rc = submission_check_data(s, err);
     return rc < 0 ? rc : submission_check_images(s, err);
 }
 

@@ -47,6 +47,8 @@ int submission_check(struct submission *s, osmo_error_t *err);
 int submission_check_resources(struct submission *s, osmo_error_t *err);
 /* Images against their registries, where the backend pulls images: OSMO_ECREDENTIAL, warnings; pins them to the digest that is there. */
 int submission_check_images(struct submission *s, osmo_error_t *err);
+/* Addresses of inputs and outputs against their storage, with the credentials of the user: OSMO_ECREDENTIAL, warnings. */
+int submission_check_data(struct submission *s, osmo_error_t *err);
 /* How much of this user is going on, against the limits of the site. OSMO_EUSER. */
 int submission_check_user(struct submission *s, osmo_error_t *err);
 /* The earlier workflow's text and labels. OSMO_EDATABASE when it is unknown. */

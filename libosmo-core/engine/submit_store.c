@@ -63,6 +63,8 @@ static int fill_workflow(struct batch *b, const char *name, osmo_error_t *err) {
     w->labels_json = s->spec && s->spec->labels ? json_to_text(s->spec->labels) : str_dup("{}");
     w->parent_name = str_dup(s->parent_name);
     w->parent_job_id = s->parent_job_id;
+    w->rsync = s->settings->rsync.enabled;
+    w->outputs_below = s->settings->data_base_url && *s->settings->data_base_url ? s->settings->data_base_url : NULL;
     w->submit_us = engine_now(s->e);
     w->sm.status = STATUS_PENDING;
     return w->name && w->user && w->pool && w->backend && w->priority && w->labels_json ? 0 : no_memory(err);

@@ -15,6 +15,7 @@
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "engine/replicas.h"
+#include "engine/router.h"
 #include "engine/submit_internal.h"
 #include "model/spec.h"
 
@@ -197,6 +198,8 @@ static int monitor_turn(struct monitor *m, int64_t *wait_us, osmo_error_t *err) 
         rc = retention_sweep(m->e, is_stopped, m, wait_us, err);
     if (rc >= 0)
         rc = offline_turn(m->e, &m->offline_next, is_stopped, m, wait_us, err);
+    if (rc >= 0)
+        rc = actions_sweep(m->e, wait_us, err);
     if (rc >= 0)
         rc = repo_timer_next(db, &due, err);
     int64_t left = due ? due - engine_now(m->e) : *wait_us;

@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "engine/replicas.h"
+#include "engine/router.h"
 
 #define FOLLOWERS_MAX 65536
 #define WAKE_CHUNK 64
@@ -115,6 +116,7 @@ void watch_workflow_changed(engine_t *e, const char *workflow_uuid, const char *
 
 void watch_workflow_here(engine_t *e, const char *workflow_id) {
     struct watchers *w = e->watchers;
+    router_workflow_changed(e, workflow_id);
     if (!w || !workflow_id || !e->transport || !e->transport->stream_wake)
         return;
     /* The transport is called without our lock, chunk by chunk from the end: a follower that leaves meanwhile moves

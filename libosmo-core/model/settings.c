@@ -62,7 +62,9 @@ static const char builtin_pools[] =
 static void free_logins(struct settings *s)
 {
     char *texts[] = { s->data_login.access_key_id, s->data_login.access_key, s->data_login.region, s->data_login.override_url,
-                      s->data_login.addressing_style, s->image_login.registry, s->image_login.username, s->image_login.auth };
+                      s->data_login.addressing_style, s->archive_login.access_key_id, s->archive_login.access_key, s->archive_login.region,
+                      s->archive_login.override_url, s->archive_login.addressing_style, s->image_login.registry, s->image_login.username,
+                      s->image_login.auth };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         if (texts[i])
             crypto_wipe(texts[i], strlen(texts[i]));
@@ -75,7 +77,7 @@ void settings_free(struct settings *s)
     if (!s)
         return;
     char *texts[] = { s->service_base_url, s->latest_client_version, s->min_client_version, s->issuer, s->audience,
-                      s->init_image, s->client_image, s->data_endpoint, s->pod_label_prefix, s->archive_endpoint };
+                      s->init_image, s->client_image, s->data_endpoint, s->data_base_url, s->pod_label_prefix, s->archive_endpoint };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
     free_logins(s);
@@ -85,6 +87,7 @@ void settings_free(struct settings *s)
     strlist_free(&s->unchecked_registries);
     strlist_free(&s->unchecked_schemes);
     settings_labels_clear(s);
+    settings_interactive_clear(s);
     settings_auth_clear(s);
     for (size_t i = 0; i < s->npools; i++)
         settings_pool_clear(&s->pools[i]);

@@ -66,6 +66,20 @@ struct provider {
     char *user_claim, *roles_claim;    /* preferred_username, roles */
     int64_t clock_skew_s;              /* 60 */
 };
+/* Interactive sessions: how many at a time, and how long they may be idle and last (0 = no limit). */
+struct session_limits { int64_t idle_us, total_us; };
+struct interactive_settings {
+    int64_t max_sessions, max_per_user, max_per_workflow;
+    struct session_limits exec, port_forward, rsync, webserver;
+};
+/* Synchronisation of files with running tasks: bytes a second (0 = no limit), and what may be reached beside the workspace. */
+struct rsync_path { char *name, *path; bool writable; };
+struct rsync_settings {
+    bool enabled, enable_telemetry;
+    int64_t read_limit, write_limit, client_limit;
+    double debounce_s, poll_s, reconcile_s; /* of the client's daemon */
+    struct rsync_path *paths; size_t npaths;
+};
 struct settings {
     /* service */
     char *service_base_url;            /* "" until the listener knows its address */
@@ -82,16 +96,20 @@ struct settings {
     int64_t request_rate, request_burst; /* requests a second of one caller, and at once; 0 = not limited */
     int64_t refused_rate;              /* refused proofs of identity a minute of one peer, 30 */
     int64_t max_token_us;              /* 365d */
+    struct interactive_settings interactive;
     /* workflow */
     int64_t max_num_tasks;             /* default 1000000 (upstream: 20) */
     int64_t max_name_length;           /* 64 */
     strlist_t workflow_tags;           /* what a workflow may be tagged with */
+    int64_t max_ports_per_task;        /* of one request to forward them, 30 */
+    struct rsync_settings rsync;
     int64_t max_retry_per_task, max_retry_per_job;
     int64_t default_exec_timeout_us, default_queue_timeout_us, max_exec_timeout_us, max_queue_timeout_us;
     int64_t websocket_timeout_min, data_timeout_min;
     int64_t max_error_log_lines, max_log_lines;
     char *init_image, *client_image;
     char *data_endpoint;               /* "" = the service's own storage */
+    char *data_base_url;               /* where people look at it, "" = nowhere */
     /* where finished workflows are archived, "" = nowhere; how long the log store keeps its copy then; attempts until a dead
      * letter; one more file a task; the archive goes when retention deletes the workflow */
     char *archive_endpoint;
@@ -104,8 +122,8 @@ struct settings {
     int64_t max_user_workflows, max_user_tasks; /* ongoing at a time, per user; 0 = unlimited */
     strlist_t unchecked_registries, unchecked_schemes; /* credential_config: not checked at submission */
     bool strict_registries;            /* one that cannot be asked is an error then, not a warning */
-    /* of the service itself: for data_endpoint, and for the init and client images; each may be NULL */
-    struct data_login { char *access_key_id, *access_key, *region, *override_url, *addressing_style; } data_login;
+    /* of the service itself: for data_endpoint, for archive_endpoint, and for the init and client images; each may be NULL */
+    struct data_login { char *access_key_id, *access_key, *region, *override_url, *addressing_style; } data_login, archive_login;
     struct image_login { char *registry, *username, *auth; } image_login;
     struct pool *pools; size_t npools;
     struct backend_settings *backends; size_t nbackends;

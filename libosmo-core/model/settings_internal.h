@@ -16,6 +16,12 @@ void settings_read_service(struct reader *r, const yaml_node_t *n, const struct 
 void settings_read_workflow(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
 void settings_read_labels(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
 void settings_labels_clear(struct settings *s);
+/* service.interactive; workflow.plugins_config, workflow.max_num_ports_per_task. */
+void settings_read_interactive(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
+void settings_read_plugins(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
+void settings_read_ports(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
+void settings_interactive_default(struct settings *s);
+void settings_interactive_clear(struct settings *s);
 /* service.service_auth. */
 void settings_read_auth(struct reader *r, const yaml_node_t *n, const struct read_path *at, void *object);
 void settings_auth_default(struct settings *s);

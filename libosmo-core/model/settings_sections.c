@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "model/credential.h"
 #include "model/settings_internal.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -27,6 +28,7 @@ struct settings *settings_new(void)
         .template_max_us = 500000, .template_max_bytes = INT64_C(104857600),
     };
     settings_auth_default(s);
+    settings_interactive_default(s);
     s->service_base_url = str_dup("");
     s->issuer = str_dup("osmo");
     s->audience = str_dup("osmo");
@@ -34,10 +36,11 @@ struct settings *settings_new(void)
     s->init_image = str_dup("localhost/osmo/runtime:" OSMO_VERSION);
     s->client_image = str_dup("localhost/osmo/runtime:" OSMO_VERSION);
     s->data_endpoint = str_dup("");
+    s->data_base_url = str_dup("");
     s->pod_label_prefix = str_dup("");
     s->archive_endpoint = str_dup("");
     bool good = s->service_base_url && s->issuer && s->audience && s->init_image && s->client_image &&
-        s->data_endpoint && s->archive_endpoint &&
+        s->data_endpoint && s->data_base_url && s->archive_endpoint &&
                 s->pod_label_prefix && strlist_add(&s->ctrl_roles, "osmo-user") == 0 &&
                 strlist_add(&s->ctrl_roles, "osmo-ctrl") == 0;
     if (good)
@@ -117,6 +120,7 @@ static const struct read_field service_fields[] = {
     { "agent_queue_size", READ_INT, 0, AT(agent_queue_size), NULL },
     { "backend_offline", READ_CUSTOM, READ_NULLABLE, 0, read_default_offline },
     { "backend_job_timeout", READ_CUSTOM, READ_NULLABLE, 0, read_default_job_timeout },
+    { "interactive", READ_CUSTOM, READ_NULLABLE, 0, settings_read_interactive },
 };
 static const struct read_table service_table = READ_TABLE(service_fields, false);
 
@@ -128,20 +132,17 @@ void settings_read_service(struct reader *r, const yaml_node_t *n, const struct 
 /* ---- workflow ---- */
 
 /* What a credential says beside its endpoint. */
-#define CREDENTIAL_REST \
-    { "region", READ_IGNORE, 0, 0, NULL }, { "override_url", READ_IGNORE, 0, 0, NULL }, \
-    { "addressing_style", READ_IGNORE, 0, 0, NULL }, { "access_key_id", READ_IGNORE, 0, 0, NULL }, \
-    { "access_key", READ_IGNORE, 0, 0, NULL }, { "secret_file", READ_IGNORE, 0, 0, NULL }, \
+#define CREDENTIAL_REST(login) \
+    { "region", READ_TEXT, READ_NULLABLE, AT(login.region), NULL }, \
+    { "override_url", READ_TEXT, READ_NULLABLE, AT(login.override_url), NULL }, \
+    { "addressing_style", READ_TEXT, READ_NULLABLE, AT(login.addressing_style), NULL }, \
+    { "access_key_id", READ_TEXT, READ_NULLABLE, AT(login.access_key_id), NULL }, \
+    { "access_key", READ_TEXT, READ_NULLABLE, AT(login.access_key), NULL }, { "secret_file", READ_IGNORE, 0, 0, NULL }, \
     { "secretName", READ_IGNORE, 0, 0, NULL }, { "secretKey", READ_IGNORE, 0, 0, NULL }
 
 static const struct read_field credential_fields[] = {
     { "endpoint", READ_TEXT, READ_REQUIRED, AT(data_endpoint), NULL },
-    { "region", READ_TEXT, READ_NULLABLE, AT(data_login.region), NULL },
-    { "override_url", READ_TEXT, READ_NULLABLE, AT(data_login.override_url), NULL },
-    { "addressing_style", READ_TEXT, READ_NULLABLE, AT(data_login.addressing_style), NULL },
-    { "access_key_id", READ_TEXT, READ_NULLABLE, AT(data_login.access_key_id), NULL },
-    { "access_key", READ_TEXT, READ_NULLABLE, AT(data_login.access_key), NULL },
-    { "secret_file", READ_IGNORE, 0, 0, NULL }, { "secretName", READ_IGNORE, 0, 0, NULL }, { "secretKey", READ_IGNORE, 0, 0, NULL },
+    CREDENTIAL_REST(data_login),
 };
 static const struct read_table credential_table = READ_TABLE(credential_fields, false);
 
@@ -152,7 +153,7 @@ static void read_data_credential(struct reader *r, const yaml_node_t *n, const s
 
 static const struct read_field data_fields[] = {
     { "credential", READ_CUSTOM, READ_NULLABLE, 0, read_data_credential },
-    { "base_url", READ_IGNORE, 0, 0, NULL },
+    { "base_url", READ_TEXT, READ_NULLABLE, AT(data_base_url), NULL },
     { "websocket_timeout", READ_INT, 0, AT(websocket_timeout_min), NULL },
     { "data_timeout", READ_INT, 0, AT(data_timeout_min), NULL },
     { "download_type", READ_IGNORE, 0, 0, NULL },
@@ -173,11 +174,12 @@ static void read_archive_endpoint(struct reader *r, const yaml_node_t *n, const 
     char *url = NULL;
     if (!read_text(r, n, at, false, &url))
         return;
-    if (!str_starts(url, "file:///"))
-        read_report(r, at, n, "is '%.200s'; finished workflows can be archived to file:///ABSOLUTE/DIRECTORY only in this "
-                              "version", url);
-    else if (strstr(url, "/../") || str_ends(url, "/..") || strlen(url) > 4000 ||
-             strspn(url + strlen("file://"), "/") == strlen(url + strlen("file://")))
+    const char *why;
+    if (!str_starts(url, "file:///") && !data_endpoint_valid(url, &why))
+        read_report(r, at, n, "is '%.200s'; finished workflows can be archived to s3://BUCKET/PREFIX, gs://, azure://, swift:// and tos:// "
+                              "addresses, or to file:///ABSOLUTE/DIRECTORY", url);
+    else if (str_starts(url, "file:///") && (strstr(url, "/../") || str_ends(url, "/..") || strlen(url) > 4000 ||
+             strspn(url + strlen("file://"), "/") == strlen(url + strlen("file://"))))
         read_report(r, at, n, "must name a directory below the root, without '..'");
     free(s->archive_endpoint);
     s->archive_endpoint = url;
@@ -185,7 +187,7 @@ static void read_archive_endpoint(struct reader *r, const yaml_node_t *n, const 
 
 static const struct read_field archive_credential_fields[] = {
     { "endpoint", READ_CUSTOM, READ_REQUIRED, 0, read_archive_endpoint },
-    CREDENTIAL_REST,
+    CREDENTIAL_REST(archive_login),
 };
 static const struct read_table archive_credential_table = READ_TABLE(archive_credential_fields, false);
 
@@ -324,10 +326,10 @@ static const struct read_field workflow_fields[] = {
     { "workflow_alerts", READ_IGNORE, 0, 0, NULL },
     { "credential_config", READ_CUSTOM, READ_NULLABLE, 0, read_unchecked },
     { "user_workflow_limits", READ_CUSTOM, 0, 0, read_limits },
-    { "plugins_config", READ_IGNORE, 0, 0, NULL },
+    { "plugins_config", READ_CUSTOM, READ_NULLABLE, 0, settings_read_plugins },
     { "labels_config", READ_CUSTOM, READ_NULLABLE, 0, settings_read_labels },
     { "max_num_tasks", READ_INT, 0, AT(max_num_tasks), NULL },
-    { "max_num_ports_per_task", READ_IGNORE, 0, 0, NULL },
+    { "max_num_ports_per_task", READ_CUSTOM, 0, 0, settings_read_ports },
     { "max_retry_per_task", READ_INT, 0, AT(max_retry_per_task), NULL },
     { "max_retry_per_job", READ_INT, 0, AT(max_retry_per_job), NULL },
     { "default_schedule_timeout", READ_IGNORE, 0, 0, NULL },

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "server/net.h"
+#include "server/net_carry.h"
 
 #define SWEEP_MS 1000
 #define MAX_FDS 65536
@@ -48,6 +48,7 @@ static struct conn *conn_of(struct osmo_server *s, struct lws *wsi) {
 
 static void left(struct osmo_server *s, struct conn *c) {
     http_left(s, c);
+    carry_left(s, c);
     ws_left(s, c);
 }
 
@@ -67,7 +68,7 @@ static void conn_destroy(struct osmo_server *s, struct lws *wsi) {
     free(c);
 }
 
-static void adopt(struct osmo_server *s, int fd) {
+static struct lws *adopt(struct osmo_server *s, int fd, lws_adoption_type how) {
     const int on = 1, idle = 60, interval = 15, count = 4;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -75,8 +76,12 @@ static void adopt(struct osmo_server *s, int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
     lws_sock_file_fd_type sock = { .sockfd = fd };
-    lws_adopt_descriptor_vhost(lws_get_vhost_by_name(s->context, "default"), LWS_ADOPT_SOCKET | LWS_ADOPT_ALLOW_SSL, sock, "osmo",
-                               NULL); /* closes it when that fails */
+    return lws_adopt_descriptor_vhost(lws_get_vhost_by_name(s->context, "default"), how, sock, "osmo", NULL); /* or it is closed */
+}
+
+void net_adopted(struct osmo_server *s, int fd, struct conn **out) {
+    struct lws *wsi = adopt(s, fd, LWS_ADOPT_SOCKET);
+    *out = wsi ? lws_get_opaque_user_data(wsi) : NULL;
 }
 
 /* We accept ourselves: the port is ours from bind on, its errors have our words, and stopping to accept is one close. */
@@ -84,7 +89,7 @@ static void accept_some(struct osmo_server *s, struct lws *listener) {
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            adopt(s, fd);
+            adopt(s, fd, LWS_ADOPT_SOCKET | LWS_ADOPT_ALLOW_SSL);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -126,19 +131,27 @@ int net_write(struct osmo_server *s, struct conn *c, unsigned char *data, size_t
 }
 
 /* The library itself says no goodbye over TLS to such connections as ours. */
-static void shut(struct osmo_server *s, struct conn *c) {
-    if (s->tls)
+void net_shut(struct osmo_server *s, struct conn *c) {
+    if (s->tls && lws_get_ssl(c->wsi))
         tls_goodbye(lws_get_ssl(c->wsi));
     shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
 }
 
-static void kill_conn(struct osmo_server *s, struct conn *c) {
-    if (!c->lingers && !lws_partial_buffered(c->wsi))
-        shut(s, c);
+void net_kill(struct osmo_server *s, struct conn *c) {
+    if (!c->lingers && !c->spoilt && !lws_partial_buffered(c->wsi))
+        net_shut(s, c);
     lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
 }
 
+int net_reset(struct conn *c) {
+    const struct linger none = { .l_onoff = 1 };
+    setsockopt(lws_get_socket_fd(c->wsi), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    c->spoilt = true;
+    return -1;
+}
+
 int net_linger(struct osmo_server *s, struct conn *c) {
+    carry_left(s, c);
     bool waits = lws_partial_buffered(c->wsi);
     buf_free(&c->in);
     c->lingers = true;
@@ -147,7 +160,7 @@ int net_linger(struct osmo_server *s, struct conn *c) {
     if (waits)
         lws_callback_on_writable(c->wsi);
     else
-        shut(s, c);
+        net_shut(s, c);
     return 0;
 }
 
@@ -167,7 +180,7 @@ static bool drain(struct osmo_server *s) {
             ws_close_to(s, c->session->id, 1001, "the service is stopping");
         bool done = !c->ex && !c->session && !lws_partial_buffered(c->wsi);
         if (late || done || in_stream(s, c))
-            kill_conn(s, c);
+            net_kill(s, c);
         else
             any = true;
     }
@@ -188,6 +201,7 @@ static void on_wake(struct osmo_server *s) {
     pthread_mutex_unlock(&s->lock);
     http_ready(s);
     ws_kicked(s);
+    elsewhere_ready(s);
     if (stop && !s->draining) {
         begin_drain(s, deadline);
         lwsloop_alarm(&s->loop, 0);
@@ -217,8 +231,8 @@ static void on_alarm(void *server) {
         bool late = c->kill_ms && c->kill_ms <= now;
         if (c->body_since_ms && c->ex && !c->dispatched)
             late = now > c->body_since_ms + net_patience.body_ms + (int64_t)c->ex->body_got;
-        if (hung_up(s, c) || (late && http_timeout(s, c) < 0))
-            kill_conn(s, c);
+        if (hung_up(s, c) || (c->carry && carry_sweep(s, c, now) < 0) || (late && http_timeout(s, c) < 0))
+            net_kill(s, c);
     }
     if (s->draining && drain(s)) {
         lwsloop_break(&s->loop);
@@ -231,18 +245,23 @@ static void on_alarm(void *server) {
 
 static int on_writable(struct osmo_server *s, struct conn *c) {
     if (!c->lingers)
-        return c->session ? ws_writable(s, c) : http_writable(s, c);
+        return c->carry ? carry_writable(s, c) : c->session ? ws_writable(s, c) : http_writable(s, c);
     if (lws_partial_buffered(c->wsi)) {
         lws_callback_on_writable(c->wsi);
         return 0;
     }
     c->kill_ms = net_now_ms() + LINGER_MS;
     net_read(c, true);
-    shut(s, c);
+    net_shut(s, c);
     return 0;
 }
 
 static int on_received(struct osmo_server *s, struct conn *c, void *data, size_t len) {
+    if (c->carry) {
+        int rc = carry_library_read(s, c, data, len);
+        crypto_wipe(data, len);
+        return rc;
+    }
     if (!c->lingers && buf_append(&c->in, data, len) < 0)
         return -1; /* reading was off, and it does not stop */
     crypto_wipe(data, len); /* the library's buffer: nothing of it is to be found there later */
@@ -320,7 +339,8 @@ int net_open(struct osmo_server *s, osmo_error_t *err) {
     s->loop.on_alarm = on_alarm;
     s->loop.alarm_ctx = s;
     s->scratch = malloc(LWS_PRE + (16u << 10) + NET_PIECE + 64);
-    s->context = s->scratch ? lwsloop_context(&s->loop, &info) : NULL;
+    s->relay = malloc(CARRY_ROOM + CARRY_READ + 64);
+    s->context = s->scratch && s->relay ? lwsloop_context(&s->loop, &info) : NULL;
     if (!s->context)
         return osmo_error_set(err, OSMO_ENOMEM, "cannot start the network loop: too few descriptors or memory");
     if (!s->loop.ev)
@@ -350,5 +370,6 @@ void net_close(struct osmo_server *s) {
     s->context = NULL;
     lwsloop_free(&s->loop);
     free(s->scratch);
-    s->scratch = NULL;
+    free(s->relay);
+    s->scratch = s->relay = NULL;
 }

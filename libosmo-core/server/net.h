@@ -7,6 +7,7 @@
 #ifndef SERVER_NET_H
 #define SERVER_NET_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include "base/buf.h"
 #include "base/log.h"
@@ -66,6 +67,11 @@ struct session {
     bool scheduled, opened, gone, kicked, rx_stopped, close_wanted;
     int close_code;
     char close_reason[124];
+    bool held, tunnel;             /* its messages wait for another session, or are bytes of a connection that do */
+    uint64_t join_with;            /* 0, or which: to be done by the network thread, or done */
+    /* ---- any thread ---- */
+    _Atomic uint64_t traffic_in, traffic_out;
+    _Atomic int64_t traffic_us;
 };
 
 /* A connection; network thread only. */
@@ -78,11 +84,14 @@ struct conn {
     size_t scanned;                /* how much of it was searched for the end of a head */
     bool dispatched, wants_write, reading, head_sent, keep_alive, http10, is_head;
     bool idle;                     /* between requests, or before the first one */
+    bool spoilt;                   /* its client is to see that something is missing */
     bool lingers;                  /* all is said: what still comes is dropped */
     uint64_t sent;                 /* bytes of the body written */
     int64_t kill_ms;               /* 0, or when the sweep cuts it */
     int64_t body_since_ms;         /* 0, or since when a body has been coming */
     struct session *session;
+    struct carry *carry;           /* its bytes are carried to another connection: net_carry.h */
+    struct dial *dial;             /* that one is being connected to, or is this one */
     struct frames frames;          /* being received */
     bool closing;                  /* we have said goodbye */
     int64_t last_rx_ms, last_ping_ms;
@@ -110,6 +119,8 @@ struct osmo_server {
     struct conn *conns;
     unsigned char *scratch;        /* LWS_PRE + head room + NET_PIECE */
     uint64_t body_bytes;
+    unsigned char *relay;          /* CARRY_ROOM + CARRY_READ and some more */
+    size_t carried, carried_bytes; /* connections, and what waits for them */
     time_t date_of;                /* what `date` says */
     char date[64];
     int64_t drain_deadline_ms;
@@ -124,6 +135,7 @@ struct osmo_server {
     uint64_t next_id;
     struct exchange *exchanges[NET_BUCKETS], *ready_head, *ready_tail;
     struct session *sessions[NET_BUCKETS], *kick_head;
+    struct dial *dials;            /* whose names were looked up */
 };
 
 /* workers.c */
@@ -146,6 +158,10 @@ void net_read(struct conn *c, bool on); /* what comes while it is off waits in t
 int net_write(struct osmo_server *s, struct conn *c, unsigned char *data, size_t len); /* LWS_PRE bytes of room before */
 /* All is said. Reads on for a moment, so that a client which is still sending gets to see it. Always 0. */
 int net_linger(struct osmo_server *s, struct conn *c);
+void net_shut(struct osmo_server *s, struct conn *c); /* we say no more */
+void net_kill(struct osmo_server *s, struct conn *c); /* at once; not from within its own callback */
+int net_reset(struct conn *c);                        /* ends it so that something is seen to be missing. Always -1 */
+void net_adopted(struct osmo_server *s, int fd, struct conn **out); /* a connection of our own making; NULL: it could not be */
 
 /* net_request.c: from a head to a struct exchange, and its body */
 struct exchange *exchange_new(struct osmo_server *s, struct conn *c);
@@ -162,6 +178,7 @@ void http_ready(struct osmo_server *s);                 /* answers and stream pi
 bool http_stream_idles(struct osmo_server *s, struct conn *c); /* all there is of a stream has been sent, and there may be more */
 void http_stream_wake(struct osmo_server *s, uint64_t request);
 int http_deny(struct osmo_server *s, struct conn *c, int status, const char *detail); /* one of the server's own; c->ex ends */
+void http_take(struct conn *c, size_t n);               /* off the front of what came */
 int http_refuse(struct osmo_server *s, struct conn *c, const osmo_response_t *r); /* write a whole answer that closes */
 void exchange_free(struct exchange *ex);
 
@@ -174,4 +191,27 @@ void ws_kicked(struct osmo_server *s);
 void ws_sweep(struct osmo_server *s, struct conn *c, int64_t now_ms);
 int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len, bool binary);
 void ws_close_to(struct osmo_server *s, uint64_t id, int code, const char *reason);
+
+/* net_ws_carry.c: sessions that are held and joined */
+int ws_join(struct osmo_server *s, uint64_t a, uint64_t b); /* any thread */
+int ws_traffic(struct osmo_server *s, uint64_t id, osmo_traffic_t *out); /* any thread */
+void ws_join_due(struct osmo_server *s, struct conn *c);    /* what was asked for and not done yet */
+void ws_hold(struct osmo_server *s, struct conn *c);
+void ws_count_in(struct session *w, size_t payload);
+void ws_count_out(struct session *w, size_t payload);
+struct line;
+void ws_queued(struct osmo_server *s, struct conn *c, struct line *to); /* what the service has sent goes to the line */
+void ws_pinged(struct osmo_server *s, struct conn *c);
+int ws_say_goodbye(struct osmo_server *s, struct conn *c);  /* as its carry says */
+int ws_carried_closes(struct osmo_server *s, struct conn *c); /* 1: it is for net_ws.c to do */
+/* net_ws.c, for those */
+struct session *ws_find(struct osmo_server *s, uint64_t id); /* lock held */
+void ws_kick(struct osmo_server *s, struct session *w);     /* lock held */
+void ws_begin(struct osmo_server *s, struct conn *c, struct session *w);
+int ws_cut(struct osmo_server *s, struct conn *c, int code, const char *why); /* say goodbye and wait a moment for the answer */
+int ws_control(struct osmo_server *s, struct conn *c, unsigned op, const void *data, size_t len);
+int ws_controls(struct osmo_server *s, struct conn *c);     /* those that are due */
+int ws_peer_closes(struct osmo_server *s, struct conn *c);
+int ws_break_off(struct osmo_server *s, struct conn *c, int code, const char *why);
+void ws_free_message(struct message *m);
 #endif

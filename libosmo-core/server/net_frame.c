@@ -78,7 +78,7 @@ static int add_payload(struct frames *f, char *data, size_t n) {
     unmask(data, n, f->mask, f->at);
     if (is_control(f))
         memcpy(f->control + f->at, data, n);
-    else if (!f->deaf && buf_append(&f->message, data, n) < 0)
+    else if (!f->deaf && !f->pieces && buf_append(&f->message, data, n) < 0)
         return fail(f, 1011, "out of memory");
     f->at += n;
     f->left -= n;
@@ -111,7 +111,7 @@ static int end_of_frame(struct frames *f) {
     if (!f->fin)
         return FRAMES_MORE;
     f->in_message = false;
-    if (f->deaf)
+    if (f->deaf || f->pieces)
         return FRAMES_MORE;
     if (!f->binary && !utf8_valid(buf_cstr(&f->message), f->message.len))
         return fail(f, 1007, "the text is not UTF-8");
@@ -133,14 +133,31 @@ static int one_step(struct frames *f, char *data, size_t len, size_t *n) {
     return f->head_len > 2 && f->head_len == head_size(f) ? open_frame(f) : 0;
 }
 
+/* What a step has brought of a message, if anything. */
+static int tell_piece(struct frames *f, char *data, size_t n, bool ends) {
+    bool fin = ends && f->fin;
+    if (!f->pieces || is_control(f) || (n == 0 && !fin))
+        return FRAMES_MORE;
+    f->piece = data;
+    f->piece_len = n;
+    f->piece_fin = fin;
+    f->piece_op = f->begun ? OP_CONTINUE : f->binary ? OP_BINARY : OP_TEXT;
+    f->begun = !fin;
+    return f->deaf ? FRAMES_MORE : FRAMES_PIECE;
+}
+
 int frames_read(struct frames *f, char *data, size_t len, size_t *used) {
     int rc = FRAMES_MORE;
     for (*used = 0; rc == FRAMES_MORE && *used < len;) {
         size_t n = 0;
+        bool payload = f->open;
         rc = one_step(f, data + *used, len - *used, &n);
         *used += n;
-        if (rc == 0 && f->open && f->left == 0)
+        bool ends = rc == 0 && f->open && f->left == 0;
+        if (ends)
             rc = end_of_frame(f);
+        if (rc == 0)
+            rc = tell_piece(f, data + *used - n, payload ? n : 0, ends);
     }
     return rc;
 }

@@ -126,8 +126,11 @@ static int read_request_line(struct head *h, char *line) {
                                                  : fail(h, 400, "The request line is not METHOD PATH HTTP/1.1");
     h->http10 = version[7] == '0';
     h->method = known_method(line);
-    if (!h->method)
+    h->other_method = !h->method;
+    if (!h->method && (strspn(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != strlen(line) || strcmp(line, "CONNECT") == 0 || strcmp(line, "TRACE") == 0))
         return fail(h, 501, "The method is not known here");
+    if (!h->method)
+        h->method = line;
     if (strlen(target) > URI_MAX)
         return fail(h, 414, "The address is longer than 16 KiB");
     for (const char *p = target; *p; p++) {
@@ -243,7 +246,7 @@ const char *head_header(const struct head *h, const char *name) {
     return NULL;
 }
 
-static bool lists(const char *list, const char *word) {
+bool head_lists(const char *list, const char *word) {
     size_t len = strlen(word);
     for (const char *p = list; p && *p; p += strcspn(p, ",")) {
         p += strspn(p, ", \t");
@@ -267,8 +270,9 @@ static int read_length(struct head *h) {
     const char *text = head_header(h, "content-length"), *coding = head_header(h, "transfer-encoding");
     if (coding && text)
         return fail(h, 400, "Content-Length and Transfer-Encoding exclude each other");
-    if (coding)
-        return fail(h, 411, "Chunked request bodies are not supported: send Content-Length");
+    if (coding && (h->http10 || strcasecmp(coding, "chunked") != 0))
+        return fail(h, 411, "The transfer coding of the body is not supported: send Content-Length");
+    h->chunked = coding;
     if (!text)
         return 0;
     if (!*text || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text))
@@ -279,15 +283,15 @@ static int read_length(struct head *h) {
 
 static int read_connection(struct head *h) {
     const char *connection = head_header(h, "connection"), *expect = head_header(h, "expect"), *upgrade = head_header(h, "upgrade");
-    h->keep_alive = !lists(connection, "close") && (!h->http10 || lists(connection, "keep-alive"));
+    h->keep_alive = !head_lists(connection, "close") && (!h->http10 || head_lists(connection, "keep-alive"));
     h->wants_continue = expect && strcasecmp(expect, "100-continue") == 0 && !h->http10;
-    h->websocket = upgrade && strcasecmp(upgrade, "websocket") == 0 && lists(connection, "upgrade") && !h->http10;
+    h->websocket = upgrade && strcasecmp(upgrade, "websocket") == 0 && head_lists(connection, "upgrade") && !h->http10;
     if (expect && strcasecmp(expect, "100-continue") != 0)
         return fail(h, 417, "Only 100-continue can be expected");
     return 0;
 }
 
-int head_parse(const char *data, size_t len, struct head *h) {
+int head_read(const char *data, size_t len, struct head *h) {
     memset(h, 0, sizeof *h);
     h->size = 2 * len + 4 * HEAD_MAX_HEADERS;
     h->text = malloc(h->size);
@@ -316,6 +320,17 @@ int head_parse(const char *data, size_t len, struct head *h) {
     if (rc == 0)
         rc = read_connection(h);
     return rc == 0 ? read_length(h) : rc;
+}
+
+int head_ours(struct head *h) {
+    if (h->other_method)
+        return fail(h, 501, "The method is not known here");
+    return h->chunked ? fail(h, 411, "Chunked request bodies are not supported: send Content-Length") : 0;
+}
+
+int head_parse(const char *data, size_t len, struct head *h) {
+    int rc = head_read(data, len, h);
+    return rc ? rc : head_ours(h);
 }
 
 void head_free(struct head *h) {

@@ -14,6 +14,7 @@ struct head {
     size_t count;
     uint64_t body_len;
     bool http10, keep_alive, wants_continue, websocket;
+    bool other_method, chunked; /* only from head_read() */
     const char *authority;  /* of an absolute address */
     const char *why;        /* of a refusal */
     char *text; size_t size; /* what all of them point into */
@@ -23,6 +24,10 @@ struct head {
 int64_t head_size(const char *data, size_t len, size_t *scanned);
 /* 0, or the HTTP status of a refusal, with h->why. head_free() in either case. */
 int head_parse(const char *data, size_t len, struct head *h);
+/* The same for a request that is not for us to understand: any method, and a body in chunks. head_ours() is the rest of head_parse(). */
+int head_read(const char *data, size_t len, struct head *h);
+int head_ours(struct head *h);
+bool head_lists(const char *list, const char *word); /* is it among the words between commas; list may be NULL */
 const char *head_header(const struct head *h, const char *name); /* borrowed or NULL */
 void head_free(struct head *h); /* wipes: there are tokens in it */
 #endif

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/crypto.h"
-#include "server/net.h"
+#include "server/net_carry.h"
 
 #define HEAD_ROOM (16u << 10)
 #define READ_PIECE (32u << 10)
@@ -315,7 +315,7 @@ static bool queue_full(struct osmo_server *s) {
 }
 
 /* Off the front of what came. It may hold tokens, so nothing of it stays behind. */
-static void take(struct conn *c, size_t n) {
+void http_take(struct conn *c, size_t n) {
     if (n == 0)
         return;
     buf_consume(&c->in, n);
@@ -361,6 +361,15 @@ static int accept_body(struct osmo_server *s, struct conn *c, uint64_t len) {
     return 0;
 }
 
+/* Most requests are for here, and nobody is asked. */
+static osmo_place_t place_of(struct osmo_server *s, struct conn *c, osmo_elsewhere_t *where) {
+    osmo_request_t rq;
+    if (!c->ex->head.websocket && !tunnel_meant(&c->ex->head))
+        return OSMO_PLACE_HERE;
+    request_view(c->ex, &rq);
+    return osmo_service_place(s->service, &rq, where);
+}
+
 /* A head is there. */
 static int begin(struct osmo_server *s, struct conn *c, size_t size) {
     struct exchange *ex = exchange_new(s, c);
@@ -369,15 +378,25 @@ static int begin(struct osmo_server *s, struct conn *c, size_t size) {
     c->ex = ex;
     if (!ex)
         return http_deny(s, c, 503, "There is no memory for the request");
-    int status = head_parse(c->in.data, size, &ex->head);
-    take(c, size);
-    if (status)
+    int status = head_read(c->in.data, size, &ex->head);
+    osmo_elsewhere_t where = { .size = sizeof where };
+    osmo_place_t place = status ? OSMO_PLACE_HERE : place_of(s, c, &where);
+    if (!status && place == OSMO_PLACE_HERE)
+        status = head_ours(&ex->head);
+    if (status) {
+        http_take(c, size);
         return http_deny(s, c, status, ex->head.why);
+    }
     c->http10 = ex->head.http10;
     c->keep_alive = ex->head.keep_alive;
     c->is_head = strcmp(ex->head.method, "HEAD") == 0;
     if (s->draining)
         return http_deny(s, c, 503, "The service is stopping");
+    if (place == OSMO_PLACE_TUNNEL)
+        return tunnel_begin(s, c, size);
+    if (place == OSMO_PLACE_ELSEWHERE)
+        return elsewhere_begin(s, c, &where, size);
+    http_take(c, size);
     if (ex->head.websocket)
         return ws_upgrade(s, c);
     if (ex->head.body_len)
@@ -393,7 +412,7 @@ static int go_on(struct osmo_server *s, struct conn *c) {
     uint64_t left = ex->body_len - ex->body_got;
     size_t n = c->in.len < left ? c->in.len : (size_t)left;
     int rc = request_body_add(s, ex, c->in.data, n);
-    take(c, n);
+    http_take(c, n);
     if (rc < 0)
         return http_deny(s, c, rc == OSMO_EBUSY ? 503 : 500, "The request body cannot be stored now");
     if (ex->body_got < ex->body_len)
@@ -411,7 +430,7 @@ static int deny_head(struct osmo_server *s, struct conn *c, int status) {
 }
 
 int http_received(struct osmo_server *s, struct conn *c) {
-    while (c->in.len && !c->lingers && !c->session && !(c->ex && c->dispatched)) {
+    while (c->in.len && !c->lingers && !c->session && !c->carry && !(c->ex && c->dispatched)) {
         if (c->ex) {
             int rc = go_on(s, c);
             if (rc < 0)
@@ -421,7 +440,7 @@ int http_received(struct osmo_server *s, struct conn *c) {
         size_t blank = 0;
         while (c->in.len >= blank + 2 && memcmp(c->in.data + blank, "\r\n", 2) == 0) /* left over from the last one */
             blank += 2;
-        take(c, blank);
+        http_take(c, blank);
         if (c->in.len == 0 || (c->in.len == 1 && c->in.data[0] == '\r'))
             break;
         if (!c->kill_ms || c->idle)
@@ -434,11 +453,13 @@ int http_received(struct osmo_server *s, struct conn *c) {
         if (rc < 0)
             return rc;
     }
-    return c->session ? ws_received(s, c) : 0;
+    return c->carry && c->in.len ? carry_input(s, c) : c->session ? ws_received(s, c) : 0;
 }
 
 int http_timeout(struct osmo_server *s, struct conn *c) {
-    return c->idle || c->lingers || c->session || (c->ex && c->dispatched)
+    if (c->carry && !c->session && !c->carry->joined && !c->carry->ending)
+        return elsewhere_late(s, c);
+    return c->idle || c->lingers || c->session || c->carry || (c->ex && c->dispatched)
                ? -1 : http_deny(s, c, 408, "The request did not come in time");
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/crypto.h"
-#include "server/net.h"
+#include "server/net_carry.h"
 
 #define WS_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -19,7 +19,7 @@
 #define WRITES_PER_TURN 16
 #define OVERHEAD (sizeof(struct message) + LWS_PRE + 16) /* of a message that waits, however small */
 
-static struct session *find(struct osmo_server *s, uint64_t id) { /* lock held */
+struct session *ws_find(struct osmo_server *s, uint64_t id) { /* lock held */
     struct session *w = s->sessions[id % NET_BUCKETS];
     while (w && w->id != id)
         w = w->bucket_next;
@@ -27,7 +27,7 @@ static struct session *find(struct osmo_server *s, uint64_t id) { /* lock held *
 }
 
 /* Jobs for backends hold the secrets of their pods. */
-static void free_message(struct message *m) {
+void ws_free_message(struct message *m) {
     if (m)
         crypto_wipe(m->data, LWS_PRE + m->len);
     free(m);
@@ -36,7 +36,7 @@ static void free_message(struct message *m) {
 static void free_messages(struct message *m) {
     while (m) {
         struct message *next = m->next;
-        free_message(m);
+        ws_free_message(m);
         m = next;
     }
 }
@@ -58,7 +58,7 @@ static struct message *message_new(const void *data, size_t len, bool binary) {
     return m;
 }
 
-static void kick(struct osmo_server *s, struct session *w) { /* lock held */
+void ws_kick(struct osmo_server *s, struct session *w) { /* lock held */
     if (w->kicked || w->gone)
         return;
     w->kicked = true;
@@ -84,7 +84,7 @@ static struct message *take_message(struct osmo_server *s, struct session *w) { 
     w->in_count--;
     w->in_bytes -= m->len;
     if (w->rx_stopped && w->in_count < NET_MAX_IN_COUNT / 2 && w->in_bytes < NET_MAX_IN_BYTES / 2)
-        kick(s, w);
+        ws_kick(s, w);
     return m;
 }
 
@@ -108,7 +108,7 @@ static void run_session(struct osmo_server *s, struct job *job) {
         pthread_mutex_unlock(&s->lock);
         if (m) {
             osmo_ws_message(w->ws, m->data + LWS_PRE, m->len, m->binary);
-            free_message(m);
+            ws_free_message(m);
             continue;
         }
         if (!more && gone) {
@@ -140,7 +140,7 @@ static int answer_upgrade(struct osmo_server *s, struct conn *c, const char *acc
     return net_write(s, c, (unsigned char *)to, (size_t)n);
 }
 
-static void begin_session(struct osmo_server *s, struct conn *c, struct session *w) {
+void ws_begin(struct osmo_server *s, struct conn *c, struct session *w) {
     w->conn = c;
     c->session = w;
     c->kill_ms = 0;
@@ -179,7 +179,10 @@ static int open_session(struct osmo_server *s, struct conn *c, const struct exch
     int rc = 0;
     if (w->ws) {
         rc = answer_upgrade(s, c, accepted, extensions);
-        begin_session(s, c, w);
+        w->held = osmo_ws_held(w->ws);
+        ws_begin(s, c, w);
+        if (w->held)
+            ws_hold(s, c);
     } else {
         free(w);
         rc = http_refuse(s, c, &r);
@@ -203,37 +206,27 @@ int ws_upgrade(struct osmo_server *s, struct conn *c) {
 
 /* ---- frames out ---- */
 
-/* Writes the head of a frame so that it ends before `payload`; where it begins. */
-static unsigned char *frame_head(unsigned char *payload, size_t len, unsigned op, bool fin) {
-    unsigned char *p = payload;
-    int more = len < 126 ? 0 : len < 65536 ? 2 : 8;
-    for (int i = 0; i < more; i++)
-        *--p = (unsigned char)((uint64_t)len >> 8 * i);
-    *--p = more == 0 ? (unsigned char)len : more == 2 ? 126 : 127;
-    *--p = (unsigned char)((fin ? 0x80 : 0) | op);
-    return p;
-}
-
-static int send_control(struct osmo_server *s, struct conn *c, unsigned op, const void *data, size_t len) {
+int ws_control(struct osmo_server *s, struct conn *c, unsigned op, const void *data, size_t len) {
     unsigned char room[LWS_PRE + FRAME_CONTROL_MAX], *payload = room + LWS_PRE;
     if (len)
         memcpy(payload, data, len);
-    unsigned char *p = frame_head(payload, len, op, true);
+    unsigned char *p = relay_head(payload, len, op, true);
     return net_write(s, c, p, (size_t)(payload - p) + len);
 }
 
-/* Say goodbye and wait a moment for the answer. */
-static int cut(struct osmo_server *s, struct conn *c, int code, const char *why) {
+/* Code 0: without one. */
+int ws_cut(struct osmo_server *s, struct conn *c, int code, const char *why) {
     unsigned char text[FRAME_CONTROL_MAX];
-    size_t n = strnlen(why, FRAME_CONTROL_MAX - 2);
+    size_t n = code ? strnlen(why, FRAME_CONTROL_MAX - 2) + 2 : 0;
     if (c->closing)
         return 0;
     text[0] = (unsigned char)(code >> 8);
     text[1] = (unsigned char)code;
-    memcpy(text + 2, why, n);
+    if (code)
+        memcpy(text + 2, why, n - 2);
     c->closing = c->frames.deaf = true;
     c->kill_ms = net_now_ms() + CLOSE_MS;
-    return send_control(s, c, OP_CLOSE, text, n + 2);
+    return ws_control(s, c, OP_CLOSE, text, n);
 }
 
 static int deliver(struct osmo_server *s, struct conn *c) {
@@ -244,7 +237,7 @@ static int deliver(struct osmo_server *s, struct conn *c) {
     else
         buf_reset(&c->frames.message);
     if (!m)
-        return cut(s, c, 1011, "out of memory");
+        return ws_cut(s, c, 1011, "out of memory");
     pthread_mutex_lock(&s->lock);
     if (w->in_tail)
         w->in_tail->next = m;
@@ -267,17 +260,26 @@ static int deliver(struct osmo_server *s, struct conn *c) {
 /* ---- frames in ---- */
 
 /* The peer says goodbye, first or in answer to us. */
-static int peer_closes(struct osmo_server *s, struct conn *c) {
+int ws_peer_closes(struct osmo_server *s, struct conn *c) {
     const struct frames *f = &c->frames;
-    if (!c->closing && send_control(s, c, OP_CLOSE, f->control, f->control_len ? 2 : 0) < 0)
+    int rc = c->carry ? ws_carried_closes(s, c) : 1;
+    if (rc <= 0)
+        return rc;
+    if (!c->closing && ws_control(s, c, OP_CLOSE, f->control, f->control_len ? 2 : 0) < 0)
         return -1;
     ws_left(s, c);
     return net_linger(s, c);
 }
 
 /* What comes after this cannot be understood any more. */
-static int break_off(struct osmo_server *s, struct conn *c, int code, const char *why) {
-    if (cut(s, c, code, why) < 0)
+int ws_break_off(struct osmo_server *s, struct conn *c, int code, const char *why) {
+    if (c->carry) {
+        ws_join_due(s, c);
+        carry_ended(s, c, 1011, "the other end has broken the protocol");
+        if (!carry_at_boundary(c))
+            return -1;
+    }
+    if (ws_cut(s, c, code, why) < 0)
         return -1;
     ws_left(s, c);
     return net_linger(s, c);
@@ -295,13 +297,15 @@ static int next_frame(struct osmo_server *s, struct conn *c, char *data, size_t 
         lws_callback_on_writable(c->wsi);
         return 0;
     case FRAMES_CLOSE:
-        return peer_closes(s, c);
+        return ws_peer_closes(s, c);
     default:
-        return what < 0 ? break_off(s, c, -what, what == -1009 ? "the message is larger than 16 MiB" : f->why) : 0;
+        return what < 0 ? ws_break_off(s, c, -what, what == -1009 ? "the message is larger than 16 MiB" : f->why) : 0;
     }
 }
 
 int ws_received(struct osmo_server *s, struct conn *c) {
+    if (c->carry)
+        return carry_input(s, c);
     buf_t in = c->in;
     size_t at = 0;
     int rc = 0;
@@ -322,7 +326,7 @@ static int write_piece(struct osmo_server *s, struct conn *c, struct message *m)
     size_t n = m->len - m->sent < FRAGMENT ? m->len - m->sent : FRAGMENT;
     bool first = m->sent == 0, last = m->sent + n == m->len;
     unsigned char *payload = m->data + LWS_PRE + m->sent; /* what is before it has been sent */
-    unsigned char *p = frame_head(payload, n, !first ? OP_CONTINUE : m->binary ? OP_BINARY : OP_TEXT, last);
+    unsigned char *p = relay_head(payload, n, !first ? OP_CONTINUE : m->binary ? OP_BINARY : OP_TEXT, last);
     if (net_write(s, c, p, (size_t)(payload - p) + n) < 0)
         return -1;
     m->sent += n;
@@ -336,7 +340,7 @@ static int write_piece(struct osmo_server *s, struct conn *c, struct message *m)
     }
     pthread_mutex_unlock(&s->lock);
     if (last)
-        free_message(m);
+        ws_free_message(m);
     return 0;
 }
 
@@ -348,6 +352,18 @@ static struct message *peek(struct osmo_server *s, struct session *w, bool *clos
     return m;
 }
 
+int ws_controls(struct osmo_server *s, struct conn *c) {
+    if (c->closing)
+        return 0;
+    if (c->pong_due && ws_control(s, c, OP_PONG, c->pong, c->pong_len) < 0)
+        return -1;
+    if (c->ping_due && ws_control(s, c, OP_PING, "osmo", 4) < 0) /* some leave an empty ping unanswered */
+        return -1;
+    c->pong_due = c->ping_due = false;
+    c->choked = 0;
+    return 0;
+}
+
 int ws_writable(struct osmo_server *s, struct conn *c) {
     bool close_wanted;
     struct message *m;
@@ -355,12 +371,8 @@ int ws_writable(struct osmo_server *s, struct conn *c) {
         return -1;
     if (c->closing)
         return 0;
-    if (c->pong_due && send_control(s, c, OP_PONG, c->pong, c->pong_len) < 0)
+    if (ws_controls(s, c) < 0)
         return -1;
-    if (c->ping_due && send_control(s, c, OP_PING, "osmo", 4) < 0) /* some leave an empty ping unanswered */
-        return -1;
-    c->pong_due = c->ping_due = false;
-    c->choked = 0;
     for (int i = 0; (m = peek(s, c->session, &close_wanted)) && i < WRITES_PER_TURN && !lws_send_pipe_choked(c->wsi); i++) {
         if (write_piece(s, c, m) < 0)
             return -1;
@@ -371,7 +383,7 @@ int ws_writable(struct osmo_server *s, struct conn *c) {
     }
     if (!close_wanted)
         return 0;
-    return cut(s, c, c->session->close_code, c->session->close_reason);
+    return ws_cut(s, c, c->session->close_code, c->session->close_reason);
 }
 
 void ws_left(struct osmo_server *s, struct conn *c) {
@@ -405,14 +417,20 @@ void ws_kicked(struct osmo_server *s) {
         bool resume = w->rx_stopped && w->in_count < NET_MAX_IN_COUNT / 2 && w->in_bytes < NET_MAX_IN_BYTES / 2;
         if (resume)
             w->rx_stopped = false;
-        bool ends = w->close_wanted;
+        bool ends = w->close_wanted, join = w->join_with;
         struct conn *c = w->conn;
         pthread_mutex_unlock(&s->lock);
         if (resume)
             net_read(c, true);
-        if (ends && !c->kill_ms) /* it may be one that does not take what is to be said before */
+        if (join)
+            ws_join_due(s, c);
+        if (ends && c->carry && (c->carry->joined || w->tunnel)) {
+            carry_ended(s, c, w->close_code, w->close_reason);
+            carry_end(s, c, w->close_code, w->close_reason);
+        } else if (ends && !c->kill_ms) { /* it may be one that does not take what is to be said before */
             c->kill_ms = net_now_ms() + net_patience.stall_ms;
-        lws_callback_on_writable(c->wsi);
+        }
+        carry_wants_write(s, c);
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
@@ -424,16 +442,19 @@ void ws_sweep(struct osmo_server *s, struct conn *c, int64_t now_ms) {
     pthread_mutex_lock(&s->lock);
     bool deaf = c->session->rx_stopped; /* we do not read, so no answer can be seen */
     pthread_mutex_unlock(&s->lock);
-    if (deaf)
+    if (c->session->tunnel)
+        return;
+    if (deaf || (c->carry && (c->carry->paused || c->carry->out.head)))
         c->last_rx_ms = now_ms;
-    c->choked += c->ping_due; /* the last one is still waiting for room */
+    /* The last one is still waiting for room. Whoever is carried to may take his time: TCP knows whether he is there. */
+    c->choked = c->carry ? 0 : c->choked + c->ping_due;
     if (now_ms - c->last_rx_ms > PINGS * PING_MS || c->choked >= PINGS) {
         c->kill_ms = now_ms;
         return;
     }
     c->last_ping_ms = now_ms;
     c->ping_due = true;
-    lws_callback_on_writable(c->wsi);
+    carry_wants_write(s, c);
 }
 
 int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len, bool binary) { /* any thread */
@@ -441,8 +462,8 @@ int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len,
     if (!m)
         return OSMO_ENOMEM;
     pthread_mutex_lock(&s->lock);
-    struct session *w = find(s, id);
-    int rc = !w || w->gone || w->close_wanted ? OSMO_ENOTFOUND : w->out_bytes + len + OVERHEAD > NET_MAX_OUT ? OSMO_ELIMIT : OSMO_OK;
+    struct session *w = ws_find(s, id);
+    int rc = !w || w->gone || w->close_wanted ? OSMO_ENOTFOUND : w->join_with || w->tunnel ? OSMO_ECONFLICT : w->out_bytes + len + OVERHEAD > NET_MAX_OUT ? OSMO_ELIMIT : OSMO_OK;
     if (rc == OSMO_OK) {
         if (w->out_tail)
             w->out_tail->next = m;
@@ -450,22 +471,22 @@ int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len,
             w->out_head = m;
         w->out_tail = m;
         w->out_bytes += len + OVERHEAD;
-        kick(s, w);
+        ws_kick(s, w);
         m = NULL;
     }
     pthread_mutex_unlock(&s->lock);
-    free_message(m);
+    ws_free_message(m);
     return rc;
 }
 
 void ws_close_to(struct osmo_server *s, uint64_t id, int code, const char *reason) { /* any thread */
     pthread_mutex_lock(&s->lock);
-    struct session *w = find(s, id);
+    struct session *w = ws_find(s, id);
     if (w && !w->close_wanted) {
         w->close_wanted = true;
         w->close_code = code ? code : 1000;
         snprintf(w->close_reason, sizeof w->close_reason, "%s", reason ? reason : "");
-        kick(s, w);
+        ws_kick(s, w);
     }
     pthread_mutex_unlock(&s->lock);
 }

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
-#include "server/net.h"
+#include "server/net_carry.h"
 
 #define DEFAULT_WORKERS 64
 #define MAX_WORKERS 256
@@ -21,6 +21,10 @@ static int transport_send(void *impl, uint64_t conn, const void *data, size_t le
 }
 
 static void transport_close(void *impl, uint64_t conn, int code, const char *reason) { ws_close_to(impl, conn, code, reason); }
+
+static int transport_join(void *impl, uint64_t a, uint64_t b) { return ws_join(impl, a, b); }
+
+static int transport_traffic(void *impl, uint64_t conn, osmo_traffic_t *out) { return ws_traffic(impl, conn, out); }
 
 static void transport_wake(void *impl, uint64_t request) { http_stream_wake(impl, request); }
 
@@ -121,7 +125,8 @@ int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, 
     s->worker_count = options->workers ? options->workers : DEFAULT_WORKERS;
     s->max_queue = options->max_queue ? options->max_queue : DEFAULT_QUEUE;
     s->transport = (osmo_transport_t){ .size = sizeof s->transport, .impl = s, .ws_send = transport_send,
-                                       .ws_close = transport_close, .stream_wake = transport_wake };
+                                       .ws_close = transport_close, .stream_wake = transport_wake,
+                                       .join = transport_join, .traffic = transport_traffic };
     int rc = bind_port(s, options->listen ? options->listen : "127.0.0.1:8000", err);
     if (rc == OSMO_OK && options->spool_dir && !(s->spool_dir = strdup(options->spool_dir)))
         rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory for the server");
@@ -169,6 +174,7 @@ void osmo_server_stop(osmo_server_t *server, int drain_ms) {
         server->ready_head = ex->ready_next;
         exchange_free(ex);
     }
+    elsewhere_close(server);
     server->started = false;
 }
 

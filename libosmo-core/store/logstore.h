@@ -1,7 +1,8 @@
 /* The log store: rendered text with an index, append-only, one log per workflow, followed without polling. Two kinds behind
  * the same functions, handing out the same bytes:
- *   segments  files below DIR/<workflow id>/ of one service: workflow_logs.txt holds exactly the text that is served,
- *             workflow_logs.idx one fixed record an entry: offset, length, time, io type, task, retry, sequence
+ *   segments  files below DIR/<workflow id>/ of one service, of bounded size: workflow_logs.N.txt holds exactly the text that is
+ *             served, workflow_logs.N.idx one fixed record an entry: offset, length, time, io type, task, retry, sequence; full
+ *             segments, and ended logs, are compressed in the background
  *   chunks    rows of a PostgreSQL database; any number of services append to and read the same logs
  * Thread-safe. Nothing here may be called on one of the store's writer threads, except for reading. */
 #ifndef STORE_LOGSTORE_H
@@ -47,7 +48,13 @@ int logstore_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 
 typedef struct log_reader log_reader_t;
 struct log_query { const char *task; int64_t retry_id; /* -1 any */ int64_t last_n; /* 0 all */ bool error_only;
-                   int64_t scan_max; /* entries looked at to find the last_n; 0 = as many as it takes */ };
+                   int64_t scan_max; /* entries looked at to find the last_n; 0 = as many as it takes */
+                   unsigned kinds;     /* bits by enum io_type, 0 = all; error_only is 1 << IO_STDERR */
+                   /* Lines are the entries that have text and that all of the above select, counted from 1. Begins at this line; 0 = no matter.
+                    * Not beside last_n. */
+                   uint64_t from_line;
+                   int64_t since_us;   /* lines of earlier seconds are left out, and have their numbers all the same; 0 = none are */
+                   bool numbered; };   /* the numbers of lines are wanted, beside last_n too, where that costs something */
 int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_query *q, log_reader_t **out,
                     osmo_error_t *err);
 /* Append up to about max bytes of whole lines: >0 bytes, 0 nothing now (log still open), OSMO_EGONE at the end of a
@@ -56,7 +63,7 @@ int log_reader_read(log_reader_t *r, buf_t *out, size_t max, osmo_error_t *err);
 /* The same for those who copy a log: also says what each entry is, in the order of the text; at most LOG_ITEMS_MAX of
  * them. >0 entries, 0, OSMO_EGONE. */
 #define LOG_ITEMS_MAX 128
-struct log_item { char task[256]; int64_t retry_id, time_us; enum io_type type; size_t length; };
+struct log_item { char task[256]; int64_t retry_id, time_us; enum io_type type; size_t length; uint64_t line; };
 int log_reader_items(log_reader_t *r, buf_t *out, size_t max, struct log_item *items, osmo_error_t *err);
 /* Was there no log at all when it was read last? */
 bool log_reader_found_none(const log_reader_t *r);

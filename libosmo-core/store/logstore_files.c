@@ -12,6 +12,9 @@
 
 #define OPEN_MAX_LOGS 128           /* logs with open files */
 #define KNOWN_MAX_LOGS 4096         /* logs whose sequences are remembered */
+/* So many entries are looked through in a millisecond or two. */
+static const struct log_limits usual = { .bytes = 64u << 20, .entries = 128u << 10, .seal_from = 64u << 10,
+                                         .block_bytes = 128u << 10, .block_entries = 4096 };
 
 struct log_files {
     struct logstore base;
@@ -21,6 +24,7 @@ struct log_files {
     map_t *logs;                    /* id → struct wlog */
     struct wlog *newest, *oldest;   /* by last use */
     size_t open_logs;
+    struct log_sealer *sealer;
 };
 
 static struct log_files *files_of(logstore_t *s) { return (struct log_files *)s; }
@@ -50,6 +54,7 @@ static int open_dir(struct log_files *s, osmo_error_t *err) {
 
 static void files_close(logstore_t *base) {
     struct log_files *s = files_of(base);
+    sealer_stop(s->sealer);
     while (s->newest) {
         struct wlog *w = s->newest;
         s->newest = w->older;
@@ -106,7 +111,7 @@ static struct wlog *find_or_add(struct log_files *s, const char *id) {
     if (w) {
         unlink_log(s, w);
     } else {
-        w = wlog_new(id);
+        w = wlog_new(id, s->dir_fd);
         if (!w || map_set(s->logs, id, w) < 0) {
             wlog_free(w);
             return NULL;
@@ -130,11 +135,16 @@ int log_files_hold(struct log_files *s, const char *workflow_id, bool create, st
     if (!w)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     pthread_mutex_lock(&w->mutex);
-    int rc = wlog_load(w, s->dir_fd, create, err);
+    bool known = w->loaded;
+    int rc = wlog_load(w, create, err);
+    bool look = rc == 0 && !known && w->nsegments && !w->segments[w->ended ? w->nsegments - 1 : 0].sealed &&
+        (w->nsegments > 1 || w->ended);
     if (rc < 0) {
         log_files_let_go(s, w);
         return rc;
     }
+    if (look)
+        sealer_look(s->sealer, workflow_id);
     *out = w;
     return 0;
 }
@@ -150,13 +160,13 @@ void log_files_let_go(struct log_files *s, struct wlog *w) {
 /* ---- appending ---- */
 
 struct append { const char *task; int64_t retry; uint32_t index; struct log_attempt *attempt; uint64_t seq;
-                buf_t text, records; };
+                struct log_piece p; };
 
 static int render(struct wlog *w, struct append *a, const struct log_entry *e, osmo_error_t *err) {
     uint8_t raw[LOG_RECORD_SIZE];
     struct log_record r;
-    size_t before = a->text.len;
-    int rc = logstore_render(w->id, a->task, a->retry, e, &a->text, &r, err);
+    size_t before = a->p.text.len;
+    int rc = logstore_render(w->id, a->task, a->retry, e, &a->p.text, &r, err);
     if (rc <= 0)
         return rc;
     r.offset = w->text_size + before;
@@ -164,8 +174,25 @@ static int render(struct wlog *w, struct append *a, const struct log_entry *e, o
     log_record_pack(&r, raw);
     if (e->seq)
         a->seq = e->seq;
-    if (buf_append(&a->records, raw, sizeof(raw)) < 0)
+    if (r.length && r.type < LOG_KINDS)
+        a->p.lines[r.type]++;
+    if (r.time_us > a->p.latest_us)
+        a->p.latest_us = r.time_us;
+    if (buf_append(&a->p.records, raw, sizeof(raw)) < 0)
         return osmo_error_set(err, OSMO_ELIMIT, "log of workflow %s: too many entries in one append", w->id);
+    return 0;
+}
+
+static int write_entries(struct log_files *s, struct wlog *w, struct append *a, osmo_error_t *err) {
+    struct log_limits limits = sealer_get_limits(s->sealer);
+    bool full = false;
+    int rc = wlog_write(w, &a->p, &limits, &full, err);
+    if (full)
+        sealer_look(s->sealer, w->id);
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < LOG_KINDS; i++)
+        a->attempt->lines[i] += a->p.lines[i];
     return 0;
 }
 
@@ -178,7 +205,7 @@ static int append_entries(struct log_files *s, struct wlog *w, struct append *a,
     if (known >= 0)
         a->index = (uint32_t)known;
     else
-        rc = wlog_task_add(w, s->dir_fd, a->task, &a->index, err);
+        rc = wlog_task_add(w, a->task, &a->index, err);
     if (rc < 0)
         return rc;
     a->attempt = wlog_attempt(w, a->task, a->index, a->retry, true);
@@ -189,8 +216,8 @@ static int append_entries(struct log_files *s, struct wlog *w, struct append *a,
         if (!e[i].seq || e[i].seq > a->seq)
             rc = render(w, a, &e[i], err);
     }
-    if (rc == 0 && a->records.len)
-        rc = wlog_write(w, &a->text, &a->records, err);
+    if (rc == 0 && a->p.records.len)
+        rc = write_entries(s, w, a, err);
     if (rc == 0)
         a->attempt->seq = a->seq;
     return rc;
@@ -199,17 +226,17 @@ static int append_entries(struct log_files *s, struct wlog *w, struct append *a,
 static int files_append(logstore_t *base, const char *workflow_id, const char *task, int64_t retry_id,
                         const struct log_entry *e, size_t n, bool *grew, osmo_error_t *err) {
     struct log_files *s = files_of(base);
-    struct append a = { .task = task, .retry = retry_id, .text = BUF_INIT(LOG_APPEND_TEXT_MAX),
-                        .records = BUF_INIT(LOG_APPEND_TEXT_MAX) };
+    struct append a = { .task = task, .retry = retry_id, .p = { .text = BUF_INIT(LOG_APPEND_TEXT_MAX),
+                        .records = BUF_INIT(LOG_APPEND_TEXT_MAX), .latest_us = INT64_MIN } };
     struct wlog *w = NULL;
     int rc = log_files_hold(s, workflow_id, true, &w, err);
     if (rc < 0)
         return rc;
     rc = append_entries(s, w, &a, e, n, err);
-    *grew = rc == 0 && a.records.len > 0;
+    *grew = rc == 0 && a.p.records.len > 0;
     log_files_let_go(s, w);
-    buf_free(&a.text);
-    buf_free(&a.records);
+    buf_free(&a.p.text);
+    buf_free(&a.p.records);
     return rc;
 }
 
@@ -233,8 +260,10 @@ static int files_end(logstore_t *base, const char *workflow_id, osmo_error_t *er
     if (rc < 0)
         return rc;
     if (!w->ended)
-        rc = wlog_finish(w, s->dir_fd, err);
+        rc = wlog_finish(w, err);
     log_files_let_go(s, w);
+    if (rc == 0)
+        sealer_look(s->sealer, workflow_id);
     if (rc == 0) /* also when it had ended: the one that did it may have failed behind its last write */
         logstore_notify(base, workflow_id);
     return rc;
@@ -258,6 +287,7 @@ static int files_remove(logstore_t *base, const char *workflow_id, osmo_error_t 
     if (!path)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     int rc;
+    sealer_leave(s->sealer, workflow_id);
     pthread_mutex_lock(&s->mutex);
     struct wlog *w = map_get(s->logs, workflow_id);
     if (w && w->users) {
@@ -273,6 +303,14 @@ static int files_remove(logstore_t *base, const char *workflow_id, osmo_error_t 
     }
     pthread_mutex_unlock(&s->mutex);
     return rc;
+}
+
+void log_files_set_limits(logstore_t *base, const struct log_limits *l) {
+    struct log_files *s = files_of(base);
+    if (l)
+        sealer_limits(s->sealer, l);
+    else
+        sealer_wait(s->sealer);
 }
 
 /* ---- the driver ---- */
@@ -293,6 +331,8 @@ int logstore_open(const char *dir, log_notify_fn notify, void *notify_ctx, logst
     s->dir = str_dup(dir);
     s->logs = map_new(NULL);
     int rc = s->dir && s->logs ? open_dir(s, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (rc == 0)
+        rc = sealer_start(s, &usual, &s->sealer, err);
     if (rc < 0) {
         files_close(&s->base);
         return rc;

@@ -10,17 +10,25 @@
 
 #define LOG_APPEND_TEXT_MAX (64u << 20) /* of one call */
 
+#define LOG_KINDS 7 /* by enum io_type: those that have text, from 1 on */
+#define LOG_PACKED_SIZE 24
+
 struct log_record { uint64_t offset; uint32_t length, task, retry; uint8_t type; int64_t time_us; uint64_t seq; };
 
 struct log_reader {
     logstore_t *store;
     char *id, *task;       /* task NULL: all */
     int64_t retry, scan_max;
-    bool error_only;
+    unsigned kinds;        /* bits by enum io_type; 0 = all */
+    int64_t since_s;       /* entries of an earlier second are passed over; INT64_MIN = none */
+    bool numbered;         /* lines are to be counted, whatever that costs */
     bool none;             /* the last read found no log */
     /* What a read moves, and what a failed one puts back. */
     struct log_place {
-        int64_t last_n;    /* > 0: the start is still to be found */
+        bool started;      /* else the start is still to be found: */
+        int64_t last_n;    /* > 0: so many lines before the end */
+        uint64_t from_line;/* > 0: this line */
+        uint64_t line;     /* lines that are wanted before `next`: known to readers that are numbered, and those that begin at a line */
         uint64_t next;     /* entry to look at */
         uint64_t offset;   /* of its text, for drivers that need it */
         bool wanted;       /* chunks: it is known to be one that is wanted */
@@ -76,12 +84,32 @@ int logstore_render(const char *workflow_id, const char *task, int64_t retry_id,
 static inline bool log_reader_wants(const log_reader_t *r, const struct log_record *rec, int64_t task) {
     if (rec->length == 0 || (r->task && rec->task != task) || (r->retry >= 0 && rec->retry != r->retry))
         return false;
-    return !r->error_only || rec->type == IO_STDERR;
+    return !r->kinds || (r->kinds >> rec->type & 1);
+}
+/* Times are served in seconds, so that is what they are told apart by, wherever the log is. */
+static inline int64_t log_second(int64_t time_us) { return time_us / 1000000 - (time_us % 1000000 < 0); }
+/* Of a line that is wanted, and has its number: is it handed out? */
+static inline bool log_reader_is_late_enough(const log_reader_t *r, const struct log_record *rec) {
+    return log_second(rec->time_us) >= r->since_s;
+}
+static inline bool log_reader_filters(const log_reader_t *r) { return r->task || r->retry >= 0 || r->kinds; }
+
+static inline void log_record_pack_short(const struct log_record *r, uint8_t out[LOG_PACKED_SIZE]) {
+    log_put(out, r->length, 4);
+    log_put(out + 4, r->task, 4);
+    log_put(out + 8, r->retry, 4);
+    log_put(out + 12, r->type, 4);
+    log_put(out + 16, (uint64_t)r->time_us, 8);
+}
+static inline struct log_record log_record_unpack_short(const uint8_t in[LOG_PACKED_SIZE]) {
+    return (struct log_record){ .length = (uint32_t)log_get(in, 4), .task = (uint32_t)log_get(in + 4, 4),
+                                .retry = (uint32_t)log_get(in + 8, 4), .type = in[12],
+                                .time_us = (int64_t)log_get(in + 16, 8) };
 }
 /* Has enough been taken, `have` bytes being in or on their way into the buffer? The first entry always fits. */
 static inline bool log_taken_is_full(const struct log_taken *t, size_t have, size_t length) {
     return (have > t->before && have + length > t->enough) || (t->items && t->n == LOG_ITEMS_MAX);
 }
 /* Counts the entry, describes it when that is asked for. */
-void log_taken_add(struct log_taken *t, const struct log_record *rec, const strlist_t *tasks);
+void log_taken_add(struct log_taken *t, const struct log_record *rec, uint64_t line, const strlist_t *tasks);
 #endif

@@ -14,7 +14,6 @@
 /* Of text, unless one entry alone is longer. A slice of a chunk costs the server all of the chunk that is before it. */
 #define LOG_CHUNK_BYTES_MAX (256u << 10)
 #define LOG_CHUNK_ENTRIES_MAX 16384
-#define LOG_PACKED_SIZE 24
 #define LOG_PACKED_SIZE_SQL "24"
 
 struct log_pgsql {
@@ -37,19 +36,6 @@ struct log_request {
     osmo_error_t err;
     struct log_request *next;
 };
-
-static inline void log_record_pack_short(const struct log_record *r, uint8_t out[LOG_PACKED_SIZE]) {
-    log_put(out, r->length, 4);
-    log_put(out + 4, r->task, 4);
-    log_put(out + 8, r->retry, 4);
-    log_put(out + 12, r->type, 4);
-    log_put(out + 16, (uint64_t)r->time_us, 8);
-}
-static inline struct log_record log_record_unpack_short(const uint8_t in[LOG_PACKED_SIZE]) {
-    return (struct log_record){ .length = (uint32_t)log_get(in, 4), .task = (uint32_t)log_get(in + 4, 4),
-                                .retry = (uint32_t)log_get(in + 8, 4), .type = in[12],
-                                .time_us = (int64_t)log_get(in + 16, 8) };
-}
 
 /* logstore_pgsql_write.c: one transaction for all requests of a log. Each has its own result when this returns. */
 void log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_request *list);

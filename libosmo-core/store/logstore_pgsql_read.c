@@ -49,7 +49,7 @@ static void read_view(log_reader_t *r, db_rows_t *rows, struct view *v) {
         return;
     if (r->log_id) {
         v->other = true;
-        r->place = (struct log_place){ 0 };
+        r->place = (struct log_place){ .started = true };
         strlist_free(&r->tasks);
     }
     r->log_id = v->log_id;
@@ -83,14 +83,24 @@ enum stop { STOP_OUT /* of entries */, STOP_FULL, STOP_CUT /* the next one's tex
 
 struct slice { const uint8_t *records; size_t n; const char *text; size_t bytes; };
 
-/* Stops at the first entry that is wanted. */
-static bool skip(log_reader_t *r, const struct view *v, const struct slice *c) {
+static void pass(log_reader_t *r, const struct log_record *rec, bool wanted) {
+    r->place.next++;
+    r->place.offset += rec->length;
+    r->place.line += wanted;
+}
+
+static bool is_given(const log_reader_t *r, const struct log_record *rec) {
+    return r->place.line + 1 >= r->place.from_line && log_reader_is_late_enough(r, rec);
+}
+
+/* Stops at the first entry that is wanted and handed out, or at entry `until`. */
+static bool skip(log_reader_t *r, const struct view *v, const struct slice *c, uint64_t until) {
     for (size_t i = 0; i < c->n; i++) {
         struct log_record rec = log_record_unpack_short(c->records + i * LOG_PACKED_SIZE);
-        if (log_reader_wants(r, &rec, v->task))
+        bool wanted = log_reader_wants(r, &rec, v->task);
+        if (r->place.next == until || (until == UINT64_MAX && wanted && is_given(r, &rec)))
             return true;
-        r->place.next++;
-        r->place.offset += rec.length;
+        pass(r, &rec, wanted);
     }
     return false;
 }
@@ -105,7 +115,7 @@ static int hand_out(log_reader_t *r, db_t *db, const struct log_record *rec, con
     if (buf_append(t->out, text, rec->length) < 0)
         return osmo_error_set(err, t->out->code, "log of workflow %s: an entry does not fit into the reader's buffer",
                               r->id);
-    log_taken_add(t, rec, &r->tasks);
+    log_taken_add(t, rec, r->place.line + 1, &r->tasks);
     return 0;
 }
 
@@ -113,7 +123,8 @@ static int take(log_reader_t *r, struct forward *f, const struct slice *c, struc
     size_t at = 0;
     for (size_t i = 0; i < c->n; i++) {
         struct log_record rec = log_record_unpack_short(c->records + i * LOG_PACKED_SIZE);
-        if (log_reader_wants(r, &rec, f->view.task)) {
+        bool wanted = log_reader_wants(r, &rec, f->view.task);
+        if (wanted && is_given(r, &rec)) {
             f->length = rec.length;
             f->why = log_taken_is_full(t, t->out->len, rec.length) ? STOP_FULL
                 : at + rec.length > c->bytes ? STOP_CUT : STOP_OUT;
@@ -124,8 +135,7 @@ static int take(log_reader_t *r, struct forward *f, const struct slice *c, struc
                 return rc;
         }
         at += rec.length;
-        r->place.next++;
-        r->place.offset += rec.length;
+        pass(r, &rec, wanted);
     }
     return 0;
 }
@@ -146,8 +156,8 @@ static int read_slice(log_reader_t *r, db_rows_t *rows, struct slice *c, buf_t *
     return 0;
 }
 
-/* One query without text. *found: the reader's place is an entry that is wanted. */
-static int look(log_reader_t *r, struct forward *f, int64_t many, bool *found, osmo_error_t *err) {
+/* One query without text. *found: the reader's place is an entry that is wanted, or the one to be reached. */
+static int look(log_reader_t *r, struct forward *f, int64_t many, uint64_t until, bool *found, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
     _cleanup_buf_ buf_t records = BUF_INIT(SLICE_MAX);
     struct view *v = &f->view;
@@ -163,7 +173,7 @@ static int look(log_reader_t *r, struct forward *f, int64_t many, bool *found, o
             break;
         rc = read_slice(r, rows, &c, &records, err);
         if (rc >= 0)
-            *found = skip(r, v, &c);
+            *found = skip(r, v, &c, until);
     }
     return rc < 0 ? rc : 0;
 }
@@ -195,12 +205,12 @@ static bool at_end(const log_reader_t *r, const struct view *v) {
     return !v->there || r->place.next >= (uint64_t)v->entries;
 }
 
-/* To the next entry that is wanted: 1, or 0 at the end. */
-static int go_to_wanted(log_reader_t *r, struct forward *f, osmo_error_t *err) {
+/* To the next entry that is wanted, or to entry `until`: 1, or 0 at the end. */
+static int go_to_wanted(log_reader_t *r, struct forward *f, uint64_t until, osmo_error_t *err) {
     for (int64_t many = LOOK_MIN;; many = many < LOOK_MAX ? many * 2 : many) {
         bool found;
         uint64_t before = r->place.next;
-        int rc = look(r, f, many, &found, err);
+        int rc = look(r, f, many, until, &found, err);
         if (rc < 0 || found)
             return rc < 0 ? rc : 1;
         if (at_end(r, &f->view))
@@ -225,10 +235,10 @@ static void learn(log_reader_t *r, size_t passed, size_t taken) {
 }
 
 static int read_forward(log_reader_t *r, struct forward *f, struct log_taken *t, osmo_error_t *err) {
-    bool filtered = r->task || r->retry >= 0 || r->error_only;
     size_t need = 0; /* of an entry that was not whole */
     while (t->out->len < t->enough) {
-        int rc = filtered && !r->place.wanted ? go_to_wanted(r, f, err) : 1;
+        bool filtered = log_reader_filters(r) || r->since_s != INT64_MIN || r->place.line + 1 < r->place.from_line;
+        int rc = filtered && !r->place.wanted ? go_to_wanted(r, f, UINT64_MAX, err) : 1;
         if (rc <= 0)
             return rc;
         struct log_place before = r->place;
@@ -281,7 +291,7 @@ static int back_over(log_reader_t *r, struct back *b, db_rows_t *rows, osmo_erro
 }
 
 static int go_back(log_reader_t *r, db_t *db, struct back *b, osmo_error_t *err) {
-    bool filtered = r->task || r->retry >= 0 || r->error_only;
+    bool filtered = log_reader_filters(r);
     while (b->at > b->stop && b->left) {
         _cleanup_rows_ db_rows_t *rows = NULL;
         int64_t before = b->at, window = filtered || b->left > LOOK_MAX ? LOOK_MAX : b->left < 64 ? 64 : b->left;
@@ -299,7 +309,7 @@ static int go_back(log_reader_t *r, db_t *db, struct back *b, osmo_error_t *err)
     return 0;
 }
 
-static int find_start(log_reader_t *r, db_t *db, osmo_error_t *err) {
+static int find_start(log_reader_t *r, db_t *db, osmo_error_t *err) { /* by last_n; a line by its number is come to by reading */
     _cleanup_rows_ db_rows_t *rows = NULL;
     struct view v = { 0 };
     int rc = db_query(db, view_sql, DB_ARGS(DB_T(r->task), DB_T(r->id)), &rows, err);
@@ -311,16 +321,23 @@ static int find_start(log_reader_t *r, db_t *db, osmo_error_t *err) {
     if (r->scan_max > 0 && b.at > r->scan_max)
         b.stop = b.at - r->scan_max;
     rc = go_back(r, db, &b, err);
-    if (rc >= 0)
-        r->place = (struct log_place){ .next = (uint64_t)b.at, .offset = (uint64_t)b.offset };
-    return rc;
+    if (rc < 0)
+        return rc;
+    struct forward f = { .db = db };
+    r->place = (struct log_place){ .started = true };
+    if (r->numbered && b.at > 0) /* those before it are counted */
+        return go_to_wanted(r, &f, (uint64_t)b.at, err);
+    r->place.next = (uint64_t)b.at;
+    r->place.offset = (uint64_t)b.offset;
+    return 0;
 }
 
 int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
     struct forward f = { 0 };
     int rc = store_reader(log_pgsql_of(r->store)->store, &f.db, err);
-    if (rc >= 0 && r->place.last_n > 0)
+    if (rc >= 0 && !r->place.started && r->place.last_n > 0)
         rc = find_start(r, f.db, err);
+    r->place.started = true;
     if (rc >= 0)
         rc = read_forward(r, &f, t, err);
     r->none = rc >= 0 && !f.view.there;

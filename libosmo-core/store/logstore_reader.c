@@ -12,9 +12,17 @@ int logstore_reader(logstore_t *s, const char *workflow_id, const struct log_que
         return rc;
     log_reader_t *r = calloc(1, sizeof(*r));
     if (r) {
-        *r = (log_reader_t){ .store = s, .id = str_dup(workflow_id), .task = q ? str_dup(q->task) : NULL,
-                             .retry = q ? q->retry_id : -1, .scan_max = q ? q->scan_max : 0,
-                             .error_only = q && q->error_only, .place.last_n = q ? q->last_n : 0 };
+        *r = (log_reader_t){ .store = s, .id = str_dup(workflow_id), .retry = -1, .since_s = INT64_MIN };
+        if (q) {
+            r->task = str_dup(q->task);
+            r->retry = q->retry_id;
+            r->scan_max = q->scan_max;
+            r->kinds = q->error_only ? 1u << IO_STDERR : q->kinds;
+            r->since_s = q->since_us ? log_second(q->since_us) : INT64_MIN;
+            r->numbered = q->numbered;
+            r->place.last_n = q->last_n;
+            r->place.from_line = q->from_line;
+        }
     }
     if (!r || !r->id || (q && q->task && !r->task)) {
         log_reader_free(r);
@@ -35,11 +43,11 @@ void log_reader_free(log_reader_t *r) {
     free(r);
 }
 
-void log_taken_add(struct log_taken *t, const struct log_record *rec, const strlist_t *tasks) {
+void log_taken_add(struct log_taken *t, const struct log_record *rec, uint64_t line, const strlist_t *tasks) {
     if (t->items) {
         struct log_item *i = &t->items[t->n];
         *i = (struct log_item){ .retry_id = rec->retry, .time_us = rec->time_us, .type = (enum io_type)rec->type,
-                                .length = rec->length };
+                                .length = rec->length, .line = line };
         snprintf(i->task, sizeof i->task, "%s", rec->task < tasks->len ? tasks->items[rec->task] : "");
     }
     t->n++;

@@ -11,9 +11,11 @@
 struct workflow_row {
     char uuid[33]; char *id, *name; int64_t job_id;
     char *user, *cancelled_by, *pool, *backend, *priority, *outputs, *failure_message;
+    const char *outputs_below;      /* for repo_workflow_insert(), borrowed, may be NULL: outputs becomes this, "/" and the id */
     char *labels_json;                       /* "{}" */
     char *parent_name; int64_t parent_job_id;
     int64_t submit_us, exec_timeout_us, queue_timeout_us;
+    bool rsync;                              /* files may be synchronised with its tasks */
     struct sm_workflow sm;                   /* status, counters, start, end */
     bool cancel_requested, archived; int64_t groups_uncleaned;
 };
@@ -255,6 +257,9 @@ int repo_event_add_once(db_t *db, const char *workflow_uuid, const char *task, i
                         const char *text, int64_t max, bool *added, osmo_error_t *err);
 int repo_event_list(db_t *db, const char *workflow_uuid, const char *task /* NULL */, int64_t retry_id /* -1 */,
                     int64_t after_id, strlist_t *texts, int64_t *last_id, osmo_error_t *err);
+/* The same with the time of each, malloc'ed in *times, which is NULL before (texts is empty before). */
+int repo_event_list_timed(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t after_id,
+                          strlist_t *texts, int64_t **times, int64_t *last_id, osmo_error_t *err);
 
 /* -- barriers; the barriers of a group are listed as members of this one -- */
 #define BARRIER_INDEX ""

@@ -2,6 +2,7 @@
  * over events is their id. Ids become visible in order as long as the writers of one workflow's events are
  * serialised, which the key of store_post() does within a process and the workflow's lock between processes. */
 #include "store/repo.h"
+#include <stdlib.h>
 #include "store/rows.h"
 
 int repo_history_add(db_t *db, const char *workflow_uuid, const char *subject, enum status from,
@@ -57,21 +58,36 @@ int repo_event_add_once(db_t *db, const char *workflow_uuid, const char *task, i
     return *added ? repo_event_add(db, workflow_uuid, task, retry_id, at_us, text, err) : 0;
 }
 
-int repo_event_list(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t after_id,
-                    strlist_t *texts, int64_t *last_id, osmo_error_t *err) {
+int repo_event_list_timed(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t after_id,
+                          strlist_t *texts, int64_t **times, int64_t *last_id, osmo_error_t *err) {
     _cleanup_rows_ db_rows_t *rows = NULL;
+    size_t cap = 0;
     *last_id = after_id;
-    int rc = db_query(db, "SELECT id, task, retry_id, content FROM events WHERE workflow_uuid = ? AND id > ? "
+    int rc = db_query(db, "SELECT id, task, retry_id, content, at_us FROM events WHERE workflow_uuid = ? AND id > ? "
                           "ORDER BY id LIMIT 100000",
                       DB_ARGS(DB_T(workflow_uuid), DB_I(after_id)), &rows, err);
     while (rc >= 0 && (rc = db_next(rows, err)) == 1) {
         *last_id = db_int(rows, 0);
         if ((task && !str_eq(task, db_text(rows, 1))) || (retry_id >= 0 && retry_id != db_int(rows, 2)))
             continue;
+        if (times && texts->len == cap) {
+            cap = cap ? cap * 2 : 64;
+            int64_t *bigger = realloc(*times, cap * sizeof *bigger);
+            if (!bigger)
+                return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+            *times = bigger;
+        }
+        if (times)
+            (*times)[texts->len] = db_int(rows, 4);
         if (strlist_add(texts, db_text(rows, 3)) < 0)
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     }
     return rc;
+}
+
+int repo_event_list(db_t *db, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t after_id,
+                    strlist_t *texts, int64_t *last_id, osmo_error_t *err) {
+    return repo_event_list_timed(db, workflow_uuid, task, retry_id, after_id, texts, NULL, last_id, err);
 }
 
 int repo_barrier_join(db_t *db, const char *group_uuid, const char *name, const char *task, osmo_error_t *err) {

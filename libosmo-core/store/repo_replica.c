@@ -9,7 +9,8 @@
 
 #define REPLICA_LIST(F, N) \
     F(UUID, id, id) N(TEXT, address, address) N(TEXT, storage, storage) N(TEXT, host, host) N(TEXT, version, version) \
-    N(I64, pid, pid) N(I64, started_us, started_us) N(I64, lease_until_us, lease_until_us) N(BOOL, ended, ended)
+    N(I64, pid, pid) N(I64, started_us, started_us) N(I64, lease_until_us, lease_until_us) N(BOOL, ended, ended) \
+    N(I64, roles, roles)
 #define R_COL(kind, column, field) COL_ENTRY(replica_row, kind, column, field)
 #define NAME_F(kind, column, field) #column
 #define NAME_N(kind, column, field) ", " #column
@@ -48,11 +49,11 @@ int repo_replica_lock(db_t *db, osmo_error_t *err) {
 }
 
 int repo_replica_put(db_t *db, const struct replica_row *r, int64_t lease_us, osmo_error_t *err) {
-    return db_exec(db, "INSERT INTO replicas (id, address, storage, host, version, pid, started_us, lease_until_us, ended)"
-                       " VALUES (?, ?, ?, ?, ?, ?, " DB_NOW ", " DB_NOW " + ?, 0) ON CONFLICT (id) DO UPDATE SET"
+    return db_exec(db, "INSERT INTO replicas (id, address, storage, host, version, pid, roles, started_us, lease_until_us, ended)"
+                       " VALUES (?, ?, ?, ?, ?, ?, ?, " DB_NOW ", " DB_NOW " + ?, 0) ON CONFLICT (id) DO UPDATE SET"
                        " address = excluded.address, lease_until_us = excluded.lease_until_us, ended = 0",
                    DB_ARGS(DB_T(r->id), DB_T(r->address ? r->address : ""), DB_T(r->storage), DB_T(r->host), DB_T(r->version),
-                           DB_I(r->pid), DB_I(lease_us)), NULL, err);
+                           DB_I(r->pid), DB_I(r->roles), DB_I(lease_us)), NULL, err);
 }
 
 /* Not whether the lease is over counts, but whether somebody has acted on that: a clock may have been set. */

@@ -11,6 +11,7 @@ struct replica_row {
     char *storage; /* id of the directory with its task data */
     char *host, *version;
     int64_t pid, started_us, lease_until_us;
+    int64_t roles; /* enum service_role */
     bool ended; /* its lease was over, and somebody has begun to give back what it had */
 };
 void replica_row_clear(struct replica_row *r);

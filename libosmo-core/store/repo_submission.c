@@ -49,6 +49,9 @@ int repo_submission_remove(db_t *db, const char *workflow_uuid, int64_t limit, b
         "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM timers WHERE id IN (SELECT id FROM timers WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM ctrl_actions WHERE id IN (SELECT id FROM ctrl_actions WHERE workflow_uuid = ? LIMIT ?)",
+        "DELETE FROM task_io WHERE (workflow_uuid, task, retry_id, io_type, url, start_us) IN"
+        " (SELECT workflow_uuid, task, retry_id, io_type, url, start_us FROM task_io WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM workflow_tags WHERE (workflow_uuid, tag) IN"
         " (SELECT workflow_uuid, tag FROM workflow_tags WHERE workflow_uuid = ? LIMIT ?)",
         "DELETE FROM workflow_labels WHERE (workflow_uuid, label_key) IN"

@@ -72,6 +72,11 @@ int repo_workflow_insert(db_t *db, struct workflow_row *r, osmo_error_t *err) {
     if (!r->labels_json && !(r->labels_json = str_dup("{}")))
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     int rc = allocate_number(db, r, err);
+    if (rc == 0 && r->outputs_below) {
+        free(r->outputs);
+        r->outputs = str_printf("%s%s%s", r->outputs_below, str_ends(r->outputs_below, "/") ? "" : "/", r->id);
+        rc = r->outputs ? 0 : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    }
     if (rc == 0)
         rc = rows_insert(db, &workflow_type, r, 1, err);
     if (rc == 0 && r->job_id == 1)

@@ -290,6 +290,27 @@ static const char backend_life_sql[] =
     "ALTER TABLE backends ADD COLUMN status TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE backends ADD COLUMN ending BIGINT NOT NULL DEFAULT 0;";
 
+/* What the ctrls of tasks are to do for interactive sessions, until nobody waits for it; who may be chosen for carrying those; whether files
+ * may be synchronised with the tasks of a workflow, as it was when it was submitted. */
+static const char interactive_sql[] =
+    "CREATE TABLE ctrl_actions ("
+    " id {id}, workflow_uuid TEXT NOT NULL, group_uuid TEXT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL,"
+    " user_name TEXT NOT NULL, action BIGINT NOT NULL, nonce BIGINT NOT NULL, replica BIGINT NOT NULL,"
+    " key_expires_s BIGINT NOT NULL, payload_json TEXT NOT NULL, expires_us BIGINT NOT NULL, done BIGINT NOT NULL){end};"
+    "CREATE INDEX ctrl_actions_by_workflow ON ctrl_actions (workflow_uuid, id);"
+    "CREATE INDEX ctrl_actions_by_nonce ON ctrl_actions (nonce);"
+    "CREATE INDEX ctrl_actions_by_expiry ON ctrl_actions (expires_us);"
+    "ALTER TABLE workflows ADD COLUMN rsync BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE replicas ADD COLUMN roles BIGINT NOT NULL DEFAULT 63;";
+
+/* What tasks carried in and out. Told more than once it is one row. */
+static const char task_io_sql[] =
+    "CREATE TABLE task_io ("
+    " workflow_uuid TEXT NOT NULL, group_name TEXT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL, io_type TEXT NOT NULL,"
+    " url TEXT NOT NULL, start_us BIGINT NOT NULL, end_us BIGINT NOT NULL, bytes BIGINT NOT NULL, files BIGINT NOT NULL,"
+    " operation_type TEXT NOT NULL, download_type TEXT NOT NULL,"
+    " PRIMARY KEY (workflow_uuid, task, retry_id, io_type, url, start_us)){end};";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -307,5 +328,6 @@ const struct migration store_migrations[] = {
     { 5, history_ids_sql, ON_SQLITE }, { 5, by_node_sql, ON_BOTH },
     { 6, roles_sql, ON_BOTH }, { 6, secrets_sql, ON_BOTH }, { 6, pulls_images_sql, ON_BOTH },
     { 7, backend_life_sql, ON_BOTH },
+    { 8, interactive_sql, ON_BOTH }, { 8, task_io_sql, ON_BOTH },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

@@ -10,7 +10,8 @@
     N(TEXT, labels_json, labels_json) N(TEXT, parent_name, parent_name) N(I64, parent_job_id, parent_job_id) \
         N(I64, submit_us, submit_us) \
     N(TEXT, pool, pool) N(TEXT, backend, backend) N(TEXT, priority, priority) \
-    N(I64, exec_timeout_us, exec_timeout_us) N(I64, queue_timeout_us, queue_timeout_us) N(ENUM, status, sm.status)
+    N(I64, exec_timeout_us, exec_timeout_us) N(I64, queue_timeout_us, queue_timeout_us) N(BOOL, rsync, rsync) \
+    N(ENUM, status, sm.status)
 #define WORKFLOW_PLAIN(F, N) \
     F(TEXT, cancelled_by, cancelled_by) N(TEXT, outputs, outputs) N(TEXT, failure_message, failure_message) \
     N(I64, groups_total, sm.total) N(I64, groups_unfinished, sm.unfinished) N(I64, groups_running, sm.running) \

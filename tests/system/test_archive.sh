@@ -14,12 +14,12 @@ archived() { [[ -e $archive/$1/workflow_events.txt && -z $(find "$archive/$1" -n
 # Everything of the workflow was written; what is still told about it comes from the database.
 settled() { [[ $("$osmo" workflow explain "$1" -t json 2>/dev/null) == *'"next": []'* ]]; }
 
-# What works today is said for what does not.
+# What works is said for what does not.
 cat > "$work/osmo.yaml" <<Y
-workflow: {workflow_log: {credential: {endpoint: 's3://bucket/logs', access_key_id: a, access_key: b}}}
+workflow: {workflow_log: {credential: {endpoint: 'ftp://bucket/logs', access_key_id: a, access_key: b}}}
 Y
 out=$(timeout 60 "$bin/osmo-service" --listen 127.0.0.1:0 --data-dir "$work/data" --config "$work/osmo.yaml" 2>&1)
-check "an object storage is refused" test $? -ne 0 -a $? -ne 124
+check "storage of another kind is refused" test $? -ne 0 -a $? -ne 124
 check_has "by the name of the key" "$out" "workflow.workflow_log.credential.endpoint"
 check_has "with what works" "$out" "file:///ABSOLUTE/DIRECTORY"
 

@@ -9,7 +9,7 @@
 
 /* ---- the service ---- */
 struct osmo_stream { uint64_t id; int pieces; };
-struct osmo_ws { uint64_t conn; int count; bool slow; };
+struct osmo_ws { struct osmo_service *service; uint64_t conn; int count; bool slow, held, pairs; char name[64]; };
 
 osmo_server_t *server;
 struct osmo_service service;
@@ -142,15 +142,107 @@ ssize_t osmo_stream_read(osmo_stream_t *st, char *data, size_t max) {
     return snprintf(data, max, "piece %d\n", st->pieces++);
 }
 
+/* ---- sessions that are held ---- */
+enum { HELD_MAX = 64 };
+static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct { char name[64]; uint64_t conn; bool open, paired; } held[HELD_MAX];
+static int held_count;
+char elsewhere_host[64] = "127.0.0.1";
+atomic_int elsewhere_port;
+
+static osmo_ws_t *hold(osmo_service_t *s, uint64_t conn, bool pairs, const char *name, size_t len) {
+    osmo_ws_t *ws = calloc(1, sizeof *ws);
+    *ws = (struct osmo_ws){ .service = s, .conn = conn, .held = true, .pairs = pairs };
+    snprintf(ws->name, sizeof ws->name, "%.*s", (int)len, name);
+    return ws;
+}
+
+static void held_opened(osmo_ws_t *ws) {
+    uint64_t other = 0;
+    pthread_mutex_lock(&held_lock);
+    for (int i = 0; i < held_count && ws->pairs && !other; i++) {
+        if (held[i].open && !held[i].paired && strcmp(held[i].name, ws->name) == 0) {
+            held[i].paired = true;
+            other = held[i].conn;
+        }
+    }
+    if (held_count < HELD_MAX) {
+        held[held_count].conn = ws->conn;
+        held[held_count].open = true;
+        held[held_count].paired = other != 0;
+        strcpy(held[held_count++].name, ws->name);
+    }
+    pthread_mutex_unlock(&held_lock);
+    if (other)
+        ws->service->transport->join(ws->service->transport->impl, other, ws->conn);
+}
+
+static void held_closed(const osmo_ws_t *ws) {
+    pthread_mutex_lock(&held_lock);
+    for (int i = 0; i < held_count; i++) {
+        if (held[i].conn == ws->conn)
+            held[i].open = false;
+    }
+    pthread_mutex_unlock(&held_lock);
+}
+
+uint64_t held_session(const char *name, int nth) {
+    for (int tries = 0; tries < 1000; tries++, usleep(10000)) {
+        uint64_t found = 0;
+        pthread_mutex_lock(&held_lock);
+        for (int i = 0, n = 0; i < held_count && !found; i++) {
+            if (strcmp(held[i].name, name) == 0 && n++ == nth)
+                found = held[i].conn;
+        }
+        pthread_mutex_unlock(&held_lock);
+        if (found)
+            return found;
+    }
+    return 0;
+}
+
+int join_held(const char *name) {
+    uint64_t a = held_session(name, 0), b = held_session(name, 1);
+    return service.transport->join(service.transport->impl, a, b);
+}
+
+osmo_place_t osmo_service_place(osmo_service_t *s, const osmo_request_t *rq, osmo_elsewhere_t *where) {
+    const char *host = find_header(rq, "host");
+    (void)s;
+    if (strncmp(host, "webserver-pair-", 15) == 0 || strncmp(host, "webserver-held-", 15) == 0 || strncmp(host, "webserver-none", 14) == 0)
+        return OSMO_PLACE_TUNNEL;
+    if ((strncmp(host, "webserver-else", 14) != 0 && strcmp(rq->path, "/else") != 0) || *find_header(rq, "x-osmo-carried") == 'y')
+        return OSMO_PLACE_HERE;
+    strcpy(where->host, elsewhere_host);
+    where->port = elsewhere_port;
+    strcpy(where->header, "X-Osmo-Carried: yes");
+    return OSMO_PLACE_ELSEWHERE;
+}
+
+void osmo_service_tunnel_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t conn, osmo_ws_t **ws, osmo_response_t *r) {
+    const char *host = find_header(rq, "host");
+    *ws = NULL;
+    if (strncmp(host, "webserver-none", 14) == 0)
+        text(r, 404, "there is no such web server");
+    else
+        *ws = hold(s, conn, strncmp(host, "webserver-pair-", 15) == 0, host + 15, strcspn(host + 15, ".:"));
+}
+
+int osmo_ws_held(const osmo_ws_t *ws) { return ws->held; }
+
 void osmo_service_ws_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t conn, osmo_ws_t **ws,
                           const char **extensions, osmo_response_t *r) {
-    (void)s;
     bool slow = strcmp(rq->path, "/ws/slow") == 0;
+    if (strncmp(rq->path, "/held/", 6) == 0 || strncmp(rq->path, "/pair/", 6) == 0) {
+        *ws = hold(s, conn, rq->path[1] == 'p', rq->path + 6, strlen(rq->path + 6));
+        return;
+    }
     if ((!slow && strcmp(rq->path, "/ws") != 0) || strcmp(find_header(rq, "x-osmo-user"), "alice") != 0) {
         text(r, 403, "{\"detail\":\"no\"}");
         return;
     }
     *ws = calloc(1, sizeof **ws);
+    (*ws)->service = s;
     (*ws)->conn = conn;
     (*ws)->slow = slow;
     last_ws = conn;
@@ -159,20 +251,25 @@ void osmo_service_ws_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t 
 
 void osmo_ws_opened(osmo_ws_t *ws) {
     ws_opened_count++;
+    if (ws->held) {
+        held_opened(ws);
+        return;
+    }
     if (ws->slow) /* as one that asks a database */
         wait_gate();
-    service.transport->ws_send(service.transport->impl, ws->conn, "hello", 5, 0);
+    ws->service->transport->ws_send(ws->service->transport->impl, ws->conn, "hello", 5, 0);
 }
 
 void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary) {
     ws->count++;
     if (len == 5 && !memcmp(data, "close", 5))
-        service.transport->ws_close(service.transport->impl, ws->conn, 4001, "as asked");
+        ws->service->transport->ws_close(ws->service->transport->impl, ws->conn, 4001, "as asked");
     else
-        service.transport->ws_send(service.transport->impl, ws->conn, data, len, binary);
+        ws->service->transport->ws_send(ws->service->transport->impl, ws->conn, data, len, binary);
 }
 
 void osmo_ws_closed(osmo_ws_t *ws) {
+    held_closed(ws);
     free(ws);
     ws_closed_count++;
 }
@@ -191,7 +288,7 @@ bool start_with(int workers, size_t max_queue) {
     }
     service.transport = osmo_server_transport(server);
     streams_closed = ws_opened_count = ws_closed_count = handled = 0;
-    stream_budget = 0;
+    stream_budget = held_count = 0;
     set_gate(false);
     snprintf(base, sizeof base, "%s://127.0.0.1:%d", tls_cert ? "https" : "http", osmo_server_port(server));
     return osmo_server_start(server, &service, &err) == 0;

@@ -110,7 +110,8 @@ bool fixture_open(struct fixture *f, osmo_auth_mode_t mode, const char *admin_to
         fprintf(stderr, "signing key: %s\n", err.text);
         return false;
     }
-    f->transport = (osmo_transport_t){ sizeof f->transport, f, fake_send, fake_close, fake_wake };
+    f->transport = (osmo_transport_t){ .size = sizeof f->transport, .impl = f, .ws_send = fake_send, .ws_close = fake_close,
+                                       .stream_wake = fake_wake };
     f->options = (osmo_service_options_t){ .size = sizeof f->options, .data_dir = f->dir, .auth = mode,
         .admin_token = admin_token,
                                            .base_url = "http://127.0.0.1:8000", .transport = &f->transport,

@@ -148,7 +148,6 @@ static const struct { const char *method, *path, *query, *body; int status; cons
     { "POST", "/api/pool/default/workflow", "priority=URGENT", "{\"file\":\"x\"}", 422, "priority" },
     { "POST", "/api/pool/default/workflow", "dry_run=maybe", "{\"file\":\"x\"}", 422, "dry_run" },
     { "POST", "/api/pool/nope/workflow", "", "{\"file\":\"" HELLO "\"}", 400, "USER" },
-    { "GET", "/api/router/webserver/key", "", NULL, 503, "Internal server error: " },
     { "POST", "/api/auth/jwt/refresh_token", "", "{\"token\":\"x\"}", 422, "workflow_id" },
 };
 

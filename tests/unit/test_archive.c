@@ -114,21 +114,28 @@ static char *all_of(osmo_stream_t *s, bool *ended) {
     return text.data ? buf_steal(&text, NULL) : strdup("");
 }
 
-static const struct { struct log_query q; const char *regex; } queries[] = {
-    { { .retry_id = -1 }, NULL }, { { .retry_id = -1 }, "t[wh]" }, { { .retry_id = -1, .last_n = 1 }, NULL },
-    { { .retry_id = -1, .last_n = 5 }, NULL }, { { .retry_id = -1, .last_n = 500 }, NULL },
-    { { .retry_id = -1, .last_n = 4 }, "r" }, { { .task = "a", .retry_id = -1 }, NULL }, { { .task = "a", .retry_id = 0 }, NULL },
-    { { .task = "b", .retry_id = -1 }, NULL }, { { .task = "b", .retry_id = 0 }, NULL }, { { .task = "b", .retry_id = 1 }, NULL },
-    { { .task = "b", .retry_id = 2 }, NULL }, { { .task = "nobody", .retry_id = -1 }, NULL },
-    { { .task = "b", .retry_id = -1, .last_n = 2 }, NULL }, { { .task = "a", .retry_id = 0, .last_n = 3 }, "o" },
-    { { .retry_id = -1, .error_only = true }, NULL }, { { .retry_id = -1, .error_only = true, .last_n = 2, .scan_max = 3 }, NULL },
+static const struct { struct log_query q; const char *regex, *grep; enum line_format format; } queries[] = {
+    { { .retry_id = -1 }, NULL, NULL, LINES_TEXT }, { { .retry_id = -1 }, "t[wh]", NULL, LINES_TEXT }, { { .retry_id = -1, .last_n = 1 }, NULL, NULL, LINES_TEXT },
+    { { .retry_id = -1, .last_n = 5 }, NULL, NULL, LINES_TEXT }, { { .retry_id = -1, .last_n = 500 }, NULL, NULL, LINES_TEXT },
+    { { .retry_id = -1, .last_n = 4 }, "r", NULL, LINES_TEXT }, { { .task = "a", .retry_id = -1 }, NULL, NULL, LINES_TEXT }, { { .task = "a", .retry_id = 0 }, NULL, NULL, LINES_TEXT },
+    { { .task = "b", .retry_id = -1 }, NULL, NULL, LINES_TEXT }, { { .task = "b", .retry_id = 0 }, NULL, NULL, LINES_TEXT }, { { .task = "b", .retry_id = 1 }, NULL, NULL, LINES_TEXT },
+    { { .task = "b", .retry_id = 2 }, NULL, NULL, LINES_TEXT }, { { .task = "nobody", .retry_id = -1 }, NULL, NULL, LINES_TEXT },
+    { { .task = "b", .retry_id = -1, .last_n = 2 }, NULL, NULL, LINES_TEXT }, { { .task = "a", .retry_id = 0, .last_n = 3 }, "o", NULL, LINES_TEXT },
+    { { .retry_id = -1, .error_only = true }, NULL, NULL, LINES_TEXT }, { { .retry_id = -1, .error_only = true, .last_n = 2, .scan_max = 3 }, NULL, NULL, LINES_TEXT },
+    { { .retry_id = -1, .from_line = 3 }, NULL, NULL, LINES_TEXT }, { { .retry_id = -1, .from_line = 999 }, NULL, NULL, LINES_TEXT },
+    { { .task = "b", .retry_id = -1, .from_line = 3 }, NULL, NULL, LINES_SSE }, { { .retry_id = -1 }, NULL, "third$", LINES_JSON },
+    { { .retry_id = -1, .kinds = 1u << IO_STDERR | 1u << IO_OSMO_CTRL }, "o", NULL, LINES_SSE },
+    { { .task = "b", .retry_id = -1, .last_n = 2 }, NULL, "", LINES_JSON }, { { .retry_id = -1, .last_n = 7 }, NULL, "[a]", LINES_SSE },
+    { { .retry_id = -1, .since_us = 1772357472000000 }, NULL, NULL, LINES_TEXT }, /* 2026-03-01 09:31:12 */
+    { { .task = "b", .retry_id = -1, .since_us = 1772357473000000 }, NULL, NULL, LINES_SSE },
 };
 
 static char *log_of(size_t i) {
     osmo_error_t err = OSMO_ERROR_INIT;
     osmo_stream_t *s = NULL;
     bool ended = false;
-    CHECK_OK(logs_stream(e, wf_id, &queries[i].q, queries[i].regex, 99, &s, &err), &err);
+    struct line_options o = { .log = queries[i].q, .regex = queries[i].regex, .grep = queries[i].grep, .format = queries[i].format };
+    CHECK_OK(lines_stream(e, wf_id, false, &o, 99, &s, &err), &err);
     char *text = s ? all_of(s, &ended) : NULL;
     CHECK(ended);
     if (s)

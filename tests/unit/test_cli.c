@@ -407,6 +407,26 @@ static void test_following(void) {
     }
 }
 
+/* Lines with numbers: what comes behind the last whole one is asked for, filters and all. */
+static void test_resuming(void) {
+    const char *const answers[] = {
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 900\r\n\r\n{\"line\":7,\"text\":\"a\\r\\u00e4\\n\"}\n\n{\"line\":9,\"te",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 900\r\n\r\n\n",
+        http(OK, "{\"line\":9,\"text\":\"b\\nc\\n\"}\n"), NULL };
+    struct peer p;
+    struct api a;
+    REQUIRE(at_peer(&p, answers) && api_open(&a, false) == 0);
+    capture();
+    struct lines_request r = { .path = "/api/workflow/w-1/logs?task_name=t", .from_line = "5" };
+    CHECK_INT(lines_print(&a, &r), 0);
+    CHECK_STR(release(), "a\r\xc3\xa4\nb\nc\n");
+    peer_end(&p);
+    check_order(p.got, (const char *const[]){ "GET /api/workflow/w-1/logs?task_name=t&format=json&from_line=5 ",
+                                              "GET /api/workflow/w-1/logs?task_name=t&format=json&from_line=8 ",
+                                              "GET /api/workflow/w-1/logs?task_name=t&format=json&from_line=8 ", NULL });
+    api_close(&a);
+}
+
 static void test_leaves_nothing(void) {
     CHECK_INT(dir_remove_tree(dir, NULL), 0);
     capture_end();
@@ -426,6 +446,7 @@ static const struct check_test tests[] = {
     { "exit codes of a submission", test_exit_codes },
     { "requests of a submission", test_requests_of_a_submission },
     { "following to the end", test_following },
+    { "lines go on behind the last", test_resuming },
     { "leaves nothing behind", test_leaves_nothing },
 };
 TEST_MAIN("cli", tests)

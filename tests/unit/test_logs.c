@@ -131,8 +131,8 @@ static void only_that_task_may_log(void) {
         { "/api/agent/worker/backend/default", 403 },
             { "/api/agent/listener/pod/backend/default", 403 },
         { "/api/router/exec/wf-1/client/EXEC-1", 403 },
-        { "/api/router/exec/wf-1/backend/EXEC-1", 503 },
-        { "/api/router/webserver/wf-1/backend/EXEC-1", 503 },
+        { "/api/router/exec/wf-1/backend/EXEC-1", 400 },
+        { "/api/router/webserver/wf-1/backend/EXEC-1", 400 },
         { "/api/router/exec/wf-2/backend/EXEC-1", 403 },
         { "/api/nothing", 404 },
     };

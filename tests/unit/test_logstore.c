@@ -12,6 +12,8 @@
 #include "pgsql_fixture.h"
 #include "store/logstore.h"
 
+/* Of a task, an attempt (-1 any), the last lines (0 all), errors only; looking at so many entries. */
+#define Q(t, r, n, e, s) { .task = t, .retry_id = r, .last_n = n, .error_only = e, .scan_max = s }
 #define T0 1772357400000000LL /* 2026-03-01 09:30:00 UTC */
 
 static char dir[64];
@@ -91,10 +93,10 @@ static char *read_all(logstore_t *s, const char *id, const struct log_query *q, 
 static void filters(void) {
     fresh();
     logstore_t *s = open_log(NULL, NULL);
-    static const struct log_query all = { NULL, -1, 0, false, 0 }, a = { "a", -1, 0, false, 0 }, a1 = { "a", 1, 0, false, 0 },
-        errors = { NULL, -1, 0, true, 0 }, last2 = { NULL, -1, 2, false, 0 }, last_a = { "a", -1, 1, false, 0 }, many =
-            { NULL, -1, 99, false, 0 },
-        nobody = { "nobody", -1, 0, false, 0 }, near = { NULL, -1, 1, true, 2 }, nearer = { NULL, -1, 1, true, 4 };
+    static const struct log_query all = Q(NULL, -1, 0, false, 0), a = Q("a", -1, 0, false, 0), a1 = Q("a", 1, 0, false, 0),
+        errors = Q(NULL, -1, 0, true, 0), last2 = Q(NULL, -1, 2, false, 0), last_a = Q("a", -1, 1, false, 0), many =
+            Q(NULL, -1, 99, false, 0),
+        nobody = Q("nobody", -1, 0, false, 0), near = Q(NULL, -1, 1, true, 2), nearer = Q(NULL, -1, 1, true, 4);
     EXPECT(s, "w-1", &all, 0, "");
     CHECK_INT(put(s, "w-1", "a", 0, IO_STDOUT, "one", 1), 0);
     CHECK_INT(put(s, "w-1", "b", 0, IO_STDERR, "two", 0), 0);
@@ -300,7 +302,7 @@ struct follower { logstore_t *s; struct bell *bell; const char *task; size_t lin
 #define LINES (chunks ? 500 : 4000)
 static void *follow(void *arg) {
     struct follower *f = arg;
-    struct log_query q = { f->task, -1, 0, false, 0 };
+    struct log_query q = Q(f->task, -1, 0, false, 0);
     log_reader_t *r = NULL;
     buf_t out = BUF_INIT(1 << 20);
     osmo_error_t mine = OSMO_ERROR_INIT;
@@ -392,7 +394,7 @@ static void big(void) {
     memset(huge, 'x', 300000);
     huge[300000] = '\0';
     CHECK_INT(put(s, "w-1", "task", 0, IO_STDOUT, huge, 0), 0);
-    struct log_query last = { NULL, -1, 70001, false, 0 };
+    struct log_query last = Q(NULL, -1, 70001, false, 0);
     int rc;
     char *got = read_all(s, "w-1", &last, 65536, &rc); /* the long entry comes whole, whatever the step */
     CHECK_INT(rc, 0);
@@ -503,10 +505,10 @@ static void same_reads(logstore_t *files, logstore_t *rows, const struct log_que
 
 static void every_query(logstore_t *files, logstore_t *rows) {
     static const struct log_query queries[] = {
-        { NULL, -1, 0, false, 0 }, { "a", -1, 0, false, 0 }, { "b", 1, 0, false, 0 }, { NULL, 2, 0, false, 0 },
-        { NULL, -1, 0, true, 0 }, { "c", 0, 0, true, 0 }, { "nobody", -1, 0, false, 0 }, { NULL, -1, 1, false, 0 },
-        { NULL, -1, 10, false, 0 }, { NULL, -1, 777, false, 0 }, { NULL, -1, 1000000, false, 0 }, { "a", -1, 3, false, 0 },
-        { "rare", -1, 1, false, 0 }, { "rare", -1, 1, false, 500 }, { "b", -1, 50, true, 3000 }, { NULL, 1, 9999, false, 9 },
+        Q(NULL, -1, 0, false, 0), Q("a", -1, 0, false, 0), Q("b", 1, 0, false, 0), Q(NULL, 2, 0, false, 0),
+        Q(NULL, -1, 0, true, 0), Q("c", 0, 0, true, 0), Q("nobody", -1, 0, false, 0), Q(NULL, -1, 1, false, 0),
+        Q(NULL, -1, 10, false, 0), Q(NULL, -1, 777, false, 0), Q(NULL, -1, 1000000, false, 0), Q("a", -1, 3, false, 0),
+        Q("rare", -1, 1, false, 0), Q("rare", -1, 1, false, 500), Q("b", -1, 50, true, 3000), Q(NULL, 1, 9999, false, 9),
     };
     static const size_t steps[] = { 1, 300, 4096, 65536, 3000000 };
     for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {

@@ -13,6 +13,8 @@
 #include "pgsql_fixture.h"
 #include "store/logstore.h"
 
+/* Of a task, an attempt (-1 any), the last lines (0 all), errors only; looking at so many entries. */
+#define Q(t, r, n, e, s) { .task = t, .retry_id = r, .last_n = n, .error_only = e, .scan_max = s }
 #define T0 1772357400000000LL /* 2026-03-01 09:30:00 UTC */
 #define PREFIX "2026/03/01 09:30:00 "
 
@@ -145,7 +147,7 @@ static void the_same_lines_at_once(void) {
         uint64_t seq = 0;
         int rc, lines = 0;
         snprintf(name, sizeof(name), "t%u", task);
-        struct log_query q = { name, -1, 0, false, 0 };
+        struct log_query q = Q(name, -1, 0, false, 0);
         char *text = read_all(&s[task % 2], "both", &q, &rc);
         for (char *line = text, *nl; (nl = strchr(line, '\n')); line = nl + 1)
             CHECK_INT(atoi(strstr(line, "] ") + 2), ++lines);
@@ -187,7 +189,7 @@ static void killed(void) {
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         start(&s);
-        struct log_query q = { NULL, round, 0, false, 0 };
+        struct log_query q = Q(NULL, round, 0, false, 0);
         char *text = read_all(&s, "killed", &q, &rc);
         for (char *line = text, *nl; (nl = strchr(line, '\n')); line = nl + 1, lines++) {
             static const char *const want[] = { "1", "2", "3", "of 3" };
@@ -285,7 +287,7 @@ static void refused_among_others(void) {
     for (int i = 0; i < 6; i++)
         pthread_join(t[i], NULL);
     CHECK_INT(wrong, 0);
-    struct log_query errors = { NULL, -1, 0, true, 0 }, bad = { "bad", -1, 0, false, 0 };
+    struct log_query errors = Q(NULL, -1, 0, true, 0), bad = Q("bad", -1, 0, false, 0);
     char *text = read_all(&s, "mixed", &errors, &rc);
     CHECK_INT(strlen(text), 5 * 60 * strlen(PREFIX "[a] y\n"));
     free(text);
@@ -312,7 +314,7 @@ static void large(void) {
     char *text = read_all(&s, "large", NULL, &rc);
     CHECK_INT(strlen(text), 2 * 700001 + size + 1 + 4);
     free(text);
-    struct log_query last = { NULL, -1, 1, false, 0 }, two = { NULL, -1, 2, false, 0 };
+    struct log_query last = Q(NULL, -1, 1, false, 0), two = Q(NULL, -1, 2, false, 0);
     EXPECT(&s, "large", &last, 0, "end\n");
     text = read_all(&s, "large", &two, &rc);
     snprintf(want, sizeof(want), "x\nend\n");
@@ -417,7 +419,7 @@ static void removed_while_written(void) {
 static void removed_and_made_again(void) {
     struct service s;
     log_reader_t *r[2] = { NULL };
-    static const struct log_query task = { "t", -1, 0, false, 0 };
+    static const struct log_query task = Q("t", -1, 0, false, 0);
     buf_t out = BUF_INIT(1 << 20);
     start(&s);
     CHECK_INT(put(&s, "again", "t", "a line that is long", 7), 0);

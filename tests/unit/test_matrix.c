@@ -111,16 +111,16 @@ static void expect(const struct person *p, const struct request *rq, bool open, 
         good = status == 404; /* there can be no other replica on this database */
     else if (open)
         good = status != 401 && status != 403 && status < 500;
-    else if (p->kind == NOBODY && rq->socket) /* a signature alone has to do before a session is open; those with tasks never are */
-        good = status == 401 || status == 403 || (status == 503 && str_starts(rq->path, "/api/router/"));
+    else if (p->kind == NOBODY && rq->socket) /* a signature alone has to do before a session is open; then the key is looked at */
+        good = status == 401 || status == 403 || (status == 400 && str_starts(rq->path, "/api/router/"));
     else if (p->kind == NOBODY)
         good = status == 401;
     else if (!allowed(p, rq))
         good = status == 403;
     else {
         permitted++;
-        /* not found is 500 in upstream's words here and there; sessions with tasks are not there yet */
-        bool missing = body && (strstr(body, "does not exist") || strstr(body, "interactive access"));
+        /* not found is 500 in upstream's words here and there */
+        bool missing = body && strstr(body, "does not exist");
         good = status != 401 && status != 403 && status != 429 && (status < 500 || missing || (rq->socket && status == 503));
     }
     if (!good)

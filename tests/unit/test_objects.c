@@ -21,7 +21,7 @@ static object_store_t *open_place(const char *name) {
     osmo_error_t err = OSMO_ERROR_INIT;
     snprintf(place, sizeof place, "%s/%s", fixture_dir(), name);
     snprintf(url, sizeof url, "file://%s/", place);
-    CHECK_OK(object_store_open(url, &s, &err), &err);
+    CHECK_OK(object_store_open(url, NULL, &s, &err), &err);
     return s;
 }
 
@@ -192,7 +192,7 @@ static void stores_that_do_not_open(void) {
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         object_store_t *s = NULL;
         osmo_error_t err = OSMO_ERROR_INIT;
-        CHECK(object_store_open(cases[i].url, &s, &err) < 0);
+        CHECK(object_store_open(cases[i].url, NULL, &s, &err) < 0);
         CHECK(s == NULL);
         CHECK_CONTAINS(err.text, cases[i].text);
     }
@@ -202,8 +202,9 @@ static void stores_that_do_not_open(void) {
 
 static void configuration(void) {
     static const struct { const char *text, *cause; } bad[] = {
-        { "credential: {endpoint: 's3://bucket/logs'}", "workflow.workflow_log.credential.endpoint" },
-        { "credential: {endpoint: 's3://bucket/logs'}", "file:///ABSOLUTE/DIRECTORY" },
+        { "credential: {endpoint: 'ftp://bucket/logs'}", "workflow.workflow_log.credential.endpoint" },
+        { "credential: {endpoint: 'ftp://bucket/logs'}", "file:///ABSOLUTE/DIRECTORY" },
+        { "credential: {endpoint: 'tos://host'}", "s3://BUCKET/PREFIX" },
         { "credential: {endpoint: 'file://relative'}", "file:///ABSOLUTE/DIRECTORY" },
         { "credential: {endpoint: 'file:///a/../b'}", "'..'" },
         { "credential: {endpoint: 'file:///'}", "below the root" },
@@ -236,6 +237,18 @@ static void configuration(void) {
     CHECK_INT(s->archive_keep_local_us, INT64_C(7200000000));
     CHECK_INT(s->archive_attempts, 3);
     CHECK(!s->archive_task_logs && s->archive_delete);
+    settings_free(s);
+    s = NULL;
+    static const char stored[] = "workflow: {workflow_log: {credential: {endpoint: 's3://logs/osmo', access_key_id: a, access_key: b,"
+                                 " addressing_style: path, override_url: 'http://h'}}, workflow_data: {base_url: 'https://h/x'}}\n";
+    CHECK_OK(settings_parse(stored, strlen(stored), "test", &s, &err), &err);
+    REQUIRE(s != NULL);
+    CHECK_STR(s->archive_endpoint, "s3://logs/osmo");
+    CHECK_STR(s->archive_login.access_key, "b");
+    CHECK_STR(s->archive_login.addressing_style, "path");
+    CHECK_STR(s->archive_login.override_url, "http://h");
+    CHECK(!s->archive_login.region && !s->data_login.access_key);
+    CHECK_STR(s->data_base_url, "https://h/x");
     settings_free(s);
     s = NULL;
     static const char none[] = "workflow: {workflow_log: {credential: null}}\n";

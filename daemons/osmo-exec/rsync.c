@@ -1,0 +1,189 @@
+/* See rsync.h. Of the limits rsync has one, for what it sends (reading by clients); what clients send they limit themselves. */
+#include "rsync.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "session.h"
+
+#define CONFIG_MAX (256u << 10)
+#define MODULES_MAX 256
+#define CHILD_CONFIG 3
+
+static bool plain(const char *text) {
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == ']' || *text == '[')
+            return false;
+    }
+    return true;
+}
+
+static void module(buf_t *out, const char *name, const char *path, bool writable) {
+    buf_printf(out, "[%s]\npath = %s\nread only = %s\n", name, path, writable ? "no" : "yes");
+}
+
+/* <name>:<path>:<writable>; what is wrong with it, or NULL. */
+static const char *add_allowed(buf_t *out, strlist_t *names, char *entry) {
+    static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" }, *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
+    char *path = strchr(entry, ':'), *last = strrchr(entry, ':');
+    struct stat st;
+    bool writable = false, known = false;
+    if (!path || last == path)
+        return "<name>:<path>:<writable> is expected";
+    *path++ = '\0';
+    *last++ = '\0';
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+        writable = writable || strcmp(last, yes[i]) == 0;
+        known = known || writable || strcmp(last, no[i]) == 0;
+    }
+    if (!known)
+        return "true or false is expected behind the path";
+    if (!*entry || !plain(entry) || path[0] != '/' || !plain(path))
+        return "a name and an absolute path are expected";
+    if (strlist_has(names, entry))
+        return "there is a module of this name already";
+    if (names->len >= MODULES_MAX)
+        return "there are too many modules";
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return "there is no such directory in this container";
+    strlist_add(names, entry);
+    module(out, entry, path, writable);
+    return NULL;
+}
+
+int rsync_config(const struct rsync_options *o, buf_t *out, void (*say)(void *ctx, const char *text), void *ctx) {
+    strlist_t entries = { 0 }, names = { 0 };
+    char path[PATH_MAX], text[PATH_MAX + 256];
+    buf_puts(out, "use chroot = no\nreverse lookup = no\nnumeric ids = yes\nmunge symlinks = no\nlist = yes\nlog file = /dev/null\n");
+    if (geteuid() == 0)
+        buf_puts(out, "uid = 0\ngid = 0\n"); /* else it would become nobody */
+    snprintf(path, sizeof path, "%s/workspace", o->run_location);
+    module(out, "osmo", path, true);
+    strlist_add(&names, "osmo");
+    if (*o->allow_list)
+        strlist_split(&entries, o->allow_list, ',');
+    for (size_t i = 0; i < entries.len; i++) {
+        char *entry = strdup(entries.items[i]);
+        const char *wrong = entry ? add_allowed(out, &names, entry) : "out of memory";
+        if (wrong) {
+            snprintf(text, sizeof text, "rsync: '%s' is left out: %s", entries.items[i], wrong);
+            say(ctx, text);
+        }
+        free(entry);
+    }
+    strlist_free(&entries);
+    strlist_free(&names);
+    return out->code;
+}
+
+static char *find_program(const struct rsync_options *o) {
+    const char *path = getenv("PATH");
+    strlist_t dirs = { 0 };
+    char *found = NULL;
+    strlist_add(&dirs, o->user_bin_path);
+    strlist_add(&dirs, "/osmo/bin");
+    strlist_split(&dirs, path ? path : "", ':');
+    for (size_t i = 0; i < dirs.len && !found; i++) {
+        found = dirs.items[i][0] == '/' ? str_printf("%s/rsync", dirs.items[i]) : NULL;
+        if (found && access(found, X_OK)) {
+            free(found);
+            found = NULL;
+        }
+    }
+    strlist_free(&dirs);
+    return found;
+}
+
+static int listen_loopback(void) {
+    const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(RSYNC_PORT), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 32) == 0)
+        return fd;
+    int e = errno;
+    close(fd);
+    errno = e;
+    return -1;
+}
+
+static int config_file(const buf_t *text) {
+    int fd = memfd_create("rsyncd.conf", MFD_CLOEXEC);
+    if (fd >= 0 && fd_write_all(fd, text->data, text->len)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+int rsync_open(struct rsync_server *r, const struct rsync_options *o, void (*say)(void *ctx, const char *text), void *ctx, char *why,
+               size_t cap) {
+    buf_t text = BUF_INIT(CONFIG_MAX);
+    char workspace[PATH_MAX];
+    *r = (struct rsync_server){ .listener = -1, .config = -1 };
+    snprintf(workspace, sizeof workspace, "%s/workspace", o->run_location);
+    mkdir(workspace, 0777);
+    r->program = find_program(o);
+    if (!r->program)
+        snprintf(why, cap, "there is no program rsync in %s, /osmo/bin or PATH", o->user_bin_path);
+    else if (rsync_config(o, &text, say, ctx) || (r->config = config_file(&text)) < 0)
+        snprintf(why, cap, "cannot write its configuration");
+    else if ((r->listener = listen_loopback()) < 0)
+        snprintf(why, cap, "cannot listen on 127.0.0.1:%d: %s", RSYNC_PORT, strerror(errno));
+    if (o->read_limit > 0)
+        snprintf(r->limit, sizeof r->limit, "--bwlimit=%lld", (long long)((o->read_limit + 1023) / 1024));
+    buf_free(&text);
+    return r->listener < 0 ? -1 : 0;
+}
+
+static void serve(const struct rsync_server *r, int fd) {
+    sigset_t none;
+    char *argv[] = { "rsync", "--daemon", "--config=/proc/self/fd/3", (char *)r->limit, NULL };
+    if (!r->limit[0])
+        argv[3] = NULL;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid();
+    int config = fcntl(r->config, F_DUPFD_CLOEXEC, CHILD_CONFIG + 1);
+    if (dup2(fd, STDIN_FILENO) < 0 || config < 0 || dup2(config, CHILD_CONFIG) < 0)
+        _exit(1);
+    execv(r->program, argv);
+    _exit(1);
+}
+
+void rsync_accept(struct rsync_server *r) {
+    size_t slot = 0;
+    int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+    while (slot < RSYNC_CONNECTIONS_MAX && r->running[slot])
+        slot++;
+    if (fd < 0)
+        return;
+    pid_t pid = slot < RSYNC_CONNECTIONS_MAX ? fork() : -1;
+    if (pid == 0)
+        serve(r, fd);
+    if (pid > 0)
+        r->running[slot] = pid;
+    close(fd);
+}
+
+void rsync_reaped(struct rsync_server *r, pid_t pid) {
+    for (size_t i = 0; i < RSYNC_CONNECTIONS_MAX; i++) {
+        if (r->running[i] == pid)
+            r->running[i] = 0;
+    }
+}

@@ -1,0 +1,201 @@
+"""Workflows whose data is in a real S3 server: inputs, outputs and KPIs of tasks, failures that name the file, credentials that are refused
+before anything runs, and logs that are read from the archive."""
+import os
+import re
+import sqlite3
+import subprocess
+import time
+
+import harness
+
+options = harness.arguments(__doc__)
+import storage  # behind the path of its packages
+
+MIB = 1 << 20
+c = harness.Checks()
+s3 = storage.Storage()
+site = harness.Site(options.bin)
+help_text = subprocess.run([os.path.join(options.bin, "osmo-backend"), "--help"], capture_output=True, text=True).stdout
+if "--network" in help_text:
+    site.cluster_options = ["--network", "host"]  # the storage is on this machine's loopback
+
+
+def credential(user="all", **more):
+    entry = s3.config(user, **more)
+    entry["endpoint"] = more.get("endpoint", "s3://bucket/data")
+    return entry
+
+
+def settings(**workflow):
+    return {"workflow": {"workflow_data": {"credential": credential(), "base_url": "https://look.example/at", "data_timeout": 1}, **workflow}}
+
+
+def set_credential(name, user, endpoint):
+    e = s3.config(user)
+    pairs = [f"{key}={e[key]}" for key in ("access_key_id", "access_key", "region", "override_url", "addressing_style")]
+    return site.run("credential", "set", name, "--type", "DATA", "--payload", f"endpoint={endpoint}", *pairs)
+
+
+def task(name, script, **more):
+    return {"name": name, "image": "debian", "command": ["sh", "-c", script], **more}
+
+
+def workflow(name, *tasks):
+    return {"workflow": {"name": name, "tasks": list(tasks)}}
+
+
+def rows(sql, *values):
+    with sqlite3.connect(f"file:{site.directory}/data/osmo.db?mode=ro", uri=True, timeout=20) as db:
+        return db.execute(sql, values).fetchall()
+
+
+def said(log, who, text):
+    return [line for line in log.splitlines() if f"[{who}]" in line and text in line]
+
+
+def test_credentials():
+    """Before anything runs."""
+    code, out = set_credential("bad", "nobody", "s3://bucket")
+    c.check("one that may nothing is not taken: " + out, code != 0 and "s3://bucket" in out and s3.users["nobody"][1] not in out)
+    c.check("nor kept here", not (site.config / "config.yaml").exists() or "s3://bucket" not in (site.config / "config.yaml").read_text())
+    s3.client.create_bucket(Bucket="readonly")
+    code, out = set_credential("reading", "reader", "s3://readonly")
+    c.equal("one that may read is: " + out, code, 0)
+    name, out = site.submit(workflow("nowrite", task("t", "true", outputs=[{"url": "s3://readonly/out"}])))
+    c.check("writing with it is refused at submission: " + out, not name and "s3://readonly/out" in out and "task t" in out)
+    code, out = set_credential("lab", "all", "s3://bucket")
+    c.equal("one that may everything: " + out, code, 0)
+    code, out = site.run("data", "list", "s3://bucket")
+    c.equal("osmo data has it too: " + out, code, 0)
+
+
+def test_whole():
+    for name in ("one.txt", "two.txt", "three.bin", "deep/four.txt"):
+        s3.write("in/" + name, ("input " + name).encode())
+    name, status, log = site.finish(workflow(
+        "whole",
+        task("maker", "cd {{output}} && cat {{input:0}}/one.txt {{input:1}}/two.txt && ls -R {{input:0}} && ls {{input:1}} {{input:2}} && mkdir sub && "
+             "echo a > a.txt && echo b > b.bin && echo c > sub/c.txt && head -c 70000000 /dev/zero | tr '\\0' x > big && echo '{\"k\": 1}' > sub/kpi.json && "
+             "ln -s a.txt link && ln -s /etc/hostname outside",
+             inputs=[{"url": "s3://bucket/in"}, {"url": "s3://bucket/in", "regex": "t[a-z]{1,3}[.]txt"}, {"url": "s3://bucket/nothing/here"}],
+             outputs=[{"url": "s3://bucket/results/{{workflow_id}}", "regex": "(a|sub/.{1,2}txt)"}, {"url": "s3://bucket/all"}],
+             kpis=[{"path": "sub/kpi.json"}]),
+        task("taker", "cd {{input:0}} && cat a.txt sub/c.txt && wc -c < big && ls", inputs=[{"task": "maker"}])), 180)
+    c.equal("it completes: " + log[-2500:], status, "COMPLETED")
+    c.check("inputs arrived", said(log, "maker", "input one.txt") and "input two.txt" in log)
+    c.check("the regex chose", "three.bin" in log and len(said(log, "maker", "two.txt")) >= 2)
+    c.check("nothing there is a warning", "s3://bucket/nothing/here" in log and "Warning" in log)
+    c.equal("the output by regex, with a comma in it", sorted(s3.keys("results/")), [f"results/{name}/a.txt", f"results/{name}/sub/c.txt"])
+    c.equal("the whole output", sorted(s3.keys("all/")), ["all/a.txt", "all/b.bin", "all/big", "all/link", "all/sub/c.txt", "all/sub/kpi.json"])
+    mine = sorted(key.split("/", 3)[3] for key in s3.keys(f"data/{name}/maker/"))
+    c.equal("what goes to the next task, with the KPI", mine, ["a.txt", "b.bin", "big", "link", "sub/c.txt", "sub/kpi.json"])
+    c.check("a link that leads outside is left out and named", "outside" in log and "left out" in log)
+    c.check("the next task has it", said(log, "taker", "70000000") and said(log, "taker", "] a") and said(log, "taker", "] c"))
+    c.equal("where people look at it", site.query(name).get("outputs"), f"https://look.example/at/{name}")
+    c.check("in order", 0 <= log.find("to {{input:0}}") < log.find("to {{input:1}}") < log.find("All inputs gathered") < log.find("All outputs uploaded"))
+    c.check("no secret is in the log", s3.users["all"][1] not in log)
+    code, out = site.run("workflow", "spec", name)
+    c.check("nor in the specification", s3.users["all"][1] not in out)
+    uuid = site.query(name)["uuid"]
+    told = rows("SELECT task, io_type, url, files, bytes FROM task_io WHERE workflow_uuid = ? ORDER BY start_us", uuid)
+    c.check(f"inputs are noted: {told}", {("maker", "INPUT", "s3://bucket/in", 4), ("maker", "INPUT", "s3://bucket/nothing/here", 0)} <= {r[:4] for r in told})
+    c.check("outputs too", {("maker", "OUTPUT", "s3://bucket/all", 6), ("maker", "OUTPUT", f"s3://bucket/data/{name}/maker", 6)} <= {r[:4] for r in told})
+    c.check("with their sizes", any(r[2] == "s3://bucket/all" and r[4] > 70000000 for r in told))
+    maker = site.tasks(name)["maker"]
+    c.check(f"the times of the task: {maker}", maker["input_download_start_time"] and maker["output_upload_end_time"])
+    # KPIs alone: the task has an output of its own and nobody behind it
+    name, status, log = site.finish(workflow("kpi", task("t", "mkdir {{output}}/k && echo 1 > {{output}}/k/one.json && echo 2 > {{output}}/other",
+                                                         outputs=[{"url": "s3://bucket/kpiout"}], kpis=[{"path": "k/one.json"}, {"path": "none.json"}])))
+    c.equal("KPIs: " + log[-1500:], (status, sorted(s3.keys(f"data/{name}/"))), ("COMPLETED", [f"data/{name}/t/k/one.json"]))
+    c.check("one that is missing is a warning", "none.json" in log)
+
+
+def test_failures():
+    s3.write("secret/file", b"x")
+    s3.relay.fault = lambda r: 403 if r.path == "/bucket/secret/file" and r.method == "GET" else None
+    name, status, log = site.finish(workflow("nodown", task("t", "echo ran", inputs=[{"url": "s3://bucket/secret"}])))
+    s3.relay.fault = None
+    c.equal("a download that fails, fails the task: " + log[-1500:], (status, site.tasks(name)["t"]["exit_code"]), ("FAILED", 2010))
+    c.check("the file is named", "secret/file" in log and not said(log, "t", "ran"))
+    s3.relay.fault = lambda r: 403 if r.path.endswith("/up/f7") and r.method == "PUT" else None
+    name, status, log = site.finish(workflow("noup", task("t", "cd {{output}}; for i in 1 2 3 4 5 6 7 8 9; do echo $i > f$i; done; echo ran",
+                                                          outputs=[{"url": "s3://bucket/up"}])))
+    s3.relay.fault = None
+    c.equal("an upload that fails, fails the task: " + log[-1500:], (status, site.tasks(name)["t"]["exit_code"]), ("FAILED", 2012))
+    c.check("the file is named", re.search(r"\bf7\b", log) and said(log, "t", "ran"))
+    # storage that is busy and then away for a while costs time only
+    storm = [0]
+
+    def fault(request):
+        storm[0] += 1
+        return 503 if storm[0] % 3 else None
+
+    s3.relay.fault = fault
+    submitted, out = site.submit(workflow("storm", task("t", "cp -r {{input:0}}/. {{output}}", inputs=[{"url": "s3://bucket/in"}],
+                                                        outputs=[{"url": "s3://bucket/stormout"}])))
+    harness.eventually(60, lambda: s3.keys("stormout/"))
+    s3.relay.fault = None
+    site.run("workflow", "wait", submitted, "--timeout", "90", "--quiet")
+    c.equal("busy storage is waited for", (site.status(submitted), len(s3.keys("stormout/"))), ("COMPLETED", 4))
+
+
+def test_access():
+    """What submission does not ask, osmo_ctrl asks before it begins."""
+    site.stop(site.service)
+    site.configure(settings(credential_config={"disable_data_validation": ["s3"]}))
+    site.start_service()
+    code, out = set_credential("reading", "reader", "s3://readonly")
+    name, status, log = site.finish(workflow("late", task("t", "echo ran", outputs=[{"url": "s3://readonly/out"}])))
+    c.equal("it is not begun: " + log[-1500:], (status, site.tasks(name)["t"]["exit_code"]), ("FAILED", 2014))
+    c.check("and says why", "s3://readonly/out" in log and not said(log, "t", "ran"))
+    code, out = set_credential("gone", "all", "s3://nosuchbucket")
+    name, status, log = site.finish(workflow("nobucket", task("t", "echo ran", inputs=[{"url": "s3://nosuchbucket/in"}])))
+    c.equal("a bucket that is not there: " + log[-1000:], (status, site.tasks(name)["t"]["exit_code"]), ("FAILED", 2014))
+
+
+def archived(name):
+    return f"archive/{name}/workflow_events.txt" in s3.keys(f"archive/{name}/")
+
+
+def test_archive():
+    site.stop(site.service)
+    site.configure(settings(workflow_log={"credential": credential(endpoint="s3://bucket/archive"), "keep_local": 0}))
+    site.start_service()
+    s3.relay.fault = lambda r: 503 if "/archive/" in r.path or "archive" in r.query.get("prefix", "") else None
+    name, status, log = site.finish(workflow("talk", task("t", "seq 1 20000 | sed 's/^/line /'; echo the-end", outputs=[{"url": "s3://bucket/talkout"}])))
+    c.equal("it completes", status, "COMPLETED")
+    local = site.directory / "data" / "logs" / name
+    time.sleep(2)
+    c.check("while the archive is away nothing is lost", local.exists() and "the-end" in site.run("workflow", "logs", name, "-n", "3")[1])
+    c.check("and nothing said to be archived", not archived(name))
+    s3.relay.fault = None
+    c.check("it is written when it is back", harness.eventually(120, lambda: archived(name), 0.3), s3.keys("archive/"))
+    c.check("the local copy goes", harness.eventually(90, lambda: not (local / "workflow_logs.txt").exists(), 0.3), os.listdir(local) if local.exists() else "")
+    before = len(s3.relay.log)
+    code, again = site.run("workflow", "logs", name)
+    c.check("the log is read from the archive", again == log and len(s3.relay.log) > before, f"{len(again)} and {len(log)} bytes: {again[-300:]}")
+    c.equal("its end too", site.run("workflow", "logs", name, "-n", "1")[1].count("\n"), 1)
+    c.check("and events", site.run("workflow", "events", name)[0] == 0)
+    s3.relay.stop()
+    code, out = site.run("workflow", "logs", name, timeout=90)
+    c.check("an archive that is away is told of: " + out[-300:], "line 1" not in out)
+    s3.relay.start()
+    c.check("and read again", site.run("workflow", "logs", name)[1] == log)
+
+
+try:
+    site.configure(settings())
+    site.start_all()
+    for name, test in list(globals().items()):
+        if name.startswith("test_"):
+            began = time.monotonic()
+            try:
+                test()
+            except Exception as e:  # the others still tell something
+                c.check(f"{name} goes to its end", False, repr(e))
+                s3.relay.fault, s3.relay.rate = None, 0
+            print(f"--- {name}: {time.monotonic() - began:.1f} s", flush=True)
+finally:
+    if site.close(c.failures > 0) and not c.failures:
+        c.failures += 1
+c.end()
