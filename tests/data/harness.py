@@ -201,6 +201,7 @@ def arguments(description):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--bin", required=True, help="the build directory")
     parser.add_argument("--site", required=True, help="where the packages are")
+    parser.add_argument("--only", help="a part of the names of the functions to run")
     options = parser.parse_args()
     sys.path.insert(0, options.site)
     return options

@@ -187,7 +187,7 @@ try:
     site.configure(settings())
     site.start_all()
     for name, test in list(globals().items()):
-        if name.startswith("test_"):
+        if name.startswith("test_") and (not options.only or options.only in name or name == "test_credentials"):
             began = time.monotonic()
             try:
                 test()

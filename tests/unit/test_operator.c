@@ -759,8 +759,11 @@ static void answers_probes(void) {
     CHECK_CONTAINS(probe(port, "/readyz"), "\r\n\r\nconnected\n");
     CHECK_CONTAINS(probe(port, "/healthz"), "HTTP/1.1 200 OK");
     const char *metrics = probe(port, "/metrics");
+    while (!strstr(metrics, "backend_job_execution_time_count{job_type=\"CreateGroup\",namespace=\"default\"} 1\n")) { /* pods may be sooner */
+        usleep(1000);
+        metrics = probe(port, "/metrics");
+    }
     CHECK_CONTAINS(metrics, "backend_listener_queue_length{queue_type=\"unack_pod_messages\",namespace=\"default\"} 0\n");
-    CHECK_CONTAINS(metrics, "backend_job_execution_time_count{job_type=\"CreateGroup\",namespace=\"default\"} 1\n");
     CHECK_CONTAINS(metrics, "kb_event_watch_count{event_type=\"pod\",namespace=\"default\"} ");
     CHECK_CONTAINS(metrics, "event_processing_times_count{event_type=\"pod\",namespace=\"default\"} ");
     CHECK_CONTAINS(metrics, "\nosmo_backend_ready 1\n");
