@@ -32,7 +32,8 @@ struct job {
 };
 
 #define REGEX_OPTION(j, what) { "--regex -x", OPT_VALUE, &(j)->regex, "REGEX", what, NULL }
-#define CONFIG_OPTION(j) { "--config-file -c", OPT_VALUE, &(j)->config, "FILE", "credentials, instead of config.yaml of this client", NULL }
+#define CONFIG_OPTION(j) \
+    { "--config-file -c", OPT_VALUE, &(j)->config, "FILE", "credentials, instead of config.yaml of this client", NULL }
 #define RETRY_OPTION(j) \
     { "--retry-for", OPT_INT, &(j)->retry_for_s, "SECONDS", "how long storage that is down or busy is waited for (600)", NULL }
 #define TRANSFER_OPTIONS(j) \
@@ -384,7 +385,8 @@ static int data_list_command(int argc, char **argv) {
         FORMAT_OPTION(&l.format), RETRY_OPTION(&l.job), CONFIG_OPTION(&l.job),
     };
     const struct arg args[] = { { "URI", "where", &l.job.uri, NULL, false }, { "FILE", "write the list there", &l.file, NULL, true } };
-    const struct usage u = { "data list", "List objects: when they were written, their size, their name.", opts, ARRAY_SIZE(opts), args, 2 };
+    const struct usage u = { "data list", "List objects: when they were written, their size, their name.", opts, ARRAY_SIZE(opts),
+                             args, 2 };
     int code = opt_parse(&u, argc, argv);
     l.json = str_eq(l.format, "json");
     return code >= 0 ? code : list_objects(&l);

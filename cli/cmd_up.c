@@ -23,7 +23,7 @@
 #define STOP_SECONDS 30
 
 struct up {
-    const char *data_dir, *listen, *config, *database, *overcommit;
+    const char *data_dir, *listen, *config, *database, *overcommit, *network;
     strlist_t images;
     bool no_sandbox;
     char *data, *port_file, *token_file, *state, *url;
@@ -108,6 +108,7 @@ static pid_t start_backend(struct up *u, osmo_error_t *err) {
     add(&w, "--hide", u->data);
     add(&w, "--hide", config);
     add(&w, "--cpu-overcommit", u->overcommit);
+    add(&w, "--network", u->network);
     for (size_t i = 0; i < u->images.len; i++)
         add(&w, "--image", u->images.items[i]);
     if (u->no_sandbox)
@@ -238,6 +239,7 @@ int cmd_up(int argc, char **argv) {
         { "--database", OPT_VALUE, &u.database, "URL", "sqlite:PATH or postgresql://…", NULL },
         { "--image", OPT_LIST, &u.images, "NAME=ROOTFS", "directory to use as root file system of an image", NULL },
         { "--cpu-overcommit", OPT_VALUE, &u.overcommit, "N", "CPUs offered per real one", NULL },
+        { "--network", OPT_VALUE, &u.network, "KIND", "pod, host or auto: whether each pod has a network of its own", NULL },
         { "--no-sandbox", OPT_FLAG, &u.no_sandbox, NULL, "run tasks as plain processes", NULL },
     };
     static const char summary[] = "Run the control plane and a local backend on this machine.";

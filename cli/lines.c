@@ -1,6 +1,6 @@
-/* Lines of a log or of events, printed as they come. The service is asked for them with their numbers, so that after a break the next request
- * goes on behind the last line that was printed: nothing is lost, nothing comes twice. A service that does not number them sends plain text,
- * which is asked for again as a whole, and what was printed is passed over. */
+/* Lines of a log or of events, printed as they come. The service is asked for them with their numbers, so that after a break the
+ * next request goes on behind the last line that was printed: nothing is lost, nothing comes twice. A service that does not number
+ * them sends plain text, which is asked for again as a whole, and what was printed is passed over. */
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>

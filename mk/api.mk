@@ -13,7 +13,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/engine/providers.h libosmo-core/engine/providers.c libosmo-core/engine/providers_internal.h libosmo-core/engine/providers_fetch.c \
 	libosmo-core/engine/logs.c libosmo-core/engine/logs_barrier.c libosmo-core/engine/logs_internal.h libosmo-core/engine/logs_session.c \
 	libosmo-core/engine/archive.c libosmo-core/engine/archive.h libosmo-core/engine/archive_read.c libosmo-core/engine/archive_tasks.c \
-	libosmo-core/engine/logs_lines.c libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/logs_emit.c libosmo-core/engine/logs_emit.h libosmo-core/engine/logs_beat.c libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
+	libosmo-core/engine/logs_lines.c libosmo-core/engine/logs_restart.c libosmo-core/engine/logs_stream.c libosmo-core/engine/logs_emit.c libosmo-core/engine/logs_emit.h libosmo-core/engine/logs_beat.c libosmo-core/engine/logs_batch.c libosmo-core/engine/logs_batch.h libosmo-core/engine/storage.c libosmo-core/engine/storage.h \
 	libosmo-core/engine/storage_internal.h libosmo-core/engine/storage_tree.c
 
 unit_tests += tests/unit/test_api tests/unit/test_auth tests/unit/test_logs

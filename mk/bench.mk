@@ -74,3 +74,11 @@ EXTRA_DIST += tests/bench/kubernetes.py tests/bench/kubernetes_status.py
 bench-kubernetes: tests/bench/kubernetes osmo-service osmo-backend osmo
 	OSMO_BUILD='$(abs_top_builddir)' OSMO_SOURCE='$(abs_top_srcdir)' $${PYTHON:-/usr/bin/python3} -B $(srcdir)/tests/bench/kubernetes.py tests/bench/kubernetes
 .PHONY: bench-kubernetes
+# Needs socat, the peer.
+noinst_PROGRAMS += tests/bench/router
+tests_bench_router_SOURCES = tests/bench/router.c $(ws_raw) $(server_fixture)
+tests_bench_router_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/unit
+tests_bench_router_LDADD = $(UNIT_BASE_LIBS)
+bench-router: tests/bench/router
+	tests/bench/router
+.PHONY: bench-router

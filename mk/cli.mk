@@ -31,3 +31,7 @@ tests_unit_test_login_CPPFLAGS = $(osmo_CPPFLAGS)
 tests_unit_test_login_LDADD = $(UNIT_BASE_LIBS)
 oidc_files = tests/oidc/package.json tests/oidc/package-lock.json tests/oidc/packages.sh tests/oidc/provider.mjs tests/oidc/browser.mjs \
 	tests/oidc/test_oidc.sh
+
+noinst_PROGRAMS += tests/system/pty
+tests_system_pty_SOURCES = tests/system/pty.c
+tests_system_pty_LDADD = -lutil

@@ -10,9 +10,10 @@ endif
 fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_json_reader tests/fuzz/fuzz_yaml tests/fuzz/fuzz_template tests/fuzz/fuzz_submission tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_spec tests/fuzz/fuzz_messages tests/fuzz/fuzz_link tests/fuzz/fuzz_pod_status tests/fuzz/fuzz_text \
 	tests/fuzz/fuzz_units tests/fuzz/fuzz_pods tests/fuzz/fuzz_plan \
-	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws \
+	tests/fuzz/fuzz_request tests/fuzz/fuzz_ws tests/fuzz/fuzz_logs \
 	tests/fuzz/fuzz_jwt tests/fuzz/fuzz_jwk tests/fuzz/fuzz_seal tests/fuzz/fuzz_policy tests/fuzz/fuzz_headers tests/fuzz/fuzz_url \
-	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_frames tests/fuzz/fuzz_credential tests/fuzz/fuzz_kube
+	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_frames tests/fuzz/fuzz_credential tests/fuzz/fuzz_router tests/fuzz/fuzz_kube \
+	tests/fuzz/fuzz_actions tests/fuzz/fuzz_session_input tests/fuzz/fuzz_tunnel
 check_SCRIPTS += tests/fuzz/replay.sh
 
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
@@ -42,10 +43,19 @@ tests_fuzz_fuzz_spec_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_messages_SOURCES = tests/fuzz/fuzz_messages.c $(fuzz_main)
 tests_fuzz_fuzz_messages_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_messages_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
-tests_fuzz_fuzz_link_SOURCES = tests/fuzz/fuzz_link.c daemons/runtime/link.c $(fuzz_main)
+tests_fuzz_fuzz_link_SOURCES = tests/fuzz/fuzz_link.c daemons/runtime/link.c daemons/runtime/link_lines.c $(fuzz_main)
 tests_fuzz_fuzz_link_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 tests_fuzz_fuzz_link_LDADD = libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_link_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_actions_SOURCES = tests/fuzz/fuzz_actions.c daemons/osmo-ctrl/action_parse.c $(fuzz_main)
+tests_fuzz_fuzz_actions_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
+tests_fuzz_fuzz_actions_LDADD = libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_actions_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_session_input_SOURCES = tests/fuzz/fuzz_session_input.c daemons/osmo-exec/escapes.c daemons/osmo-exec/words.c \
+	daemons/osmo-exec/checkpoint_parse.c daemons/runtime/link.c $(fuzz_main)
+tests_fuzz_fuzz_session_input_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
+tests_fuzz_fuzz_session_input_LDADD = libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_session_input_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_pod_status_SOURCES = tests/fuzz/fuzz_pod_status.c $(fuzz_main)
 tests_fuzz_fuzz_pod_status_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_pod_status_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
@@ -64,6 +74,9 @@ tests_fuzz_fuzz_plan_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_request_SOURCES = tests/fuzz/fuzz_request.c tests/fuzz/service.c tests/fuzz/service.h $(fuzz_main)
 tests_fuzz_fuzz_request_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_request_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_logs_SOURCES = tests/fuzz/fuzz_logs.c $(fuzz_main)
+tests_fuzz_fuzz_logs_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_logs_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_ws_SOURCES = tests/fuzz/fuzz_ws.c tests/fuzz/service.c tests/fuzz/service.h $(fuzz_main)
 tests_fuzz_fuzz_ws_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_ws_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
@@ -88,6 +101,9 @@ tests_fuzz_fuzz_url_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_main)
 tests_fuzz_fuzz_config_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_config_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_router_SOURCES = tests/fuzz/fuzz_router.c tests/fuzz/service.c tests/fuzz/service.h $(fuzz_main)
+tests_fuzz_fuzz_router_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_router_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 
 fuzz-targets: $(fuzz_targets)
 print-fuzz-targets:
@@ -104,6 +120,10 @@ oom_link_flags = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--
 	-Wl,--wrap=json_object_new_double,--wrap=json_object_object_add,--wrap=json_object_array_add \
 	-Wl,--wrap=json_object_array_put_idx,--wrap=json_tokener_new_ex,--wrap=yaml_parser_initialize
 tests_oom_test_oom_LDFLAGS = $(oom_link_flags)
+unit_tests += tests/oom/test_oom_logs
+tests_oom_test_oom_logs_SOURCES = tests/oom/test_oom_logs.c tests/oom/failing_alloc.c tests/oom/failing_alloc.h tests/unit/check.c
+tests_oom_test_oom_logs_LDADD = $(UNIT_CORE_LIBS)
+tests_oom_test_oom_logs_LDFLAGS = $(oom_link_flags)
 tests_fuzz_fuzz_head_SOURCES = tests/fuzz/fuzz_head.c $(fuzz_main)
 tests_fuzz_fuzz_head_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_head_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
@@ -113,3 +133,6 @@ tests_fuzz_fuzz_frames_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_kube_SOURCES = tests/fuzz/fuzz_kube.c $(fuzz_main)
 tests_fuzz_fuzz_kube_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_kube_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_tunnel_SOURCES = tests/fuzz/fuzz_tunnel.c $(fuzz_main)
+tests_fuzz_fuzz_tunnel_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
+tests_fuzz_fuzz_tunnel_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

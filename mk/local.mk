@@ -3,7 +3,8 @@ libmodel_la_SOURCES += libosmo-core/model/schedule.c libosmo-core/model/schedule
 	libosmo-core/model/schedule_gangs.c libosmo-core/model/schedule_memory.c libosmo-core/model/schedule_nodes.c libosmo-core/model/schedule_order.c \
 	libosmo-core/model/schedule_place.c libosmo-core/model/schedule_queue.c libosmo-core/model/schedule_reason.c
 libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backend/cluster/local/local.h \
-	libosmo-backend/cluster/local/local_int.h libosmo-backend/cluster/local/local_env.c libosmo-backend/cluster/local/local_node.c \
+	libosmo-backend/cluster/local/local_int.h libosmo-backend/cluster/local/local_env.c libosmo-backend/cluster/local/local_net.c \
+	libosmo-backend/cluster/local/local_node.c \
 	libosmo-backend/cluster/local/local_place.c libosmo-backend/cluster/local/local_plan.c libosmo-backend/cluster/local/local_pod.c \
 	libosmo-backend/cluster/local/local_remove.c libosmo-backend/cluster/local/local_rewrite.c libosmo-backend/cluster/local/local_run.c \
 	libosmo-backend/cluster/local/local_store.c libosmo-backend/cluster/local/local_volumes.c libosmo-backend/cluster/place.c libosmo-backend/cluster/place.h \
@@ -12,7 +13,10 @@ libbackendint_la_SOURCES += libosmo-backend/cluster/local/local.c libosmo-backen
 osmolibexec_PROGRAMS += osmo-pod-supervisor
 osmo_pod_supervisor_SOURCES = daemons/osmo-pod-supervisor/main.c daemons/osmo-pod-supervisor/mounts.c daemons/osmo-pod-supervisor/plain.c \
 	daemons/osmo-pod-supervisor/plan.c daemons/osmo-pod-supervisor/run.c daemons/osmo-pod-supervisor/sandbox.c \
-	daemons/osmo-pod-supervisor/stage.c \
+	daemons/osmo-pod-supervisor/stage.c daemons/osmo-pod-supervisor/holder.c daemons/osmo-pod-supervisor/holder.h \
+	daemons/osmo-pod-supervisor/holder_helper.c daemons/osmo-pod-supervisor/holder_nft.c daemons/osmo-pod-supervisor/netlink.c \
+	daemons/osmo-pod-supervisor/network.h daemons/osmo-pod-supervisor/pod_net.c daemons/osmo-pod-supervisor/relay.c \
+	daemons/osmo-pod-supervisor/resolver.c \
 	daemons/osmo-pod-supervisor/status.c daemons/osmo-pod-supervisor/supervisor.h
 osmo_pod_supervisor_LDADD = libbase.la $(BASE_EXTERNAL)
 

@@ -7,7 +7,7 @@ libbase_la_SOURCES += \
 	libosmo-core/base/ws_client.c libosmo-core/base/ws_client.h \
 	libosmo-core/base/ws_client_conn.c libosmo-core/base/ws_client_conn.h \
 	libosmo-core/base/ws_client_loop.c libosmo-core/base/ws_client_loop.h \
-	libosmo-core/base/ws_client_watch.c libosmo-core/base/ws_pump.c libosmo-core/base/ws_pump.h
+	libosmo-core/base/ws_client_watch.c libosmo-core/base/ws_client_wire.c libosmo-core/base/ws_client_wire.h libosmo-core/base/ws_pump.c libosmo-core/base/ws_pump.h
 
 unit_tests += tests/unit/test_crypto tests/unit/test_http tests/unit/test_ws_client
 tests_unit_test_crypto_SOURCES = tests/unit/test_crypto.c tests/unit/check.c

@@ -8,7 +8,7 @@ server_sources = \
 	libosmo-core/server/server.c libosmo-core/server/workers.c
 libcoreint_la_SOURCES += $(server_sources) \
 	libosmo-core/engine/audit.c libosmo-core/engine/audit.h libosmo-core/engine/limits.c libosmo-core/engine/limits.h \
-	libosmo-core/api/guard.c libosmo-core/api/guard.h libosmo-core/api/stream_guard.c libosmo-core/api/router_place.c
+	libosmo-core/api/guard.c libosmo-core/api/guard.h libosmo-core/api/stream_guard.c
 
 bin_PROGRAMS += osmo-service
 osmo_service_SOURCES = daemons/osmo-service/main.c daemons/osmo-service/wipe.c daemons/osmo-service/options.c daemons/osmo-service/options.h

@@ -212,6 +212,16 @@ suite_chaos() {
     chaos wiped --kills "${KILLS:-30}"
     chaos local --kills "${KILLS:-40}"
     chaos local-replicas --kills "${KILLS:-30}"
+    log_loss local
+    log_loss local-replicas
+}
+
+# A million numbered lines, or as many as it is told; SEED= replays.
+log_loss() { # mode, arguments
+    local mode=$1 name=chaos/logs-$1
+    shift
+    run_test "$name" "${PYTHON:-/usr/bin/python3}" -B "$here/tests/chaos/logloss.py" --bin "$build" --mode "$mode" "$@"
+    [[ -n $only && $name != *"$only"* ]] || grep -aE '^mode |kills in' "$logs/${name//\//_}.log" | sed 's/^/      /'
 }
 
 # An hour, the modes one after another.
@@ -220,6 +230,7 @@ suite_soak() {
     build_or_die "$build" --enable-werror
     chaos_build_programs
     for mode in sqlite pgsql replicas wiped local local-replicas; do chaos "$mode" --soak "${SOAK_SECONDS:-600}"; done
+    log_loss local --tasks 200 --lines 50000 --seconds 600 --limit 2000
     [[ -z $only || kubernetes/faults == *"$only"* ]] || return
     if "$here/tests/kubernetes/build.sh" > /dev/null && kubernetes_up full; then
         run_test kubernetes/faults env OSMO_BUILD="$build" OSMO_SOURCE="$here" OSMO_KUBERNETES_DIR="$cluster_dir" nsenter \

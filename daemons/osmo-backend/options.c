@@ -38,7 +38,8 @@ static const struct { const char *name; size_t offset; } texts[] = {
 
 /* Options that are handed to the driver as they are. */
 static const struct { const char *name, *key; } driver_settings[] = {
-    { "script", "script" }, { "hide", "hide" }, { "context", "context" }, { "usage", "usage" }, { "scheduler", "scheduler" },
+    { "script", "script" }, { "hide", "hide" }, { "network", "network" }, { "pod-cidr", "pod-cidr" }, { "relay", "relay" },
+     { "context", "context" }, { "usage", "usage" }, { "scheduler", "scheduler" },
     { "page-size", "page-size" }, { "list_pods_page_size", "page-size" }, { "api-qps", "qps" }, { "api_qps", "qps" },
     { "api-burst", "burst" }, { "api_burst", "burst" },
 };
@@ -102,6 +103,10 @@ static void print_help(void) {
            "  --cpu-overcommit N      offer N times the processors of this machine\n"
            "  --no-sandbox            run tasks without bubblewrap\n"
            "  --hide PATH             keep a path out of sight of tasks; repeatable\n"
+           "  --network KIND          pod (a network of its own for each pod), host (this machine's) or auto (pod where it works;\n"
+           "                          the default)\n"
+           "  --pod-cidr NETWORK      of the pods, of 8 to 24 bits (default: a free one of 10.192.0.0/16 to 10.254.0.0/16)\n"
+           "  --relay ADDRESS:PORT    let pods reach this loopback port of the machine as they do the service's; repeatable\n"
            "\nA scripted cluster:\n"
            "  --script FILE           what happens to pods\n"
            "\n  --version, --help\n");

@@ -59,7 +59,7 @@ int spool_append(struct spool *s, enum io_type type, const char *text, size_t le
 /* Hand over unsent entries in order, up to max_bytes of text; fn returns false to stop before that entry. Number handed
  * over. */
 size_t spool_send(struct spool *s, size_t max_bytes, bool (*fn)(void *ctx, const struct spool_entry *e), void *ctx);
-void spool_confirm(struct spool *s, uint64_t seq);       /* everything up to seq is safe */
+void spool_confirm(struct spool *s, uint64_t seq);       /* everything up to seq is safe; UINT64_MAX: all that was sent */
 void spool_rewind(struct spool *s);                      /* reconnect: send again from the first unconfirmed entry */
 uint64_t spool_unconfirmed(struct spool *s);             /* bytes */
 uint64_t spool_in_flight(struct spool *s);               /* bytes sent and not confirmed */

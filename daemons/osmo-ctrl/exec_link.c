@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "ctrl.h"
 #include "runtime/link.h"
+#include "runtime/link_lines.h"
 
 #define SEND_MS 10000 /* osmo_exec always reads */
 
@@ -111,6 +112,13 @@ static const struct {
     { "MessageErr", "MessageErr", IO_STDERR },
     { "MessageOps", "MessageOps", IO_OSMO_CTRL },
 };
+
+static void on_line(void *ctx, const char *type, const char *text, size_t len) {
+    struct ctrl *c = ctx;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (strcmp(type, lines[i].type) == 0)
+            spool_append(c->spool, lines[i].io, text, len);
+}
 
 enum news { NEWS_NONE, NEWS_ENDED, NEWS_STOPPED };
 
@@ -215,6 +223,7 @@ static int relay(struct ctrl *c) {
         json_t *m;
         enum news news = NEWS_NONE;
         int rc;
+        link_take_lines(&c->exec_in, on_line, c);
         while (news == NEWS_NONE && (rc = link_next(&c->exec_in, &m)) > 0) {
             news = on_message(c, m);
             json_free(m);

@@ -84,7 +84,7 @@ static int attempt(void *ctx, const ws_options_t *o) {
                                        .in = t->fd,
                                        .out = t->fd,
                                        .err = -1,
-                                       .ends_input = t->half_close,
+                                       .half_close = t->half_close,
                                        .opened = on_pump_opened,
                                        .ended = on_pump_ended,
                                        .ctx = t };

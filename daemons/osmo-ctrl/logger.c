@@ -108,23 +108,51 @@ static bool send_plain(void *ctx, const struct spool_entry *e) {
     return send_wrapped(l, o, CTRL_MESSAGE);
 }
 
-struct batch { buf_t frame; uint64_t last; };
+struct batch { buf_t frame; uint64_t last; int64_t second; char when[40]; };
+
+/* A JSON string. Lines are UTF-8 already. */
+static void put_quoted(buf_t *out, const char *text, size_t len) {
+    static const char digits[] = "0123456789abcdef";
+    if (buf_reserve(out, len * 6 + 2) < 0)
+        return;
+    char *p = out->data + out->len;
+    *p++ = '"';
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c >= 0x20 && c != '"' && c != '\\') {
+            *p++ = (char)c;
+        } else if (c >= 0x20) {
+            *p++ = '\\';
+            *p++ = (char)c;
+        } else {
+            memcpy(p, "\\u00", 4);
+            p[4] = digits[c >> 4];
+            p[5] = digits[c & 15];
+            p += 6;
+        }
+    }
+    *p++ = '"';
+    *p = '\0';
+    out->len = (size_t)(p - out->data);
+}
 
 static bool add_to_batch(void *ctx, const struct spool_entry *e) {
     struct batch *b = ctx;
-    char when[64];
-    json_t *text = json_string_n(e->text, e->len);
-    buf_printf(&b->frame, "%s{\"seq\":%llu,\"Time\":\"%s\",\"IOType\":\"%s\",\"Text\":", b->last ? "," : "",
-               (unsigned long long)e->seq, stamp(e->time_ns, when), io_type_name(e->type));
-    json_print(text, 0, &b->frame);
-    json_free(text);
+    if (!b->last || e->time_ns / 1000000000 != b->second) { /* most lines of a batch are of one second */
+        b->second = e->time_ns / 1000000000;
+        char text[TIME_TEXT_MAX];
+        snprintf(b->when, sizeof b->when, "%.38s", time_iso(b->second * 1000000, text));
+    }
+    buf_printf(&b->frame, "%s{\"seq\":%llu,\"Time\":\"%s.%09uZ\",\"IOType\":\"%s\",\"Text\":", b->last ? "," : "",
+               (unsigned long long)e->seq, b->when, (unsigned)((uint64_t)e->time_ns % 1000000000u), io_type_name(e->type));
+    put_quoted(&b->frame, e->text, e->len);
     b->last = e->seq;
     return buf_putc(&b->frame, '}') == 0;
 }
 
 static void send_batches(struct logger_link *l) {
     while (spool_in_flight(l->spool) < WINDOW_BYTES && ws_conn_queued(l->loop, l->conn) < WINDOW_BYTES) {
-        struct batch b = { BUF_INIT(FRAME_MAX), 0 };
+        struct batch b = { .frame = BUF_INIT(FRAME_MAX) };
         buf_puts(&b.frame, "{\"IOType\":\"LOG_BATCH\",\"entries\":[");
         size_t n = spool_send(l->spool, BATCH_BYTES, add_to_batch, &b);
         buf_puts(&b.frame, "]}");

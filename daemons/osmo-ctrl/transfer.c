@@ -22,8 +22,10 @@
 #define CONNECTIONS 16     /* of all of them together */
 #define FOLDER_LINES 20    /* of a folder's contents in the log */
 
+typedef int (*attempt_fn)(struct transfer *t, void *ctx, bool again, osmo_error_t *err);
+
 /* Retries what stalled. OSMO_ECONFLICT: it was stopped. */
-static int repeat(struct transfer *t, int (*run)(struct transfer *t, void *ctx, bool again, osmo_error_t *err), void *ctx, osmo_error_t *err) {
+static int repeat(struct transfer *t, attempt_fn run, void *ctx, osmo_error_t *err) {
     int rc = 0;
     for (int attempt = 1; attempt <= ATTEMPTS; attempt++) {
         rc = run(t, ctx, attempt > 1, err);
@@ -122,7 +124,8 @@ static void input_tell(struct ctrl *c, const struct input *in) {
     if (in->code && in->code != CTRL_TERMINATED) {
         ctrl_say(c, IO_DOWNLOAD, "Download of %s failed: %s", in->label, in->err.text);
     } else if (!in->code && !files) {
-        ctrl_say(c, IO_DOWNLOAD, "Warning: nothing%s is at %s, %s is empty", *in->spec.rest ? " that matches" : "", in->spec.url, in->label);
+        ctrl_say(c, IO_DOWNLOAD, "Warning: nothing%s is at %s, %s is empty", *in->spec.rest ? " that matches" : "",
+                 in->spec.url, in->label);
     } else if (!in->code) {
         ctrl_say(c, IO_DOWNLOAD, "Downloaded %llu files, %s to %s", files, data_size_text(in->totals.bytes, size), in->label);
         tell_folder(c, in->folder);

@@ -22,8 +22,8 @@ static int check(struct ctrl *c, struct transfer *t, const char *arg, bool input
     } else if (s.kind == TRANSFER_URL && (rc = data_check(t->session, s.url, input ? DATA_READ : DATA_WRITE, &err)) < 0) {
         code = transfer_cancelled() ? CTRL_TERMINATED : is_answer(rc) ? CTRL_DENIED : CTRL_ACCESS;
         if (code != CTRL_TERMINATED)
-            ctrl_say(c, IO_OSMO_CTRL, code == CTRL_DENIED ? "no access to %s the %s %s: %s" : "access to %s the %s %s could not be checked: %s",
-                     input ? "read" : "write", input ? "input" : "output", s.url, err.text);
+            ctrl_say(c, IO_OSMO_CTRL, "%s %s %s: %s", code == CTRL_DENIED ? "no access to" : "cannot find out about access to",
+                     input ? "the input" : "the output", s.url, err.text);
     }
     transfer_spec_clear(&s);
     return code;

@@ -86,6 +86,8 @@ static void carry_out(enum match m, const char *text, size_t len, const struct e
 
 /* The NUL at `data` is followed by `len` - 1 bytes. How many bytes are dealt with; 0: more are needed. */
 static size_t take_escape(const struct escapes *e, const char *data, size_t len, const struct escape_sink *sink) {
+    if (len > ESCAPE_MAX)
+        len = ESCAPE_MAX; /* as if the bytes came one by one */
     enum match m = match_escape(e, data + 1, len - 1);
     if (m == MATCH_MORE && len < ESCAPE_MAX)
         return 0;

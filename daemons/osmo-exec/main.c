@@ -307,7 +307,7 @@ int main(int argc, char **argv) {
                                .read_limit = 2621440,
                                .write_limit = 2621440,
                                 .unix_timeout_min = 120 },
-                        .rsync = { .listener = -1, .config = -1 } };
+                        .rsync = { .listener = -1 } };
     if (read_options(&x.o, argc, argv) || prepare_command(&x))
         return 2;
     sigset_t mask;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +20,6 @@
 
 #define CONFIG_MAX (256u << 10)
 #define MODULES_MAX 256
-#define CHILD_CONFIG 3
 
 static bool plain(const char *text) {
     for (; *text; text++) {
@@ -121,27 +119,30 @@ static int listen_loopback(void) {
     return -1;
 }
 
-static int config_file(const buf_t *text) {
-    int fd = memfd_create("rsyncd.conf", MFD_CLOEXEC);
-    if (fd >= 0 && fd_write_all(fd, text->data, text->len)) {
-        close(fd);
-        fd = -1;
+/* By name: rsync reads it again for each connection, and does not follow the links of /proc. */
+static char *config_file(const struct rsync_options *o, const buf_t *text) {
+    const char *const dirs[] = { o->run_location, "/tmp" };
+    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
+        char *path = str_printf("%s/.osmo_rsyncd.conf", dirs[i]);
+        if (path && file_write_atomic(path, text->data, text->len, 0600, false, NULL) == 0)
+            return path;
+        free(path);
     }
-    return fd;
+    return NULL;
 }
 
 int rsync_open(struct rsync_server *r, const struct rsync_options *o, void (*say)(void *ctx, const char *text), void *ctx, char *why,
                size_t cap) {
     buf_t text = BUF_INIT(CONFIG_MAX);
     char workspace[PATH_MAX];
-    *r = (struct rsync_server){ .listener = -1, .config = -1 };
+    *r = (struct rsync_server){ .listener = -1 };
     snprintf(workspace, sizeof workspace, "%s/workspace", o->run_location);
     mkdir(workspace, 0777);
     r->program = find_program(o);
     if (!r->program)
         snprintf(why, cap, "there is no program rsync in %s, /osmo/bin or PATH", o->user_bin_path);
-    else if (rsync_config(o, &text, say, ctx) || (r->config = config_file(&text)) < 0)
-        snprintf(why, cap, "cannot write its configuration");
+    else if (rsync_config(o, &text, say, ctx) || !(r->config = config_file(o, &text)))
+        snprintf(why, cap, "cannot write its configuration in %s or /tmp", o->run_location);
     else if ((r->listener = listen_loopback()) < 0)
         snprintf(why, cap, "cannot listen on 127.0.0.1:%d: %s", RSYNC_PORT, strerror(errno));
     if (o->read_limit > 0)
@@ -152,17 +153,14 @@ int rsync_open(struct rsync_server *r, const struct rsync_options *o, void (*say
 
 static void serve(const struct rsync_server *r, int fd) {
     sigset_t none;
-    char *argv[] = { "rsync", "--daemon", "--config=/proc/self/fd/3", (char *)r->limit, NULL };
-    if (!r->limit[0])
-        argv[3] = NULL;
+    char *config = str_printf("--config=%s", r->config);
+    char *argv[] = { "rsync", "--daemon", config, r->limit[0] ? (char *)r->limit : NULL, NULL };
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     setsid();
-    int config = fcntl(r->config, F_DUPFD_CLOEXEC, CHILD_CONFIG + 1);
-    if (dup2(fd, STDIN_FILENO) < 0 || config < 0 || dup2(config, CHILD_CONFIG) < 0)
-        _exit(1);
-    execv(r->program, argv);
+    if (config && dup2(fd, STDIN_FILENO) >= 0)
+        execv(r->program, argv);
     _exit(1);
 }
 

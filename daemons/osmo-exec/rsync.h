@@ -15,8 +15,8 @@ struct rsync_options {
     int64_t read_limit, write_limit; /* bytes a second; 0 = none */
 };
 struct rsync_server {
-    int listener, config;   /* -1: not there */
-    char *program;
+    int listener;           /* -1: not there */
+    char *program, *config;
     char limit[32];         /* --bwlimit=… or "" */
     pid_t running[RSYNC_CONNECTIONS_MAX];
 };

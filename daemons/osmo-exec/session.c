@@ -169,6 +169,12 @@ static void take_input(struct session *s, const char *data, size_t len) {
     begin(s);
 }
 
+static void end_input(struct session *s) {
+    struct escape_sink sink;
+    escapes_flush(&s->escapes, sink_of(s, &sink)); /* nothing makes an escape of it any more */
+    s->input_ended = true;
+}
+
 static void take_frames(struct session *s) {
     struct link_frame f;
     size_t used, at = 0;
@@ -177,7 +183,7 @@ static void take_frames(struct session *s) {
         if (f.type == 'I' && !s->input_ended)
             take_input(s, f.data, f.len);
         else if (f.type == 'Z')
-            s->input_ended = true;
+            end_input(s);
         at += used;
     }
     buf_consume(&s->raw, at);

@@ -179,7 +179,8 @@ static int make_uplink(struct holder *h, osmo_error_t *err)
 {
     struct nl host;
     uint32_t there = h->base + NET_HOST_END, here = h->base + NET_UPLINK_END;
-    int rc = nl_pair(&h->nl, NET_UPLINK, 0, h->name, h->host_fd, there), index = 0;
+    struct nl_end end = {.name = h->name, .ns = h->host_fd, .ip = there};
+    int rc = nl_pair(&h->nl, NET_UPLINK, 0, &end, 0), index = 0;
     if (rc < 0 && rc != -EEXIST)
         return fail(err, "no connection to the host can be made", -rc);
     index = (int)if_nametoindex(NET_UPLINK);
@@ -193,6 +194,8 @@ static int make_uplink(struct holder *h, osmo_error_t *err)
         rc = nl_route(&host, h->base, h->prefix, here, index);
     nl_close(&host);
     int back = setns(h->cluster_fd, CLONE_NEWNET);
+    if (rc == -EEXIST && !h->joined) /* seen free, and taken since: by a cluster that started at the same moment */
+        return osmo_error_set(err, OSMO_EBUSY, "another cluster took the same network");
     if (rc == 0 || rc == -EEXIST)
         rc = nl_route(&h->nl, 0, 0, there, (int)if_nametoindex(NET_UPLINK));
     if (back < 0 || (rc < 0 && rc != -EEXIST))
@@ -306,7 +309,8 @@ static int take_locks(struct holder *h, osmo_error_t *err)
     h->lock_fd = own ? open(own, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     h->users_fd = users ? open(users, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (h->lock_fd < 0 || h->users_fd < 0 || flock(h->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return osmo_error_set(err, OSMO_EBUSY, "the network has a holder already");
+        return osmo_error_set(err, OSMO_EEXISTS, "the network has a holder already");
+    h->ours = true;
     int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     if (ftruncate(h->lock_fd, 0) < 0 || pwrite(h->lock_fd, text, (size_t)n, 0) != n)
         return osmo_error_set(err, OSMO_EIO, "%s cannot be written: %s", own, strerror(errno));
@@ -334,8 +338,8 @@ static void undo(struct holder *h)
     _cleanup_free_ char *path = str_printf("%s/state.json", h->dir);
     if (path)
         unlink(path);
-    if (h->helper > 0)
-        kill(h->helper, SIGKILL);
+    if (h->helper > 0 && kill(h->helper, SIGKILL) == 0)
+        waitpid(h->helper, NULL, 0);
     nl_remove(&h->nl, NET_UPLINK);
     if (h->by_host)
         nft_host_undo(h);
@@ -366,6 +370,7 @@ int holder_main(const char *dir, bool join, bool by_helper)
         rc = take_locks(&h, &err);
     if (rc == 0) {
         load_state(&h, join);
+        h.joined = join;
         rc = make_all(&h, join, &err);
     }
     if (rc == 0)
@@ -374,10 +379,10 @@ int holder_main(const char *dir, bool join, bool by_helper)
         rc = write_state(&h, &err);
     if (rc < 0) {
         fprintf(stderr, "%s\n", err.text);
-        if (h.lock_fd >= 0 && !join)
+        if (h.ours && !join)
             undo(&h);
         say(out, err.text[0] ? err.text : "out of memory");
-        return 1;
+        return rc == OSMO_EBUSY ? 2 : 1; /* 2: try again */
     }
     say(out, "ok");
     rc = hold(&h, signal_fd);

@@ -15,7 +15,7 @@ enum { NET_GATEWAY = 1, NET_HOST_END = 2, NET_UPLINK_END = 3 };
 struct holder {
     const char *dir;
     char *name, *nft, *cidr;     /* name: of our interface and table on the host; cidr: as asked for, or NULL */
-    bool userns, by_host, forwarding_was_off;
+    bool ours, joined, userns, by_host, forwarding_was_off; /* ours: nobody else holds this network */
     uint32_t base;
     int prefix;
     const char *kind;            /* nftables, slirp4netns or pasta */

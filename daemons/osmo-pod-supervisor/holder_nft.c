@@ -76,10 +76,8 @@ static int load(const struct holder *h, const char *script, bool on_host, osmo_e
     int code = script ? nft(h, script, NULL, on_host, &said) : -1;
     if (code == 0)
         return 0;
-    char *text = said.len ? buf_cstr(&said) : NULL;
-    if (text)
-        text[strcspn(text, "\n")] = '\0';
-    return osmo_error_set(err, OSMO_EUNAVAIL, "nft cannot load our table: %.200s", text ? text : "it ended without a word");
+    const char *text = said.len ? buf_cstr(&said) : "it ended without a word";
+    return osmo_error_set(err, OSMO_EUNAVAIL, "nft cannot load our table: %.*s", (int)strcspn(text, "\n"), text);
 }
 
 /* Whatever we accept, a policy of others that drops has the last word (Docker's, for one). */
@@ -88,13 +86,11 @@ int nft_obstacles(const struct holder *h, osmo_error_t *err)
     _cleanup_buf_ buf_t said = BUF_INIT(SAID_MAX);
     if (nft(h, NULL, "chains", true, &said) != 0)
         return osmo_error_set(err, OSMO_EUNAVAIL, "nft cannot list the firewall: %.200s", said.len ? buf_cstr(&said) : "");
-    for (char *line = said.len ? buf_cstr(&said) : NULL; line && *line;) {
-        size_t n = strcspn(line, "\n");
-        char *next = line + n + (line[n] == '\n');
-        line[n] = '\0';
-        if (strstr(line, "hook forward") && strstr(line, "policy drop"))
+    const char *text = said.len ? buf_cstr(&said) : "";
+    for (const char *hook = text; (hook = strstr(hook, "hook forward")); hook++) {
+        const char *drop = memmem(hook, strcspn(hook, "\n"), "policy drop", strlen("policy drop"));
+        if (drop)
             return osmo_error_set(err, OSMO_EUNAVAIL, "the firewall of this machine drops what is forwarded");
-        line = next;
     }
     return 0;
 }

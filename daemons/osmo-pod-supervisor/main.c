@@ -1,6 +1,7 @@
 /* osmo-pod-supervisor: runs the containers of one pod of the local cluster.
  *     osmo-pod-supervisor POD_DIR STATUS_FILE   started by the local driver of libosmo-backend
- *     osmo-pod-supervisor --probe BWRAP         says which isolation works here
+ *     osmo-pod-supervisor --probe BWRAP [JSON]  says which isolation works here (in a pod's network)
+ *     osmo-pod-supervisor --network DIR ...     holds the network of a cluster's pods, see holder.c
  * It holds a lock on POD_DIR/lock for its life, so that whether it lives is known without trusting process ids. SIGTERM ends
  * the pod with a grace time, SIGQUIT at once. osmo-backend may come and go meanwhile. */
 #include <errno.h>
@@ -233,8 +234,12 @@ static int supervise(struct supervisor *s)
     } else {
         if (s->isolation == ISO_PLAIN)
             prctl(PR_SET_CHILD_SUBREAPER, 1);
-        if (run_inits(s))
+        if (s->net.on && ((rc = network_make(&s->net, &err)) < 0 || (rc = relay_start(&s->net, &err)) < 0)) {
+            s->reason = str_dup("NetworkError");
+            s->message = str_dup(err.text);
+        } else if (run_inits(s)) {
             run_all(s);
+        }
         if (s->isolation == ISO_PLAIN)
             kill_orphans();
     }
@@ -247,12 +252,22 @@ static int supervise(struct supervisor *s)
     return record_end(s) < 0 ? 1 : 0;
 }
 
+static bool has_word(int argc, char **argv, const char *word)
+{
+    for (int i = 3; i < argc; i++)
+        if (str_eq(argv[i], word))
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    struct supervisor s = {.signal_fd = -1, .lock_fd = -1, .pid = getpid()};
+    struct supervisor s = {.signal_fd = -1, .lock_fd = -1, .net = NETWORK_INIT, .pid = getpid()};
     sigset_t mask;
-    if (argc == 3 && str_eq(argv[1], "--probe"))
-        return sandbox_probe(argv[2]);
+    if (argc >= 3 && str_eq(argv[1], "--probe"))
+        return sandbox_probe(argv[2], argv[3]);
+    if (argc >= 3 && str_eq(argv[1], "--network"))
+        return holder_main(argv[2], has_word(argc, argv, "--join"), has_word(argc, argv, "--helper"));
     if (argc != 3) {
         fprintf(stderr, "usage: osmo-pod-supervisor POD_DIR STATUS_FILE (the local cluster driver starts it)\n");
         return 2;

@@ -131,20 +131,25 @@ int nl_bridge(struct nl *n, const char *name)
     return ask(n);
 }
 
-int nl_pair(struct nl *n, const char *name, int master, const char *peer, int peer_ns, uint32_t ip)
+int nl_pair(struct nl *n, const char *name, int master, const struct nl_end *peer, uint32_t mtu)
 {
+    uint32_t ip = peer->ip;
     uint8_t mac[6] = {2, 0x6f, (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip};
     begin(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &no_link, sizeof(no_link));
     attr_text(n, IFLA_IFNAME, name);
     if (master)
         attr_u32(n, IFLA_MASTER, (uint32_t)master);
+    if (mtu)
+        attr_u32(n, IFLA_MTU, mtu);
     struct rtattr *info = attr(n, IFLA_LINKINFO, NULL, 0);
     attr_text(n, IFLA_INFO_KIND, "veth");
     struct rtattr *data = attr(n, IFLA_INFO_DATA, NULL, 0), *other = attr(n, VETH_INFO_PEER, NULL, 0);
     n->len += NLMSG_ALIGN(sizeof(no_link)); /* the other end begins as a message of its own would */
-    attr_text(n, IFLA_IFNAME, peer);
+    attr_text(n, IFLA_IFNAME, peer->name);
     attr(n, IFLA_ADDRESS, mac, sizeof(mac));
-    attr_u32(n, IFLA_NET_NS_FD, (uint32_t)peer_ns);
+    attr_u32(n, IFLA_NET_NS_FD, (uint32_t)peer->ns);
+    if (mtu)
+        attr_u32(n, IFLA_MTU, mtu);
     end(n, other);
     end(n, data);
     end(n, info);

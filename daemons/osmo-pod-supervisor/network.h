@@ -30,7 +30,8 @@ void nl_close(struct nl *n);
 int nl_bridge(struct nl *n, const char *name);
 /* A pair: `name` here, as a port of bridge `master` unless 0, and `peer` in the namespace `peer_ns` with a hardware address that
  * follows from `ip`, so that a pod which comes back under its address is found by those who knew the old one. */
-int nl_pair(struct nl *n, const char *name, int master, const char *peer, int peer_ns, uint32_t ip);
+struct nl_end { const char *name; int ns; uint32_t ip; };
+int nl_pair(struct nl *n, const char *name, int master, const struct nl_end *peer, uint32_t mtu); /* mtu: 0 = as usual */
 int nl_remove(struct nl *n, const char *name);
 int nl_up(struct nl *n, int index);
 int nl_address(struct nl *n, int index, uint32_t ip, int prefix, uint32_t peer); /* peer: 0, or the other end */
@@ -45,7 +46,7 @@ struct network {
     int cluster_fd, user_fd, pod_fd, users_fd;
     char *port;                   /* name of the pod's end at the bridge */
     uint32_t ip, gateway;
-    int prefix;
+    int prefix, mtu;
     strlist_t relays;             /* ADDRESS:PORT on the host's loopback, the same inside */
     int listeners[NET_RELAYS_MAX];
     size_t nlisteners;

@@ -110,6 +110,11 @@ int plan_load(struct supervisor *s, osmo_error_t *err)
     if (!s->containers || !s->pod_name || !s->hostname || (isolation != ISO_PLAIN && !s->bwrap))
         return osmo_error_set(err, OSMO_EINVAL, "%s: not a plan of a pod", path);
     rc = load_list(json_get(plan, "hide"), &s->hide);
+    if (rc == 0 && json_has(plan, "network")) {
+        rc = network_load(&s->net, json_get(plan, "network"), err);
+        if (rc < 0)
+            return rc;
+    }
     for (size_t i = 0; rc == 0 && i < n; i++) {
         s->ncontainers = i + 1;
         rc = load_container(s, json_at(list, i), &s->containers[i]);
@@ -132,6 +137,7 @@ void plan_free(struct supervisor *s)
         buf_free(&c->report);
     }
     free(s->containers);
+    network_free(&s->net);
     free(s->pod_dir), free(s->status_path), free(s->pod_name), free(s->hostname), free(s->bwrap), free(s->reason), free(s->message);
     strlist_free(&s->hide);
     json_free(s->base_status);

@@ -55,6 +55,7 @@ int network_load(struct network *n, const json_t *plan, osmo_error_t *err)
     n->userns = json_get_bool(plan, "userns", false);
     n->port = str_dup(json_get_str(plan, "port"));
     n->prefix = (int)json_get_int(plan, "prefix", 0);
+    n->mtu = (int)json_get_int(plan, "mtu", 0);
     n->cluster_fd = NET_CLUSTER_FD;
     fcntl(NET_CLUSTER_FD, F_SETFD, FD_CLOEXEC);
     if (n->userns) {
@@ -123,9 +124,10 @@ static void configure(const struct network *n, struct nl *cluster, int bridge, i
     _cleanup_close_ int ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (rc < 0 || ns < 0)
         give_up(report, "network namespace", rc < 0 ? -rc : errno);
-    rc = nl_pair(cluster, n->port, bridge, "eth0", ns, n->ip);
+    struct nl_end end = {.name = "eth0", .ns = ns, .ip = n->ip};
+    rc = nl_pair(cluster, n->port, bridge, &end, (uint32_t)n->mtu);
     if (rc == -EEXIST && nl_remove(cluster, n->port) == 0) /* of a pod that just ended */
-        rc = nl_pair(cluster, n->port, bridge, "eth0", ns, n->ip);
+        rc = nl_pair(cluster, n->port, bridge, &end, (uint32_t)n->mtu);
     if (rc < 0)
         give_up(report, "connection to the bridge", -rc);
     int index = (int)if_nametoindex("eth0");

@@ -29,6 +29,8 @@ static void child(const struct supervisor *s, struct container *c, const struct 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != s->pid)
         _exit(126);
+    if (s->net.limited)
+        setrlimit(RLIMIT_NOFILE, &s->net.files);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -36,6 +38,11 @@ static void child(const struct supervisor *s, struct container *c, const struct 
         dup2(null, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
+    if (network_join(&s->net) < 0)
+        sandbox_fail("network");
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user namespace may have cleared it */
+    if (getppid() != s->pid)
+        _exit(126);
     if (s->isolation != ISO_PLAIN)
         sandbox_exec(s, c, plan, report);
     plain_exec(s, c);

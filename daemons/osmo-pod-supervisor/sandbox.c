@@ -237,7 +237,7 @@ void sandbox_exec(const struct supervisor *s, struct container *c, const struct 
     sandbox_fail(s->bwrap);
 }
 
-static bool probe_one(const char *bwrap, enum isolation isolation, char *text, size_t max)
+static bool probe_one(const char *bwrap, enum isolation isolation, const struct network *net, char *text, size_t max)
 {
     char name[] = "true", *words[] = {name};
     char env_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *env[] = {env_path};
@@ -254,6 +254,8 @@ static bool probe_one(const char *bwrap, enum isolation isolation, char *text, s
     pid_t pid = fork();
     if (pid == 0) {
         dup2(out[1], STDERR_FILENO);
+        if (network_join(net) < 0)
+            sandbox_fail("network");
         sandbox_exec(&s, &c, &plan, report[1]);
     }
     close(out[1]);
@@ -271,14 +273,29 @@ static bool probe_one(const char *bwrap, enum isolation isolation, char *text, s
     return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-int sandbox_probe(const char *bwrap)
+static int probe_network(const char *text, struct network *net, osmo_error_t *err)
+{
+    _cleanup_json_ json_t *plan = NULL;
+    int rc = json_parse(text, strlen(text), &plan, err);
+    if (rc == 0)
+        rc = network_load(net, plan, err);
+    return rc == 0 ? network_make(net, err) : rc;
+}
+
+int sandbox_probe(const char *bwrap, const char *network)
 {
     static const enum isolation as_root[] = {ISO_MAPPED, ISO_ROOT}, as_user[] = {ISO_USER};
     const enum isolation *kinds = geteuid() == 0 ? as_root : as_user;
     size_t n = geteuid() == 0 ? ARRAY_SIZE(as_root) : ARRAY_SIZE(as_user);
     char text[512] = "";
+    struct network net = NETWORK_INIT;
+    osmo_error_t err = OSMO_ERROR_INIT;
+    if (network && probe_network(network, &net, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
     for (size_t i = 0; i < n; i++) {
-        if (probe_one(bwrap, kinds[i], text, sizeof(text))) {
+        if (probe_one(bwrap, kinds[i], &net, text, sizeof(text))) {
             printf("%s\n", isolation_name(kinds[i]));
             return 0;
         }

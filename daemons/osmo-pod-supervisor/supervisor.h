@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "network.h"
 #include "osmo/error.h"
 
 #define SUP_MAX_CONTAINERS 16
@@ -76,6 +77,7 @@ struct supervisor {
     int64_t kill_at_us;      /* monotonic deadline of SIGKILL; 0 = none */
     bool stopping;
     int signal_fd, lock_fd;
+    struct network net;      /* the pod's, if it has one of its own */
     pid_t pid;               /* our own; children check that they still have this parent */
 };
 
@@ -102,8 +104,9 @@ bool is_private(const char *path); /* below a directory that every container has
 void sandbox_exec(const struct supervisor *s, struct container *c, const struct root_plan *plan, int report_fd);
 void sandbox_fail(const char *what) __attribute__((noreturn)); /* complains with errno and ends the process */
 bool sandbox_replaces(const char *path);        /* a top-level name that never comes from the image */
-/* Try the kinds of isolation and print the first that works. The exit status of the program. */
-int sandbox_probe(const char *bwrap);
+/* Try the kinds of isolation, in a pod's network if `network` (JSON) is not NULL, and print the first that works. The exit status of
+ * the program. */
+int sandbox_probe(const char *bwrap, const char *network);
 
 /* stage.c: ISO_MAPPED, still as root: a mount namespace in which STAGE_ROOT is the whole root file system of the container but /proc */
 #define STAGE_DIR "/tmp/m"

@@ -1,5 +1,7 @@
 /* TLS contexts; see tls.h. One of the doors to OpenSSL, beside crypto.c. */
 #include "base/tls.h"
+#include <arpa/inet.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -267,3 +269,72 @@ void tls_client_reload(void *ssl_ctx, const char *ca_file, const char *ca_dir) {
 }
 
 void tls_client_free(void *ssl_ctx) { SSL_CTX_free(ssl_ctx); }
+
+/* ---- a client's connection ---- */
+
+struct tls_stream { SSL *ssl; };
+
+int tls_stream_open(void *ssl_ctx, int fd, const char *host, tls_stream_t **out) {
+    static const unsigned char alpn[] = "\x08http/1.1";
+    struct in6_addr address;
+    tls_stream_t *t = calloc(1, sizeof *t);
+    bool named = inet_pton(AF_INET, host, &address) != 1 && inet_pton(AF_INET6, host, &address) != 1;
+    if (t)
+        t->ssl = SSL_new(ssl_ctx);
+    bool ok = t && t->ssl && SSL_set_fd(t->ssl, fd) == 1 && (!named || SSL_set_tlsext_host_name(t->ssl, host) == 1) &&
+              SSL_set_alpn_protos(t->ssl, alpn, sizeof alpn - 1) == 0;
+    ERR_clear_error();
+    if (!ok) {
+        tls_stream_close(t);
+        return OSMO_ENOMEM;
+    }
+    SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_set_connect_state(t->ssl);
+    *out = t;
+    return OSMO_OK;
+}
+
+static ssize_t outcome(tls_stream_t *t, int n) {
+    int why = n > 0 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, n);
+    ERR_clear_error();
+    switch (why) {
+    case SSL_ERROR_NONE: return n;
+    case SSL_ERROR_WANT_READ: return TLS_WANTS_READ;
+    case SSL_ERROR_WANT_WRITE: return TLS_WANTS_WRITE;
+    case SSL_ERROR_ZERO_RETURN: return 0;
+    default: return TLS_BROKEN;
+    }
+}
+
+int tls_stream_handshake(tls_stream_t *t, char *why, size_t size) {
+    int n = SSL_do_handshake(t->ssl);
+    if (n == 1)
+        return 0;
+    unsigned long code = ERR_peek_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    snprintf(why, size, "%s", reason ? reason : "the connection was closed");
+    ssize_t rc = outcome(t, n);
+    return rc == TLS_WANTS_READ || rc == TLS_WANTS_WRITE ? (int)rc : TLS_BROKEN;
+}
+
+ssize_t tls_stream_read(tls_stream_t *t, void *data, size_t len) {
+    ERR_clear_error();
+    return outcome(t, SSL_read(t->ssl, data, len < INT_MAX ? (int)len : INT_MAX));
+}
+
+ssize_t tls_stream_write(tls_stream_t *t, const void *data, size_t len) {
+    ERR_clear_error();
+    return outcome(t, SSL_write(t->ssl, data, len < INT_MAX ? (int)len : INT_MAX));
+}
+
+bool tls_stream_waits(const tls_stream_t *t) { return SSL_has_pending(t->ssl); }
+
+void tls_stream_close(tls_stream_t *t) {
+    if (!t)
+        return;
+    if (t->ssl) {
+        tls_goodbye(t->ssl);
+        SSL_free(t->ssl);
+    }
+    free(t);
+}

@@ -484,6 +484,18 @@ static size_t utf8_len(const char *p, const char *end) {
     return (size_t)(end - p) >= n && utf8_valid(p, n) ? n : 0;
 }
 
+/* Bytes at the beginning that are copied as they are, eight at a time: not those of a longer character, no escape. */
+static size_t plain_run(const char *p, const char *end) {
+    const char *from = p;
+    for (uint64_t v; end - p >= 8; p += 8) {
+        memcpy(&v, p, 8);
+        uint64_t x = v ^ UINT64_C(0x5c5c5c5c5c5c5c5c);
+        if ((v | ((x - UINT64_C(0x0101010101010101)) & ~x)) & UINT64_C(0x8080808080808080))
+            break;
+    }
+    return (size_t)(p - from);
+}
+
 size_t json_slice_copy(const json_slice_t *s, char *out, size_t cap) {
     const char *p = s->text, *end = p + s->len;
     size_t len = 0;
@@ -491,6 +503,13 @@ size_t json_slice_copy(const json_slice_t *s, char *out, size_t cap) {
         return 0;
     while (p < end) {
         char buffer[4];
+        size_t run = plain_run(p, end);
+        run = run < cap - len ? run : cap - len - 1;
+        memcpy(out + len, p, run);
+        len += run;
+        p += run;
+        if (p == end || len + 1 == cap)
+            break;
         const char *from = p;
         uint32_t c = REPLACEMENT;
         size_t n = *p == '\\' && s->escaped ? 0 : utf8_len(p, end);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "osmo/error.h"
 
 /* What a server proves itself with, read from PEM files: the certificate with its chain, and the key. */
@@ -31,4 +32,16 @@ int tls_client_new(const char *ca_file, const char *ca_dir, const struct tls_pee
 /* Reads the certificates of authorities again, for handshakes to come; what cannot be read leaves those that were. */
 void tls_client_reload(void *ssl_ctx, const char *ca_file, const char *ca_dir);
 void tls_client_free(void *ssl_ctx);
+
+/* TLS over a non-blocking socket that is connected, on the client's side; the socket stays the caller's. `host` is asked for by name (SNI); whom
+ * to believe is the matter of the peers of tls_client_new(). */
+typedef struct tls_stream tls_stream_t;
+enum { TLS_WANTS_READ = -1, TLS_WANTS_WRITE = -2, TLS_BROKEN = -3 };
+int tls_stream_open(void *ssl_ctx, int fd, const char *host, tls_stream_t **out); /* 0 or OSMO_ENOMEM */
+int tls_stream_handshake(tls_stream_t *t, char *why, size_t size);  /* 0 when it is done; why when it is TLS_BROKEN */
+/* > 0, 0 at the end, or one of the above. */
+ssize_t tls_stream_read(tls_stream_t *t, void *data, size_t len);
+ssize_t tls_stream_write(tls_stream_t *t, const void *data, size_t len);
+bool tls_stream_waits(const tls_stream_t *t);                       /* has it bytes that were read from the socket already? */
+void tls_stream_close(tls_stream_t *t);                             /* NULL is fine */
 #endif

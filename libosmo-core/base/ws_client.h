@@ -1,5 +1,5 @@
-/* WebSocket client connections over libwebsockets (its client half; the server half is server/net.c).
- * One loop owns one lws context and its connections and runs in the thread that calls ws_loop_run(). All callbacks run
+/* WebSocket client connections (RFC 6455); the server's are in server/net_ws.c.
+ * One loop owns its connections and runs in the thread that calls ws_loop_run(). All callbacks run
  * in that thread. Only ws_conn_send, ws_conn_close, ws_loop_wake and ws_loop_stop may be called from other threads.
  * Connections are named by 64-bit ids that are never reused; an id whose connection is gone is simply not found. */
 #ifndef BASE_WS_CLIENT_H
@@ -13,7 +13,8 @@ typedef struct ws_loop ws_loop_t;
 typedef struct ws_handlers {
     /* extensions: value of X-Osmo-Extensions in the answer, or "". */
     void (*opened)(void *ctx, uint64_t conn, const char *extensions);
-    void (*message)(void *ctx, uint64_t conn, const char *data, size_t len, bool binary); /* whole messages */
+    /* Whole messages, with a NUL behind them. */
+    void (*message)(void *ctx, uint64_t conn, const char *data, size_t len, bool binary);
     /* Also called when connecting failed. code is the close code, 1006 without one; http_status is set when the upgrade
      * was refused. */
     void (*closed)(void *ctx, uint64_t conn, int code, int http_status, const char *reason);
@@ -26,6 +27,8 @@ typedef struct ws_options {
     const char *extensions;          /* value of X-Osmo-Extensions to offer; NULL = none */
     size_t max_message;              /* inbound cap; 0 = 16 MiB */
     size_t max_queue;                /* outbound bytes; 0 = 16 MiB */
+    /* Binary messages may come in pieces, as they arrive, without a sign where one ends: they are a stream. An empty one is told as such. */
+    bool pieces;
     int ping_interval_s;             /* 0 = 20 */
     const char *ca_file;             /* NULL = as http_trust() says */
 } ws_options_t;
@@ -45,7 +48,7 @@ int ws_connect(ws_loop_t *l, const ws_options_t *o, const ws_handlers_t *h, void
 /* Copies. OSMO_EBUSY = queue full (nothing taken), OSMO_ENOTFOUND = connection gone. */
 int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool binary);
 void ws_conn_close(ws_loop_t *l, uint64_t conn, int code, const char *reason);
-/* Loop thread only. Off: nothing more is read from it (a message that has begun is still finished), so its peer has to wait. */
+/* Loop thread only. Off: nothing more is read from it (what has been read is still told), so its peer has to wait. */
 void ws_conn_read(ws_loop_t *l, uint64_t conn, bool on);
 /* Descriptors of others in the loop; loop thread only. events: WS_FD_READ | WS_FD_WRITE; 0 ends it. fn gets what is ready (both on errors and
  * at the end). One watch a descriptor. OSMO_ENOMEM, OSMO_EINVAL. */

@@ -1,4 +1,4 @@
-/* libwebsockets on a libev loop, or on its own poll loop where the plugin is missing. For base/ws_client*.c and
+/* libwebsockets on a libev loop, or on its own poll loop where the plugin is missing. For
  * server/net*.c. */
 #include "base/ws_client_loop.h"
 #include <stddef.h>

@@ -363,6 +363,7 @@ int ws_pump_start(const struct ws_pump_options *o, const ws_options_t *connect, 
     p->chunk = CHUNK_MIN;
     p->allowed_us = clock_mono_us() - 125000;
     options.max_queue = options.max_queue ? options.max_queue : WS_PUMP_QUEUE;
+    options.pieces = true;
     int rc = OSMO_OK;
     const int fds[] = { p->o.in, p->out.fd, p->err.fd };
     for (size_t i = 0; i < 3 && rc == OSMO_OK; i++) {

@@ -114,7 +114,8 @@ static int environment_read(data_variable_fn variable, struct data_surroundings 
 
 /* ---- both ---- */
 
-int data_surroundings_read(const char *path, bool may_be_missing, data_variable_fn variable, struct data_surroundings *out, osmo_error_t *err) {
+int data_surroundings_read(const char *path, bool may_be_missing, data_variable_fn variable, struct data_surroundings *out,
+                           osmo_error_t *err) {
     *out = (struct data_surroundings){ 0 };
     int rc = path ? data_credentials_load(path, &out->credentials, err) : OSMO_ENOTFOUND;
     if (rc == OSMO_ENOTFOUND && (may_be_missing || !path))

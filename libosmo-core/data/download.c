@@ -19,6 +19,7 @@ void wanted_clear(struct wanted *w) {
     free(w->name);
     free(w->key);
     free(w->etag);
+    free(w->md5);
     free(w->sha256);
     free(w->target);
     memset(w, 0, sizeof *w);
@@ -67,16 +68,16 @@ static int same_parts(struct run *run, struct data_conn *c, const struct wanted 
 int same_bytes(struct run *run, struct data_conn *c, const struct wanted *w, int fd) {
     struct digests sums;
     char text[65];
-    bool md5 = w->etag && etag_is_md5(w->etag) && c->md5, sha = w->sha256 != NULL;
+    bool md5 = w->md5 && c->md5, sha = w->sha256 != NULL;
     if (!md5 && !sha)
-        return w->etag ? same_parts(run, c, w, fd) : -1;
+        return same_parts(run, c, w, fd);
     if (digests_of(c, fd, NULL, 0, w->size, md5, sha, &sums, NULL) < 0)
         return -1;
     if (md5)
         hex_text(sums.md5, 16, text);
     else
         hex_text(sums.sha256, 32, text);
-    return !strcasecmp(text, md5 ? w->etag : w->sha256);
+    return !strcasecmp(text, md5 ? w->md5 : w->sha256);
 }
 
 int give_name(const struct wanted *w, int fd, const char *aside, osmo_error_t *err) {
@@ -101,16 +102,16 @@ static bool fits(const struct sink *s, const struct wanted *w) {
         if (strcasecmp(text, w->sha256) != 0)
             return false;
     }
-    if (!s->sums.has_md5 || !etag_is_md5(w->etag) || s->etag_opaque)
+    if (!s->sums.has_md5 || !w->md5 || s->etag_opaque)
         return true;
     hex_text(s->sums.md5, 16, text);
-    return !strcasecmp(text, w->etag);
+    return !strcasecmp(text, w->md5);
 }
 
 static int fetch(struct run *run, struct data_conn *c, const struct wanted *w, int fd, osmo_error_t *err) {
     struct remote *r = run_remote(run);
     for (int i = 0; i < TRIES_FOR_SAME; i++) {
-        struct sink s = { .fd = fd, .len = w->size, .whole = true, .etag = w->etag, .want_md5 = etag_is_md5(w->etag),
+        struct sink s = { .fd = fd, .len = w->size, .whole = true, .etag = w->etag, .want_md5 = w->md5 != NULL,
                           .want_sha256 = w->sha256 != NULL };
         int rc = r->driver->get(c, r, w->key, &s, err);
         if (rc < 0 || fits(&s, w))
@@ -169,9 +170,9 @@ static int queue(struct feeding *f, const struct remote_entry *e, const char *re
     j->job.free = job_free;
     j->job.name = strdup(relative);
     j->d = f->d;
-    j->w = (struct wanted){ .name = strdup(relative), .key = strdup(e->key), .etag = strdup(e->etag), .sha256 = str_dup(e->sha256),
+    j->w = (struct wanted){ .name = strdup(relative), .key = strdup(e->key), .etag = strdup(e->etag), .md5 = str_dup(e->md5), .sha256 = str_dup(e->sha256),
                             .target = str_printf("%s/%s", f->d->folder, relative), .size = e->size, .mode = e->mode };
-    if (!j->job.name || !j->w.name || !j->w.key || !j->w.etag || (e->sha256 && !j->w.sha256) || !j->w.target) {
+    if (!j->job.name || !j->w.name || !j->w.key || !j->w.etag || (e->md5 && !j->w.md5) || (e->sha256 && !j->w.sha256) || !j->w.target) {
         job_free(&j->job);
         return no_memory(err);
     }

@@ -37,7 +37,7 @@ int download_feed(struct run *run, struct data_conn *c, void *ctx, osmo_error_t 
 /* parts_up.c, parts_down.c */
 uint64_t part_size_for(const struct run *run, uint64_t size);
 int upload_in_parts(struct run *run, struct data_conn *c, const char *name, const char *key, int fd, uint64_t size, osmo_error_t *err);
-struct wanted { char *name, *key, *etag, *sha256, *target; uint64_t size; int mode; };
+struct wanted { char *name, *key, *etag, *md5, *sha256, *target; uint64_t size; int mode; };
 int download_in_parts(struct run *run, struct data_conn *c, struct wanted *w, bool resume, osmo_error_t *err); /* takes what is in it */
 void wanted_clear(struct wanted *w);
 /* Name of a file beside the target, the same for the same object. Malloc'ed. */

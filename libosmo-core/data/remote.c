@@ -19,9 +19,9 @@
 #define BACKOFF_MAX_MS 15000
 #define AT_ONCE_MAX 4          /* a redirection, a clock, a region: each is learned once */
 #define REFUSAL_MAX (256u << 10)
-#define SMALL_REQUEST_MS 600000
+#define SKEW_LEAST_US (60 * INT64_C(1000000))
 
-static const struct data_driver *const drivers[] = { &s3_driver, &local_driver, &service_driver };
+static const struct data_driver *const drivers[] = { &s3_driver, &azure_driver, &local_driver, &service_driver };
 
 /* ---- places ---- */
 
@@ -311,7 +311,8 @@ static int try_once(struct remote *r, struct attempt *a, osmo_error_t *err) {
     if (!rc && !lines)
         rc = no_memory(err);
     if (!rc) {
-        memcpy(lines, headers.items, headers.len * sizeof *lines);
+        if (headers.len)
+            memcpy(lines, headers.items, headers.len * sizeof *lines);
         rq.url = url.data;
         rq.headers = (const char *const *)lines;
         describe(a->call, a, &rq);
@@ -402,6 +403,20 @@ int remote_call(struct data_conn *c, struct remote *r, const struct call *call, 
     if (!rc && call->sink)
         end(c, &call->sink->sums);
     return rc < 0 ? osmo_error_set(err, rc, "%s", why.text) : 0;
+}
+
+bool remote_learn_time(struct remote *r, const http_response_t *rs) {
+    int64_t theirs = remote_http_date(http_response_header(rs, "Date")), skew = theirs - clock_now_us();
+    if (!theirs || (skew < SKEW_LEAST_US && skew > -SKEW_LEAST_US))
+        return false;
+    pthread_mutex_lock(&r->lock);
+    bool again = !r->skew_known || r->skew_us - skew > SKEW_LEAST_US || skew - r->skew_us > SKEW_LEAST_US;
+    bool first = !r->skew_known;
+    r->skew_known = true;
+    if (first)
+        r->skew_us = skew;
+    pthread_mutex_unlock(&r->lock);
+    return first || !again; /* another thread may have learned it meanwhile */
 }
 
 bool remote_status_passes(int status) { return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505); }

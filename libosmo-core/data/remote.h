@@ -24,13 +24,14 @@
 
 /* ---- what is there ---- */
 struct remote_entry {
-    const char *key, *etag, *sha256; /* etag without quotation marks, "" when there is none; sha256 in hex or NULL */
+    const char *key, *etag;          /* etag without quotation marks, "" when there is none */
+    const char *md5, *sha256;        /* in hex, or NULL */
     uint64_t size;
     int64_t modified_us;
     int mode;                        /* permissions or REMOTE_MODE_NONE */
     bool is_prefix;
 };
-struct remote_info { uint64_t size; int64_t modified_us; char etag[REMOTE_ETAG_MAX]; bool etag_opaque; int mode; };
+struct remote_info { uint64_t size; int64_t modified_us; char etag[REMOTE_ETAG_MAX], md5[33]; int mode; }; /* md5: "" = unknown */
 typedef int (*remote_entry_fn)(void *ctx, const struct remote_entry *e, osmo_error_t *err); /* <0 ends it; >0 ends it well */
 
 /* ---- bytes ---- */
@@ -67,6 +68,7 @@ struct remote {
     const struct data_credential *credential; /* NULL: none was found */
     pthread_mutex_t lock;          /* of what is learned on the way */
     int64_t skew_us;               /* the server's clock before ours */
+    bool skew_known;
     bool signs_payload;            /* what is sent needs its SHA-256: no TLS guards it */
     void *state;                   /* the driver's */
 };
@@ -134,7 +136,9 @@ void call_header(struct call *c, const char *line); /* borrowed; NULL is passed 
 int remote_call(struct data_conn *c, struct remote *r, const struct call *call, http_response_t *rs, osmo_error_t *err);
 /* A refusal in words: what, the server's code and message, and what to do. Codes by status where there is no better. */
 int remote_refusal(const struct remote *r, int status, const char *code, const char *message, osmo_error_t *err);
-/* When a server that is busy asks to be left alone: 2 = later. */
+/* Takes the server's clock for ours, once, when it differs by minutes; true when it did. */
+bool remote_learn_time(struct remote *r, const http_response_t *rs);
+/* A server that is busy or asks to be left alone: later. */
 bool remote_status_passes(int status);
 int64_t remote_http_date(const char *text); /* "Sun, 06 Nov 1994 08:49:37 GMT"; 0 when it is none */
 void remote_http_date_text(int64_t us, char out[40]);

@@ -279,20 +279,6 @@ static bool learn_region(struct remote *r, const http_response_t *rs) {
     return changed || header; /* another thread may have learned it first; AT_ONCE_MAX ends it */
 }
 
-static bool learn_time(struct remote *r, const http_response_t *rs) {
-    struct s3 *s = r->state;
-    int64_t theirs = remote_http_date(http_response_header(rs, "Date"));
-    if (!theirs)
-        return false;
-    pthread_mutex_lock(&r->lock);
-    bool first = !s->skew_learned;
-    s->skew_learned = true;
-    if (first)
-        r->skew_us = theirs - clock_now_us();
-    pthread_mutex_unlock(&r->lock);
-    return first;
-}
-
 static int explain(const struct remote *r, const char *code, osmo_error_t *err) {
     static const char *const keys[] = { "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired",
                                         "AuthorizationHeaderMalformed", "InvalidSecurity", "XMinioInvalidAccessKey", NULL };
@@ -329,7 +315,7 @@ static int s3_refused(struct remote *r, const struct call *c, const http_respons
     int rc = remote_refusal(r, rs->status, code, message, e);
     if (((rs->status >= 300 && rs->status < 400) || is_one_of(code, elsewhere) || (rs->status == 400 && !code)) && learn_region(r, rs))
         return 1;
-    if (code && !strcmp(code, "RequestTimeTooSkewed") && learn_time(r, rs))
+    if (code && !strcmp(code, "RequestTimeTooSkewed") && remote_learn_time(r, rs))
         return 1;
     if (remote_status_passes(rs->status) || is_one_of(code, passing))
         return 2;
@@ -344,5 +330,5 @@ const struct data_driver s3_driver = {
     .ranges = true, .parts = true, .keyed = true, .md5 = true, .part_min = 5u << 20, .parts_max = 10000, .delete_batch = 1000,
     .open = s3_open, .close = s3_close, .build = s3_build, .refused = s3_refused,
     .stat = s3_stat, .list = s3_list, .get = s3_get, .put = s3_put, .begin = s3_begin, .part_size = s3_part_size, .part = s3_part, .finish = s3_finish,
-    .abandon = s3_abandon, .parts_there = s3_parts_there, .remove = s3_remove, .check = s3_check,
+    .abandon = s3_abandon, .parts_there = s3_parts_there, .remove = s3_remove, .check = s3_check, .tidy = s3_tidy,
 };

@@ -7,7 +7,7 @@ struct s3 {
     char *scheme, *host, *base;  /* base: path of the endpoint, "" or "/…" */
     const char *key_id, *key, *token;
     char region[64];
-    bool path_style, aws, no_batch, skew_learned;
+    bool path_style, aws, no_batch;
 };
 int s3_stat(struct data_conn *c, struct remote *r, const char *key, struct remote_info *out, osmo_error_t *err);
 int s3_list(struct data_conn *c, struct remote *r, const char *prefix, bool deep, remote_entry_fn fn, void *ctx, osmo_error_t *err);
@@ -21,5 +21,6 @@ int s3_finish(struct data_conn *c, struct remote *r, const char *key, const char
 int s3_abandon(struct data_conn *c, struct remote *r, const char *key, const char *id, osmo_error_t *err);
 int s3_parts_there(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts, size_t n, osmo_error_t *err);
 int s3_remove(struct data_conn *c, struct remote *r, char *const *keys, size_t n, osmo_error_t *err);
+int s3_tidy(struct data_conn *c, struct remote *r, const char *prefix, int64_t before_us, osmo_error_t *err);
 int s3_check(struct data_conn *c, struct remote *r, enum data_access access, osmo_error_t *err);
 #endif

@@ -66,7 +66,8 @@ int s3_stat(struct data_conn *c, struct remote *r, const char *key, struct remot
     if (!rc) {
         out->size = (uint64_t)size;
         take_etag(http_response_header(&rs, "ETag"), out->etag);
-        out->etag_opaque = etag_is_opaque(&rs);
+        if (etag_is_md5(out->etag) && !etag_is_opaque(&rs))
+            memcpy(out->md5, out->etag, sizeof out->md5);
         out->modified_us = remote_http_date(http_response_header(&rs, "Last-Modified"));
     }
     http_response_free(&rs);
@@ -250,17 +251,20 @@ int s3_abandon(struct data_conn *c, struct remote *r, const char *key, const cha
 /* ---- lists ---- */
 
 /* Elements of lists, by what their text is. */
-struct fields { buf_t key, etag, size, modified, number, prefix, token, marker; bool encoded, truncated; };
+struct fields {
+    buf_t key, etag, size, modified, number, prefix, upload, begun, token, marker;
+    bool encoded, truncated;
+};
 
 static void fields_free(struct fields *f) {
-    buf_t *all[] = { &f->key, &f->etag, &f->size, &f->modified, &f->number, &f->prefix, &f->token, &f->marker };
+    buf_t *all[] = { &f->key, &f->etag, &f->size, &f->modified, &f->number, &f->prefix, &f->upload, &f->begun, &f->token, &f->marker };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         buf_free(all[i]);
 }
 
 static void fields_init(struct fields *f) {
     memset(f, 0, sizeof *f);
-    buf_t *all[] = { &f->key, &f->etag, &f->size, &f->modified, &f->number, &f->prefix, &f->token, &f->marker };
+    buf_t *all[] = { &f->key, &f->etag, &f->size, &f->modified, &f->number, &f->prefix, &f->upload, &f->begun, &f->token, &f->marker };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         buf_init(all[i], NAME_MAX_BYTES * 3);
 }
@@ -268,7 +272,7 @@ static void fields_init(struct fields *f) {
 static buf_t *field_of(struct fields *f, const struct xml_name *n) {
     const struct { const char *name; buf_t *b; } known[] = {
         { "Key", &f->key }, { "ETag", &f->etag }, { "Size", &f->size }, { "LastModified", &f->modified }, { "PartNumber", &f->number },
-        { "Prefix", &f->prefix },
+        { "Prefix", &f->prefix }, { "UploadId", &f->upload }, { "Initiated", &f->begun },
     };
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (xml_is(n, known[i].name))
@@ -280,7 +284,9 @@ static buf_t *field_of(struct fields *f, const struct xml_name *n) {
 static int read_members(xml_reader_t *x, struct fields *f) {
     struct xml_name n;
     enum xml_event e;
-    buf_reset(&f->key), buf_reset(&f->etag), buf_reset(&f->size), buf_reset(&f->modified), buf_reset(&f->number), buf_reset(&f->prefix);
+    buf_t *all[] = { &f->key, &f->etag, &f->size, &f->modified, &f->number, &f->prefix, &f->upload, &f->begun };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        buf_reset(all[i]);
     while ((e = xml_next(x, &n)) == XML_OPEN) {
         buf_t *into = field_of(f, &n);
         int rc = into ? xml_text(x, into) : xml_skip(x);
@@ -307,6 +313,7 @@ static int tell(const struct fields *f, bool prefix, remote_entry_fn fn, void *c
         return osmo_error_set(err, OSMO_EIO, "the list has an object without a size");
     e.key = name.data;
     e.etag = etag;
+    e.md5 = etag_is_md5(etag) ? etag : NULL;
     e.size = (uint64_t)size;
     if (f->modified.data && !time_parse(f->modified.data, &e.modified_us))
         e.modified_us = 0;
@@ -332,10 +339,11 @@ static int read_page(const http_response_t *rs, const char *root, struct fields 
     if (read_head(text, rs->body.len, f) < 0)
         return no_memory(err);
     xml_begin(&x, text, rs->body.len);
-    if (xml_next(&x, &n) != XML_OPEN || !xml_is(&n, root))
+    /* some servers have the older ListPartsResponse */
+    if (xml_next(&x, &n) != XML_OPEN || !(xml_is(&n, root) || (strcmp(root, "ListPartsResult") == 0 && xml_is(&n, "ListPartsResponse"))))
         return osmo_error_set(err, OSMO_EIO, "the storage sent something else than a list: is it S3 storage?");
     while ((e = xml_next(&x, &n)) == XML_OPEN) {
-        bool contents = xml_is(&n, "Contents"), prefix = xml_is(&n, "CommonPrefixes"), part = xml_is(&n, "Part");
+        bool contents = xml_is(&n, "Contents"), prefix = xml_is(&n, "CommonPrefixes"), part = xml_is(&n, "Part") || xml_is(&n, "Upload");
         if (!contents && !prefix && !part) {
             if (xml_skip(&x) < 0)
                 break;
@@ -411,6 +419,35 @@ int s3_parts_there(struct data_conn *c, struct remote *r, const char *key, const
     return rc;
 }
 
+struct tidying { struct fields f; struct data_conn *conn; struct remote *remote; int64_t before_us; };
+
+static int tidy_one(void *ctx, const struct remote_entry *e, osmo_error_t *err) {
+    struct tidying *t = ctx;
+    _cleanup_buf_ buf_t key = BUF_INIT(NAME_MAX_BYTES);
+    int64_t begun;
+    (void)e;
+    if (!t->f.begun.data || !time_parse(t->f.begun.data, &begun) || begun >= t->before_us || !t->f.upload.len || decode(&t->f, &t->f.key, &key) < 0)
+        return 0;
+    return s3_abandon(t->conn, t->remote, buf_cstr(&key), t->f.upload.data, err);
+}
+
+/* One page: what is on others is met next time, for what was found is gone then. */
+int s3_tidy(struct data_conn *c, struct remote *r, const char *prefix, int64_t before_us, osmo_error_t *err) {
+    struct tidying t = { .conn = c, .remote = r, .before_us = before_us };
+    struct call call = { .method = "GET", .max_response = REMOTE_LIST_BYTES_MAX };
+    http_response_t rs;
+    fields_init(&t.f);
+    call_query(&call, "uploads", "");
+    call_query(&call, "encoding-type", "url");
+    call_query(&call, "prefix", *prefix ? prefix : NULL);
+    int rc = remote_call(c, r, &call, &rs, err);
+    if (!rc)
+        rc = read_page(&rs, "ListMultipartUploadsResult", &t.f, tidy_one, &t, err);
+    http_response_free(&rs);
+    fields_free(&t.f);
+    return rc;
+}
+
 /* ---- removing ---- */
 
 static int remove_one(struct data_conn *c, struct remote *r, const char *key, osmo_error_t *err) {
@@ -483,6 +520,16 @@ static int stop_at_first(void *ctx, const struct remote_entry *e, osmo_error_t *
     return 1;
 }
 
+/* That the object is missing is no failure, that the bucket is missing is one. */
+static int remove_nothing(struct data_conn *c, struct remote *r, const char *key, osmo_error_t *err) {
+    struct call call = { .method = "DELETE", .key = key };
+    http_response_t rs;
+    osmo_error_t why = OSMO_ERROR_INIT;
+    int rc = remote_call(c, r, &call, &rs, &why);
+    http_response_free(&rs);
+    return !rc || (rc == OSMO_ENOTFOUND && !strstr(why.text, "NoSuchBucket")) ? 0 : osmo_error_set(err, rc, "%s", why.text);
+}
+
 /* Leaves nothing behind: a list; an upload in parts that is begun and abandoned; the removal of what never was there. */
 int s3_check(struct data_conn *c, struct remote *r, enum data_access access, osmo_error_t *err) {
     char id[33], upload[REMOTE_ID_MAX];
@@ -494,7 +541,7 @@ int s3_check(struct data_conn *c, struct remote *r, enum data_access access, osm
     if (!key)
         return no_memory(err);
     if (access == DATA_DELETE)
-        return remove_one(c, r, key, err);
+        return remove_nothing(c, r, key, err);
     int rc = s3_begin(c, r, key, upload, err);
     if (!rc)
         (void)s3_abandon(c, r, key, upload, NULL);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/map.h"
+#include "engine/data_access.h"
 #include "engine/engine_internal.h"
 #include "engine/reactor_internal.h"
 #include "model/redact.h"
@@ -54,15 +55,30 @@ static char *endpoint(engine_t *e) {
     return url;
 }
 
-int archive_open(engine_t *e, object_store_t **out, osmo_error_t *err) {
-    _cleanup_free_ char *url = endpoint(e);
-    *out = NULL;
-    if (!url)
+static int open_store(const struct settings *s, int64_t retry_for_ms, object_store_t **out, osmo_error_t *err) {
+    const struct data_login *l = &s->archive_login;
+    const struct storage_login login = { l->access_key_id, l->access_key, l->region, l->override_url, l->addressing_style };
+    data_credentials_t *credentials = NULL;
+    if (!s->archive_endpoint)
         return no_memory(err);
-    if (!*url)
+    if (!*s->archive_endpoint)
         return osmo_error_set(err, OSMO_EUNAVAIL, "there is no archive: " ARCHIVE_KEY " is not configured");
-    int rc = object_store_open(url, NULL, out, err);
+    int rc = data_credentials_parse("", 0, &credentials, err);
+    if (rc >= 0 && storage_login_add(credentials, s->archive_endpoint, &login) < 0)
+        rc = no_memory(err);
+    struct object_options o = { .credentials = credentials, .retry_for_ms = retry_for_ms };
+    if (rc >= 0)
+        rc = object_store_open(s->archive_endpoint, &o, out, err);
+    data_credentials_free(credentials);
     return rc < 0 ? osmo_error_prefix(err, ARCHIVE_KEY) : 0;
+}
+
+int archive_open(engine_t *e, int64_t retry_for_ms, object_store_t **out, osmo_error_t *err) {
+    const struct settings *s = engine_settings(e);
+    *out = NULL;
+    int rc = open_store(s, retry_for_ms, out, err);
+    engine_settings_put(s);
+    return rc;
 }
 
 struct renewal {
@@ -316,7 +332,7 @@ static int done_run(db_t *db, void *ctx, osmo_error_t *err) {
 
 /* What is there already and may be all that is left of it is not written again: the log. The others may have grown. */
 static int copy_all(struct archive_copy *c, const struct workflow_row *w, enum archive_state state, osmo_error_t *err) {
-    int rc = archive_open(c->e, &c->store, err);
+    int rc = archive_open(c->e, ARCHIVE_WRITE_MS, &c->store, err);
     if (rc >= 0)
         rc = object_tidy(c->store, w->id, err);
     if (rc >= 0 && state == ARCHIVE_NONE)
@@ -378,7 +394,7 @@ static int remove_one(void *ctx, const char *name, uint64_t size, osmo_error_t *
 
 int archive_remove(engine_t *e, const char *workflow_id, osmo_error_t *err) {
     object_store_t *store = NULL;
-    int rc = archive_open(e, &store, err);
+    int rc = archive_open(e, ARCHIVE_WRITE_MS, &store, err);
     if (rc == OSMO_EUNAVAIL)
         return 0;
     if (rc >= 0)

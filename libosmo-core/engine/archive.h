@@ -54,8 +54,11 @@ struct archive_record { uint32_t length, task /* line of ARCHIVE_TASKS, from 0 *
 void archive_record_pack(const struct archive_record *r, uint8_t out[ARCHIVE_RECORD_SIZE]);
 void archive_record_unpack(const uint8_t in[ARCHIVE_RECORD_SIZE], struct archive_record *r);
 
+/* How long storage that is down or busy is waited for: by readers, who have a worker, and by copies, whose lease lasts a minute. */
+#define ARCHIVE_READ_MS 4000
+#define ARCHIVE_WRITE_MS 20000
 /* The configured place, open. OSMO_EUNAVAIL when there is none. */
-int archive_open(engine_t *e, object_store_t **out, osmo_error_t *err);
+int archive_open(engine_t *e, int64_t retry_for_ms, object_store_t **out, osmo_error_t *err);
 char *archive_name(const char *workflow_id, const char *name); /* malloc'ed */
 
 /* A copy in progress: the lease of its work item is kept while it goes on. */

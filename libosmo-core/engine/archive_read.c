@@ -40,7 +40,8 @@ static int open_object(archive_reader_t *r, const char *name, object_reader_t **
     osmo_error_t cause = OSMO_ERROR_INIT;
     int rc = path ? object_get(r->store, path, out, size, &cause) : no_memory(&cause);
     if (rc != OSMO_ENOTFOUND)
-        return rc < 0 ? osmo_error_set(err, rc, "%s", cause.text) : 0;
+        return rc < 0 ? osmo_error_set(err, rc, "the log of workflow %s is in the archive (" ARCHIVE_KEY "), which cannot be read now: %s",
+                                       r->id, cause.text) : 0;
     return osmo_error_set(err, OSMO_EUNAVAIL, "the log of workflow %s was archived, but now: %s: bring it back, or point "
                                               ARCHIVE_KEY " to where the archive is now", r->id, cause.text);
 }
@@ -115,7 +116,7 @@ int archive_reader(engine_t *e, const char *workflow_id, const struct log_query 
     r->now_s = INT64_MIN;
     r->skip = skip;
     r->id = str_dup(workflow_id);
-    int rc = r->id ? archive_open(e, &r->store, err) : no_memory(err);
+    int rc = r->id ? archive_open(e, ARCHIVE_READ_MS, &r->store, err) : no_memory(err);
     if (rc == OSMO_EUNAVAIL)
         osmo_error_prefix(err, "the log of workflow %s was archived", workflow_id);
     if (rc >= 0)
@@ -372,7 +373,7 @@ int archive_text(engine_t *e, const char *workflow_id, const char *name, buf_t *
     object_store_t *store = NULL;
     object_reader_t *r = NULL;
     uint64_t size = 0;
-    int rc = path ? archive_open(e, &store, err) : no_memory(err);
+    int rc = path ? archive_open(e, ARCHIVE_READ_MS, &store, err) : no_memory(err);
     if (rc >= 0)
         rc = object_get(store, path, &r, &size, err);
     if (rc >= 0 && (size > TEXT_FILE_MAX || buf_reserve(out, (size_t)size + 1) < 0))

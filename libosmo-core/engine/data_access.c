@@ -22,7 +22,11 @@ static bool put(char **slot, const char *value) {
 }
 
 int storage_login_add(data_credentials_t *c, const char *prefix, const struct storage_login *l) {
-    struct data_credential *one = data_credentials_add(c, prefix);
+    size_t n = strlen(prefix);
+    while (n && prefix[n - 1] == '/')
+        n--;
+    _cleanup_free_ char *trimmed = strndup(prefix, n);
+    struct data_credential *one = trimmed ? data_credentials_add(c, trimmed) : NULL;
     if (!one || !put(&one->access_key_id, l->access_key_id) || !put(&one->access_key, l->access_key) || !put(&one->region, l->region) ||
         !put(&one->override_url, l->override_url))
         return OSMO_ENOMEM;
@@ -79,7 +83,8 @@ int data_access_check_login(engine_t *e, const struct credential *c, osmo_error_
         json_get_str(c->pairs, "override_url"), json_get_str(c->pairs, "addressing_style"),
     };
     const struct settings *s = engine_settings(e);
-    bool checked = data_access_is_checked(s, c->profile, l.override_url) && !(str_starts(c->profile, "azure://") && azure_is_elsewhere(l.access_key));
+    bool elsewhere = str_starts(c->profile, "azure://") && azure_is_elsewhere(l.access_key);
+    bool checked = !elsewhere && data_access_is_checked(s, c->profile, l.override_url);
     engine_settings_put(s);
     if (!checked)
         return 0;
@@ -94,7 +99,8 @@ int data_access_check_login(engine_t *e, const struct credential *c, osmo_error_
     if (rc == OSMO_ECREDENTIAL)
         return osmo_error_set(err, rc, "storage %.200s does not take this credential: %s; correct it", c->profile, why);
     if (rc == OSMO_EUNAVAIL)
-        return osmo_error_set(err, OSMO_ECREDENTIAL, "storage %.200s cannot be asked whether this credential is good: %s; try again, or an "
-                              "administrator lists its scheme in workflow.credential_config.disable_data_validation", c->profile, why);
+        return osmo_error_set(err, OSMO_ECREDENTIAL, "storage %.200s cannot be asked whether this credential is good: %s; try again, "
+                              "or an administrator lists its scheme in workflow.credential_config.disable_data_validation",
+                              c->profile, why);
     return rc;
 }

@@ -13,7 +13,6 @@
 #define CLOSE_INTERNAL 1011      /* the lines could not be stored: reconnect and send them again */
 #define IO_LINE_TYPES (IO_OSMO_CTRL + 1)
 #define LINE_CUT_FROM 16384     /* a line of so many bytes may be a piece of a longer one: osmo-ctrl cuts them at 32768 */
-#define MAX_BATCH 262144        /* entries in one frame; the frame itself is capped by the transport */
 
 struct loggers {
     pthread_mutex_t lock;

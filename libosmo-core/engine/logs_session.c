@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "engine/logs_batch.h"
 #include "engine/masks.h"
 #include "engine/task_io.h"
 #include "engine/router.h"
@@ -278,7 +279,7 @@ static void put_line(struct logger_session *s, struct log_entry *entry) {
 static void on_batch(struct logger_session *s, const json_t *o) {
     const json_t *list = member(o, "entries");
     size_t n = json_len(list), used = 0;
-    if (!s->batches || json_kind(list) != JSON_ARRAY || n > MAX_BATCH) {
+    if (!s->batches || json_kind(list) != JSON_ARRAY || n > BATCH_ENTRIES_MAX) {
         logs_close_session(s, CLOSE_APPLICATION,
                            "a batch of log entries was not agreed on, has no entries or too many");
         return;
@@ -303,6 +304,20 @@ static void on_batch(struct logger_session *s, const json_t *o) {
     lines_flush(s); /* those without a number came before */
     if (used && append_masked(s, entries, used))
         send_ack(s, last);
+}
+
+static void take_batch(struct logger_session *s, const char *data, size_t len) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    struct log_batch b;
+    int rc = batch_read(data, len, clock_now_us(), &b, &err);
+    if (rc < 0) {
+        logs_close_session(s, rc == OSMO_ENOMEM ? CLOSE_INTERNAL : CLOSE_APPLICATION, err.text);
+        return;
+    }
+    lines_flush(s); /* those without a number came before */
+    if (b.n && append_masked(s, b.entries, b.n))
+        send_ack(s, b.last);
+    batch_clear(&b);
 }
 
 /* ---- metrics ---- */
@@ -391,6 +406,10 @@ void logger_message(logger_session_t *s, const void *data, size_t len, bool bina
     (void)binary;
     if (s->refused)
         return;
+    if (s->batches && batch_is_one(data, len)) {
+        take_batch(s, data, len);
+        return;
+    }
     if (json_parse(data, len, &outer, NULL) >= 0 && json_kind(outer) == JSON_STRING)
         (void)json_parse(json_str(outer), json_str_len(outer), &inner, NULL);
     const json_t *o = inner ? inner : outer;

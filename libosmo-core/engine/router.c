@@ -184,8 +184,10 @@ void meeting_plan_locked(struct router_table *t, struct meeting *m, const struct
     else if (m->state == MEETING_JOINED || m->state == MEETING_SERVES)
         m->due_us = sooner(limits.total_us ? m->began_us + limits.total_us : INT64_MAX, limits.idle_us ? m->last_us + limits.idle_us
                                                                                                      : INT64_MAX);
-    if (m->due_us != INT64_MAX)
-        waker_wake(&t->waker);
+    if (m->due_us >= t->next_us)
+        return;
+    t->next_us = m->due_us;
+    waker_wake(&t->waker);
 }
 
 /* ---- the thread: what is due ---- */
@@ -213,7 +215,7 @@ static void look_at_traffic(struct router_table *t, struct meeting *m) {
     const osmo_transport_t *tr = t->e->transport;
     osmo_traffic_t seen = { .size = sizeof seen };
     const struct router_session *s = m->client ? m->client : m->ctrl;
-    if (m->state != MEETING_JOINED || !s || !tr->traffic || tr->traffic(tr->impl, s->conn, &seen) < 0)
+    if (m->state != MEETING_JOINED || !s || !tr || tr->size < sizeof *tr || !tr->traffic || tr->traffic(tr->impl, s->conn, &seen) < 0)
         return;
     m->in = s == m->client ? seen.in : seen.out;
     m->out = s == m->client ? seen.out : seen.in;
@@ -295,6 +297,7 @@ static int64_t end_due(struct router_table *t) {
             all &= due(t, m, settings, now, &ends);
         next = sooner(next, m->due_us);
     }
+    t->next_us = next;
     pthread_mutex_unlock(&t->lock);
     engine_settings_put(settings);
     close_ends(t, &ends);
@@ -428,6 +431,7 @@ int router_start(engine_t *e, osmo_error_t *err) {
     if (!t)
         return no_memory(err);
     t->e = e;
+    t->next_us = INT64_MAX;
     pthread_mutex_init(&t->lock, NULL);
     pthread_mutex_init(&t->tell_lock, NULL);
     pthread_mutex_init(&t->peers_lock, NULL);

@@ -75,7 +75,7 @@ struct router_upgrade {
     const osmo_request_t *rq;      /* for the audit log */
 };
 typedef struct router_session router_session_t;
-/* On the thread of the connections. Copies. OSMO_EINVAL: it is no key; OSMO_EGONE: the service that it names is not here any more. */
+/* On the thread of the connections. Copies. OSMO_EINVAL: it is no key; OSMO_EUNAVAIL: the service that it names is not there any more. */
 int router_open(engine_t *e, const struct router_upgrade *u, uint64_t conn, router_session_t **out, osmo_error_t *err);
 /* The workflow of the path, for the caller's rights on its pool; then, with who it is, the meeting. False: it is being closed. */
 bool router_session_workflow(router_session_t *s, char **workflow, char **pool);

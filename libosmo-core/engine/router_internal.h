@@ -70,6 +70,7 @@ struct router_table {
     map_t *changed;                /* ids of workflows whose state is to be looked at */
     bool all_changed, stopping;
     int64_t looked_us;             /* when that was done last */
+    int64_t next_us;               /* when the thread looks at what is due, unless it is woken */
     _Atomic bool any;              /* is there a meeting? */
     struct waker waker;
     pthread_t thread;

@@ -58,7 +58,7 @@ int router_open(engine_t *e, const struct router_upgrade *u, uint64_t conn, rout
     if (!router_key_parse(u->key, &k) || !fits(u->action, u->ctrl, &k))
         return osmo_error_set(err, OSMO_EINVAL, "the key of this session is none of %s", router_action_name(u->action));
     if (k.form != ROUTER_KEY_INVENTED && replicas_by_number(e, k.replica, &at) != REPLICA_HERE)
-        return osmo_error_set(err, OSMO_EGONE, GONE);
+        return osmo_error_set(err, OSMO_EUNAVAIL, GONE);
     struct router_session *s = calloc(1, sizeof *s);
     if (!s)
         return no_memory(err);

@@ -130,7 +130,7 @@ static int announce(const struct router_session *s, uint64_t ctrl, osmo_error_t 
     _cleanup_free_ char *text = rc < 0 ? NULL : json_to_text(o);
     if (!text)
         return no_memory(err);
-    rc = tr->ws_send(tr->impl, ctrl, text, strlen(text), 0);
+    rc = tr ? tr->ws_send(tr->impl, ctrl, text, strlen(text), 0) : OSMO_ENOTFOUND;
     return rc < 0 ? osmo_error_set(err, OSMO_EGONE, "the task does not take connections now: try again") : 0;
 }
 

@@ -91,8 +91,9 @@ static int credentials_for(const struct credentials *own, data_credentials_t **o
     int rc = data_credentials_parse("", 0, out, err);
     for (size_t i = 0; rc >= 0 && i < own->n; i++) {
         const struct pod_credential *c = &own->list[i];
-        const struct storage_login l = { credentials_value(c, "access_key_id"), credentials_value(c, "access_key"), credentials_value(c, "region"),
-                                         credentials_value(c, "override_url"), credentials_value(c, "addressing_style") };
+        const struct storage_login l = { credentials_value(c, "access_key_id"), credentials_value(c, "access_key"),
+                                         credentials_value(c, "region"), credentials_value(c, "override_url"),
+                                         credentials_value(c, "addressing_style") };
         if (c->profile && storage_login_add(*out, c->profile, &l) < 0)
             rc = no_memory(err);
     }
@@ -110,8 +111,9 @@ static int ask_all(struct submission *s, const struct places *p, const data_cred
         if (rc == OSMO_ENOMEM)
             return no_memory(err);
         if (rc == OSMO_ECREDENTIAL)
-            return osmo_error_set(err, rc, "task %s: your credential does not let you %s %s: %s; correct the address, or the credential "
-                                  "(osmo credential set NAME --type DATA)", one->task, one->access == DATA_READ ? "read" : "write", one->uri, why);
+            return osmo_error_set(err, rc, "task %s: your credential does not let you %s %s: %s; correct the address, or the "
+                                  "credential (osmo credential set NAME --type DATA)", one->task,
+                                  one->access == DATA_READ ? "read" : "write", one->uri, why);
         if (rc == OSMO_EUNAVAIL && !told) {
             _cleanup_free_ char *text = str_printf("storage was not asked whether task %s may %s %s: %s; that shows when the task starts",
                                                    one->task, one->access == DATA_READ ? "read" : "write", one->uri, why);

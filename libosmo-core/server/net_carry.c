@@ -1,5 +1,5 @@
-/* Who carries to whom: lines of bytes that wait, joining, and how connections end together. Called by net_relay.c, net_tunnel.c,
- * net_elsewhere.c and net_ws.c on the network thread; reading and writing is in net_carry_io.c. */
+/* Who carries to whom: lines of bytes that wait, joining, and how connections end together. Called by net_relay.c,
+ * net_tunnel.c, net_elsewhere.c and net_ws.c on the network thread; reading and writing is in net_carry_io.c. */
 #include "server/net_carry.h"
 #include <poll.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
-/* Connections whose bytes are carried to another one: held and joined sessions, tunnels to the web servers of tasks, connections for other
- * replicas. net_carry.c (queues, joining, the end), net_carry_io.c (reading and writing), net_relay.c (frames of websockets), net_tunnel.c,
- * net_elsewhere.c. Network thread unless marked.
+/* Connections whose bytes are carried to another one: held and joined sessions, tunnels to the web servers of tasks,
+ * connections for other replicas. net_carry.c (queues, joining, the end), net_carry_io.c (reading and writing),
+ * net_relay.c (frames of websockets), net_tunnel.c, net_elsewhere.c. Network thread unless marked.
  *
- * What comes is brought into the form of the one it is for, and either written at once or appended to that one's line; as long as there is
- * nobody it is for, it is held. Lines are bounded: whoever is not read from stops whoever sends. */
+ * What comes is brought into the form of the one it is for, and either written at once or appended to that one's
+ * line; as long as there is nobody it is for, it is held. Lines are bounded: whoever is not read from stops whoever
+ * sends. */
 #ifndef SERVER_NET_CARRY_H
 #define SERVER_NET_CARRY_H
 #include "server/net.h"
@@ -30,7 +31,8 @@ struct carry {
     bool own_io;                   /* its descriptor is watched here and not by the library */
     ev_io readable, writable;
     bool joined;                   /* it has, or had, a peer */
-    bool paused, waits, deaf;      /* not read from: its peer has to take what waits; until it is answered; nothing more of it is wanted */
+    bool paused, waits;            /* not read from: its peer has to take what waits; until it is answered */
+    bool deaf;                     /* nothing more of it is wanted */
     bool fin_due, fin_sent;        /* raw: its peer will send no more */
     bool ending, broken, spoilt;   /* ends when all is written; cannot be written to; must not look complete when it ends */
     bool said;                     /* something of the peer's was written */

@@ -1,6 +1,6 @@
-/* Reading from and writing to connections whose bytes are carried. Once they are joined, plain ones are watched on our own loop: that saves
- * the library's copies, and lets an end of input be something else than the end. With TLS, or without libev, the library reads and
- * writes. Network thread. */
+/* Reading from and writing to connections whose bytes are carried. Once they are joined, plain ones are watched on
+ * our own loop: that saves the library's copies, and lets an end of input be something else than the end. With TLS,
+ * or without libev, the library reads and writes. Network thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

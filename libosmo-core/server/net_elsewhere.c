@@ -1,5 +1,5 @@
-/* Connections that belong to another replica: one to it is made, and carries all bytes both ways, the head that told us first. Network
- * thread, but for the look-up of names, which is a worker's. */
+/* Connections that belong to another replica: one to it is made, and carries all bytes both ways, the head that told
+ * us first. Network thread, but for the look-up of names, which is a worker's. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>

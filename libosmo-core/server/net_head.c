@@ -127,7 +127,8 @@ static int read_request_line(struct head *h, char *line) {
     h->http10 = version[7] == '0';
     h->method = known_method(line);
     h->other_method = !h->method;
-    if (!h->method && (strspn(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != strlen(line) || strcmp(line, "CONNECT") == 0 || strcmp(line, "TRACE") == 0))
+    bool word = strspn(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == strlen(line);
+    if (!h->method && (!word || strcmp(line, "CONNECT") == 0 || strcmp(line, "TRACE") == 0))
         return fail(h, 501, "The method is not known here");
     if (!h->method)
         h->method = line;

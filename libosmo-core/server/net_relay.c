@@ -1,5 +1,6 @@
-/* Frames of websockets whose messages are carried: unmasked where they lie, their heads replaced, each piece a fragment of its message, so
- * that nothing has to be whole before it goes on. Control frames are answered here. Network thread. */
+/* Frames of websockets whose messages are carried: unmasked where they lie, their heads replaced, each piece a
+ * fragment of its message, so that nothing has to be whole before it goes on. Control frames are answered here.
+ * Network thread. */
 #include <string.h>
 #include "server/net_carry.h"
 
@@ -18,7 +19,8 @@ static size_t head_len(size_t len) { return len < 126 ? 2 : len < 65536 ? 4 : 10
 /* What has been made of the bytes that came, in their place: from `start` to `end`. */
 struct made { unsigned char *start, *end; unsigned messages; size_t payload; bool raw, fin; };
 
-/* A client's head is longer than ours by its mask, and there is room before the first: what is made never reaches what is still to be read. */
+/* A client's head is longer than ours by its mask, and there is room before the first: what is made never reaches
+ * what is still to be read. */
 static void make_piece(struct made *m, const struct frames *f) {
     unsigned char *piece = (unsigned char *)f->piece;
     size_t head = m->raw ? 0 : head_len(f->piece_len);

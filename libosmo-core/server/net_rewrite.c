@@ -1,5 +1,5 @@
-/* See net_rewrite.h. Called by net_tunnel.c on the network thread, and by the fuzzer of tunnels. What the other end could read in two ways
- * does not get there: one length, our own chunks, no trailers, and nothing of ours. */
+/* See net_rewrite.h. Called by net_tunnel.c on the network thread, and by the fuzzer of tunnels. What the other end
+ * could read in two ways does not get there: one length, our own chunks, no trailers, and nothing of ours. */
 #include "server/net_rewrite.h"
 #include <string.h>
 #include <strings.h>

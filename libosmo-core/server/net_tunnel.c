@@ -1,6 +1,6 @@
-/* Connections of browsers that are for the web server of a task. To the service one is a held session; the session it is joined with carries
- * its bytes: the head of the request as rewrite_head() makes it, the body as it comes, and what is answered, untouched. One request a
- * connection, unless it becomes a websocket. Network thread. */
+/* Connections of browsers that are for the web server of a task. To the service one is a held session; the session
+ * it is joined with carries its bytes: the head of the request as rewrite_head() makes it, the body as it comes, and
+ * what is answered, untouched. One request a connection, unless it becomes a websocket. Network thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +59,7 @@ static int send_chunks(struct osmo_server *s, struct conn *c, const char *data, 
         what = chunks_read(&t->chunks, data + at, len - at, &used, &piece, &n);
         at += used;
         if (what == CHUNKS_PIECE) {
-            made += (size_t)sprintf((char *)base + made, "%zx\r\n", n);
+            made += (size_t)snprintf((char *)base + made, PIECE_ROOM, "%zx\r\n", n);
             memcpy(base + made, piece, n);
             memcpy(base + made + n, "\r\n", 2);
             made += n + 2;
@@ -134,7 +134,8 @@ void tunnel_joined(struct osmo_server *s, struct conn *c) {
         c->carry->broken = true;
 }
 
-/* Until the answer to an upgrade is there nothing of the client is passed on: were it no, that would be a request nobody has looked at. */
+/* Until the answer to an upgrade is there nothing of the client is passed on: were it no, that would be a request
+ * nobody has looked at. */
 void tunnel_answered(struct osmo_server *s, struct conn *c, const unsigned char *data, size_t len) {
     struct tunnel *t = c->carry->tunnel;
     unsigned char frame[PIECE_ROOM];
@@ -164,14 +165,16 @@ static int status_of(int code) { return code >= 400 && code < 600 ? code : code 
 
 int tunnel_finish(struct osmo_server *s, struct conn *c) {
     struct carry *k = c->carry;
+    static const char silence[] = "The web server of the task has closed the connection without an answer";
     char body[sizeof k->reason + 2], type[] = "text/plain; charset=utf-8";
     int status = status_of(k->code);
     bool said = k->said, spoilt = k->spoilt;
-    snprintf(body, sizeof body, "%s\n", k->reason[0] ? k->reason : "The web server of the task has closed the connection without an answer");
+    snprintf(body, sizeof body, "%s\n", k->reason[0] ? k->reason : silence);
     ws_left(s, c);
     if (said)
         return spoilt ? net_reset(c) : net_linger(s, c);
-    osmo_response_t r = { .size = sizeof r, .status = status, .content_type = type, .body = body, .body_len = strlen(body), .body_fd = -1 };
+    osmo_response_t r = { .size = sizeof r, .status = status, .content_type = type, .body = body,
+                          .body_len = strlen(body), .body_fd = -1 };
     return http_refuse(s, c, &r);
 }
 

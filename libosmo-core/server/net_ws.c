@@ -463,7 +463,13 @@ int ws_send_to(struct osmo_server *s, uint64_t id, const void *data, size_t len,
         return OSMO_ENOMEM;
     pthread_mutex_lock(&s->lock);
     struct session *w = ws_find(s, id);
-    int rc = !w || w->gone || w->close_wanted ? OSMO_ENOTFOUND : w->join_with || w->tunnel ? OSMO_ECONFLICT : w->out_bytes + len + OVERHEAD > NET_MAX_OUT ? OSMO_ELIMIT : OSMO_OK;
+    int rc = OSMO_OK;
+    if (!w || w->gone || w->close_wanted)
+        rc = OSMO_ENOTFOUND;
+    else if (w->join_with || w->tunnel)
+        rc = OSMO_ECONFLICT; /* its messages are those of the other end */
+    else if (w->out_bytes + len + OVERHEAD > NET_MAX_OUT)
+        rc = OSMO_ELIMIT;
     if (rc == OSMO_OK) {
         if (w->out_tail)
             w->out_tail->next = m;

@@ -1,4 +1,5 @@
-/* Websocket sessions whose messages are not for the service: held until it joins them with another. Network thread unless marked. */
+/* Websocket sessions whose messages are not for the service: held until it joins them with another. Network thread
+ * unless marked. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"

@@ -50,8 +50,8 @@ typedef struct log_reader log_reader_t;
 struct log_query { const char *task; int64_t retry_id; /* -1 any */ int64_t last_n; /* 0 all */ bool error_only;
                    int64_t scan_max; /* entries looked at to find the last_n; 0 = as many as it takes */
                    unsigned kinds;     /* bits by enum io_type, 0 = all; error_only is 1 << IO_STDERR */
-                   /* Lines are the entries that have text and that all of the above select, counted from 1. Begins at this line; 0 = no matter.
-                    * Not beside last_n. */
+                   /* Lines are the entries that have text and that all of the above select, counted from 1. Begins at this line; 0 = no
+                    * matter. Not beside last_n. */
                    uint64_t from_line;
                    int64_t since_us;   /* lines of earlier seconds are left out, and have their numbers all the same; 0 = none are */
                    bool numbered; };   /* the numbers of lines are wanted, beside last_n too, where that costs something */

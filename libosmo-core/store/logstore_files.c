@@ -12,8 +12,8 @@
 
 #define OPEN_MAX_LOGS 128           /* logs with open files */
 #define KNOWN_MAX_LOGS 4096         /* logs whose sequences are remembered */
-/* So many entries are looked through in a millisecond or two. */
-static const struct log_limits usual = { .bytes = 64u << 20, .entries = 128u << 10, .seal_from = 64u << 10,
+/* So many entries are looked through in about a millisecond. */
+static const struct log_limits usual = { .bytes = 64u << 20, .entries = 64u << 10, .seal_from = 64u << 10,
                                          .block_bytes = 128u << 10, .block_entries = 4096 };
 
 struct log_files {

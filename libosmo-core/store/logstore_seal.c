@@ -32,7 +32,12 @@ struct sealing {
 };
 
 static int failed(const struct sealing *z, const char *what, osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_EIO, "log of workflow %s: cannot %s: %s", z->j->id, what, errno ? strerror(errno) : "it is too short");
+    return osmo_error_set(err, OSMO_EIO, "log of workflow %s: cannot %s: %s", z->j->id, what,
+                          errno ? strerror(errno) : "it is too short");
+}
+
+static int damaged(const struct sealing *z, osmo_error_t *err) {
+    return osmo_error_set(err, OSMO_EIO, "log of workflow %s: its index is damaged", z->j->id);
 }
 
 static int no_memory_for(const struct sealing *z, osmo_error_t *err) {
@@ -174,7 +179,7 @@ static int seal_records(struct sealing *z, uint64_t first, size_t n, uint8_t *ra
     for (size_t i = 0; i < n; i++) {
         struct log_record r;
         if (!log_record_unpack(raw + i * LOG_RECORD_SIZE, &r) || r.offset != z->j->segment.first_offset + z->text_at)
-            return osmo_error_set(err, OSMO_EIO, "log of workflow %s: its index is damaged", z->j->id);
+            return damaged(z, err);
         if (seal_record(z, &r) < 0)
             return no_memory_for(z, err);
         log_record_pack_short(&r, packed + i * LOG_PACKED_SIZE);
@@ -196,8 +201,7 @@ static int seal_index(struct sealing *z, osmo_error_t *err) {
         if (rc == 0)
             rc = seal_records(z, at, records - at < block ? (size_t)(records - at) : block, raw, packed, err);
     }
-    return rc == 0 && z->text_at != z->j->segment.bytes ? osmo_error_set(err, OSMO_EIO, "log of workflow %s: its index is damaged", z->j->id)
-                                                        : rc;
+    return rc == 0 && z->text_at != z->j->segment.bytes ? damaged(z, err) : rc;
 }
 
 /* ---- table, footer ---- */

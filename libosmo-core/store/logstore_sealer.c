@@ -1,5 +1,6 @@
-/* The thread that compresses segments which are full, or whose log has ended. It is told of logs that may have some, works with low priority
- * and gives way to whoever removes a log. What it does not come to is found again when the log is loaded the next time. */
+/* The thread that compresses segments which are full, or whose log has ended. It is told of logs that may have some, works with
+ * low priority and gives way to whoever removes a log. What it does not come to is found again when the log is loaded the next
+ * time. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -208,7 +208,7 @@ static void no_close(void *impl, uint64_t conn, int code, const char *reason) {
 static void no_wake(void *impl, uint64_t request) { (void)impl, (void)request; }
 
 static int serve(const char *dir, const char *url, bool first, osmo_error_t *err) {
-    osmo_transport_t transport = { sizeof transport, NULL, no_send, no_close, no_wake };
+    osmo_transport_t transport = { .size = sizeof transport, .ws_send = no_send, .ws_close = no_close, .stream_wake = no_wake };
     osmo_service_options_t o = { .size = sizeof o, .data_dir = dir, .database = url, .auth = OSMO_AUTH_DEV,
                                  .base_url = "http://127.0.0.1:8000", .transport = &transport, .log_level = 50 };
     osmo_service_t *s = NULL;

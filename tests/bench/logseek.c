@@ -1,5 +1,6 @@
-/* How long it takes to come to line N of a log of ten million, in segments that are compressed but for the last ones: of all lines, of one task's
- * among fifty, of stderr. Medians of readers that begin anew, as every request does. For logs.sh: what, figure, aim, by tabs.
+/* How long it takes to come to line N of a log of ten million, in segments that are compressed but for the last ones: of all lines,
+ * of one task's among fifty, of stderr. Medians of readers that begin anew, as every request does. For logs.sh: what, figure, aim,
+ * by tabs.
  *   logseek [LINES] */
 #include <stdio.h>
 #include <stdlib.h>

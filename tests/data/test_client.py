@@ -29,7 +29,11 @@ large = b"".join(bytes([i]) + large[i * MIB + 1 : (i + 1) * MIB] for i in range(
 
 
 def data(*words, timeout=120, **environment):
-    return client.run("data", *words, timeout=timeout, **environment)
+    began = time.monotonic()
+    answer = client.run("data", *words, timeout=timeout, **environment)
+    if time.monotonic() - began > 5:
+        print(f"    {time.monotonic() - began:.1f} s: {' '.join(words)}")
+    return answer
 
 
 def fresh(name):
@@ -103,7 +107,7 @@ def test_forms():
 
 
 NAMES = ["with space", "100%", "%2F%41", "ü-ö-€-😀", "quote's\"", "back\\slash", "a?b#c&d=e+f", "semi;colon,comma", "-dash", ".hidden/.file",
-         "x" * 200, "tab\there", "a dir/deep/er", "*", "tilde~!@$^()[]{}|`<>:", "line\nbreak", "é", "é"]
+         "x" * 200, "tab\there", "a dir/deep/er", "*", "tilde~!@$^()[]{}|`<>:", "\u00e9", "e\u0301"]
 
 
 def test_names():
@@ -131,7 +135,7 @@ def test_names():
     target = fresh("target/inner/most".split("/")[0])
     (target / "inner").mkdir()
     code, out = data("download", "s3://bucket/evil", str(target / "inner"))
-    c.check("a name that leads elsewhere fails: " + out, code == 2 and "evil" in out)
+    c.check("a name that leads elsewhere fails: " + out, code == 2 and "outside" in out)
     c.check("and is not followed", not (target / "outside").exists() and not (work / "outside").exists())
 
 
@@ -300,7 +304,7 @@ def test_check():
 
 
 def test_storms():
-    """Half of all requests are refused, some are cut off, some answers are lost; the server is away for a while, twice."""
+    """A quarter of all requests is refused, some are cut off, some answers are lost; the server is away for a while, twice."""
     s3.clear()
     client.credentials({"s3://bucket": s3.config()})
     files = {f"f{i}": b"%d\n" % i * 1000 for i in range(150)}
@@ -311,7 +315,9 @@ def test_storms():
 
     def storm(request):
         roll = dice.random()
-        return 503 if roll < 0.4 else 500 if roll < 0.45 else "close" if roll < 0.55 else "lose" if roll < 0.6 else None
+        if "uploads" in request.query and roll >= 0.3:
+            return None  # an upload whose name is lost can be ended by nobody
+        return 503 if roll < 0.2 else 500 if roll < 0.25 else "close" if roll < 0.3 else "lose" if roll < 0.35 else None
 
     def away(seconds):
         s3.relay.stop()

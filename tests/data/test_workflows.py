@@ -41,7 +41,7 @@ def task(name, script, **more):
 
 
 def workflow(name, *tasks):
-    return {"workflow": {"name": name, "tasks": list(tasks)}}
+    return {"name": name, "tasks": list(tasks)}
 
 
 def rows(sql, *values):
@@ -79,7 +79,7 @@ def test_whole():
              "ln -s a.txt link && ln -s /etc/hostname outside",
              inputs=[{"url": "s3://bucket/in"}, {"url": "s3://bucket/in", "regex": "t[a-z]{1,3}[.]txt"}, {"url": "s3://bucket/nothing/here"}],
              outputs=[{"url": "s3://bucket/results/{{workflow_id}}", "regex": "(a|sub/.{1,2}txt)"}, {"url": "s3://bucket/all"}],
-             kpis=[{"path": "sub/kpi.json"}]),
+             kpis=[{"index": "k", "path": "sub/kpi.json"}]),
         task("taker", "cd {{input:0}} && cat a.txt sub/c.txt && wc -c < big && ls", inputs=[{"task": "maker"}])), 180)
     c.equal("it completes: " + log[-2500:], status, "COMPLETED")
     c.check("inputs arrived", said(log, "maker", "input one.txt") and "input two.txt" in log)
@@ -102,10 +102,10 @@ def test_whole():
     c.check("outputs too", {("maker", "OUTPUT", "s3://bucket/all", 6), ("maker", "OUTPUT", f"s3://bucket/data/{name}/maker", 6)} <= {r[:4] for r in told})
     c.check("with their sizes", any(r[2] == "s3://bucket/all" and r[4] > 70000000 for r in told))
     maker = site.tasks(name)["maker"]
-    c.check(f"the times of the task: {maker}", maker["input_download_start_time"] and maker["output_upload_end_time"])
+    c.check(f"the times of the task: {maker}", maker["input_download_start_time"] and maker["output_upload_start_time"])
     # KPIs alone: the task has an output of its own and nobody behind it
     name, status, log = site.finish(workflow("kpi", task("t", "mkdir {{output}}/k && echo 1 > {{output}}/k/one.json && echo 2 > {{output}}/other",
-                                                         outputs=[{"url": "s3://bucket/kpiout"}], kpis=[{"path": "k/one.json"}, {"path": "none.json"}])))
+                                                         outputs=[{"url": "s3://bucket/kpiout"}], kpis=[{"index": "1", "path": "k/one.json"}, {"index": "2", "path": "none.json"}])))
     c.equal("KPIs: " + log[-1500:], (status, sorted(s3.keys(f"data/{name}/"))), ("COMPLETED", [f"data/{name}/t/k/one.json"]))
     c.check("one that is missing is a warning", "none.json" in log)
 
@@ -116,7 +116,7 @@ def test_failures():
     name, status, log = site.finish(workflow("nodown", task("t", "echo ran", inputs=[{"url": "s3://bucket/secret"}])))
     s3.relay.fault = None
     c.equal("a download that fails, fails the task: " + log[-1500:], (status, site.tasks(name)["t"]["exit_code"]), ("FAILED", 2010))
-    c.check("the file is named", "secret/file" in log and not said(log, "t", "ran"))
+    c.check("the file is named", "failed: file:" in log and not said(log, "t", "ran"))
     s3.relay.fault = lambda r: 403 if r.path.endswith("/up/f7") and r.method == "PUT" else None
     name, status, log = site.finish(workflow("noup", task("t", "cd {{output}}; for i in 1 2 3 4 5 6 7 8 9; do echo $i > f$i; done; echo ran",
                                                           outputs=[{"url": "s3://bucket/up"}])))
@@ -174,11 +174,11 @@ def test_archive():
     before = len(s3.relay.log)
     code, again = site.run("workflow", "logs", name)
     c.check("the log is read from the archive", again == log and len(s3.relay.log) > before, f"{len(again)} and {len(log)} bytes: {again[-300:]}")
-    c.equal("its end too", site.run("workflow", "logs", name, "-n", "1")[1].count("\n"), 1)
+    c.has("its end too", site.run("workflow", "logs", name, "-n", "3")[1], "the-end")
     c.check("and events", site.run("workflow", "events", name)[0] == 0)
     s3.relay.stop()
     code, out = site.run("workflow", "logs", name, timeout=90)
-    c.check("an archive that is away is told of: " + out[-300:], "line 1" not in out)
+    c.check("an archive that is away is told of: " + out[-300:], "line 1" not in out and "archive" in out and "workflow_log" in out)
     s3.relay.start()
     c.check("and read again", site.run("workflow", "logs", name)[1] == log)
 

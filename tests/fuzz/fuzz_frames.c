@@ -61,6 +61,36 @@ static uint64_t read_all(const uint8_t *data, size_t size, size_t step, bool dea
     return sum;
 }
 
+/* Piece by piece: the same bytes in the same messages. */
+static uint64_t read_pieces(const uint8_t *data, size_t size, size_t step) {
+    struct frames f;
+    char *room = malloc(step);
+    must(room != NULL);
+    uint64_t sum = UINT64_C(14695981039346656037);
+    bool within = false;
+    frames_init(&f, MAX_MESSAGE);
+    f.pieces = true;
+    int what = FRAMES_MORE;
+    for (size_t at = 0; at < size && what >= 0 && what != FRAMES_CLOSE;) {
+        size_t n = size - at < step ? size - at : step, used = 0;
+        memcpy(room, data + at, n);
+        what = frames_read(&f, room, n, &used);
+        must(used > 0 && used <= n && what != FRAMES_MESSAGE && f.message.len == 0);
+        if (what == FRAMES_PIECE) {
+            must(f.piece >= room && f.piece + f.piece_len <= room + used && (f.piece_len || f.piece_fin));
+            must(within == (f.piece_op == OP_CONTINUE) && (within || f.piece_op == (f.binary ? OP_BINARY : OP_TEXT)));
+            sum = f.piece_len ? add(sum, f.piece, f.piece_len) : sum;
+            if (f.piece_fin)
+                sum = add(sum, &f.binary, sizeof f.binary);
+            within = !f.piece_fin;
+        }
+        at += used;
+    }
+    frames_free(&f);
+    free(room);
+    return add(sum, &within, sizeof within);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size > 4 * MAX_MESSAGE)
         return 0;
@@ -69,5 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         must(read_all(data, size, 1, deaf) == whole);
         must(read_all(data, size, 7, deaf) == whole);
     }
+    uint64_t pieces = read_pieces(data, size, size ? size : 1);
+    must(read_pieces(data, size, 1) == pieces && read_pieces(data, size, 7) == pieces);
     return 0;
 }

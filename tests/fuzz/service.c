@@ -28,7 +28,18 @@ static void close_service(void) {
     dir_remove_tree(dir, NULL);
 }
 
-static const osmo_transport_t transport = { sizeof transport, NULL, ws_send, ws_close, stream_wake };
+static int join(void *impl, uint64_t a, uint64_t b) {
+    (void)impl, (void)a, (void)b;
+    return 0;
+}
+
+static int traffic(void *impl, uint64_t conn, struct osmo_traffic *out) {
+    (void)impl, (void)conn, (void)out;
+    return OSMO_ENOTFOUND;
+}
+
+static const osmo_transport_t transport = { .size = sizeof transport, .ws_send = ws_send, .ws_close = ws_close, .stream_wake = stream_wake,
+                                            .join = join, .traffic = traffic };
 
 osmo_service_t *fuzz_open(osmo_service_options_t *o) {
     osmo_error_t err = OSMO_ERROR_INIT;

@@ -143,7 +143,7 @@ ssize_t osmo_stream_read(osmo_stream_t *st, char *data, size_t max) {
 }
 
 /* ---- sessions that are held ---- */
-enum { HELD_MAX = 64 };
+enum { HELD_MAX = 8192 };
 static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct { char name[64]; uint64_t conn; bool open, paired; } held[HELD_MAX];
 static int held_count;

@@ -76,7 +76,8 @@ static char *opened(const char *user, const char *name, const char *key) {
     return value;
 }
 
-static const char unchecked[] = "workflow:\n  credential_config:\n    disable_registry_validation: [nvcr.io, ghcr.io]\n";
+static const char unchecked[] = "workflow:\n  credential_config:\n    disable_registry_validation: [nvcr.io, ghcr.io]\n"
+                                "    disable_data_validation: [s3]\n";
 
 /* ---- what is kept ---- */
 

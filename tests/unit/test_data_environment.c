@@ -52,7 +52,8 @@ static void test_nothing(void) {
 
 static void test_variables(void) {
     static const char *const set[] = { "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "key", "AWS_SESSION_TOKEN", "token",
-                                       "AWS_DEFAULT_REGION", "eu-9", "AWS_ENDPOINT_URL", "http://127.0.0.1:1", "AWS_ENDPOINT_URL_S3", "http://127.0.0.1:2",
+                                       "AWS_DEFAULT_REGION", "eu-9", "AWS_ENDPOINT_URL", "http://127.0.0.1:1",
+                                       "AWS_ENDPOINT_URL_S3", "http://127.0.0.1:2",
                                        "AWS_S3_FORCE_PATH_STYLE", "true", "AZURE_STORAGE_CONNECTION_STRING", "AccountKey=x", NULL };
     _cleanup_free_ char *path = write_file("config.yaml", "auth: {data: {'s3://own': {access_key_id: 0123, access_key: secret}}}\n");
     struct data_surroundings s;
@@ -60,7 +61,8 @@ static void test_variables(void) {
     osmo_error_t err = OSMO_ERROR_INIT;
     variables = set;
     REQUIRE(data_surroundings_read(path, false, variable, &s, &err) >= 0);
-    expect(&s.environment, &(struct data_environment){ "id", "key", "token", "eu-9", "http://127.0.0.1:2", "AccountKey=x", DATA_ADDRESS_PATH });
+    expect(&s.environment,
+           &(struct data_environment){ "id", "key", "token", "eu-9", "http://127.0.0.1:2", "AccountKey=x", DATA_ADDRESS_PATH });
     REQUIRE(data_uri_parse("s3://own/x", &u, NULL) >= 0);
     const struct data_credential *own = data_credentials_find(s.credentials, &u);
     CHECK(own && str_eq(own->access_key_id, "0123"));
@@ -82,14 +84,16 @@ static void test_style(void) {
 }
 
 static void test_shared_file(void) {
-    _cleanup_free_ char *path = write_file("credentials", "; a comment\n[other]\naws_access_key_id = no\naws_secret_access_key = no\n"
-                                                          "[ mine ]\r\n aws_access_key_id\t= id \r\naws_secret_access_key=k=ey/+\n\nregion = x\n[last]\n");
+    static const char text[] = "; a comment\n[other]\naws_access_key_id = no\naws_secret_access_key = no\n"
+                               "[ mine ]\r\n aws_access_key_id\t= id \r\naws_secret_access_key=k=ey/+\n\nregion = x\n[last]\n";
+    _cleanup_free_ char *path = write_file("credentials", text);
     const char *const set[] = { "AWS_SHARED_CREDENTIALS_FILE", path, "AWS_PROFILE", "mine", "AWS_REGION", "eu-3", NULL };
     struct data_surroundings s;
     osmo_error_t err = OSMO_ERROR_INIT;
     variables = set;
     REQUIRE(data_surroundings_read(NULL, true, variable, &s, &err) >= 0);
-    expect(&s.environment, &(struct data_environment){ .aws_access_key_id = "id", .aws_secret_access_key = "k=ey/+", .aws_region = "eu-3" });
+    expect(&s.environment,
+           &(struct data_environment){ .aws_access_key_id = "id", .aws_secret_access_key = "k=ey/+", .aws_region = "eu-3" });
     data_surroundings_clear(&s);
 }
 

@@ -185,7 +185,7 @@ static void stores_that_do_not_open(void) {
     CHECK_INT(file_write_atomic(file, "x", 1, 0600, false, NULL), 0);
     snprintf(url, sizeof url, "file://%s/below", file);
     const struct { const char *url, *text; } cases[] = {
-        { "s3://bucket/x", "s3:// are not supported" }, { "gs://b", "gs:// are not supported" }, { "/tmp/x", "is not a URL" },
+        { "ftp://bucket/x", "ftp:// are not supported" }, { "gs://b", "no credential for gs://b" }, { "/tmp/x", "is not a URL" },
         { "file://host/x", "ABSOLUTE" }, { "file:///tmp/../x", "'..'" }, { "file:///", "does not name a directory" },
         { "file:////", "does not name a directory" }, { url, file },
     };

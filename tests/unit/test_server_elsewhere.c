@@ -15,7 +15,8 @@ static int listen_somewhere(int backlog) {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (!(bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, backlog) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0))
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, backlog) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &len) < 0)
         return -1;
     elsewhere_port = ntohs(a.sin_port);
     return fd;
@@ -83,7 +84,8 @@ static void test_failures(void) {
 static void test_silence(void) {
     REQUIRE(start_with(2, 0));
     int listener = listen_somewhere(0), fill[4], fd;
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)elsewhere_port) };
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)elsewhere_port) };
     for (int i = 0; i < 4; i++) {
         fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         (void)!connect(fill[i], (struct sockaddr *)&a, sizeof a);

@@ -11,7 +11,8 @@
 enum { BINARY = 2, CLOSE = 8, END = 0xff };
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define HOST(name) "Host: webserver-pair-" name ".example.org\r\n"
-#define FORWARDED(name) "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: webserver-pair-" name ".example.org\r\nX-Forwarded-Proto: http\r\n"
+#define FORWARDED(name) \
+    "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: webserver-pair-" name ".example.org\r\nX-Forwarded-Proto: http\r\n"
 #define TAIL(name) FORWARDED(name) "Connection: close\r\n\r\n"
 
 static int backend_of(const char *name) {
@@ -63,32 +64,60 @@ static void answer(int backend, const char *text) {
 
 /* ---- heads and bodies ---- */
 
+#define V "HTTP/1.1\r\n"
+#define H HOST("r")
+#define T TAIL("r")
+#define F FORWARDED("r")
 static const struct { const char *name, *request, *want; } requests[] = {
-    { "plain", "GET / HTTP/1.1\r\n" HOST("r") "\r\n", "GET / HTTP/1.1\r\n" HOST("r") TAIL("r") },
-    { "as it came", "GET /a%2Fb//c/../d%00?q=%20&a=b?c HTTP/1.1\r\n" HOST("r") "Accept: a\r\nX-B: 1\r\nAccept: b\r\nCookie: x=y\r\n\r\n", NULL },
-    { "as it came, without a NUL", "GET /a%2Fb//c/../d?q=%20&a=b?c HTTP/1.1\r\n" HOST("r") "Accept: a\r\nX-B: 1\r\nACCEPT: b\r\nCookie: x=y\r\n\r\n",
-      "GET /a%2Fb//c/../d?q=%20&a=b?c HTTP/1.1\r\n" HOST("r") "Accept: a\r\nX-B: 1\r\nACCEPT: b\r\nCookie: x=y\r\n" TAIL("r") },
-    { "absolute", "GET http://webserver-pair-r.example.org/p?x HTTP/1.1\r\n" HOST("r") "\r\n", "GET /p?x HTTP/1.1\r\n" HOST("r") TAIL("r") },
-    { "absolute, no path", "GET http://webserver-pair-r.example.org?x HTTP/1.1\r\n" HOST("r") "\r\n", "GET /?x HTTP/1.1\r\n" HOST("r") TAIL("r") },
-    { "ours", "GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n" HOST("r") "X-OSMO-User: alice\r\nx-osmo-auth: t\r\nProxy-Authorization: b\r\n\r\n",
-      "GET / HTTP/1.1\r\n" HOST("r") TAIL("r") },
-    { "one hop", "GET / HTTP/1.1\r\n" HOST("r") "Connection: keep-alive, X-Mine, host, Cookie\r\nX-Mine: 1\r\nX-Yours: 2\r\nKeep-Alive: 3\r\nTE: trailers\r\n"
-      "Cookie: a=b\r\nTrailer: X\r\n\r\n", "GET / HTTP/1.1\r\n" HOST("r") "X-Yours: 2\r\nCookie: a=b\r\n" TAIL("r") },
-    { "forwarded", "GET / HTTP/1.1\r\n" HOST("r") "X-Forwarded-For: 10.1.2.3\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=x\r\n\r\n",
-      "GET / HTTP/1.1\r\n" HOST("r") "X-Forwarded-For: 10.1.2.3, 127.0.0.1\r\nX-Forwarded-Host: webserver-pair-r.example.org\r\n"
+    { "plain",
+      "GET / " V H "\r\n",
+      "GET / " V H T },
+    { "as it came",
+      "GET /a%2Fb//c/../d%00?q=%20&a=b?c " V H "Accept: a\r\nX-B: 1\r\nAccept: b\r\nCookie: x=y\r\n\r\n", NULL },
+    { "as it came, without a NUL",
+      "GET /a%2Fb//c/../d?q=%20&a=b?c " V H "Accept: a\r\nX-B: 1\r\nACCEPT: b\r\nCookie: x=y\r\n\r\n",
+      "GET /a%2Fb//c/../d?q=%20&a=b?c " V H "Accept: a\r\nX-B: 1\r\nACCEPT: b\r\nCookie: x=y\r\n" T },
+    { "absolute",
+      "GET http://webserver-pair-r.example.org/p?x " V H "\r\n",
+      "GET /p?x " V H T },
+    { "absolute, no path",
+      "GET http://webserver-pair-r.example.org?x " V H "\r\n",
+      "GET /?x " V H T },
+    { "ours",
+      "GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n" H "X-OSMO-User: alice\r\nx-osmo-auth: t\r\nProxy-Authorization: b\r\n\r\n",
+      "GET / " V H T },
+    { "one hop",
+      "GET / " V H "Connection: keep-alive, X-Mine, host, Cookie\r\nX-Mine: 1\r\nX-Yours: 2\r\nKeep-Alive: 3\r\nTE: trailers\r\n"
+      "Cookie: a=b\r\nTrailer: X\r\n\r\n",
+      "GET / " V H "X-Yours: 2\r\nCookie: a=b\r\n" T },
+    { "forwarded",
+      "GET / " V H "X-Forwarded-For: 10.1.2.3\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=x\r\n\r\n",
+      "GET / " V H "X-Forwarded-For: 10.1.2.3, 127.0.0.1\r\nX-Forwarded-Host: webserver-pair-r.example.org\r\n"
       "X-Forwarded-Proto: https\r\nConnection: close\r\n\r\n" },
-    { "h2c", "GET / HTTP/1.1\r\n" HOST("r") "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n",
-      "GET / HTTP/1.1\r\n" HOST("r") TAIL("r") },
-    { "other method", "PROPFIND /dav HTTP/1.1\r\n" HOST("r") "Depth: 1\r\n\r\n", "PROPFIND /dav HTTP/1.1\r\n" HOST("r") "Depth: 1\r\n" TAIL("r") },
-    { "old", "GET / HTTP/1.0\r\n" HOST("r") "\r\n", "GET / HTTP/1.0\r\n" HOST("r") TAIL("r") },
-    { "body", "POST /x HTTP/1.1\r\n" HOST("r") "Content-Length: 5\r\n\r\nhello", "POST /x HTTP/1.1\r\n" HOST("r") "Content-Length: 5\r\n" TAIL("r") "hello" },
-    { "behind a body", "POST /x HTTP/1.1\r\n" HOST("r") "Content-Length: 5\r\n\r\nhelloGET /admin HTTP/1.1\r\nHost: y\r\n\r\n",
-      "POST /x HTTP/1.1\r\n" HOST("r") "Content-Length: 5\r\n" TAIL("r") "hello" },
-    { "behind no body", "GET / HTTP/1.1\r\n" HOST("r") "\r\nGET /admin HTTP/1.1\r\nHost: y\r\n\r\n", "GET / HTTP/1.1\r\n" HOST("r") TAIL("r") },
-    { "chunks", "POST /x HTTP/1.1\r\n" HOST("r") "Transfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n001\r\n!\r\n0\r\nX-Osmo-User: alice\r\n\r\n",
-      "POST /x HTTP/1.1\r\n" HOST("r") FORWARDED("r") "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n" },
-    { "behind chunks", "POST /x HTTP/1.1\r\n" HOST("r") "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: y\r\n\r\n",
-      "POST /x HTTP/1.1\r\n" HOST("r") FORWARDED("r") "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n" },
+    { "h2c",
+      "GET / " V H "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n",
+      "GET / " V H T },
+    { "other method",
+      "PROPFIND /dav " V H "Depth: 1\r\n\r\n",
+      "PROPFIND /dav " V H "Depth: 1\r\n" T },
+    { "old",
+      "GET / HTTP/1.0\r\n" H "\r\n",
+      "GET / HTTP/1.0\r\n" H T },
+    { "body",
+      "POST /x " V H "Content-Length: 5\r\n\r\nhello",
+      "POST /x " V H "Content-Length: 5\r\n" T "hello" },
+    { "behind a body",
+      "POST /x " V H "Content-Length: 5\r\n\r\nhelloGET /admin HTTP/1.1\r\nHost: y\r\n\r\n",
+      "POST /x " V H "Content-Length: 5\r\n" T "hello" },
+    { "behind no body",
+      "GET / " V H "\r\nGET /admin HTTP/1.1\r\nHost: y\r\n\r\n",
+      "GET / " V H T },
+    { "chunks",
+      "POST /x " V H "Transfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n001\r\n!\r\n0\r\nX-Osmo-User: alice\r\n\r\n",
+      "POST /x HTTP/1.1\r\n" H F "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n" },
+    { "behind chunks",
+      "POST /x " V H "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: y\r\n\r\n",
+      "POST /x HTTP/1.1\r\n" H F "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n" },
 };
 
 static void test_requests(void) {
@@ -206,8 +235,8 @@ static void test_continue(void) {
 
 /* ---- upgrades ---- */
 
-#define UPGRADE(name) "GET /chat HTTP/1.1\r\n" HOST(name) "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n" \
-    "Sec-WebSocket-Protocol: jupyter\r\n\r\n"
+#define UPGRADE(name) "GET /chat HTTP/1.1\r\n" HOST(name) "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n" \
+    "Sec-WebSocket-Key: k\r\nSec-WebSocket-Protocol: jupyter\r\n\r\n"
 #define UPGRADED(name) "GET /chat HTTP/1.1\r\n" HOST(name) "Sec-WebSocket-Key: k\r\nSec-WebSocket-Protocol: jupyter\r\n" FORWARDED(name) \
     "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 #define SWITCH "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"

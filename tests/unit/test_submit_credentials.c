@@ -72,7 +72,8 @@ static void checks(void) {
     expect("image: u, credentials: {wandb: {A: token}, other: /y}", OSMO_ECREDENTIAL, "'other'");
     expect("image: u, inputs: [{url: 'gs://lab/x'}]", OSMO_ECREDENTIAL, "no data credential for gs://lab: ");
     store_credential("alice", "lab",
-                     "{\"data_credential\":{\"endpoint\":\"gs://lab\",\"access_key_id\":\"i\",\"access_key\":\"" SECRET "\"}}");
+                     "{\"data_credential\":{\"endpoint\":\"gs://lab\",\"access_key_id\":\"i\",\"access_key\":\"" SECRET "\","
+                     "\"override_url\":\"http://not.asked.invalid\"}}");
     expect("image: u, inputs: [{url: 'gs://lab/x'}]", 0, NULL);
     expect("image: u, outputs: [{url: 'gs://lab2/x'}]", OSMO_ECREDENTIAL, "gs://lab2");
     expect("image: u, outputs: [{url: 's3://anybody/x'}, {url: 'swift://h/a/c'}]", 0, NULL);

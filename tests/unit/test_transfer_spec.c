@@ -23,7 +23,8 @@ static const struct { const char *arg; bool input; } refused[] = {
     { "", true }, { "task", true }, { "task:", true }, { "task:x,s3://b/a,", true }, { "task:-1,s3://b/a,", true }, { "task:0", true },
     { "task:0,,", true }, { "kpi:0,s3://b/a,x", true }, { "file:0,s3://b/a,", true }, { "task:0,s3://,", true },
     { "url:0,file:///osmo/service_config.yaml,", true }, { "task:0,file:///etc,", true }, { "url:0,http://host/x,", true },
-    { "url:https://host/api/storage/a/b,", false }, { "url:file:///tmp/x,", false }, { "kpi:s3://b/wf/t,", false }, { "kpi:s3://b/wf/t", false },
+    { "url:https://host/api/storage/a/b,", false }, { "url:file:///tmp/x,", false }, { "kpi:s3://b/wf/t,", false },
+    { "kpi:s3://b/wf/t", false },
     { "url:,x", false }, { "s3://b/a", false },
 };
 

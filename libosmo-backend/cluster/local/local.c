@@ -5,7 +5,8 @@
  *
  * Settings: runtime-dir=DIR (osmo_init, osmo_ctrl, osmo_exec), supervisor=PATH, bwrap=PATH, cpu-overcommit=N,
  * image=NAME=ROOTFS, runtime-image=NAME, hide=PATH, ca-file=PATH (whose certificates the programs of a pod believe in),
- * no-sandbox[=1]. image, runtime-image and hide may be repeated. */
+ * no-sandbox[=1], network=pod|host|auto, pod-cidr=A.B.C.D/N, relay=ADDRESS:PORT (of the host's loopback, for pods with networks of
+ * their own), nft=PATH. image, runtime-image, hide and relay may be repeated. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "cluster/local/local_int.h"
 
 #define DEFAULT_OVERCOMMIT 8
+#define RELAYS_MAX 8
 
 static void local_close(void *impl)
 {
@@ -33,6 +35,7 @@ static void local_close(void *impl)
         loop_wake(l);
         pthread_join(l->thread, NULL);
     }
+    net_close(l);
     for (size_t i = 0; i < l->nreports; i++)
         free(l->reports[i].text);
     free(l->reports);
@@ -62,6 +65,28 @@ static int set_text(char **to, const char *value)
     return *to ? 0 : OSMO_ENOMEM;
 }
 
+/* @return 1 when it is none of the network's */
+static int read_net_setting(struct local *l, const char *key, const char *value, osmo_error_t *err)
+{
+    static const char *const wants[] = {"auto", "pod", "host"};
+    size_t i = 0;
+    if (str_eq(key, "pod-cidr"))
+        return set_text(&l->net.cidr, value);
+    if (str_eq(key, "nft"))
+        return set_text(&l->net.nft, value);
+    if (str_eq(key, "relay"))
+        return l->net.relays.len >= RELAYS_MAX ? osmo_error_set(err, OSMO_ELIMIT, "at most %d relays are possible", RELAYS_MAX)
+               : strlist_has(&l->net.relays, value) ? 0 : strlist_add(&l->net.relays, value);
+    if (!str_eq(key, "network"))
+        return 1;
+    while (i < ARRAY_SIZE(wants) && !str_eq(value, wants[i]))
+        i++;
+    if (i == ARRAY_SIZE(wants))
+        return osmo_error_set(err, OSMO_EINVAL, "network must be pod, host or auto, not \"%s\"", value);
+    l->net.want = i;
+    return 0;
+}
+
 static int read_setting(struct local *l, const char *setting, bool *no_sandbox, osmo_error_t *err)
 {
     char key[32];
@@ -86,7 +111,9 @@ static int read_setting(struct local *l, const char *setting, bool *no_sandbox, 
         rc = strlist_add(&l->hide, value);
     else if (str_eq(key, "no-sandbox"))
         *no_sandbox = !str_eq(value, "0") && !str_eq(value, "false");
-    else if (!str_eq(key, "cpu-overcommit"))
+    else if ((rc = read_net_setting(l, key, value, err)) <= 0)
+        return rc;
+    else if (rc = 0, !str_eq(key, "cpu-overcommit"))
         rc = osmo_error_set(err, OSMO_EINVAL, "the local cluster has no setting \"%s\"", key);
     else if (!str_to_i64(value, &l->cpu_overcommit) || l->cpu_overcommit < 1 || l->cpu_overcommit > 1000)
         rc = osmo_error_set(err, OSMO_EINVAL, "cpu-overcommit must be a whole number from 1 to 1000, not \"%s\"",
@@ -212,6 +239,8 @@ static int prepare(struct local *l, const osmo_cluster_options_t *o, osmo_error_
         rc = node_init(l, err);
     if (rc == 0)
         rc = open_watches(l, err);
+    if (rc == 0)
+        rc = net_open(l, err);
     return rc;
 }
 
@@ -224,6 +253,7 @@ static int local_open(const osmo_cluster_options_t *o, const osmo_cluster_sink_t
     if (!l)
         return rc < 0 ? rc : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     l->lock_fd = l->epoll_fd = l->inotify_fd = l->event_fd = l->timer_fd = -1;
+    l->net.cluster_fd = l->net.user_fd = l->net.users_fd = l->net.pidfd = -1;
     l->cpu_overcommit = DEFAULT_OVERCOMMIT;
     l->sink = *sink;
     pthread_mutex_init(&l->lock, NULL);

@@ -59,7 +59,7 @@ int secret_value(const struct local *l, const char *kind, const json_t *ref, boo
 
 static const char *field_value(const struct local *l, const struct pod *p, const char *path, char address[20])
 {
-    address_text(p->address, address);
+    address_text(p->ip, address);
     if (str_eq(path, "spec.nodeName"))
         return l->node_name;
     if (str_eq(path, "status.podIP"))
@@ -113,11 +113,16 @@ int env_build(const struct local *l, const struct pod *p, const json_t *manifest
     char address[20];
     int rc = 0;
     (void)manifest;
-    address_text(p->address, address);
+    address_text(p->ip, address);
     json_set_str(env, "PATH", path);
     json_set_str(env, "HOME", home);
     json_set_str(env, "HOSTNAME", p->hostname ? p->hostname : p->name);
     json_set_str(env, "POD_IP", address);
+    if (runtime) { /* osmo_ctrl shares it out between the command and what has to be done after it */
+        char grace[24];
+        snprintf(grace, sizeof grace, "%lld", (long long)p->grace_s);
+        json_set_str(env, "OSMO_TERMINATION_GRACE_SECONDS", grace);
+    }
     if (runtime && l->ca_file)
         json_set_str(env, "SSL_CERT_FILE", plain ? l->ca_file : CA_IN_POD);
     for (size_t i = 0; rc == 0 && i < json_len(list); i++) {

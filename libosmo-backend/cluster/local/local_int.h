@@ -18,7 +18,11 @@
 #define LOCAL_JSON_MAX (32 * 1024 * 1024)
 #define LOCAL_MAX_PODS 100000
 #define LOCAL_GRACE_DEFAULT_S 5
-#define LOCAL_UID_BASE 1900000000u /* a pod's user id under ISO_MAPPED: this plus the low 24 bits of its address */
+#define LOCAL_UID_BASE 1900000000u /* a pod's user id under ISO_MAPPED: this plus its place */
+#define LOOPBACK_NET (127u << 24)  /* of the pods that share the host's network */
+/* Where a supervisor finds the namespaces of the pods' network, as in daemons/osmo-pod-supervisor/network.h. */
+#define LOCAL_NET_FD 3
+#define LOCAL_USER_FD 4
 
 enum pod_state { POD_PENDING, POD_STARTED, POD_ENDED };
 
@@ -36,7 +40,8 @@ struct pod {
     int64_t kill_at_us;      /* monotonic: when the supervisor itself is killed; 0 = never */
     char reason[320];        /* why it is not scheduled */
     char *preempted;         /* it has to end so that others can run, and why */
-    uint32_t address;        /* low 24 bits of 127.x.y.z; 0 = none yet */
+    uint32_t address;        /* its place, a number of at most 24 bits; 0 = none yet */
+    uint32_t ip;             /* that place in the pods' network, or in 127.0.0.0/8; host order */
     pid_t pid; int pidfd;    /* of the supervisor; -1 */
 };
 
@@ -46,6 +51,20 @@ struct report { int what; osmo_change_t change; char *text; size_t len; };
 enum { REPORT_POD, REPORT_NODE, REPORT_EVENT };
 
 #define CA_IN_POD "/osmo_ca.pem" /* where the programs of a pod find ca_file */
+
+/* The network of the pods. Descriptors are -1 when there is none. */
+struct local_net {
+    enum { NET_WANT_AUTO, NET_WANT_POD, NET_WANT_HOST } want;
+    char *cidr, *nft, *resolv; /* as asked for, or NULL; resolv: what pods get for /etc/resolv.conf, or NULL */
+    strlist_t relays;          /* ADDRESS:PORT of the host's loopback that pods reach */
+    bool on, userns;
+    uint32_t base;
+    int prefix, mtu;
+    int cluster_fd, user_fd, users_fd, pidfd; /* two namespaces; the lock of its users; the holder */
+    pid_t pid;                 /* of the holder, if it is our child */
+    int restarts; int64_t restarts_since_us;
+    char what[96];
+};
 
 struct local {
     char *state_dir, *namespace_, *runtime_dir, *ca_file, *supervisor, *bwrap, *isolation, *node_name, *cluster_uid;
@@ -64,7 +83,8 @@ struct local {
     size_t nbound, cap_bound;
     int64_t next_seq, next_trash;
     bool place_needed;
-    uint8_t *addresses;      /* bit map of the low 24 bits */
+    uint8_t *addresses;      /* bit map of places */
+    struct local_net net;
     struct report *reports; size_t nreports, reports_cap;
 };
 
@@ -102,7 +122,7 @@ void pod_finish(struct local *l, struct pod *p);     /* its capacity is free aga
 void pod_preempt(struct local *l, struct pod *p, const char *message); /* marked as such, and told to end */
 void pod_set_unschedulable(struct local *l, struct pod *p, const char *text);
 json_t *status_scheduled(const struct local *l, const struct pod *p, const json_t *manifest, bool with_containers);
-void address_text(uint32_t address, char out[20]);
+void address_text(uint32_t ip, char out[20]);
 void condition_add(json_t *status, const char *type, bool on, const char *reason, const char *message);
 
 /* local_plan.c: from the manifest to volumes and plan.json */
@@ -124,6 +144,14 @@ void place_all(struct local *l);
 int hosts_write(struct local *l, const struct pod *p, osmo_error_t *err);
 char *hosts_path(const struct local *l, const struct pod *p);
 
+/* local_net.c */
+int net_open(struct local *l, osmo_error_t *err); /* after the isolation was found; says in the log what became of it */
+void net_close(struct local *l);
+void net_holder_gone(struct local *l);
+bool net_has(const struct local *l, const struct pod *p); /* a network of its own */
+json_t *net_plan(const struct local *l, const struct pod *p);
+bool net_place_ok(const struct local *l, uint32_t place);
+
 /* local_remove.c */
 bool supervisor_claim(const struct local *l, const struct pod *p); /* no supervisor begins any more; false: one has it */
 /* A pod's directory, and its status file if not NULL. @return false while a supervisor lives in it: then later again */
@@ -136,6 +164,9 @@ void supervisor_adopt(struct local *l, struct pod *p);
 bool supervisor_alive(const struct local *l, const struct pod *p, pid_t *pid, bool *began);
 void supervisor_signal(struct pod *p, int sig);
 bool supervisor_end(struct pod *p);    /* within its grace period; true: its exit will tell */
+/* Run the supervisor's program with the pods' network at hand, its complaints in the file `log` if not NULL. With `pid` until its first
+ * line, and on if that is "ok"; otherwise to its end. @return its exit status; what it said, one line, in `text` */
+int supervisor_run(const struct local *l, char *const argv[], const char *log, pid_t *pid, char *text, size_t max);
 int probe_isolation(struct local *l, bool no_sandbox, osmo_error_t *err);
 int loop_start(struct local *l, osmo_error_t *err);
 void loop_wake(struct local *l);

@@ -11,23 +11,26 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "cluster/local/local_int.h"
 
 #define STATE_MAX (64 * 1024)
 #define END_MS 5000
 #define RESTARTS_MAX 5          /* of the holder, within the time below: then pods are left to what they have */
 #define RESTARTS_US 60000000
+#define HOLDER_AGAIN 2          /* its exit status when another cluster was faster */
+#define STARTS_MAX 8
 #define HELPER_MTU 65520        /* the helpers move whole buffers: the larger the better */
 #define PROBE_PLACE 4           /* in the pods' network, behind those of holder.h */
-#define LOG_INFO_LEVEL 20
-#define LOG_WARNING_LEVEL 30
 
 static char *net_path(const struct local *l, const char *file)
 {
@@ -101,10 +104,13 @@ static bool open_from_pods(struct local *l, const json_t *state)
     _cleanup_free_ char *pods = str_printf("%s/pods", l->state_dir);
     DIR *d = pods ? opendir(pods) : NULL;
     bool found = false;
+    char fd_net[16], fd_user[16];
+    snprintf(fd_net, sizeof(fd_net), "fd/%d", LOCAL_NET_FD);
+    snprintf(fd_user, sizeof(fd_user), "fd/%d", LOCAL_USER_FD);
     for (struct dirent *e; d && !found && (e = readdir(d));) {
         _cleanup_free_ char *lock = str_printf("%s/%s/lock", pods, e->d_name);
         pid_t pid = name_ok(e->d_name) && lock ? lock_holder(lock) : 0;
-        found = pid > 0 && open_spaces(l, state, pid, "fd/" LOCAL_NET_FD_TEXT, "fd/" LOCAL_USER_FD_TEXT);
+        found = pid > 0 && open_spaces(l, state, pid, fd_net, fd_user);
     }
     if (d)
         closedir(d);
@@ -169,7 +175,8 @@ static int holder_start(struct local *l, const char *option, osmo_error_t *err)
         l->net.pidfd = pidfd_open(pid, 0);
         return 0;
     }
-    return osmo_error_set(err, OSMO_EUNAVAIL, "%s", *text ? text : "the process that holds the network ended without a word");
+    return osmo_error_set(err, rc == HOLDER_AGAIN ? OSMO_EBUSY : OSMO_EUNAVAIL, "%s",
+                          *text ? text : "the process that holds the network ended without a word");
 }
 
 static void watch_holder(struct local *l)
@@ -209,7 +216,9 @@ static int take_new(struct local *l, osmo_error_t *err)
 static int start_new(struct local *l, osmo_error_t *err)
 {
     osmo_error_t second = OSMO_ERROR_INIT;
-    int rc = holder_start(l, NULL, err);
+    int rc = OSMO_EBUSY;
+    for (int i = 0; rc == OSMO_EBUSY && i < STARTS_MAX; i++)
+        rc = holder_start(l, NULL, err);
     if (rc < 0 && geteuid() == 0 && holder_start(l, "--helper", &second) == 0)
         rc = 0;
     return rc;
@@ -272,14 +281,14 @@ int net_open(struct local *l, osmo_error_t *err)
         _cleanup_free_ char *text = str_printf("each pod has a network of its own: %s", l->net.what);
         l->net.resolv = resolv && file_exists(resolv) ? STEAL(resolv) : NULL;
         watch_holder(l);
-        say(l, LOG_INFO_LEVEL, text);
+        say(l, LOG_LEVEL_INFO, text);
         return 0;
     }
     drop(l);
     if (l->net.want == NET_WANT_POD)
         return osmo_error_set(err, rc, "pods cannot have networks of their own: %s; or say --network host", why.text);
     _cleanup_free_ char *text = str_printf("pods share this machine's network: %s", why.text);
-    say(l, LOG_WARNING_LEVEL, text);
+    say(l, LOG_LEVEL_WARNING, text);
     return 0;
 }
 
@@ -299,7 +308,7 @@ void net_holder_gone(struct local *l)
                                               : osmo_error_set(&err, OSMO_EUNAVAIL, "it ended %d times", RESTARTS_MAX);
     _cleanup_free_ char *text = rc < 0 ? str_printf("the process that holds the pods' network ended and cannot be replaced: %s; "
                                                     "restart osmo-backend", err.text) : NULL;
-    say(l, LOG_WARNING_LEVEL, rc < 0 ? text : "the process that holds the pods' network ended and was replaced");
+    say(l, LOG_LEVEL_WARNING, rc < 0 ? text : "the process that holds the pods' network ended and was replaced");
     watch_holder(l);
 }
 
@@ -348,7 +357,7 @@ json_t *net_plan(const struct local *l, const struct pod *p)
 
 bool net_has(const struct local *l, const struct pod *p)
 {
-    return l->net.on && p->ip >> 24 != 127;
+    return l->net.on && p->ip >> 24 != LOOPBACK_NET >> 24;
 }
 
 /* The places of a pod in the network: the first sixteen are not for pods, and of larger networks neither is what looks like the

@@ -1,9 +1,10 @@
-/* Admission: which pods may run now, their loopback addresses and their hosts file. Called by the driver's thread,
+/* Admission: which pods may run now, their addresses and their hosts file. Called by the driver's thread,
  * mutex held.
  *
- * Each pod has an address of its own in 127.0.0.0/8, and the pods of one headless service find each other by name in a
- * hosts file they share. The network itself is the host's: a task that binds to its own name is alone on its port, two
- * tasks that bind the same port on the wildcard address (0.0.0.0) clash, and the second one gets "address in use". */
+ * Each pod has an address of its own, in the pods' network (local_net.c) or else in 127.0.0.0/8, and the pods of one headless
+ * service find each other by name in a hosts file they share. Where the network is the host's, a task that binds to its own
+ * name is alone on its port, but two tasks that bind the same port on the wildcard address (0.0.0.0) clash: the second one
+ * gets "address in use". */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,6 +13,12 @@
 #include "base/file.h"
 #include "cluster/local/local_int.h"
 
+static bool loopback_place_ok(uint32_t place)
+{
+    uint32_t last = place & 255;
+    return place >= 0x010000 && place < 0xff0000 && last != 0 && last != 255;
+}
+
 /* The same name gets the same address again where possible, so that a rescheduled pod stays where its peers look for
  * it. */
 static int address_take(struct local *l, struct pod *p)
@@ -19,12 +26,14 @@ static int address_take(struct local *l, struct pod *p)
     uint32_t h = 2166136261u;
     for (const char *c = p->name; *c; c++)
         h = (h ^ (unsigned char)*c) * 16777619u;
-    for (uint32_t i = 0; i < 1u << 24; i++) {
-        uint32_t a = (h + i) & 0xffffff, last = a & 255;
-        if (a < 0x010000 || a >= 0xff0000 || last == 0 || last == 255 || l->addresses[a / 8] & (1u << (a % 8)))
+    uint32_t mask = l->net.on ? (1u << (32 - l->net.prefix)) - 1 : 0xffffff;
+    for (uint32_t i = 0; i <= mask; i++) {
+        uint32_t a = (h + i) & mask;
+        if (!(l->net.on ? net_place_ok(l, a) : loopback_place_ok(a)) || l->addresses[a / 8] & (1u << (a % 8)))
             continue;
         l->addresses[a / 8] |= (uint8_t)(1u << (a % 8));
         p->address = a;
+        p->ip = (l->net.on ? l->net.base : LOOPBACK_NET) | a;
         return 0;
     }
     return OSMO_ELIMIT;
@@ -39,7 +48,7 @@ static void add_host(const struct local *l, const struct pod *p, buf_t *out)
 {
     char address[20];
     const char *host = p->hostname ? p->hostname : p->name;
-    address_text(p->address, address);
+    address_text(p->ip, address);
     if (p->subdomain)
         buf_printf(out, "%s\t%s.%s.%s.svc.cluster.local %s.%s %s\n", address, host, p->subdomain, l->namespace_, host,
                    p->subdomain, host);
@@ -132,7 +141,7 @@ static void start_bound(struct local *l)
 {
     for (size_t i = 0; i < l->nbound; i++)
         if (address_take(l, l->bound[i]) < 0) {
-            pod_fail(l, l->bound[i], "StartError", "there is no free loopback address", false);
+            pod_fail(l, l->bound[i], "StartError", "there is no free address", false);
             l->bound[i--] = l->bound[--l->nbound];
         }
     for (size_t i = 0; i < l->nbound; i++)

@@ -125,6 +125,8 @@ static int build_mounts(const struct local *l, const struct pod *p, const json_t
     if (!plain) {
         add_mount(list, message, NULL, term && term[0] == '/' ? term : "/dev/termination-log", false);
         add_mount(list, hosts, NULL, "/etc/hosts", true);
+        if (net_has(l, p) && l->net.resolv)
+            add_mount(list, l->net.resolv, NULL, "/etc/resolv.conf", true);
         if (runtime)
             add_mount(list, l->runtime_dir, NULL, "/osmo_runtime", true);
         if (runtime && l->ca_file)
@@ -268,6 +270,9 @@ int plan_build(struct local *l, struct pod *p, osmo_error_t *err)
     json_set_str(plan, "isolation", l->isolation);
     json_set_str(plan, "bwrap", l->bwrap);
     json_set_int(plan, "address", p->address);
+    json_set_int(plan, "ip", p->ip);
+    if (net_has(l, p))
+        json_set(plan, "network", net_plan(l, p));
     json_set_int(plan, "uid", (int64_t)LOCAL_UID_BASE + p->address);
     json_set_int(plan, "grace", p->grace_s);
     json_set(plan, "hide", hide_list(l));

@@ -111,9 +111,9 @@ int pod_new(struct local *l, json_t *manifest, struct pod **out, osmo_error_t *e
     return 0;
 }
 
-void address_text(uint32_t a, char out[20])
+void address_text(uint32_t ip, char out[20])
 {
-    snprintf(out, 20, "127.%u.%u.%u", a >> 16 & 255, a >> 8 & 255, a & 255);
+    snprintf(out, 20, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
 }
 
 void condition_add(json_t *status, const char *type, bool on, const char *reason, const char *message)
@@ -155,7 +155,7 @@ json_t *status_scheduled(const struct local *l, const struct pod *p, const json_
     json_t *st = json_object(), *ips = json_array(), *ip = json_object();
     const json_t *spec = json_get(manifest, "spec"), *inits = json_get(spec, "initContainers");
     (void)l;
-    address_text(p->address, address);
+    address_text(p->ip, address);
     json_set_str(ip, "ip", address);
     json_add(ips, ip);
     json_set_str(st, "phase", "Pending");
@@ -335,6 +335,7 @@ static int restore_started(struct local *l, struct pod *p, json_t *manifest, con
     if (rc < 0)
         return rc;
     p->address = (uint32_t)json_get_int(plan, "address", 0) & 0xffffff;
+    p->ip = (uint32_t)json_get_int(plan, "ip", LOOPBACK_NET | p->address);
     l->addresses[p->address / 8] |= (uint8_t)(1u << (p->address % 8));
     json_t *st = json_get(plan, "status");
     pod_set_status(p, st ? json_copy(st) : json_object());

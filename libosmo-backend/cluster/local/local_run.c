@@ -2,6 +2,7 @@
  * eventfd for callers, a timer for supervisors that do not end when told to. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 
 #define RECHECK_US 50000
 #define STARTS_MAX 3              /* a supervisor that ends before it began is started again, but not for ever */
+#define RUN_MS 20000              /* for what is asked of the supervisor's program at the start */
 #define SUPERVISOR_SLACK_US 10000000 /* beyond the grace time before a supervisor is killed */
 
 static const struct { const char *why, *remedy; } probe_hints[] = {
@@ -27,31 +29,84 @@ static const struct { const char *why, *remedy; } probe_hints[] = {
     {"", "see whether user namespaces and mounting /proc are allowed here"},
 };
 
-static int spawn_wait(char *const argv[], char *text, size_t max)
+/* The pods' network, where it is looked for. Nothing else of ours: a supervisor outlives us. */
+static void add_network(const struct local *l, posix_spawn_file_actions_t *fa)
+{
+    int from = LOCAL_NET_FD;
+    if (l->net.cluster_fd >= 0) {
+        posix_spawn_file_actions_adddup2(fa, l->net.cluster_fd, LOCAL_NET_FD);
+        from = LOCAL_NET_FD + 1;
+    }
+    if (l->net.cluster_fd >= 0 && l->net.user_fd >= 0) {
+        posix_spawn_file_actions_adddup2(fa, l->net.user_fd, LOCAL_USER_FD);
+        from = LOCAL_USER_FD + 1;
+    }
+    posix_spawn_file_actions_addclosefrom_np(fa, from);
+}
+
+static int spawn(const struct local *l, char *const argv[], int out, const char *log, pid_t *pid)
 {
     posix_spawn_file_actions_t fa;
-    int out[2], status = -1;
-    pid_t pid;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
     char *envp[] = {NULL};
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&fa);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+    if (out >= 0)
+        posix_spawn_file_actions_adddup2(&fa, out, 1);
+    else
+        posix_spawn_file_actions_addopen(&fa, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (out >= 0 && log)
+        posix_spawn_file_actions_addopen(&fa, 2, log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    else
+        posix_spawn_file_actions_adddup2(&fa, 1, 2);
+    add_network(l, &fa);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int rc = posix_spawn(pid, argv[0], &fa, &attr, argv, envp);
+    posix_spawn_file_actions_destroy(&fa);
+    posix_spawnattr_destroy(&attr);
+    return rc;
+}
+
+/* Up to its end, or a whole line. Nothing here takes long; a program that hangs is given up. */
+static void read_line(int fd, bool to_end, char *text, size_t max)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     size_t len = 0;
+    for (ssize_t n; len + 1 < max && (to_end || !memchr(text, '\n', len)) && poll(&p, 1, RUN_MS) > 0 &&
+                    (n = read(fd, text + len, max - len - 1)) > 0;)
+        len += (size_t)n;
+    text[len] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+}
+
+int supervisor_run(const struct local *l, char *const argv[], const char *log, pid_t *pid, char *text, size_t max)
+{
+    int out[2], status = -1;
+    pid_t child = 0;
     if (pipe2(out, O_CLOEXEC) < 0)
         return -1;
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_adddup2(&fa, out[1], 1);
-    posix_spawn_file_actions_adddup2(&fa, out[1], 2);
-    int rc = posix_spawn(&pid, argv[0], &fa, NULL, argv, envp);
-    posix_spawn_file_actions_destroy(&fa);
+    int rc = spawn(l, argv, out[1], log, &child);
     close(out[1]);
-    if (rc != 0)
+    if (rc == 0)
+        read_line(out[0], !pid, text, max);
+    else
         snprintf(text, max, "%s", strerror(rc));
-    for (ssize_t n; rc == 0 && len + 1 < max && (n = read(out[0], text + len, max - len - 1)) > 0;)
-        len += (size_t)n;
     close(out[0]);
     if (rc != 0)
         return -1;
-    text[len] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    if (pid && str_eq(text, "ok")) {
+        *pid = child;
+        return 0;
+    }
+    if (pid && !*text)
+        kill(child, SIGKILL);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
@@ -64,7 +119,7 @@ int probe_isolation(struct local *l, bool no_sandbox, osmo_error_t *err)
         return l->isolation ? 0 : OSMO_ENOMEM;
     }
     char *argv[] = {l->supervisor, option, l->bwrap, NULL};
-    if (spawn_wait(argv, text, sizeof(text)) == 0) {
+    if (supervisor_run(l, argv, NULL, NULL, text, sizeof(text)) == 0) {
         l->isolation = str_dup(text);
         return l->isolation ? 0 : OSMO_ENOMEM;
     }
@@ -87,27 +142,12 @@ int supervisor_start(struct local *l, struct pod *p, osmo_error_t *err)
 {
     _cleanup_free_ char *dir = pod_path(l, p, ""), *log = pod_path(l, p, "supervisor.log");
     _cleanup_free_ char *status = str_printf("%s/status/%s.json", l->state_dir, p->name);
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    char *envp[] = {NULL};
     if (!dir || !log || !status)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    if (!l->net.on && p->ip >> 24 != LOOPBACK_NET >> 24)
+        return osmo_error_set(err, OSMO_EUNAVAIL, "the pods' network, for which it was planned, is gone");
     char *argv[] = {l->supervisor, dir, status, NULL};
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&fa, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_adddup2(&fa, 1, 2);
-    posix_spawn_file_actions_addclosefrom_np(&fa, 3); /* it outlives us: it must hold nothing of ours */
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int rc = posix_spawn(&p->pid, l->supervisor, &fa, &attr, argv, envp);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&attr);
+    int rc = spawn(l, argv, -1, log, &p->pid);
     if (rc != 0)
         return osmo_error_set(err, OSMO_EIO, "cannot start %s: %s", l->supervisor, strerror(rc));
     p->starts++;
@@ -365,6 +405,8 @@ static void *loop(void *arg)
             void *what = events[i].data.ptr;
             if (what == &l->inotify_fd)
                 on_status_files(l);
+            else if (what == &l->net.pidfd)
+                net_holder_gone(l);
             else if (what == &l->event_fd || what == &l->timer_fd)
                 drain(*(int *)what);
             else
