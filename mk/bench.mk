@@ -21,6 +21,12 @@ noinst_PROGRAMS += tests/bench/logseek
 tests_bench_logseek_SOURCES = tests/bench/logseek.c
 tests_bench_logseek_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 EXTRA_DIST += tests/bench/logs.sh
+noinst_PROGRAMS += tests/bench/storage_peer tests/bench/transfer
+tests_bench_storage_peer_SOURCES = tests/bench/storage_peer.c
+tests_bench_storage_peer_LDADD = -lpthread
+tests_bench_transfer_SOURCES = tests/bench/transfer.c
+tests_bench_transfer_LDADD = libdata.la libbase.la $(BASE_EXTERNAL)
+EXTRA_DIST += tests/bench/data.sh
 noinst_PROGRAMS += tests/bench/language
 tests_bench_language_SOURCES = tests/bench/language.c
 tests_bench_language_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
@@ -56,6 +62,10 @@ bench-list: tests/bench/list
 bench-logstore: tests/bench/logstore
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/logstore.sh
 .PHONY: bench-logstore
+# Files to and from storage against curl, and rclone where it is installed.
+bench-data: tests/bench/storage_peer tests/bench/transfer
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/data.sh
+.PHONY: bench-data
 # Logs from end to end: lines per second, latency of followers, seeking. Minutes.
 bench-logs: tests/bench/logseek all
 	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/logs.sh

@@ -35,3 +35,6 @@ oidc_files = tests/oidc/package.json tests/oidc/package-lock.json tests/oidc/pac
 noinst_PROGRAMS += tests/system/pty
 tests_system_pty_SOURCES = tests/system/pty.c
 tests_system_pty_LDADD = -lutil
+noinst_PROGRAMS += tests/system/ports
+tests_system_ports_SOURCES = tests/system/ports.c
+tests_system_ports_LDADD =

@@ -14,6 +14,7 @@ fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_json_reader tests/fuzz/fuzz_
 	tests/fuzz/fuzz_jwt tests/fuzz/fuzz_jwk tests/fuzz/fuzz_seal tests/fuzz/fuzz_policy tests/fuzz/fuzz_headers tests/fuzz/fuzz_url \
 	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_frames tests/fuzz/fuzz_credential tests/fuzz/fuzz_router tests/fuzz/fuzz_kube \
 	tests/fuzz/fuzz_actions tests/fuzz/fuzz_session_input tests/fuzz/fuzz_tunnel
+fuzz_targets += tests/fuzz/fuzz_storage
 check_SCRIPTS += tests/fuzz/replay.sh
 
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
@@ -25,6 +26,9 @@ tests_fuzz_fuzz_json_reader_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_credential_SOURCES = tests/fuzz/fuzz_credential.c $(fuzz_main)
 tests_fuzz_fuzz_credential_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_credential_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_storage_SOURCES = tests/fuzz/fuzz_storage.c $(fuzz_main)
+tests_fuzz_fuzz_storage_LDADD = libdata.la libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_storage_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_yaml_SOURCES = tests/fuzz/fuzz_yaml.c $(fuzz_main)
 tests_fuzz_fuzz_yaml_LDADD = libbase.la $(BASE_EXTERNAL)
 tests_fuzz_fuzz_yaml_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

@@ -20,7 +20,7 @@ osmo_pod_supervisor_SOURCES = daemons/osmo-pod-supervisor/main.c daemons/osmo-po
 	daemons/osmo-pod-supervisor/status.c daemons/osmo-pod-supervisor/supervisor.h
 osmo_pod_supervisor_LDADD = libbase.la $(BASE_EXTERNAL)
 
-unit_tests += tests/unit/test_place tests/unit/test_schedule tests/unit/test_schedule_incremental tests/unit/test_local tests/unit/test_supervisor
+unit_tests += tests/unit/test_place tests/unit/test_schedule tests/unit/test_schedule_incremental tests/unit/test_local tests/unit/test_supervisor tests/unit/test_podnet
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c tests/unit/check.c
 tests_unit_test_schedule_LDADD = $(UNIT_MODEL_LIBS)
 tests_unit_test_schedule_incremental_SOURCES = tests/unit/test_schedule_incremental.c tests/unit/check.c
@@ -38,3 +38,7 @@ tests_unit_test_local_DEPENDENCIES = libbackendint.la libmodel.la libbase.la osm
 tests_unit_test_supervisor_SOURCES = tests/unit/test_supervisor.c daemons/osmo-pod-supervisor/mounts.c tests/unit/check.c
 tests_unit_test_supervisor_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons/osmo-pod-supervisor
 tests_unit_test_supervisor_LDADD = $(UNIT_BASE_LIBS)
+tests_unit_test_podnet_SOURCES = tests/unit/test_podnet.c daemons/osmo-pod-supervisor/netlink.c daemons/osmo-pod-supervisor/pod_net.c \
+	daemons/osmo-pod-supervisor/relay.c daemons/osmo-pod-supervisor/resolver.c tests/unit/check.c
+tests_unit_test_podnet_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons/osmo-pod-supervisor
+tests_unit_test_podnet_LDADD = $(UNIT_BASE_LIBS)

@@ -1,5 +1,4 @@
 # In-pod programs, under the names that specs and other implementations know. They link the convenience libraries, never the shared ones.
-libcoreint_la_SOURCES += libosmo-core/data/storage_client.c libosmo-core/data/storage_client.h
 noinst_HEADERS += daemons/runtime/flags.h daemons/runtime/link.h daemons/osmo-ctrl/ctrl.h daemons/osmo-ctrl/actions.h \
 	daemons/osmo-ctrl/action_parse.h daemons/osmo-exec/exec.h \
 	daemons/osmo-exec/checkpoint.h daemons/osmo-exec/escapes.h daemons/osmo-exec/pty.h daemons/osmo-exec/rsync.h daemons/osmo-exec/session.h \
@@ -60,3 +59,11 @@ tests_unit_test_ctrl_peers_SOURCES = tests/unit/test_ctrl_peers.c tests/unit/ctr
 	tests/unit/ws_peer.h tests/unit/peer.c tests/unit/peer.h tests/unit/check.c daemons/runtime/link.c
 tests_unit_test_ctrl_peers_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 tests_unit_test_ctrl_peers_LDADD = $(UNIT_BASE_LIBS)
+
+# A static rsync beside osmo_exec, from Debian's source package, for tasks whose images have none.
+install-rsync:
+	$(BASH) $(srcdir)/tools/static-rsync.sh static-rsync
+	$(MKDIR_P) '$(DESTDIR)$(osmolibexecdir)'
+	$(INSTALL_PROGRAM) static-rsync/rsync '$(DESTDIR)$(osmolibexecdir)/rsync'
+	rm -rf static-rsync
+.PHONY: install-rsync

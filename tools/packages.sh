@@ -4,11 +4,13 @@ packages_build=(gcc libc6-dev make autoconf automake libtool pkg-config libcurl4
     libwebsockets-evlib-ev libev-dev libssl-dev libyaml-dev libsqlite3-dev libpcre2-dev libzstd-dev zlib1g-dev)
 packages_run=(bubblewrap ca-certificates)
 packages_fuzz=(clang libclang-rt-14-dev)
+packages_rsync=(musl-tools dpkg-dev) # for the static one of the runtime image, see static-rsync.sh
+packages_cross=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools dpkg-dev qemu-user-static) # see cross-build.sh
 packages_differential=(python3 python3-jinja2 python3-yaml)
 packages_chaos=(python3)
 # the Kubernetes programs are built from their Debian source, etcd and containerd unpacked, not installed: see tests/kubernetes/build.sh
 packages_kubernetes=(python3 python3-yaml openssl iproute2 nftables runc containernetworking-plugins golang-1.19-go rsync jq dpkg-dev
-    golang-github-modern-go-reflect2-dev)
+    golang-github-modern-go-reflect2-dev "${packages_rsync[@]}")
 packages_interop=(python3 python3-pip chromium-headless-shell)
 packages_data=(python3 python3-pip)
 packages_oidc=() # node and npm of elsewhere serve as well as Debian's

@@ -124,7 +124,8 @@ void announcement_clear(struct announcement *a) {
 
 /* What belongs to the connection and not to the request, and what the client library says itself. */
 static bool is_hop(const char *name) {
-    static const char *const hop[] = { "host", "connection", "upgrade", "content-length", "transfer-encoding", "keep-alive", "te", "trailer" };
+    static const char *const hop[] = { "host",       "connection", "upgrade", "content-length", "transfer-encoding",
+                                       "keep-alive", "te",         "trailer" };
     for (size_t i = 0; i < sizeof hop / sizeof hop[0]; i++) {
         if (strcasecmp(name, hop[i]) == 0)
             return true;

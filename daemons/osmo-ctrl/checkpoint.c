@@ -180,7 +180,9 @@ static int next_frame(struct run *r, struct batch *b, osmo_error_t *err) {
     if (!read_frame(r, b, &f))
         return osmo_error_set(err, OSMO_EIO, "the user container stopped sending files");
     switch (f.type) {
-    case 'F': rc = choose(r, b, f.len) ? upload(r, b, err) : osmo_error_set(err, OSMO_EINVAL, "osmo_exec sent what is no list of files"); break;
+    case 'F':
+        rc = choose(r, b, f.len) ? upload(r, b, err) : osmo_error_set(err, OSMO_EINVAL, "osmo_exec sent what is no list of files");
+        break;
     case 'L': leave_out(r, b->payload); return 0;
     case 'D': tell_result(r); rc = 1; break;
     default: rc = osmo_error_set(err, OSMO_EINVAL, "osmo_exec sent what is not known"); break;

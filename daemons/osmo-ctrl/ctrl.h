@@ -138,7 +138,8 @@ int64_t termination_command_ms(struct ctrl *c);
 int64_t termination_left_ms(struct ctrl *c);
 /* Told to end, and the attempt does not count any more (cancelled, replaced): its outputs are nobody's. Waits a moment for the answer. */
 bool termination_is_over(struct ctrl *c);
-void leave_termination_message(const struct ctrl *c, int code);
+/* Leave the code as termination message, and end. */
+void ctrl_exit(const struct ctrl *c, int code) __attribute__((noreturn));
 
 /* ---- actions.c: what the service asks of a task that runs ---- */
 int actions_new(struct ctrl *c, struct actions **out);

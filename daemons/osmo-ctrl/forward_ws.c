@@ -1,5 +1,5 @@
-/* A browser's websocket to a web server of this pod: the router's websocket and one to the server, messages copied with their kind. The side
- * that takes nothing stops the other. */
+/* A browser's websocket to a web server of this pod: the router's websocket and one to the server, messages copied with
+ * their kind. The side that takes nothing stops the other. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -233,7 +233,5 @@ int main(int argc, char **argv) {
             exec_send(&c, "CtrlFailed", NULL, NULL);
         code = say_goodbye(&c, code);
     }
-    leave_termination_message(&c, code);
-    fflush(NULL);
-    _exit(code); /* threads may be inside a blocking call; nothing of ours needs unwinding */
+    ctrl_exit(&c, code);
 }

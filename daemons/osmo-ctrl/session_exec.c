@@ -1,5 +1,5 @@
-/* Exec sessions: between a websocket to the router and a connection of osmo_exec, which has the command and its terminal; see runtime/link.h.
- * Steps: held until the command has started; asked osmo_exec for a connection; dialling the router; open. */
+/* Exec sessions: between a websocket to the router and a connection of osmo_exec, which has the command and its
+ * terminal; see runtime/link.h. Steps: held until the command has started; asked osmo_exec for a connection; dialling the router; open. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
  * does: it gives no more tokens to an attempt that is over. Of one that still counts the outputs are worth carrying. The exit code is left
  * as termination message at once, since nobody may be there to leave it later. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -29,14 +30,25 @@ struct termination {
     int64_t until_us, command_until_us;
 };
 
-void leave_termination_message(const struct ctrl *c, int code) {
+static pthread_mutex_t message_lock = PTHREAD_MUTEX_INITIALIZER; /* of the termination message; who ends the process keeps it */
+
+/* In place: the file may be a mount of its own, and is read at any moment. */
+static void leave_message(const struct ctrl *c, int code) {
     char text[32];
-    snprintf(text, sizeof text, "{\"code\":%d}", code);
-    FILE *f = fopen(c->o.termination_log, "we");
-    if (f) {
-        fputs(text, f);
-        fclose(f);
-    }
+    int len = snprintf(text, sizeof text, "{\"code\":%d}", code);
+    int fd = open(c->o.termination_log, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd < 0)
+        return;
+    if (pwrite(fd, text, (size_t)len, 0) != len || ftruncate(fd, len))
+        fprintf(stderr, "osmo_ctrl: cannot leave the code %d in %s\n", code, c->o.termination_log);
+    close(fd);
+}
+
+void ctrl_exit(const struct ctrl *c, int code) {
+    pthread_mutex_lock(&message_lock);
+    leave_message(c, code);
+    fflush(NULL);
+    _exit(code); /* threads may be inside a blocking call; nothing of ours needs unwinding */
 }
 
 static int64_t grace_us(void) {
@@ -110,7 +122,9 @@ bool termination_enter(struct ctrl *c, enum stage stage) {
 static void begin(struct ctrl *c) {
     struct termination *t = c->end;
     int64_t now = clock_mono_us(), grace = grace_us(), spare = grace > 10000000 ? 2000000 : grace / 5;
-    leave_termination_message(c, CTRL_TERMINATED);
+    pthread_mutex_lock(&message_lock);
+    leave_message(c, CTRL_TERMINATED);
+    pthread_mutex_unlock(&message_lock);
     pthread_mutex_lock(&t->lock);
     t->told = true;
     t->until_us = now + grace - spare;
@@ -129,8 +143,7 @@ static void end_now(struct ctrl *c) {
     transfer_cancel(true); /* what was begun in parts is told off, as far as there is time */
     int64_t left = termination_left_ms(c);
     spool_wait_empty(c->spool, left < FLUSH_MS ? left : FLUSH_MS);
-    leave_termination_message(c, CTRL_TERMINATED);
-    _exit(CTRL_TERMINATED);
+    ctrl_exit(c, CTRL_TERMINATED);
 }
 
 /* What the stage allows: before the command everything is given up, the command has its time, of the outputs it depends. */

@@ -311,12 +311,8 @@ static int output_one(struct ctrl *c, const char *arg, bool *whole) {
 }
 
 int transfer_outputs(struct ctrl *c) {
-    if (!c->o.outputs.len)
+    if (!c->o.outputs.len || output_is_empty(c->o.output_path))
         return CTRL_OK;
-    if (output_is_empty(c->o.output_path)) {
-        ctrl_say(c, IO_UPLOAD, "The output folder is empty, nothing is uploaded");
-        return CTRL_OK;
-    }
     int64_t from = clock_now_us();
     int code = CTRL_OK;
     bool whole = false;

@@ -99,7 +99,7 @@ void transfer_metric(struct ctrl *c, const char *type, const char *url, int64_t 
     put_time(m, "end_time", to_us);
     json_set_int(m, "size_in_bytes", (int64_t)totals->bytes);
     json_set_int(m, "number_of_files", (int64_t)totals->files);
-    json_set_str(m, "operation_type", "Url");
+    json_set_str(m, "operation_type", *url ? "Url" : "");
     json_set_str(m, "download_type", input ? "download" : "N/A");
     logger_link_metric(c->link, "task_io_metrics", m);
 }

@@ -1,5 +1,6 @@
-/* One run of a checkpoint: walk the path, open each file, pass the descriptors to osmo_ctrl; see runtime/link.h. Symbolic links to files are
- * followed, those to directories are not (so there are no cycles); what vanishes meanwhile was not there; what cannot be read is named. */
+/* One run of a checkpoint: walk the path, open each file, pass the descriptors to osmo_ctrl; see runtime/link.h.
+ * Symbolic links to files are followed, those to directories are not (so there are no cycles); what vanishes meanwhile
+ * was not there; what cannot be read is named. */
 #include "checkpoint.h"
 
 #include <dirent.h>

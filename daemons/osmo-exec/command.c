@@ -16,7 +16,8 @@ static void run_child(struct command *c, int out, int err, int report) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
+    for (int i = 1; i < NSIG; i++) /* whatever who started us ignores: shells do that to what they start in the background */
+        signal(i, SIG_DFL);
     setpgid(0, 0);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null >= 0)

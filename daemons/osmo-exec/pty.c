@@ -67,7 +67,8 @@ static void run_child(const strlist_t *words, bool tty, const struct ends *their
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
+    for (int i = 1; i < NSIG; i++) /* whatever who started us ignores: shells do that to what they start in the background */
+        signal(i, SIG_DFL);
     setsid();
     if (!(tty && ioctl(theirs->in, TIOCSCTTY, 0)) && dup2(theirs->in, STDIN_FILENO) >= 0 && dup2(theirs->out, STDOUT_FILENO) >= 0 &&
         dup2(theirs->err >= 0 ? theirs->err : theirs->out, STDERR_FILENO) >= 0)

@@ -88,7 +88,7 @@ static void write_out(struct session *s) {
 
 static void on_bytes(void *ctx, const char *data, size_t len) {
     struct session *s = ctx;
-    if (s->child.in >= 0)
+    if (s->child.in >= 0 && !s->input_ended)
         buf_append(&s->to_child, data, len);
 }
 
@@ -180,7 +180,7 @@ static void take_frames(struct session *s) {
     size_t used, at = 0;
     int rc;
     while ((rc = link_frame_next(s->raw.data + at, s->raw.len - at, &f, &used)) > 0) {
-        if (f.type == 'I' && !s->input_ended)
+        if (f.type == 'I') /* signals may come behind the end of the input, too */
             take_input(s, f.data, f.len);
         else if (f.type == 'Z')
             end_input(s);

@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "runtime/flags.h"
 
-struct places { const char *data, *login, *user_bin, *run, *binaries, *secrets; };
+struct places { const char *data, *login, *user_bin, *run, *binaries, *secrets; bool rsync; };
 
 /* What is made last. A restarted init container finds it, and its work done. */
 #define LAST_MADE "socket"
@@ -92,6 +92,8 @@ static int lay_out(const struct places *p, osmo_error_t *err) {
         rc = make_open_dir(p->run, "workspace", err);
     if (!rc)
         rc = copy_client(self, p->user_bin, err);
+    if (!rc && p->rsync) /* where osmo_exec looks first; without one in the image, that of the user's will do */
+        rc = copy_as(self, "rsync", p->user_bin, "rsync", 0755, false, err);
     if (!rc)
         rc = copy_as(p->secrets, "login.yaml", ctrl_config, "login.yaml", 0644, false, err);
     if (!rc)
@@ -105,12 +107,11 @@ static int lay_out(const struct places *p, osmo_error_t *err) {
 }
 
 int main(int argc, char **argv) {
-    struct places p = { "/osmo/data", "/osmo/login", "/osmo/usr/bin", "/osmo/run", "/osmo_binaries", "/osmo" };
-    bool enable_rsync = false; /* accepted; the rsync server comes with interactive access */
+    struct places p = { "/osmo/data", "/osmo/login", "/osmo/usr/bin", "/osmo/run", "/osmo_binaries", "/osmo", false };
     const struct flag flags[] = {
         { "data_location", FLAG_TEXT, &p.data },         { "login_location", FLAG_TEXT, &p.login },
         { "user_bin_location", FLAG_TEXT, &p.user_bin }, { "run_location", FLAG_TEXT, &p.run },
-        { "enable_rsync", FLAG_SWITCH, &enable_rsync },  { "binaries_location", FLAG_TEXT, &p.binaries },
+        { "enable_rsync", FLAG_SWITCH, &p.rsync },  { "binaries_location", FLAG_TEXT, &p.binaries },
         { "secrets_location", FLAG_TEXT, &p.secrets },
     };
     if (flags_parse("osmo_init", flags, ARRAY_SIZE(flags), argc, argv))

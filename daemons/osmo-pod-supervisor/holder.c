@@ -160,7 +160,7 @@ static int enter(struct holder *h, bool join, osmo_error_t *err)
 
 static int make_bridge(struct holder *h, osmo_error_t *err)
 {
-    int rc = nl_bridge(&h->nl, NET_BRIDGE), index;
+    int rc = nl_bridge(&h->nl, NET_BRIDGE, h->base + NET_GATEWAY), index;
     if (rc < 0 && rc != -EEXIST)
         return fail(err, "no bridge can be made", -rc);
     index = (int)if_nametoindex(NET_BRIDGE);
@@ -264,6 +264,8 @@ static int write_state(const struct holder *h, osmo_error_t *err)
     json_set_str(o, "kind", h->kind);
     json_set_bool(o, "by_host", h->by_host);
     json_set_bool(o, "forwarding_was_off", h->forwarding_was_off);
+    if (h->resolver_relay[0])
+        json_set_str(o, "resolver", h->resolver_relay);
     _cleanup_free_ char *text = path ? json_to_text(o) : NULL;
     return text ? file_write_atomic(path, text, strlen(text), 0600, false, err) : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
 }
@@ -374,7 +376,7 @@ int holder_main(const char *dir, bool join, bool by_helper)
         rc = make_all(&h, join, &err);
     }
     if (rc == 0)
-        rc = resolver_write(dir, h.resolver[0] ? h.resolver : NULL, &err);
+        rc = resolver_write(dir, h.resolver[0] ? h.resolver : NULL, h.resolver_relay, &err);
     if (rc == 0)
         rc = write_state(&h, &err);
     if (rc < 0) {

@@ -20,6 +20,7 @@ struct holder {
     int prefix;
     const char *kind;            /* nftables, slirp4netns or pasta */
     char resolver[64];           /* address of a name server that the host's resolv.conf does not name */
+    char resolver_relay[32];     /* ADDRESS:PORT of the host's loopback at which pods shall ask for names, or "" */
     int lock_fd, users_fd, host_fd, cluster_fd, event_fd, helper_pipe;
     pid_t helper;
     struct nl nl;                /* in the cluster's namespace */
@@ -37,6 +38,8 @@ int helper_go(struct holder *h, osmo_error_t *err);      /* the namespace is the
 
 /* resolver.c */
 bool resolver_address(size_t i, uint32_t *out);          /* i-th name server of the host that is no loopback address */
-/* DIR/resolv.conf for the pods, where the host's leads them nowhere; removed where it does not. `server`: one that serves them, or NULL */
-int resolver_write(const char *dir, const char *server, osmo_error_t *err);
+bool resolver_find(const char *text, bool loopback, size_t i, uint32_t *out); /* the i-th "nameserver" of a resolv.conf that is (no) loopback */
+/* DIR/resolv.conf for the pods, where the host's leads them nowhere; removed where it does not. `server`: one that serves them, or NULL;
+ * `relay`: what has to be relayed for it, or "" */
+int resolver_write(const char *dir, const char *server, char relay[32], osmo_error_t *err);
 #endif

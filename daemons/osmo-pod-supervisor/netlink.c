@@ -121,10 +121,19 @@ static void without_ipv6(struct nl *n)
 
 static const struct ifinfomsg no_link;
 
-int nl_bridge(struct nl *n, const char *name)
+/* Follows from the address, so that one that comes back under it is found by those who knew the old one. */
+static void attr_mac(struct nl *n, uint32_t ip)
+{
+    uint8_t mac[6] = {2, 0x6f, (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip};
+    attr(n, IFLA_ADDRESS, mac, sizeof(mac));
+}
+
+/* Without an address of its own a bridge takes that of a port, and another's when this port goes. */
+int nl_bridge(struct nl *n, const char *name, uint32_t ip)
 {
     begin(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &no_link, sizeof(no_link));
     attr_text(n, IFLA_IFNAME, name);
+    attr_mac(n, ip);
     struct rtattr *info = attr(n, IFLA_LINKINFO, NULL, 0);
     attr_text(n, IFLA_INFO_KIND, "bridge");
     end(n, info);
@@ -133,8 +142,6 @@ int nl_bridge(struct nl *n, const char *name)
 
 int nl_pair(struct nl *n, const char *name, int master, const struct nl_end *peer, uint32_t mtu)
 {
-    uint32_t ip = peer->ip;
-    uint8_t mac[6] = {2, 0x6f, (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip};
     begin(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &no_link, sizeof(no_link));
     attr_text(n, IFLA_IFNAME, name);
     if (master)
@@ -146,7 +153,7 @@ int nl_pair(struct nl *n, const char *name, int master, const struct nl_end *pee
     struct rtattr *data = attr(n, IFLA_INFO_DATA, NULL, 0), *other = attr(n, VETH_INFO_PEER, NULL, 0);
     n->len += NLMSG_ALIGN(sizeof(no_link)); /* the other end begins as a message of its own would */
     attr_text(n, IFLA_IFNAME, peer->name);
-    attr(n, IFLA_ADDRESS, mac, sizeof(mac));
+    attr_mac(n, peer->ip);
     attr_u32(n, IFLA_NET_NS_FD, (uint32_t)peer->ns);
     if (mtu)
         attr_u32(n, IFLA_MTU, mtu);

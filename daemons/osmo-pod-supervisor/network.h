@@ -27,7 +27,7 @@ struct nl_route { uint32_t to; int prefix; };
 
 int nl_open(struct nl *n); /* in the network namespace of the caller, where it stays */
 void nl_close(struct nl *n);
-int nl_bridge(struct nl *n, const char *name);
+int nl_bridge(struct nl *n, const char *name, uint32_t ip); /* its hardware address follows from `ip`, too */
 /* A pair: `name` here, as a port of bridge `master` unless 0, and `peer` in the namespace `peer_ns` with a hardware address that
  * follows from `ip`, so that a pod which comes back under its address is found by those who knew the old one. */
 struct nl_end { const char *name; int ns; uint32_t ip; };

@@ -1,5 +1,6 @@
-/* Where pods ask for names. Mostly where the host does; but a resolver on the host's loopback address (systemd-resolved) is out
- * of their reach, and they need the servers behind it. Used by holder.c and holder_nft.c's choice of a network. */
+/* Where pods ask for names. Mostly where the host does; but a resolver on the host's loopback address is out of their reach. They
+ * get the servers behind it where these are known (systemd-resolved), else the helper's, else they ask it through a relay, over
+ * TCP. Used by holder.c. */
 #include <string.h>
 #include <unistd.h>
 #include "base/file.h"
@@ -9,8 +10,7 @@
 
 static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
 
-/* The i-th "nameserver" line with an address that pods can reach. */
-static bool find(const char *text, size_t i, uint32_t *out)
+bool resolver_find(const char *text, bool loopback, size_t i, uint32_t *out)
 {
     for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         char address[64];
@@ -20,7 +20,7 @@ static bool find(const char *text, size_t i, uint32_t *out)
         const char *value = line + skip + word;
         value += strspn(value, " \t");
         snprintf(address, sizeof(address), "%.*s", (int)strcspn(value, " \t\n"), value);
-        if (network_address(address, out) == 0 && *out >> 24 != 127 && *out != 0 && i-- == 0)
+        if (network_address(address, out) == 0 && *out != 0 && (*out >> 24 == 127) == loopback && i-- == 0)
             return true;
     }
     return false;
@@ -29,7 +29,7 @@ static bool find(const char *text, size_t i, uint32_t *out)
 static bool find_in(const char *path, size_t i, uint32_t *out)
 {
     _cleanup_buf_ buf_t text = BUF_INIT(FILE_MAX);
-    return file_read(path, &text, NULL) == 0 && find(buf_cstr(&text), i, out);
+    return file_read(path, &text, NULL) == 0 && resolver_find(buf_cstr(&text), false, i, out);
 }
 
 bool resolver_address(size_t i, uint32_t *out)
@@ -43,7 +43,7 @@ static void add_line(buf_t *out, const char *line, size_t len)
         buf_printf(out, "%.*s\n", (int)len, line);
 }
 
-int resolver_write(const char *dir, const char *server, osmo_error_t *err)
+int resolver_write(const char *dir, const char *server, char relay[32], osmo_error_t *err)
 {
     _cleanup_free_ char *path = str_printf("%s/resolv.conf", dir);
     _cleanup_buf_ buf_t text = BUF_INIT(FILE_MAX), out = BUF_INIT(2 * FILE_MAX);
@@ -51,6 +51,7 @@ int resolver_write(const char *dir, const char *server, osmo_error_t *err)
     if (!path)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     unlink(path);
+    *relay = '\0';
     if (file_read(files[0], &text, NULL) < 0 || find_in(files[0], 0, &a))
         return 0;
     const char *host = buf_cstr(&text);
@@ -60,8 +61,12 @@ int resolver_write(const char *dir, const char *server, osmo_error_t *err)
         buf_printf(&out, "nameserver %u.%u.%u.%u\n", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
         server = NULL;
     }
-    if (server)
+    if (server) {
         buf_printf(&out, "nameserver %s\n", server);
+    } else if (!strstr(out.len ? buf_cstr(&out) : "", "nameserver") && resolver_find(host, true, 0, &a)) {
+        snprintf(relay, 32, "%u.%u.%u.%u:53", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
+        buf_printf(&out, "nameserver %.*s\noptions use-vc\n", (int)strcspn(relay, ":"), relay);
+    }
     return buf_failed(&out) ? osmo_error_set(err, OSMO_ENOMEM, "out of memory")
                             : file_write_atomic(path, buf_cstr(&out), out.len, 0644, false, err);
 }

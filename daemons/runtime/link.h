@@ -11,10 +11,10 @@
  *                     The connection's end is the client's departure.
  *      to osmo_ctrl:  H extensions that the size object asked for and that are granted, comma separated, maybe none; the first frame.
  *                     O output, E error output (pipe mode), X exit status as decimal text; the last frame.
- *  - {"Checkpoint":{"Path","Url","Regex"}}: files for osmo_ctrl to upload. F frames: names (keys below the URL), each ended by a NUL, with as
- *    many descriptors in the ancillary data of the frame's first byte, in the same order. L frames: a name and why it is left out. A D frame ends.
- *    osmo_ctrl answers each F by an A frame when these files are dealt with (two may be on their way), D by an A frame when it has said how it
- *    went. Closing early gives up.
+ *  - {"Checkpoint":{"Path","Url","Regex"}}: files for osmo_ctrl to upload. F frames: names (keys below the URL), each
+ *    ended by a NUL, with as many descriptors in the ancillary data of the frame's first byte, in the same order. L
+ *    frames: a name and why it is left out. A D frame ends. osmo_ctrl answers each F by an A frame when these files are
+ *    dealt with (two may be on their way), D by an A frame when it has said how it went. Closing early gives up.
  *
  * What a client's exec websocket carries (osmo_ctrl passes it on):
  *  - first a JSON object {"Rows":n,"Cols":n}; names in any case. Ours may add "Extensions":"exit,pipe,signal" and "Tty":false. Only then:

@@ -17,6 +17,7 @@
 #define CHUNK_MIN 4096u
 #define READS_PER_TURN 4
 #define RATE_STEP 1024 /* fewer bytes are not worth a message */
+#define SILENCE_MS 30000 /* so long the end of `in` waits for the other side's first word */
 #define SINK_MAX (64u << 20)
 #define HALF_CLOSE "{\"half_close\":true}"
 
@@ -32,7 +33,8 @@ struct ws_pump {
     bool open, held, finished;
     bool in_ended, out_ended;    /* there is nothing more to read; nothing more will come for `out` */
     bool out_shut, closing, by_descriptor, gone, full, deaf, waits;
-    uint64_t timer, in_bytes, out_bytes;
+    bool heard, undecided;       /* a message has come; `in` has ended before one */
+    uint64_t timer, silence, in_bytes, out_bytes;
     int64_t allowed, allowed_us; /* the rate's bucket, and when it was filled */
     int code, http_status;
     char reason[REASON_MAX];
@@ -69,6 +71,8 @@ static void finish(struct ws_pump *p) {
     unwatch(p);
     if (p->timer)
         ws_loop_cancel(p->o.loop, p->timer);
+    if (p->silence)
+        ws_loop_cancel(p->o.loop, p->silence);
     *p->link = p->next;
     if (p->next)
         p->next->link = p->link;
@@ -216,14 +220,37 @@ static size_t allowance(struct ws_pump *p) {
     return 0;
 }
 
-static void input_ended(struct ws_pump *p) {
-    p->in_ended = true;
-    if (p->o.input_over)
-        p->o.input_over(p->o.ctx);
-    else if (!p->o.ends_input)
+/* What the end of `in` means depends on whether the other side knows half-closed connections, too. */
+static void tell_end(struct ws_pump *p) {
+    p->undecided = false;
+    if (!p->o.ends_input)
         close_it(p, true, 1000, "");
     else if (!p->closing && !p->gone)
         ws_conn_send(p->o.loop, p->conn, "", 0, true);
+}
+
+static void on_silence(void *ctx) {
+    struct ws_pump *p = ctx;
+    enter(p);
+    p->silence = 0;
+    if (p->undecided)
+        tell_end(p);
+    settle(p);
+    leave(p);
+}
+
+static void input_ended(struct ws_pump *p) {
+    p->in_ended = true;
+    if (p->o.input_over) {
+        p->o.input_over(p->o.ctx);
+    } else if (p->o.half_close && !p->heard) { /* its first message says it */
+        p->undecided = true;
+        p->silence = ws_loop_after(p->o.loop, SILENCE_MS, on_silence, p);
+        if (!p->silence)
+            tell_end(p);
+    } else {
+        tell_end(p);
+    }
 }
 
 static void adapt(struct ws_pump *p, size_t asked, size_t got) {
@@ -313,6 +340,9 @@ static void on_message(void *ctx, uint64_t conn, const char *data, size_t len, b
             p->o.output(p->o.ctx, data, len);
         take(p, &p->out, data, len);
     }
+    p->heard = true;
+    if (p->undecided)
+        tell_end(p);
     settle(p);
     leave(p);
 }

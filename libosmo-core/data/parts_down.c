@@ -31,6 +31,7 @@ struct pull {
     atomic_bool opaque;              /* but it is no MD5 */
     struct digests *sums;
     bool *here;                      /* from before */
+    bool again;                      /* it did not fit once */
 };
 
 static void pull_free(struct run *run, struct big *b) {
@@ -166,6 +167,11 @@ static int pull_finish(struct run *run, struct data_conn *c, struct big *b, osmo
     if (!fit || session_stopped(c->session)) {
         if (session_stopped(c->session))
             return session_cancelled(err);
+        if (!p->again) {
+            p->again = true;
+            memset(p->here, 0, p->big.nparts * sizeof *p->here);
+            return 1;
+        }
         unlink(p->state);
         unlink(p->aside);
         return osmo_error_set(err, OSMO_EIO, "what arrived is not what the storage keeps: its checksum differs");

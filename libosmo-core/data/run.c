@@ -100,6 +100,13 @@ static void work_on_part(struct run *run, struct data_conn *c, struct big *b) {
     pthread_mutex_unlock(&run->s->lock);
     rc = b->finish(run, c, b, &err);
     pthread_mutex_lock(&run->s->lock);
+    if (rc > 0) { /* once more, all of it */
+        b->taken = b->done = 0;
+        b->next = run->bigs;
+        run->bigs = b;
+        pthread_cond_broadcast(&run->s->changed);
+        return;
+    }
     if (rc < 0)
         note_failure(run, b->name, &err);
     pthread_mutex_unlock(&run->s->lock);

@@ -17,7 +17,8 @@ struct big {
     char *name;
     unsigned nparts, taken, done;  /* under the run's lock */
     int (*part)(struct run *run, struct data_conn *c, struct big *b, unsigned i, osmo_error_t *err);
-    int (*finish)(struct run *run, struct data_conn *c, struct big *b, osmo_error_t *err); /* after the last part, in one thread */
+    int (*finish)(struct run *run, struct data_conn *c, struct big *b, osmo_error_t *err); /* after the last part, in one
+                                      * thread; 1: all parts once more */
     void (*free)(struct run *run, struct big *b);
 };
 /* Finds what there is to do. */

@@ -1,4 +1,4 @@
-/* Between s3.c and s3_ops.c alone. */
+/* Between s3.c, s3_ops.c and their fuzz target alone. */
 #ifndef DATA_S3_H
 #define DATA_S3_H
 #include "data/remote.h"
@@ -22,5 +22,6 @@ int s3_abandon(struct data_conn *c, struct remote *r, const char *key, const cha
 int s3_parts_there(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts, size_t n, osmo_error_t *err);
 int s3_remove(struct data_conn *c, struct remote *r, char *const *keys, size_t n, osmo_error_t *err);
 int s3_tidy(struct data_conn *c, struct remote *r, const char *prefix, int64_t before_us, osmo_error_t *err);
+int s3_read_list(const char *text, size_t len, remote_entry_fn fn, void *ctx, osmo_error_t *err); /* one page */
 int s3_check(struct data_conn *c, struct remote *r, enum data_access access, osmo_error_t *err);
 #endif

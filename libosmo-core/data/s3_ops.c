@@ -331,14 +331,13 @@ static int read_head(const char *text, size_t len, struct fields *f) {
     return buf_puts(&f->marker, marker ? marker : "");
 }
 
-static int read_page(const http_response_t *rs, const char *root, struct fields *f, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
-    const char *text = rs->body.data ? rs->body.data : "";
+static int read_text(const char *text, size_t len, const char *root, struct fields *f, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
     xml_reader_t x;
     struct xml_name n;
     enum xml_event e;
-    if (read_head(text, rs->body.len, f) < 0)
+    if (read_head(text, len, f) < 0)
         return no_memory(err);
-    xml_begin(&x, text, rs->body.len);
+    xml_begin(&x, text, len);
     /* some servers have the older ListPartsResponse */
     if (xml_next(&x, &n) != XML_OPEN || !(xml_is(&n, root) || (strcmp(root, "ListPartsResult") == 0 && xml_is(&n, "ListPartsResponse"))))
         return osmo_error_set(err, OSMO_EIO, "the storage sent something else than a list: is it S3 storage?");
@@ -356,6 +355,18 @@ static int read_page(const http_response_t *rs, const char *root, struct fields 
             return rc;
     }
     return e == XML_CLOSE && xml_next(&x, &n) == XML_END ? 0 : osmo_error_set(err, OSMO_EIO, "the storage sent a list that is no XML");
+}
+
+static int read_page(const http_response_t *rs, const char *root, struct fields *f, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
+    return read_text(rs->body.data ? rs->body.data : "", rs->body.len, root, f, fn, ctx, err);
+}
+
+int s3_read_list(const char *text, size_t len, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
+    struct fields f;
+    fields_init(&f);
+    int rc = read_text(text, len, "ListBucketResult", &f, fn, ctx, err);
+    fields_free(&f);
+    return rc;
 }
 
 int s3_list(struct data_conn *c, struct remote *r, const char *prefix, bool deep, remote_entry_fn fn, void *ctx, osmo_error_t *err) {

@@ -102,7 +102,8 @@ static const struct {
     [HINT_WORKFLOW] = { "workflow", true, apply_workflow }, [HINT_WORK] = { "work", false, apply_work },
     [HINT_TIMERS] = { "timers", false, apply_timers },      [HINT_ARCHIVE] = { "archive", false, apply_archive },
     [HINT_BARRIER] = { "barrier", true, apply_barrier },    [HINT_RESTART] = { "restart", true, apply_restart },
-    [HINT_ACTIONS] = { "actions", true, apply_actions },    [HINT_CONFIG] = { "config", false, apply_config },      [HINT_ACCESS] = { "access", false, apply_access },
+    [HINT_ACTIONS] = { "actions", true, apply_actions },    [HINT_CONFIG] = { "config", false, apply_config },
+    [HINT_ACCESS] = { "access", false, apply_access },
     [HINT_ALL] = { "all", false, apply_all },
 };
 

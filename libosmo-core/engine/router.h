@@ -15,8 +15,8 @@
  *  4. A session of a port-forward or rsync is joined as any other: what the client announces on it, {"key","cookie"}, only the ctrl reads.
  *     Each announced connection is a meeting of its own under the same paths, below the key of its session.
  *  5. A web server session has the ctrl's end only, /api/router/webserver/{workflow}/backend/{key}. A browser asks for the host
- *     <key>.<anything>: router_tunnel_open() makes a connection's key, announces it to the ctrl as TEXT {"key","cookie","type":"tcp"} and joins
- *     the browser's bytes with what the ctrl opens as /api/router/portforward/{workflow}/backend/{key}-{number}.
+ *     <key>.<anything>: router_tunnel_open() makes a connection's key, announces it to the ctrl as TEXT {"key","cookie","type":"tcp"} and
+ *     joins the browser's bytes with what the ctrl opens as /api/router/portforward/{workflow}/backend/{key}-{number}.
  *  6. It ends when an end leaves (the transport passes code and reason on), at its limits of idleness and length, with the attempt of its
  *     task, with the rights of its user (auth_sessions.h) and with the service. Refusals and ends are closes with 4000 and a reason that
  *     says what to do; beginnings and ends are lines of the audit log.

@@ -88,6 +88,16 @@ static struct message *take_message(struct osmo_server *s, struct session *w) { 
     return m;
 }
 
+static void unlist(struct osmo_server *s, struct session *w) {
+    pthread_mutex_lock(&s->lock);
+    struct session **p = &s->sessions[w->id % NET_BUCKETS];
+    while (*p && *p != w)
+        p = &(*p)->bucket_next;
+    if (*p)
+        *p = w->bucket_next;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* Worker: at most one at a time per session, so calls keep their order. */
 static void run_session(struct osmo_server *s, struct job *job) {
     struct session *w = (struct session *)job;
@@ -113,6 +123,7 @@ static void run_session(struct osmo_server *s, struct job *job) {
         }
         if (!more && gone) {
             osmo_ws_closed(w->ws);
+            unlist(s, w); /* until here it could be asked what it has carried */
             session_free(w);
         }
         return;
@@ -393,12 +404,8 @@ void ws_left(struct osmo_server *s, struct conn *c) {
     c->session = NULL;
     frames_free(&c->frames);
     pthread_mutex_lock(&s->lock);
-    struct session **p = &s->sessions[w->id % NET_BUCKETS];
+    struct session **p = &s->kick_head;
     while (*p && *p != w)
-        p = &(*p)->bucket_next;
-    if (*p)
-        *p = w->bucket_next;
-    for (p = &s->kick_head; *p && *p != w;)
         p = &(*p)->kick_next;
     if (*p)
         *p = w->kick_next;

@@ -12,6 +12,8 @@ Build container images of OSMO: service, backend and runtime, or those that are 
   --engine PROGRAM   podman, docker or buildah (the first of them that is there)
   --rootfs DIR       no images: DIR/IMAGE becomes the root directory of each, with the libraries of this machine
   --build DIR        where this tree is compiled (build-images in it)
+  --rsync DIR        the static rsync of the runtime image, as tools/static-rsync.sh makes it (it is made, which needs musl-tools and the network);
+                     'none' for an image without: workflows with the plugin rsync then need one in their own images
   --destdir DIR      compile nothing: what 'make install DESTDIR=DIR' with --prefix=/usr has put there
   --help
 
@@ -20,10 +22,10 @@ What follows -- goes to the engine's build command, for example -- --network=hos
 die() { echo "build.sh: $*" >&2; exit 1; }
 usage() { echo "build.sh: $*; see packaging/images/build.sh --help" >&2; exit 2; }
 
-name=osmo tag='' base=debian:12-slim engine='' rootfs='' build=$source_tree/build-images destdir='' images=() more=()
+name=osmo tag='' base=debian:12-slim engine='' rootfs='' build=$source_tree/build-images destdir='' rsync='' images=() more=()
 while (($#)); do
     case $1 in
-    --name | --tag | --base | --engine | --rootfs | --build | --destdir)
+    --name | --tag | --base | --engine | --rootfs | --build | --rsync | --destdir)
         (($# > 1)) || usage "$1 needs a value"
         declare "${1#--}=$2"
         shift
@@ -65,8 +67,18 @@ make_tree() {
             { tail -n 20 "$build/install.log" >&2; die "make install failed, all of it is in $build/install.log"; }
     fi
     rm -rf "$scratch/tree/usr"/{include,share,lib/pkgconfig} "$scratch/tree/usr/lib"/*.{la,a}
+    [[ " ${images[*]} " != *" runtime "* || $rsync == none ]] || put_rsync
     find "$scratch/tree/usr" -type f -perm -u+x -exec strip --strip-unneeded {} + 2> /dev/null || true # scripts are left alone
     find "$scratch/tree/usr/lib" -type f -name '*.so.*' -exec strip --strip-unneeded {} +
+}
+
+# Where collect.sh looks for it.
+put_rsync() {
+    [[ $rsync ]] || { rsync=$scratch/rsync && "$source_tree/tools/static-rsync.sh" "$rsync"; } || die "there is no static rsync: --rsync DIR, or --rsync none"
+    [[ -x $rsync/rsync && -s $rsync/copyright && -s $rsync/origin ]] || die "$rsync is no directory of tools/static-rsync.sh"
+    mkdir -p "$scratch/tree/usr/share/doc/rsync"
+    cp "$rsync/rsync" "$scratch/tree/usr/libexec/osmo/rsync"
+    cp "$rsync"/{copyright,origin} "$scratch/tree/usr/share/doc/rsync/"
 }
 
 root_directory() { # image, out
@@ -78,7 +90,7 @@ root_directory() { # image, out
 build_image() { # image
     local packages build_command=(build)
     root_directory "$1" "$scratch/root"
-    packages=$(ls "$scratch/root/var/lib/dpkg/status.d")
+    packages=$(ls "$scratch/root/var/lib/dpkg/status.d" | grep -vx rsync) # that one is ours
     [[ $packages ]] || die "this machine has no dpkg that knows its libraries: use --rootfs DIR here, or build on Debian"
     echo "$packages" > "$scratch/packages.$1"
     rm -rf "$scratch/root"

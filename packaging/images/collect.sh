@@ -17,7 +17,10 @@ taken=() # files of the system
 case $image in
 service) programs=(usr/bin/osmo-service usr/bin/osmo) opened=(libcurl.so.4 libpq.so.5) ;;
 backend) programs=(usr/bin/osmo-backend usr/libexec/osmo/osmo-node-test) opened=(libcurl.so.4) ;;
-runtime) programs=(usr/libexec/osmo/osmo_{init,ctrl,exec,cli} usr/bin/osmo) opened=(libcurl.so.4) ;;
+runtime)
+    programs=(usr/libexec/osmo/osmo_{init,ctrl,exec,cli} usr/bin/osmo) opened=(libcurl.so.4)
+    [[ ! -x $tree/usr/libexec/osmo/rsync ]] || programs+=(usr/libexec/osmo/rsync)
+    ;;
 *) die "no image $image: service, backend or runtime" ;;
 esac
 
@@ -64,8 +67,9 @@ put_libraries() {
         path=$(library "$name")
         put_with_needs "$path"
     done
-    # the event loop of libwebsockets is a plugin beside it
-    name=$(needs_of "$tree/usr/libexec/osmo/osmo_ctrl" | sed -n '/libwebsockets\.so/p')
+    # the event loop of libwebsockets, which the server uses, is a plugin beside it
+    name=$(for path in "${programs[@]}"; do needs_of "$tree/$path"; done | sed -n '/libwebsockets\.so/{p;q}')
+    [[ $name ]] || return 0
     path=$(dirname "$name")/libwebsockets-evlib_ev.so
     [[ -e $path ]] || die "libwebsockets' plugin for libev is not installed (libwebsockets-evlib-ev)"
     put_with_needs "$path"
@@ -110,6 +114,15 @@ put_client_bundle() {
     ln -s ../libexec/osmo/osmo_cli.d/start "$out/usr/bin/osmo"
 }
 
+# It was built from its source package: version and terms come with it, whoever gives the image away owes that source as well.
+put_origin_of_rsync() {
+    local name version architecture
+    read -r name version architecture < "$tree/usr/share/doc/rsync/origin"
+    put "$tree/usr/share/doc/rsync/copyright" /usr/share/doc/rsync/copyright
+    printf 'Package: %s\nStatus: install ok installed\nArchitecture: %s\nVersion: %s\nDescription: static, from the source package of this version\n' \
+        "$name" "$architecture" "$version" > "$out/var/lib/dpkg/status.d/$name"
+}
+
 # What scanners and people look for: which packages of which version are in the image, and under what terms.
 put_origins() {
     local package line
@@ -121,6 +134,7 @@ put_origins() {
             { rm -f "$out/var/lib/dpkg/status.d/$package"; continue; }
         [[ ! -e /usr/share/doc/$package/copyright ]] || put "/usr/share/doc/$package/copyright" "/usr/share/doc/$package/copyright"
     done < <(dpkg-query -S "${taken[@]}" 2>/dev/null || true; echo "ca-certificates: certificates") # not all of a list are found
+    [[ ! -e $out/usr/libexec/osmo/rsync ]] || put_origin_of_rsync
     [[ ! -e /etc/os-release ]] || cp -L /etc/os-release "$out/etc/os-release"
 }
 

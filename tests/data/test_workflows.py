@@ -139,6 +139,32 @@ def test_failures():
     c.equal("busy storage is waited for", (site.status(submitted), len(s3.keys("stormout/"))), ("COMPLETED", 4))
 
 
+def test_checkpoint():
+    name, status, log = site.finish(workflow("ckpt", task(
+        "t", "mkdir -p /tmp/ck/sub && for i in 1 2 3 4 5 6; do echo $i > /tmp/ck/step; echo $i > /tmp/ck/sub/file$i; echo no > /tmp/ck/skip; sleep 0.5; done",
+        checkpoint=[{"path": "/tmp/ck", "url": "s3://bucket/ckpt/{{workflow_id}}", "frequency": "1s", "regex": ".*(step|file.)$"}])))
+    c.equal("a task with checkpoints: " + log[-1500:], status, "COMPLETED")
+    there = s3.keys(f"ckpt/{name}")
+    c.check(f"what it had at its end is there: {sorted(there)}", any(k.endswith("sub/file6") for k in there) and not any("skip" in k for k in there))
+    step = [k for k in there if k.endswith("step")]
+    c.check("as it was then", step and s3.read(step[0]) == b"6\n")
+    uploads = [r for r in s3.relay.requests("PUT", 200) if r.path.endswith("/step")]
+    c.check(f"and some time before, too: {len(uploads)}", 2 <= len(uploads) <= 8)
+
+
+def test_cancel():
+    s3.write("slow", b"x" * (30 * MIB))
+    s3.relay.rate = MIB
+    before = len(s3.relay.log)
+    name, out = site.submit(workflow("cancelled", task("t", "echo ran", inputs=[{"url": "s3://bucket/slow"}])))
+    c.check("it downloads", harness.eventually(30, lambda: any(r.answer > 100000 for r in s3.relay.requests("GET", since=before))))
+    began = time.monotonic()
+    site.run("workflow", "cancel", name)
+    site.run("workflow", "wait", name, "--timeout", "60", "--quiet")
+    s3.relay.rate = 0
+    c.check(f"cancelled in the middle of a download it ends: {site.status(name)}", "CANCEL" in site.status(name) and time.monotonic() - began < 30)
+
+
 def test_access():
     """What submission does not ask, osmo_ctrl asks before it begins."""
     site.stop(site.service)
@@ -151,6 +177,22 @@ def test_access():
     code, out = set_credential("gone", "all", "s3://nosuchbucket")
     name, status, log = site.finish(workflow("nobucket", task("t", "echo ran", inputs=[{"url": "s3://nosuchbucket/in"}])))
     c.equal("a bucket that is not there: " + log[-1000:], (status, site.tasks(name)["t"]["exit_code"]), ("FAILED", 2014))
+
+
+def test_keyless():
+    """The site gives its pods the login of the storage, the configuration has none."""
+    site.stop(site.service)
+    key = s3.users["all"]
+    env = [{"name": "AWS_ACCESS_KEY_ID", "value": key[0]}, {"name": "AWS_SECRET_ACCESS_KEY", "value": key[1]}]
+    where = {"endpoint": "s3://bucket/keyless", "override_url": s3.relay.url, "addressing_style": "path", "region": "us-east-1"}
+    site.configure({"workflow": {"workflow_data": {"credential": where, "data_timeout": 1}},
+                    "pod_templates": {"login": {"spec": {"containers": [{"name": "osmo-ctrl", "env": env}]}}},
+                    "pools": {"default": {"backend": "default", "default_platform": "default", "common_pod_template": ["login"],
+                                          "platforms": {"default": {"description": "d"}}}}})
+    site.start_service()
+    name, status, log = site.finish(workflow("keyless", task("one", "echo handed > {{output}}/on"), task("two", "cat {{input:0}}/on", inputs=[{"task": "one"}])))
+    c.equal("without keys in the configuration: " + log[-1500:], (status, list(s3.keys("keyless/"))), ("COMPLETED", [f"keyless/{name}/one/on"]))
+    c.check("the data is handed on", said(log, "two", "handed"))
 
 
 def archived(name):

@@ -1,7 +1,7 @@
-/* Fuzz entry: what decides where a connection goes and whom it meets. The first line is a path, the following ones are headers ("name: value");
- * each line is also tried as a key, a host and an answer of a ctrl. $E, $P, $R and $S stand for genuine keys (exec, port-forward, rsync,
- * web server) of the workflow $W, which the input cannot guess. What passes for a key has to be the only text of it, a text and its parent
- * agree, and nothing may crash or leak. */
+/* Fuzz entry: what decides where a connection goes and whom it meets. The first line is a path, the following ones are headers
+ * ("name: value"); each line is also tried as a key and as a host. $E, $P, $R and $S stand for genuine keys (exec, port-forward, rsync,
+ * web server) of the workflow $W, which the input cannot guess. What passes for a key has to be the only text of it, a text and its
+ * parent agree, and nothing may crash or leak. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +26,14 @@ static void must(int holds) {
 
 static void prepare(void) {
     const char *headers[] = { "host", "localhost", "content-type", "application/json", "x-osmo-user", "u", NULL };
-    osmo_request_t rq = { .size = sizeof rq, .id = 1, .method = "POST", .path = "/api/pool/default/workflow", .query = "", .headers = headers,
-                          .body = submission, .body_len = sizeof submission - 1, .peer = "127.0.0.1" };
+    osmo_request_t rq = { .size = sizeof rq, .id = 1, .method = "POST", .path = "/api/pool/default/workflow", .query = "",
+                          .headers = headers, .body = submission, .body_len = sizeof submission - 1, .peer = "127.0.0.1" };
     osmo_response_t rs;
     struct workflow_row w = { 0 };
     db_t *db;
     osmo_service_handle(fuzz_service(), &rq, &rs);
-    must(rs.status == 200 && store_reader(fuzz_service()->engine->store, &db, NULL) >= 0 && repo_workflow_get(db, "hello-1", &w, NULL) >= 0);
+    must(rs.status == 200 && store_reader(fuzz_service()->engine->store, &db, NULL) >= 0);
+    must(repo_workflow_get(db, "hello-1", &w, NULL) >= 0);
     for (unsigned a = 0; a < ROUTER_ACTIONS; a++) {
         const uint8_t *secret = fuzz_service()->engine->router->secret;
         struct router_key k = { .action = (enum router_action)a, .nonce = a, .expires_s = UINT32_MAX };

@@ -1,5 +1,5 @@
-/* Fuzz entry: what osmo_exec is told in a session: frames, the size object, escapes in pieces of any size, the command's words, checkpoints.
- * Escapes must not depend on how the bytes are cut. */
+/* Fuzz entry: what osmo_exec is told in a session: frames, the size object, escapes in pieces of any size, the command's
+ * words, checkpoints. Escapes must not depend on how the bytes are cut. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -114,7 +114,7 @@ static void fail_each(scenario_fn *run, bool onwards) {
     osmo_error_t err = OSMO_ERROR_INIT;
     CHECK_OK(run(&want, &err), &err);
     size_t n = 1, quiet = 0;
-    for (bool failed = true; failed && n < 20000; n += n < 400 ? 1 : n / 50) {
+    for (bool failed = true; failed && n < 20000; n += n < 120 ? 1 : n / 12) {
         buf_t got = BUF_INIT(1u << 20);
         alloc_fail_at(n, onwards);
         int rc = run(&got, &err);

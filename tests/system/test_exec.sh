@@ -26,9 +26,9 @@ check_eq "its stderr" "$(< "$work/err")" err
 check_eq "a command that was killed" "$?" 137
 "$osmo" workflow exec "$id" one --entry "no-such-program" < /dev/null > "$work/out" 2>&1
 check_eq "a program that is not there" "$?" 127
-head -c 20000000 /dev/urandom > "$work/data"
-"$osmo" workflow exec "$id" one --entry cat < "$work/data" > "$work/back"
-check "20 MB from a file to a file" cmp -s "$work/data" "$work/back"
+head -c 20000000 /dev/urandom > "$work/bytes"
+"$osmo" workflow exec "$id" one --entry cat < "$work/bytes" > "$work/back"
+check "20 MB from a file to a file" cmp -s "$work/bytes" "$work/back"
 check_eq "a reader that stops early" "$("$osmo" workflow exec "$id" one --entry "cat /dev/zero" < /dev/null | head -c 100000 | wc -c)" 100000
 "$osmo" workflow exec "$id" one --entry "sh -c 'trap \"exit 9\" INT; echo ready; while :; do sleep 0.1; done'" < /dev/null > "$work/out" 2>&1 &
 pid=$!

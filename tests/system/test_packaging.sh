@@ -14,7 +14,12 @@ inside() { # directory, user, command
 }
 
 make -s -C "$bin" install prefix=/usr DESTDIR="$work/tree" > "$work/install.log" 2>&1 || { cat "$work/install.log"; exit 1; }
-check "the root directories are made" "$root/packaging/images/build.sh" --destdir "$work/tree" --rootfs "$work/roots"
+mkdir "$work/rsync" # building it takes a minute and the network: what has its place is something else here
+cp /bin/busybox "$work/rsync/rsync"
+echo "its terms" > "$work/rsync/copyright"
+echo "rsync 1.2-3 amd64" > "$work/rsync/origin"
+check "the root directories are made" "$root/packaging/images/build.sh" --destdir "$work/tree" --rsync "$work/rsync" --rootfs "$work/roots"
+check_has "the runtime tells where its rsync is from" "$(cat "$work/roots/runtime/var/lib/dpkg/status.d/rsync" "$work/roots/runtime/usr/share/doc/rsync/copyright")" "Version: 1.2-3"
 roots=$work/roots
 for user in 0 1001 4321; do
     check_has "service as $user" "$(inside "$roots/service" $user osmo-service --version)" "osmo-service $version"
@@ -44,7 +49,7 @@ chmod 777 "$pod"/{binaries,data,login,bin,run}
 echo 'url: http://x' > "$pod/secrets/login.yaml"
 lay_out() {
     inside "$roots/runtime" 1001 osmo_init --data_location /run/pod/data --login_location /run/pod/login --user_bin_location /run/pod/bin \
-        --run_location /run/pod/run --binaries_location /run/pod/binaries --secrets_location /run/pod/secrets
+        --run_location /run/pod/run --binaries_location /run/pod/binaries --secrets_location /run/pod/secrets "$@"
 }
 check "osmo_init" lay_out
 for f in binaries/osmo/osmo_ctrl binaries/osmo/osmo_exec data/socket data/output login/ctrl/config/login.yaml login/user/config/login.yaml \
@@ -58,6 +63,10 @@ check "finishes its work" test -e "$pod/login/user/config/login.yaml" -a -d "$po
 rm "$pod/login/user/config/login.yaml"
 check "osmo_init once more" lay_out
 check "does nothing" test ! -e "$pod/login/user/config/login.yaml"
+check "no rsync where none is wanted" test ! -e "$pod/bin/rsync"
+rmdir "$pod/data/socket"
+check "osmo_init with rsync" lay_out --enable_rsync
+check "puts it where osmo_exec looks" cmp "$work/rsync/rsync" "$pod/bin/rsync"
 
 # A user's image that has nothing but a static program.
 mkdir -p "$work/user"/{bin,proc,dev,tmp,osmo/usr}

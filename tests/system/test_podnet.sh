@@ -17,10 +17,10 @@ make_fixture() {
     ip netns exec "$fixture" busybox httpd -f -p "$outside.2:8091" -h "$work/www" &
     fixture_pid=$!
 }
-fixture_pid= other_pid= loopback_pid=
+fixture_pid= other_pid= loopback_pid= followers=()
 drop_fixture() {
-    stop_one "$other_pid"
-    stop_one "$loopback_pid"
+    local f
+    for f in "${followers[@]}" "$other_pid" "$loopback_pid"; do stop_one "$f"; done
     stop_one "$fixture_pid"
     [[ $made_fixture ]] && { ip link del "${fixture}h"; ip netns del "$fixture"; } 2>/dev/null
 }
@@ -89,15 +89,11 @@ T
     done)
 Y
 }
-lines_of() { timeout 20 "$osmo" workflow logs "$1" -n 4000 2>/dev/null < /dev/null; }
-value_of() { sed -n "s/^.*\[$2\] $3=//p" <<< "$1" | tail -n 1; } # log, task, key
-count_again() { lines_of "$1" | grep -c "\[$2\] again=$3"; }
-has_again() { local n; n=$(count_again "$1" "$2" "$3"); ((n > 0)); }
-goes_on() { # workflow, task, text: twice more from now on
-    local before
-    before=$(count_again "$1" "$2" "$3")
-    eventually 20 bash -c "$(declare -f lines_of count_again); osmo='$osmo'; ((\$(count_again '$1' '$2' '$3') > $before + 1))"
-}
+follow() { "$osmo" workflow logs "$1" > "$work/$1.log" 2>&1 < /dev/null & followers+=($!); }
+value_of() { sed -n "s/^.*\[$2\] $3=//p" "$work/$1.log" | tail -n 1; } # workflow, task, key
+count_again() { grep -c "\[$2\] again=$3" "$work/$1.log"; }
+has_again() { (($(count_again "$1" "$2" "$3") > ${4:-0})); }
+goes_on() { eventually 20 has_again "$1" "$2" "$3" $(($(count_again "$1" "$2" "$3") + 1)); } # twice more from now on
 holder() { sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "${1:-$work/backend}/network/state.json" 2>/dev/null; }
 name_here() { sed -n 's/.*"name":"\([a-z0-9]*\)".*/\1/p' "${1:-$work/backend}/network/plan.json"; }
 ended() { ! [[ -e /proc/$1 ]] || [[ $(cut -d ' ' -f 3 "/proc/$1/stat" 2>/dev/null) == Z ]]; }
@@ -113,7 +109,7 @@ supervisor_of() { # workflow, task: by the log of its pod
     done
 }
 
-check_pair() { # log, task, peer
+check_pair() { # workflow, task, peer
     check_eq "$2: its peer answers under its name" "$(value_of "$1" "$2" peer)" "I am $3"
     check_eq "$2: itself on the same port" "$(value_of "$1" "$2" self)" "I am $2"
     check_eq "$2: on port 80 too" "$(value_of "$1" "$2" low)" "I am $2"
@@ -131,12 +127,12 @@ check "pods get networks" eventually 30 log_says "each pod has a network of its 
 ((failures)) && exit 1
 write_pair first
 id=$(submit "$work/first.yaml")
+follow "$id"
 both_ready() { has_again "$id" one "I am two and from outside" && has_again "$id" two "I am one and from outside"; }
 check "both tasks serve and see each other" eventually 40 both_ready
-((failures)) && { lines_of "$id"; exit 1; }
-log=$(lines_of "$id")
-check_pair "$log" one two
-check_pair "$log" two one
+((failures)) && { cat "$work/$id.log"; exit 1; }
+check_pair "$id" one two
+check_pair "$id" two one
 check_eq "two ports at the bridge" "$(ports)" 2
 
 # ---- processes are killed ----
@@ -144,7 +140,8 @@ first_holder=$(holder)
 stop_one "$backend_pid" KILL
 start_backend
 check "osmo-backend killed: pods go on" goes_on "$id" one "I am two and from outside"
-check "its holder is found again" eventually 20 bash -c "(($(grep -c 'each pod has' "$work/backend.log") + 1 == \$(grep -c 'each pod has' '$work/backend.log')))"
+said_twice() { (($(grep -c "each pod has" "$work/backend.log") == 2)); }
+check "its holder is found again" eventually 20 said_twice
 check_eq "and is the same" "$(holder)" "$first_holder"
 
 kill -KILL "$(holder)"
@@ -160,16 +157,17 @@ start_backend
 check "pods and the way out are found again" goes_on "$id" one "I am two and from outside"
 write_pair second
 second=$(submit "$work/second.yaml")
+follow "$second"
 seconds() { has_again "$second" one "I am two and from outside"; }
 check "and new pods join them" eventually 40 seconds
 check_eq "at one bridge" "$(ports)" 4
 
-victim=$(supervisor_of "$second" two)
+victim=$(supervisor_of "$second" one) # the lead
 check "a supervisor is found" test -n "$victim"
 kill -KILL "$victim"
 is_over() { [[ $(status_of "$second") == FAILED* ]]; }
-check "supervisor killed: its task fails" eventually 30 is_over
-check "and its port is gone" eventually 20 ports_are 2
+check "supervisor killed: its workflow fails" eventually 30 is_over
+check "and its ports are gone" eventually 20 ports_are 2
 check "the others go on" goes_on "$id" two "I am one and from outside"
 
 # ---- another cluster beside it ----
@@ -197,11 +195,12 @@ last=$(holder)
 check "no pods: no ports" eventually 20 ports_are 0
 kill -TERM "$backend_pid"; wait "$backend_pid"; check_eq "osmo-backend ends" "$?" 0
 backend_pid=
-check "the holder ends with it" ended "$last"
+check "the holder ends with it" eventually 10 ended "$last"
 here=$(name_here)
 check_eq "no interface is left" "$(ip -o link show "$here" 2>/dev/null)" ""
 [[ $user_part ]] || check_eq "no table is left" "$(nft list table ip "$here" 2>&1 | grep -c '^table')" 0
-check_eq "no process is left" "$(pgrep -f "$work/backend" | grep -vx $$)" ""
+no_process() { ! pgrep -f "$work/backend" > /dev/null; }
+check "no process is left" eventually 10 no_process
 
 # ---- the network of the machine ----
 : > "$work/backend.log"
@@ -214,7 +213,7 @@ workflow:
 Y
 shared=$(submit "$work/host.yaml")
 "$osmo" workflow wait "$shared" --timeout 60 > /dev/null 2>&1
-check_has "--network host" "$(lines_of "$shared")" "loopback=of the machine at 127."
+check_has "--network host" "$("$osmo" workflow logs "$shared")" "loopback=of the machine at 127."
 check_eq "has no holder" "$(holder)" ""
 stop_one "$backend_pid"; backend_pid=
 [[ $user_part ]] && exit
@@ -227,7 +226,7 @@ backend_pid=$!
 check "without nft" eventually 30 log_says "pods share this machine's network: the program nft is missing: install the package nftables"
 shared=$(submit "$work/host.yaml")
 "$osmo" workflow wait "$shared" --timeout 60 > /dev/null 2>&1
-check_has "pods run all the same" "$(lines_of "$shared")" "loopback=of the machine at 127."
+check_has "pods run all the same" "$("$osmo" workflow logs "$shared")" "loopback=of the machine at 127."
 stop_all
 
 # ---- without rights ----

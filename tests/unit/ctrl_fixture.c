@@ -268,8 +268,8 @@ void ctrl_tell(const char *text) {
 
 void ctrl_action(const char *kind, const char *key, const char *more) {
     char text[1024];
-    snprintf(text, sizeof text, "{\"action\":\"%s\",\"router_address\":\"ws://127.0.0.1:%d\",\"key\":\"%s\",\"cookie\":\"a=b; Path=/\"%s}", kind,
-             f.port, key, more);
+    snprintf(text, sizeof text, "{\"action\":\"%s\",\"router_address\":\"ws://127.0.0.1:%d\",\"key\":\"%s\",\"cookie\":\"a=b; Path=/\"%s}",
+             kind, f.port, key, more);
     ctrl_tell(text);
 }
 

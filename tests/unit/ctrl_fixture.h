@@ -28,7 +28,8 @@ bool ctrl_await_line(const char *part);
 bool ctrl_has_line(const char *part);
 /* One message to osmo_ctrl, BINARY. */
 void ctrl_tell(const char *text);
-void ctrl_action(const char *kind, const char *key, const char *more); /* with router_address and cookie; more: members, begins with a comma, or "" */
+/* With router_address and cookie. more: further members, each after a comma, or "". */
+void ctrl_action(const char *kind, const char *key, const char *more);
 void ctrl_release(void);
 void ctrl_drop_logger(void);      /* cut its connection; osmo_ctrl dials again */
 /* Wait until it confirmed this id. */

@@ -74,17 +74,27 @@ static void list_blocks(storage_server_t *s, const char *path, struct server_ans
 static void list_blobs(storage_server_t *s, const char *container, const struct server_request *rq, struct server_answer *a) {
     char *prefix = request_query(rq, "prefix"), *marker = request_query(rq, "marker");
     char *full = str_printf("%s/%s", container, prefix ? prefix : "");
+    char *delimiter = request_query(rq, "delimiter"), *common = strdup("");
     size_t n = 0;
     const char *next = NULL;
     a->status = 200;
     buf_puts(&a->body, "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"x\"><Blobs>");
     for (size_t i = 0; i < s->nobjects; i++) {
         const struct object *o = &s->objects[i];
-        if (!str_starts(o->path, full) || (marker && strcmp(o->path, marker) < 0))
+        if (!str_starts(o->path, full) || (marker && strcmp(o->path, marker) < 0) || (*common && str_starts(o->path, common)))
             continue;
         if (n++ == s->page) {
             next = o->path;
             break;
+        }
+        const char *slash = delimiter ? strchr(o->path + strlen(full), '/') : NULL;
+        if (slash) {
+            free(common);
+            common = strndup(o->path, (size_t)(slash - o->path) + 1);
+            buf_puts(&a->body, "<BlobPrefix><Name>");
+            xml_escape(common + strlen(container) + 1, &a->body);
+            buf_puts(&a->body, "</Name></BlobPrefix>");
+            continue;
         }
         buf_puts(&a->body, "<Blob><Name>");
         xml_escape(o->path + strlen(container) + 1, &a->body);
@@ -92,7 +102,7 @@ static void list_blobs(storage_server_t *s, const char *container, const struct 
                              "<Content-Length>%zu</Content-Length></Properties></Blob>", o->etag, o->len);
     }
     buf_printf(&a->body, "</Blobs><NextMarker>%s</NextMarker></EnumerationResults>", next ? next : "");
-    free(prefix), free(marker), free(full);
+    free(prefix), free(marker), free(full), free(delimiter), free(common);
 }
 
 void azure_answer(storage_server_t *s, const struct server_request *rq, struct server_answer *a) {

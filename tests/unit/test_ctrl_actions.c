@@ -103,7 +103,8 @@ static void test_signals_and_many(void) {
     REQUIRE(begin_usual());
     for (int i = 0; i < N; i++) {
         snprintf(key, sizeof key, "EXEC-%d", i);
-        ctrl_action("exec", key, ",\"entry_command\":\"sh -c 'trap \\\"echo got; exit 4\\\" USR1; echo up; while :; do sleep 0.02; done'\"");
+        ctrl_action("exec", key, ",\"entry_command\":\"sh -c 'trap \\\"echo got; exit 4\\\" USR1; echo up; "
+                                 "while :; do sleep 0.02; done'\"");
     }
     for (int i = 0; i < N; i++) {
         REQUIRE((fds[i] = router_next(request, sizeof request)) >= 0);
@@ -184,8 +185,8 @@ static void test_each_id_once(void) {
 static void test_departure_hangs_up(void) {
     char command[256];
     REQUIRE(begin_usual());
-    snprintf(command, sizeof command, ",\"entry_command\":\"sh -c 'trap \\\"echo hup > %s/hup; exit\\\" HUP; echo up; while :; do sleep 0.02; done'\"",
-             ctrl_dir);
+    snprintf(command, sizeof command, ",\"entry_command\":\"sh -c 'trap \\\"echo hup > %s/hup; exit\\\" HUP; echo up; "
+             "while :; do sleep 0.02; done'\"", ctrl_dir);
     ctrl_action("exec", "EXEC-abc", command);
     int fd = router_next(request, sizeof request);
     REQUIRE(fd >= 0);

@@ -1,5 +1,5 @@
-/* osmo_ctrl with an osmo_exec that says OSMO's nine members only (the test plays it), with one of ours whose checkpoints it uploads, and the
- * codes it ends with. */
+/* osmo_ctrl with an osmo_exec that says OSMO's nine members only (the test plays it), with one of ours whose checkpoints
+ * it uploads, and the codes it ends with. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -392,7 +392,8 @@ static void rsync_server(void) {
     bool running = json_get_bool(m, "RsyncRunning", false);
     json_free(m);
     if (running) { /* else something else of this machine has the port */
-        snprintf(command, sizeof command, "rsync -a %s/hello rsync://127.0.0.1:16000/osmo/sub/ && rsync rsync://127.0.0.1:16000/ >%s/list && "
+        snprintf(command, sizeof command, "rsync -a %s/hello rsync://127.0.0.1:16000/osmo/sub/ && "
+                 "rsync rsync://127.0.0.1:16000/ >%s/list && "
                  "! rsync -a %s/hello rsync://127.0.0.1:16000/extra/copy 2>/dev/null", dir, dir, dir);
         char path[160];
         snprintf(path, sizeof path, "%s/hello", dir);

@@ -29,7 +29,7 @@ struct cluster {
     pthread_cond_t change;
     int nodes;
     char *events;
-    char dir[64];
+    char dir[64], log[256];
 };
 static struct cluster cl;
 static char supervisor_path[4096];
@@ -88,14 +88,21 @@ static void on_event(void *ctx, const char *json, size_t len)
     pthread_mutex_unlock(&cl.lock);
 }
 
+static void on_log(void *ctx, int level, const char *text)
+{
+    (void)ctx, (void)level;
+    snprintf(cl.log, sizeof(cl.log), "%s", text);
+}
+
 static int open_in(const char *extra, osmo_error_t *err)
 {
     _cleanup_free_ char *sup = str_printf("supervisor=%s", supervisor_path);
-    const char *settings[] = {sup, extra, NULL};
+    bool about_network = extra && str_starts(extra, "network=");
+    const char *settings[] = {sup, about_network ? extra : "network=host", about_network ? NULL : extra, NULL};
     osmo_cluster_options_t o = {
         .size = sizeof(o), .name = "b", .namespace_ = "ns", .state_dir = cl.dir, .settings = settings
     };
-    osmo_cluster_sink_t sink = {.size = sizeof(sink), .pod = on_pod, .node = on_node, .event = on_event};
+    osmo_cluster_sink_t sink = {.size = sizeof(sink), .pod = on_pod, .node = on_node, .event = on_event, .log = on_log};
     cl.pods = map_new(seen_free);
     cl.nodes = 0;
     return D->open(&o, &sink, &cl.impl, err);
@@ -697,7 +704,8 @@ static void test_plain_paths(void)
 static void test_settings(void)
 {
     static const char *const bad[] = { "nonsense=1",     "cpu-overcommit=0", "cpu-overcommit=x",
-                                       "image=justname", "bwrap=/no/bwrap",  "supervisor=/no/such" };
+                                       "image=justname", "bwrap=/no/bwrap",  "supervisor=/no/such",
+                                       "network=some" };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         osmo_error_t err = OSMO_ERROR_INIT;
         strcpy(cl.dir, "/tmp/test_local.XXXXXX");
@@ -727,6 +735,34 @@ static bool find_supervisor(void)
     return false;
 }
 
+/* Where a pod has a network of its own it has an address there, and nothing remains of it; elsewhere the driver says why not. */
+static void test_network(void)
+{
+    _cleanup_buf_ buf_t out = BUF_INIT(1 << 20);
+    REQUIRE(begin("network=auto"));
+    bool own = str_starts(cl.log, "each pod has a network of its own: ");
+    CHECK(own || str_starts(cl.log, "pods share this machine's network: "));
+    CHECK_INT(submit(pod("n", NULL, "cat /etc/hosts; echo at $POD_IP; cat /proc/net/route", NULL)), 0);
+    _cleanup_json_ json_t *p = await("n", "Succeeded");
+    REQUIRE(p);
+    const char *ip = json_get_str(json_get(p, "status"), "podIP");
+    logs("n", "user", &out);
+    char text[256] = "";
+    CHECK(D->describe(cl.impl, text, sizeof(text)) >= 0);
+    CHECK_STR(text, cl.log);
+    _cleanup_free_ char *at = str_printf("at %s\n", ip), *host = str_printf("%s\tn\n", ip);
+    CHECK_CONTAINS(out.data, at);
+    CHECK_CONTAINS(out.data, host);
+    CHECK_INT(str_starts(ip, "127."), !own);
+    if (own)
+        CHECK_CONTAINS(out.data, "eth0\t00000000\t");
+    _cleanup_free_ char *state = str_printf("%s/network/state.json", cl.dir);
+    CHECK_INT(file_exists(state), own);
+    shut();
+    CHECK(!file_exists(state));
+    dir_remove_tree(cl.dir, NULL);
+}
+
 static void test_supervisor_found(void)
 {
     CHECK(find_supervisor());
@@ -735,6 +771,7 @@ static void test_supervisor_found(void)
 static const struct check_test tests[] = {
     { "supervisor is built", test_supervisor_found },
     { "settings", test_settings },
+    { "network", test_network },
     { "life", test_life },
     { "life without sandbox", test_life_plain },
     { "exit codes", test_exit_codes },

@@ -1,7 +1,7 @@
 /* Stores of objects over storage, as the archive uses them: against the storage server in this process. */
 #include <stdlib.h>
 
-#include "base/cleanup.h"
+#include "base/buf.h"
 #include "base/str.h"
 #include "check.h"
 #include "data/object_store.h"

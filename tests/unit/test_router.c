@@ -213,7 +213,8 @@ static void join_fails(void) {
 static void refusals(void) {
     struct fixture f;
     struct seed s, w2;
-    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s) && seed_workflow(&f, "wf", "jane", 1, &w2));
+    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s) &&
+            seed_workflow(&f, "wf", "jane", 1, &w2));
     _cleanup_free_ char *exec = begin(&f, jane, s.id, "exec/task/t0", "entry_command=bash");
     _cleanup_free_ char *forward = begin(&f, jane, s.id, "portforward/t0", "task_ports=80");
     _cleanup_free_ char *web = begin(&f, jane, s.id, "webserver/t0", "task_port=80");
@@ -342,7 +343,8 @@ static void numbers(void) {
         { { .user = "max" }, 1, NULL }, { { .user = "max" }, 1, "carries its 5" },
     };
     osmo_ws_t *open[ARRAY_SIZE(cases)];
-    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, config) && seed_workflow(&f, "wf", "jane", 1, &s) && seed_workflow(&f, "wf", "jane", 1, &w2));
+    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, config) && seed_workflow(&f, "wf", "jane", 1, &s) &&
+            seed_workflow(&f, "wf", "jane", 1, &w2));
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const char *id = cases[i].which ? w2.id : s.id;
         _cleanup_free_ char *key = begin(&f, cases[i].as, id, "exec/task/t0", "entry_command=bash"), *reason = NULL;
@@ -363,15 +365,19 @@ static void numbers(void) {
 static void connections(void) {
     struct fixture f;
     struct seed s, w2;
-    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s) && seed_workflow(&f, "wf", "jane", 1, &w2));
+    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s) &&
+            seed_workflow(&f, "wf", "jane", 1, &w2));
     _cleanup_free_ char *key = begin(&f, jane, s.id, "portforward/t0", "task_ports=80");
     osmo_ws_t *client = dial_client(&f, jane, "portforward", s.id, key, 20), *ctrl = dial_ctrl(&f, task, "portforward", s.id, key, 21);
     CHECK(joined_last(20, 21));
     osmo_ws_t *ends[8];
     for (uint64_t i = 0; i < 4; i++) { /* whoever is first */
         _cleanup_free_ char *below = str_printf("%s-%d", key, (int)i + 1);
-        ends[2 * i] = i % 2 ? dial_ctrl(&f, task, "portforward", s.id, below, 30 + i) : dial_client(&f, jane, "portforward", s.id, below, 40 + i);
-        ends[2 * i + 1] = i % 2 ? dial_client(&f, jane, "portforward", s.id, below, 40 + i) : dial_ctrl(&f, task, "portforward", s.id, below, 30 + i);
+        if (i % 2)
+            ends[2 * i] = dial_ctrl(&f, task, "portforward", s.id, below, 30 + i);
+        ends[2 * i + (i % 2)] = dial_client(&f, jane, "portforward", s.id, below, 40 + i);
+        if (i % 2 == 0)
+            ends[2 * i + 1] = dial_ctrl(&f, task, "portforward", s.id, below, 30 + i);
         CHECK(joined_last(40 + i, 30 + i));
     }
     for (size_t i = 0; i < 8; i++)

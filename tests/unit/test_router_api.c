@@ -52,8 +52,8 @@ static void test_statuses(void) {
     struct seed s, late, over, off;
     char *many = str_dup("task_ports=1");
     REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL));
-    REQUIRE(seed_workflow(&f, "wf", "jane", 3, &s) && seed_workflow(&f, "late", "jane", 1, &late) && seed_workflow(&f, "over", "jane", 1, &over) &&
-            seed_workflow(&f, "off", "jane", 1, &off));
+    REQUIRE(seed_workflow(&f, "wf", "jane", 3, &s) && seed_workflow(&f, "late", "jane", 1, &late) &&
+            seed_workflow(&f, "over", "jane", 1, &over) && seed_workflow(&f, "off", "jane", 1, &off));
     CHECK(seed_workflow_status(&f, &late, STATUS_PENDING, NULL) && seed_workflow_status(&f, &over, STATUS_COMPLETED, NULL));
     CHECK(seed_task_status(&f, &s, 1, STATUS_COMPLETED) && seed_task_status(&f, &s, 2, STATUS_INITIALIZING));
     change(&f, &off, "UPDATE workflows SET backend = NULL WHERE uuid = ?");

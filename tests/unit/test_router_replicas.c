@@ -77,7 +77,8 @@ static bool pair_open(const char *roles_of_two) {
     url = pgsql_fixture_url();
     if (!url)
         return false;
-    bool open = signing_key_seed(url, &err) >= 0 && side_open(&one, url, NULL) && side_open(&two, url, roles_of_two) && knows(&one) && knows(&two);
+    bool open = signing_key_seed(url, &err) >= 0 && side_open(&one, url, NULL) && side_open(&two, url, roles_of_two) &&
+        knows(&one) && knows(&two);
     CHECK(open);
     return open;
 }
@@ -118,8 +119,8 @@ static const osmo_request_t *request(struct request *r, const char *path, const 
     snprintf(r->path, sizeof r->path, "%s", path);
     snprintf(r->host, sizeof r->host, "%s", host ? host : "127.0.0.1:8000");
     snprintf(r->cookie, sizeof r->cookie, "%s", cookie ? cookie : "");
-    const char *pairs[] = { "host", r->host, "upgrade", host ? NULL : "websocket", "cookie", cookie ? r->cookie : NULL, "x-osmo-user", "jane",
-                            ROUTER_PEER_HEADER, carried_by ? r->carried : NULL };
+    const char *pairs[] = { "host", r->host, "upgrade", host ? NULL : "websocket", "cookie", cookie ? r->cookie : NULL,
+                            "x-osmo-user", "jane", ROUTER_PEER_HEADER, carried_by ? r->carried : NULL };
     if (carried_by)
         snprintf(r->carried, sizeof r->carried, "%s", carried_by);
     for (size_t i = 0; i < ARRAY_SIZE(pairs); i += 2)

@@ -21,7 +21,7 @@
 #include "cluster/local/local_int.h"
 
 #define DEFAULT_OVERCOMMIT 8
-#define RELAYS_MAX 8
+#define RELAYS_MAX 7 /* and one for names */
 
 static void local_close(void *impl)
 {
@@ -526,6 +526,13 @@ static int local_patch(void *impl, const char *api_version, const char *kind, co
     return rc;
 }
 
+static int local_describe(void *impl, char *out, size_t cap)
+{
+    const struct local *l = impl;
+    snprintf(out, cap, "%s", l->net.shown ? l->net.shown : "");
+    return 0;
+}
+
 const osmo_cluster_driver_t local_cluster_driver = {
     .size = sizeof(osmo_cluster_driver_t),
     .name = "local",
@@ -539,4 +546,5 @@ const osmo_cluster_driver_t local_cluster_driver = {
     .close = local_close,
     .replace = local_replace,
     .erase = local_erase,
+    .describe = local_describe,
 };

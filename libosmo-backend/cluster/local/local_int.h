@@ -64,6 +64,7 @@ struct local_net {
     pid_t pid;                 /* of the holder, if it is our child */
     int restarts; int64_t restarts_since_us;
     char what[96];
+    char *shown;               /* how it is with the network, a line; constant once we are open */
 };
 
 struct local {

@@ -132,6 +132,9 @@ static bool take_state(struct local *l, const json_t *state)
     l->net.base = ntohl(a.s_addr);
     l->net.prefix = (int)prefix;
     l->net.mtu = json_get_bool(state, "by_host", false) ? 0 : HELPER_MTU;
+    const char *resolver = json_get_str(state, "resolver");
+    if (resolver && !strlist_has(&l->net.relays, resolver) && strlist_add(&l->net.relays, resolver) < 0)
+        return false;
     snprintf(l->net.what, sizeof(l->net.what), "%s by %s", cidr, json_get_str(state, "kind") ? json_get_str(state, "kind") : "?");
     return true;
 }
@@ -268,8 +271,10 @@ int net_open(struct local *l, osmo_error_t *err)
     osmo_error_t why = OSMO_ERROR_INIT;
     _cleanup_free_ char *resolv = net_path(l, "resolv.conf");
     int rc = 0;
-    if (l->net.want == NET_WANT_HOST)
+    if (l->net.want == NET_WANT_HOST) {
+        l->net.shown = str_dup("pods share this machine's network: --network host");
         return 0;
+    }
     if (str_eq(l->isolation, "plain"))
         rc = osmo_error_set(&why, OSMO_EUNAVAIL, "without a sandbox nothing separates them");
     if (rc == 0)
@@ -278,17 +283,17 @@ int net_open(struct local *l, osmo_error_t *err)
     if (rc == 0)
         rc = try_out(l, &why);
     if (rc == 0) {
-        _cleanup_free_ char *text = str_printf("each pod has a network of its own: %s", l->net.what);
+        l->net.shown = str_printf("each pod has a network of its own: %s", l->net.what);
         l->net.resolv = resolv && file_exists(resolv) ? STEAL(resolv) : NULL;
         watch_holder(l);
-        say(l, LOG_LEVEL_INFO, text);
+        say(l, LOG_LEVEL_INFO, l->net.shown);
         return 0;
     }
     drop(l);
     if (l->net.want == NET_WANT_POD)
         return osmo_error_set(err, rc, "pods cannot have networks of their own: %s; or say --network host", why.text);
-    _cleanup_free_ char *text = str_printf("pods share this machine's network: %s", why.text);
-    say(l, LOG_LEVEL_WARNING, text);
+    l->net.shown = str_printf("pods share this machine's network: %s", why.text);
+    say(l, LOG_LEVEL_WARNING, l->net.shown);
     return 0;
 }
 
@@ -328,7 +333,7 @@ void net_close(struct local *l)
     if (l->net.pid > 0)
         waitpid(l->net.pid, NULL, WNOHANG);
     drop(l);
-    free(l->net.cidr), free(l->net.nft), free(l->net.resolv);
+    free(l->net.cidr), free(l->net.nft), free(l->net.resolv), free(l->net.shown);
     strlist_free(&l->net.relays);
 }
 
