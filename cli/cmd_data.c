@@ -317,13 +317,23 @@ static int put_object(void *ctx, const struct data_object *o) {
     return ferror(l->out) ? OSMO_ECONFLICT : 0; /* a pager that has been left */
 }
 
+static bool is_installed(const char *program) {
+    const char *path = getenv("PATH");
+    for (const char *at = path ? path : ""; *at; at += strcspn(at, ":"), at += *at == ':') {
+        _cleanup_free_ char *full = str_printf("%.*s/%s", (int)strcspn(at, ":"), at, program);
+        if (full && access(full, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void open_output(struct listing *l) {
-    const char *pager = getenv("PAGER");
+    const char *own = getenv("PAGER"), *pager = own && *own ? own : is_installed("less") ? "less -FRX" : NULL;
     l->out = stdout;
     if (l->file) {
         l->out = fopen(l->file, "we");
-    } else if (!l->no_pager && !l->json && isatty(STDOUT_FILENO)) {
-        FILE *p = popen(pager && *pager ? pager : "less -FRX", "we");
+    } else if (pager && !l->no_pager && !l->json && isatty(STDOUT_FILENO)) {
+        FILE *p = popen(pager, "we"); /* ok: the user's own words, as every pager is called */
         l->piped = p != NULL;
         l->out = p ? p : stdout;
     }

@@ -1,4 +1,5 @@
 /* workflow port-forward, and workflow webserver, which leaves the forwarding to the service. */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,8 @@
 #include "forward.h"
 
 #define TIMEOUT_MAX_S 3600
+#define AWAIT_MS 10000
+#define AWAIT_STEP_MS 50
 
 /* ---- port-forward ---- */
 
@@ -84,26 +87,37 @@ int cmd_port_forward(int argc, char **argv) {
 
 /* ---- webserver ---- */
 
+/* This machine, whose names end with "localhost": browsers need no name server for those. */
+static size_t loopback_len(const char *host) {
+    size_t digits = strspn(host, "0123456789.");
+    if (str_starts(host, "127.") && strchr(":/?#", host[digits]))
+        return digits;
+    return str_starts(host, "[::1]") ? 5 : 0;
+}
+
 char *webserver_url(const char *address, const char *key) {
     static const struct { const char *scheme, *instead; } schemes[] = {
         { "ws://", "http" }, { "wss://", "https" }, { "http://", "http" }, { "https://", "https" }
     };
     for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
-        size_t n = strlen(schemes[i].scheme);
-        const char *host = address + n;
-        size_t len = str_starts(address, schemes[i].scheme) ? strcspn(host, "/?#") : 0;
+        const char *host = address + strlen(schemes[i].scheme);
+        if (!str_starts(address, schemes[i].scheme))
+            continue;
+        size_t here = loopback_len(host), len = strcspn(host, "/?#");
+        if (here)
+            return str_printf("%s://%s.localhost%.*s/", schemes[i].instead, key, (int)(len - here), host + here);
         if (len && host[0] != '[')
             return str_printf("%s://%s.%.*s/", schemes[i].instead, key, (int)len, host);
     }
     return NULL;
 }
 
-/* Does the name below it lead anywhere? Addresses have none, but for those that "localhost" stands for. */
+/* Does the name below it lead anywhere? Other addresses have none. */
 static bool is_address(const char *address) {
     const char *host = strstr(address, "://");
     host = host ? host + 3 : address;
     size_t len = strcspn(host, ":/?#");
-    return host[0] == '[' || strspn(host, "0123456789.") == len;
+    return !loopback_len(host) && (host[0] == '[' || strspn(host, "0123456789.") == len);
 }
 
 static void show_webserver(const struct session *s, const char *url, const char *format) {
@@ -116,9 +130,24 @@ static void show_webserver(const struct session *s, const char *url, const char 
         return;
     }
     printf("%s\n", url);
-    printf("It works as long as the task runs: for an hour from now, and then until nobody has used it for half an hour.\n");
+    printf("It is good until the task ends, or nobody has used it for half an hour. Whoever knows the address can use it.\n");
     if (is_address(s->address))
         printf("A browser finds it where the names below %s lead to the service: see osmo(1), webserver.\n", strstr(s->address, "://") + 3);
+}
+
+/* The task comes to the router a moment later; a browser that is sooner is told that there is nothing. An old router that cannot say does not
+ * keep us. */
+static void await_task(struct api *a, const char *key) {
+    _cleanup_free_ char *path = str_printf("/api/router/webserver/%s", key);
+    for (int i = 0; path && i < AWAIT_MS / AWAIT_STEP_MS; i++) {
+        osmo_error_t err = OSMO_ERROR_INIT;
+        json_t *alive = NULL;
+        bool wait = api_try(a, "GET", path, &alive, &err) == OSMO_OK && json_kind(alive) == JSON_BOOL && !json_as_bool(alive, true);
+        json_free(alive);
+        if (!wait)
+            return;
+        poll(NULL, 0, AWAIT_STEP_MS);
+    }
 }
 
 int cmd_webserver(int argc, char **argv) {
@@ -146,8 +175,10 @@ int cmd_webserver(int argc, char **argv) {
     _cleanup_free_ char *url = code ? NULL : webserver_url(s.address, s.key);
     if (!code && !url)
         code = api_fail(a.json_errors, 0, "The address of the router has no host name: its administrator can set router_address", EXIT_USER);
-    if (!code)
+    if (!code) {
+        await_task(&a, s.key);
         show_webserver(&s, url, format);
+    }
     session_clear(&s);
     json_free(answer);
     api_close(&a);

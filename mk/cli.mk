@@ -38,3 +38,9 @@ tests_system_pty_LDADD = -lutil
 noinst_PROGRAMS += tests/system/ports
 tests_system_ports_SOURCES = tests/system/ports.c
 tests_system_ports_LDADD =
+
+unit_tests += tests/unit/test_cli_sessions
+tests_unit_test_cli_sessions_SOURCES = tests/unit/test_cli_sessions.c tests/unit/check.c cli/opt.c cli/table.c $(cli_login_sources) cli/api.c \
+	$(cli_session_sources)
+tests_unit_test_cli_sessions_CPPFLAGS = $(osmo_CPPFLAGS)
+tests_unit_test_cli_sessions_LDADD = $(UNIT_BASE_LIBS) -lutil

@@ -18,3 +18,6 @@ tests_unit_test_transfer_spec_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 tests_unit_test_transfer_spec_LDADD = libdata.la $(UNIT_BASE_LIBS)
 libcoreint_la_SOURCES += libosmo-core/store/repo_task_io.c libosmo-core/store/repo_task_io.h libosmo-core/engine/task_io.c libosmo-core/engine/task_io.h \
 	libosmo-core/engine/data_access.c libosmo-core/engine/data_access.h libosmo-core/engine/submit_data.c
+unit_tests += tests/unit/test_task_io
+tests_unit_test_task_io_SOURCES = tests/unit/test_task_io.c $(store_fixture)
+tests_unit_test_task_io_LDADD = $(UNIT_CORE_LIBS)

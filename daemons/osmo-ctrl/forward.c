@@ -85,6 +85,7 @@ static int attempt(void *ctx, const ws_options_t *o) {
                                        .out = t->fd,
                                        .err = -1,
                                        .half_close = t->half_close,
+                                       .ends_input = t->half_close, /* whoever announced the connection has said so */
                                        .opened = on_pump_opened,
                                        .ended = on_pump_ended,
                                        .ctx = t };

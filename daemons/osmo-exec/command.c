@@ -12,12 +12,16 @@
 #include "exec.h"
 #include "runtime/link.h"
 
-static void run_child(struct command *c, int out, int err, int report) {
+void signals_reset(void) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     for (int i = 1; i < NSIG; i++) /* whatever who started us ignores: shells do that to what they start in the background */
         signal(i, SIG_DFL);
+}
+
+static void run_child(struct command *c, int out, int err, int report) {
+    signals_reset();
     setpgid(0, 0);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null >= 0)

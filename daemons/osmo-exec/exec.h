@@ -36,6 +36,9 @@ void command_signal(const struct command *c, int signal_number);
 /* A child was reaped; true when it was the command. */
 bool command_reaped(struct command *c, pid_t pid, int status);
 
+/* In a child: no signal is blocked or ignored, whoever started osmo_exec. */
+void signals_reset(void);
+
 /* Connect to the socket osmo_ctrl makes; waits for it without polling. -1 after timeout_s, or with EINTR when
  * interrupt_fd (-1 = none) becomes readable. */
 int connect_socket(const char *path, long timeout_s, int interrupt_fd);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "exec.h"
 
 struct ends { int in, out, err; };
 
@@ -64,11 +65,7 @@ static void close_ends(struct ends *e) {
 }
 
 static void run_child(const strlist_t *words, bool tty, const struct ends *theirs, int report) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int i = 1; i < NSIG; i++) /* whatever who started us ignores: shells do that to what they start in the background */
-        signal(i, SIG_DFL);
+    signals_reset();
     setsid();
     if (!(tty && ioctl(theirs->in, TIOCSCTTY, 0)) && dup2(theirs->in, STDIN_FILENO) >= 0 && dup2(theirs->out, STDOUT_FILENO) >= 0 &&
         dup2(theirs->err >= 0 ? theirs->err : theirs->out, STDERR_FILENO) >= 0)

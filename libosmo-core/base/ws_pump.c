@@ -307,7 +307,7 @@ static void on_opened(void *ctx, uint64_t conn, const char *extensions) {
     struct ws_pump *p = ctx;
     enter(p);
     p->open = true;
-    if (p->o.half_close)
+    if (p->o.half_close && p->o.ends_input)
         ws_conn_send(p->o.loop, conn, HALF_CLOSE, sizeof HALF_CLOSE - 1, false);
     if (p->o.opened)
         p->o.opened(p->o.ctx, extensions);

@@ -16,7 +16,8 @@ struct ws_pump_options {
     bool close_fds;
     bool held;                 /* nothing is read from `in` before ws_pump_go() */
     bool ends_input;           /* end of `in` is told by an empty binary message instead of ending everything; an empty message shuts `out` down */
-    /* The same for two of us: said in a first text message, {"half_close":true}, and done once the other side has said it too. */
+    /* The same between two of us, where only one side knows it: with ends_input it says so in a first text message, {"half_close":true};
+     * without, it begins when the other side has said so. To a stranger nothing is said. */
     bool half_close;
     uint64_t rate;             /* bytes a second towards the websocket; 0 = as many as go */
     /* Optional: the websocket is open; extensions as in ws_handlers_t.opened. */

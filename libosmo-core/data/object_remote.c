@@ -125,7 +125,7 @@ static int remote_put(object_store_t *base, const char *name, object_writer_t **
 }
 
 static int sum_up(struct data_conn *c, const struct remote_store *s, struct source *src, osmo_error_t *err) {
-    return digests_of(c, -1, src->memory, 0, src->len, s->remote->driver->md5, s->remote->signs_payload, &src->sums, err);
+    return digests_of(c, -1, src->memory, 0, src->len, !s->remote->signs_payload, s->remote->signs_payload, &src->sums, err);
 }
 
 static int send_part(struct remote_writer *w, struct data_conn *c, osmo_error_t *err) {

@@ -131,7 +131,7 @@ static int upload_part(struct run *run, struct data_conn *c, struct big *b, unsi
     s.len = u->size - s.offset < u->part_size ? u->size - s.offset : u->part_size;
     int rc = OSMO_EBUSY;
     for (int k = 0; rc == OSMO_EBUSY && k < TRIES_FOR_SAME; k++) {
-        rc = digests_of(c, s.fd, NULL, s.offset, s.len, r->driver->md5, r->signs_payload, &s.sums, err);
+        rc = digests_of(c, s.fd, NULL, s.offset, s.len, !r->signs_payload || p->number, r->signs_payload, &s.sums, err);
         hex_text(s.sums.md5, 16, ours);
         if (!rc && p->number && p->size == s.len && s.sums.has_md5 && !strcasecmp(p->etag, ours))
             break; /* it is there from before */

@@ -98,7 +98,8 @@ const char *data_meter_screen(const struct data_meter *m, const struct data_prog
     int n = f.known ? snprintf(out, size, "%3u%%  ", f.percent) : snprintf(out, size, "      ");
     if (n >= 0 && (size_t)n < size)
         n += snprintf(out + n, size - (size_t)n, "%s of %s%s, %llu of %llu%s files, %s/s, %s left", f.done, f.total,
-                      f.known ? "" : " or more", (unsigned long long)p->files_done, (unsigned long long)p->files_total, f.known ? "" : " or more", f.rate, f.left);
+                      f.known ? "" : " or more", (unsigned long long)p->files_done, (unsigned long long)p->files_total,
+                      f.known ? "" : " or more", f.rate, f.left);
     if (p->current && n >= 0 && (size_t)n + 3 < size) {
         memcpy(out + n, "  ", 2);
         put_name(out + n + 2, size - (size_t)n - 2, p->current);

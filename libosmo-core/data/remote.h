@@ -69,7 +69,7 @@ struct remote {
     pthread_mutex_t lock;          /* of what is learned on the way */
     int64_t skew_us;               /* the server's clock before ours */
     bool skew_known;
-    bool signs_payload;            /* what is sent needs its SHA-256: no TLS guards it */
+    bool signs_payload;            /* what is sent goes with its SHA-256, which the server compares: no MD5 is needed then */
     void *state;                   /* the driver's */
 };
 
@@ -79,7 +79,7 @@ struct data_driver {
     bool ranges;                   /* a piece of an object can be asked for */
     bool parts;                    /* an object can be made of parts */
     bool keyed;                    /* the path is a key, so an object may bear it */
-    bool md5;                      /* MD5 is what it compares by */
+    bool md5;                      /* it compares sums of what it gets, and tells MD5s of what it has */
     uint64_t part_min; unsigned parts_max;
     size_t delete_batch;
     int (*open)(struct remote *r, osmo_error_t *err);

@@ -166,8 +166,11 @@ static int derive(const struct sigv4_input *in, const char *day, uint8_t key[32]
 }
 
 static void put_hex(buf_t *out, const uint8_t *data, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        buf_printf(out, "%02x", data[i]);
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        buf_putc(out, digits[data[i] >> 4]);
+        buf_putc(out, digits[data[i] & 15]);
+    }
 }
 
 int sigv4_authorization(const struct sigv4_input *in, buf_t *out) {

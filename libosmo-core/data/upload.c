@@ -62,7 +62,7 @@ static int send_whole(struct run *run, struct data_conn *c, const struct upload_
         s.memory = c->buffer;
     }
     if (!rc && (r->driver->md5 || r->signs_payload))
-        rc = digests_of(c, fd, s.memory, 0, s.len, r->driver->md5, r->signs_payload, &s.sums, err);
+        rc = digests_of(c, fd, s.memory, 0, s.len, !r->signs_payload, r->signs_payload, &s.sums, err);
     return rc ? rc : r->driver->put(c, r, j->key, &s, err);
 }
 

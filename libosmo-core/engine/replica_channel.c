@@ -539,6 +539,7 @@ int channel_receive(engine_t *e, const char *authorization, const void *body, si
     int rc = json_parse(body, len, &o, err);
     if (rc < 0)
         return rc;
+    replicas_heard_of(e, json_get_str(o, "from"));
     const char *question = json_get_str(o, "ask"), *workflow = json_get_str(o, "workflow"), *key = json_get_str(o, "key");
     if (!question) {
         rc = receive_hints(e, json_get(o, "hints"), err);

@@ -26,6 +26,8 @@
 #include "osmo/version.h"
 #include "store/repo_replica.h"
 
+#define LOOK_REST_US (50LL * 1000) /* between looks, whoever is heard of */
+#define NEWS_TURNS 3 /* after so many looks everybody knows of a new one */
 #define SWEEP_US (1000LL * 1000) /* a lost hint is made good after this */
 #define HOST_MAX 255
 #define STORAGE_ID_FILE ".storage-id"
@@ -42,6 +44,7 @@ void replicas_times(int64_t lease_us, int64_t renew_us) {
 struct member {
     char id[33];
     char *address;
+    int64_t started_us;              /* by the database's clock */
     int64_t lease_until_us, seen_us; /* seen: when its lease was last found changed, by the steady clock of this machine */
     unsigned roles;
     bool live;
@@ -72,12 +75,14 @@ struct replicas {
     pthread_t thread;
     bool started;
     atomic_bool open; /* the rest of the engine is there */
+    atomic_bool look_now;
     pthread_mutex_t lock;
-    struct replica_row self; /* its address under the lock */
+    struct replica_row self; /* its address under the lock, and started_us, which is 0 until it is known */
     struct turn turn;
     struct member *members; /* changed by the thread, under the lock */
     size_t n;
-    int64_t renewed_us; /* by the steady clock */
+    int64_t began_us;   /* by the steady clock, as the following ones */
+    int64_t renewed_us;
     int64_t looked_us;  /* without a break since then */
     bool registered, lapsed;
 };
@@ -123,34 +128,78 @@ int replicas_others(engine_t *e, struct replica **out, size_t *n, osmo_error_t *
     return rc;
 }
 
-/* The first that is wanted: by the number, or (role) with the role. */
-static enum replica_is find_member(struct replicas *r, uint32_t number, unsigned role, struct replica_found *out) {
-    enum replica_is is = REPLICA_GONE;
+static struct member *member_find(const struct replicas *r, const char *id) {
+    for (size_t i = 0; i < r->n; i++)
+        if (str_eq(r->members[i].id, id))
+            return &r->members[i];
+    return NULL;
+}
+
+/* The one with the number, or (role) the oldest with the role; *older: than this one. */
+static enum replica_is find_member(struct replicas *r, uint32_t number, unsigned role, struct replica_found *out, bool *older) {
+    const struct member *found = NULL;
     pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < r->n && is == REPLICA_GONE; i++) {
+    for (size_t i = 0; i < r->n; i++) {
         const struct member *m = &r->members[i];
-        if (!m->live || !*m->address || !(role ? m->roles & role : router_key_replica(m->id) == number))
-            continue;
-        memcpy(out->id, m->id, sizeof out->id);
-        snprintf(out->address, sizeof out->address, "%s", m->address);
-        is = REPLICA_ELSEWHERE;
+        bool wanted = role ? m->roles & role : router_key_replica(m->id) == number;
+        if (wanted && m->live && *m->address && (!found || m->started_us < found->started_us))
+            found = m;
     }
+    if (found) {
+        memcpy(out->id, found->id, sizeof out->id);
+        snprintf(out->address, sizeof out->address, "%s", found->address);
+    }
+    *older = found && (!r->self.started_us || found->started_us < r->self.started_us);
     pthread_mutex_unlock(&r->lock);
-    return is;
+    return found ? REPLICA_ELSEWHERE : REPLICA_GONE;
 }
 
 enum replica_is replicas_by_number(engine_t *e, uint32_t number, struct replica_found *out) {
     struct replicas *r = e->replicas;
+    bool unused;
     *out = (struct replica_found){ .address = "" };
     memcpy(out->id, r->id, sizeof out->id);
-    return !replicas_shared(e) || router_key_replica(r->id) == number ? REPLICA_HERE : find_member(r, number, 0, out);
+    return !replicas_shared(e) || router_key_replica(r->id) == number ? REPLICA_HERE : find_member(r, number, 0, out, &unused);
 }
 
 enum replica_is replicas_with_role(engine_t *e, unsigned role, struct replica_found *out) {
     struct replicas *r = e->replicas;
     *out = (struct replica_found){ .address = "" };
     memcpy(out->id, r->id, sizeof out->id);
-    return e->roles & role ? REPLICA_HERE : find_member(r, 0, role, out);
+    struct replica_found self;
+    bool able = e->roles & role, older;
+    /* the others look for new ones as often as they renew their lease */
+    bool known = !replicas_shared(e) || clock_mono_us() - r->began_us > NEWS_TURNS * r->renew_us;
+    if (able && known)
+        return REPLICA_HERE;
+    self = *out;
+    enum replica_is is = find_member(r, 0, role, out, &older);
+    if (!able || (is == REPLICA_ELSEWHERE && older))
+        return is;
+    *out = self;
+    return REPLICA_HERE;
+}
+
+void replicas_heard_of(engine_t *e, const char *id) {
+    struct replicas *r = e->replicas;
+    if (!id || !r->started)
+        return;
+    pthread_mutex_lock(&r->lock);
+    bool known = member_find(r, id) != NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (known || atomic_exchange(&r->look_now, true))
+        return;
+    waker_wake(&r->waker);
+}
+
+bool replicas_is_dead(engine_t *e, const char *id) {
+    struct replicas *r = e->replicas;
+    bool dead = false;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->n && !dead; i++)
+        dead = str_eq(r->members[i].id, id) && !r->members[i].live;
+    pthread_mutex_unlock(&r->lock);
+    return dead;
 }
 
 size_t replicas_count(engine_t *e) {
@@ -161,13 +210,6 @@ size_t replicas_count(engine_t *e) {
         n += r->members[i].live && *r->members[i].address;
     pthread_mutex_unlock(&r->lock);
     return n;
-}
-
-static struct member *member_find(const struct replicas *r, const char *id) {
-    for (size_t i = 0; i < r->n; i++)
-        if (str_eq(r->members[i].id, id))
-            return &r->members[i];
-    return NULL;
 }
 
 static void members_free(struct member *m, size_t n) {
@@ -257,7 +299,7 @@ struct news {
 
 static int member_from(const struct replicas *r, const struct replica_row *row, int64_t db_us, struct member *m, struct news *news) {
     const struct member *old = member_find(r, row->id);
-    *m = (struct member){ .lease_until_us = row->lease_until_us, .seen_us = clock_mono_us(), .address = str_dup(row->address),
+    *m = (struct member){ .lease_until_us = row->lease_until_us, .started_us = row->started_us, .seen_us = clock_mono_us(), .address = str_dup(row->address),
                             .roles = (unsigned)row->roles };
     memcpy(m->id, row->id, sizeof m->id);
     if (old && old->lease_until_us == row->lease_until_us)
@@ -348,6 +390,14 @@ static void note_look(struct replicas *r, const struct turn *t) {
     r->renewed_us = t->began_us;
 }
 
+static void note_self(struct replicas *r, const struct turn *t) {
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < t->n; i++)
+        if (str_eq(t->rows[i].id, r->id))
+            r->self.started_us = t->rows[i].started_us;
+    pthread_mutex_unlock(&r->lock);
+}
+
 /* Returns when the next turn is due. */
 static int64_t turn_take(struct replicas *r) {
     struct turn *t = &r->turn;
@@ -366,6 +416,7 @@ static int64_t turn_take(struct replicas *r) {
                     t->buried > 1 ? "s" : "", t->buried > 1 ? "their" : "its");
     if (members_update(r, t, &news) < 0)
         return next; /* memory was short */
+    note_self(r, t);
     list_dead(r);
     tell(r, &news);
     for (size_t i = 0; i < r->n; i++) { /* a lease that ends sooner */
@@ -388,8 +439,10 @@ static bool turn_is(struct replicas *r, const bool *what) {
 
 static void *replicas_main(void *arg) {
     struct replicas *r = arg;
-    int64_t next = clock_mono_us() + r->renew_us;
+    int64_t next = clock_mono_us(); /* who else is there */
     while (!waker_stopped(&r->waker)) {
+        if (atomic_exchange(&r->look_now, false) && clock_mono_us() - r->renewed_us > LOOK_REST_US)
+            next = 0;
         if (turn_is(r, &r->turn.done)) {
             r->turn.done = false; /* nobody else looks while none is under way */
             next = turn_take(r);
@@ -510,7 +563,7 @@ static int join(struct replicas *r, const osmo_service_options_t *o, osmo_error_
         rc = take_data_dir(r, last, err);
     if (rc >= 0)
         rc = store_open(&so, &r->store, err);
-    r->renewed_us = clock_mono_us();
+    r->began_us = r->renewed_us = clock_mono_us();
     if (rc >= 0)
         rc = store_write(r->store, NULL, register_run, &in, err);
     r->registered = rc >= 0;

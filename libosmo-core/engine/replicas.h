@@ -57,8 +57,12 @@ void replica_list_free(struct replica *r, size_t n);
 enum replica_is { REPLICA_GONE, REPLICA_HERE, REPLICA_ELSEWHERE };
 struct replica_found { char id[33], address[300]; };
 enum replica_is replicas_by_number(engine_t *e, uint32_t number, struct replica_found *out);
-/* One with this role, this one if it can be. */
+/* One with this role that everybody knows: this one, unless it has only just begun; then the one that began first. */
 enum replica_is replicas_with_role(engine_t *e, unsigned role, struct replica_found *out);
+/* Somebody has spoken who has the key of the replicas: one that is not known is looked for at once. */
+void replicas_heard_of(engine_t *e, const char *id);
+/* Is it one of which this one knows that it lives no more? */
+bool replicas_is_dead(engine_t *e, const char *id);
 /* Live others that can be reached. */
 size_t replicas_count(engine_t *e);
 /* How long a thread may sleep that another replica has to wake: a hint that was lost is made good after a second. `alone_us` when

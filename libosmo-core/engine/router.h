@@ -62,7 +62,7 @@ void router_answers_free(struct router_answer *a, size_t n);
 osmo_place_t router_place(engine_t *e, const osmo_request_t *rq, osmo_elsewhere_t *where);
 /* Value of Set-Cookie by which clients that invent keys come back to this service; NULL while it is the only one. Caller frees. */
 char *router_cookie(engine_t *e);
-/* A request with ROUTER_PEER_HEADER: 1 when another live replica vouches for the peer in it, which is put into peer; 0 without the header;
+/* A request with ROUTER_PEER_HEADER: 1 when another replica vouches for the peer in it, which is put into peer; 0 without the header;
  * OSMO_EDENIED. Each header is accepted once. */
 int router_peer(engine_t *e, const osmo_request_t *rq, char peer[64], osmo_error_t *err);
 

@@ -15,7 +15,7 @@
 #define CARRY_LOW (32u << 10)      /* instead, when all together wait for more than this: */
 #define CARRY_TOTAL (256u << 20)
 #define CARRY_MESSAGES 64          /* that are held at most */
-#define CARRY_MAX 16384            /* connections */
+#define CARRY_MAX 49152            /* connections */
 
 struct chunk { struct chunk *next; size_t len, sent, cap; unsigned char data[]; };
 /* Chunks end where frames do. */

@@ -68,7 +68,7 @@ put_libraries() {
         put_with_needs "$path"
     done
     # the event loop of libwebsockets, which the server uses, is a plugin beside it
-    name=$(for path in "${programs[@]}"; do needs_of "$tree/$path"; done | sed -n '/libwebsockets\.so/{p;q}')
+    name=$(for path in "${programs[@]}"; do needs_of "$tree/$path"; done | sed -n '/libwebsockets\.so/p' | sort -u)
     [[ $name ]] || return 0
     path=$(dirname "$name")/libwebsockets-evlib_ev.so
     [[ -e $path ]] || die "libwebsockets' plugin for libev is not installed (libwebsockets-evlib-ev)"

@@ -18,6 +18,7 @@ for ((i = 0; i < files; i++)); do printf 'next\nurl = %s/bucket/curl/f%d\nupload
 export RCLONE_CONFIG=/dev/null RCLONE_CONFIG_P_TYPE=s3 RCLONE_CONFIG_P_PROVIDER=Other RCLONE_CONFIG_P_ENDPOINT=$url RCLONE_CONFIG_P_ACCESS_KEY_ID=bench \
     RCLONE_CONFIG_P_SECRET_ACCESS_KEY=bench RCLONE_S3_CHUNK_SIZE=16M RCLONE_S3_UPLOAD_CUTOFF=64M RCLONE_S3_UPLOAD_CONCURRENCY=16 \
     RCLONE_TRANSFERS=16 RCLONE_CHECKERS=16 RCLONE_S3_NO_CHECK_BUCKET=true RCLONE_MULTI_THREAD_STREAMS=16 RCLONE_LOG_LEVEL=ERROR
+unset AWS_CA_BUNDLE # which it cannot use
 have_rclone=
 command -v "$rclone" > /dev/null 2>&1 && have_rclone=1
 # seconds, processor seconds, peak memory in kB of a command

@@ -357,6 +357,18 @@ def test_storms():
     s3.relay.fault = None
     c.check("one object is refused: " + out[-300:], code == 2 and "f77" in out)
     c.check("nothing half is left of it", not [n for n in os.listdir(target) if "f77" in n], os.listdir(target))
+    s3.relay.fault = lambda r: 403 if r.query.get("partNumber") == "3" else None
+    code, out = data("upload", "s3://bucket/part", f"{source}/big")
+    s3.relay.fault = None
+    c.check("one part is refused: " + out[-300:], code == 2 and "big" in out)
+    c.equal("the object is not there", s3.keys("part/"), {})
+    time.sleep(0.5)  # what was on its way to the server
+    begun, = s3.uploads()
+    there = [p["PartNumber"] for p in s3.client.list_parts(Bucket="bucket", Key=begun["Key"], UploadId=begun["UploadId"]).get("Parts", [])]
+    before = len(s3.relay.log)
+    code, out = data("upload", "s3://bucket/part", f"{source}/big")
+    c.equal("its parts are for the next attempt: " + out, (code, sorted(parts_of(s3.relay.log[before:]) + there), s3.uploads()),
+            (0, [1, 2, 3, 4, 5], []))
     s3.relay.stop()
     began = time.monotonic()
     code, out = data("list", "s3://bucket", "--retry-for", "2")
@@ -398,6 +410,17 @@ def test_progress():
     out, err = process.communicate(timeout=30)
     s3.relay.rate = 0
     c.equal("interrupted: " + out + err, (process.returncode, (target / "big").exists()), (3, False))
+    (work / "big").write_bytes(large)
+    s3.relay.rate = 10 * MIB
+    before = len(s3.relay.log)
+    process = client.start("data", "upload", "s3://bucket/interrupted", str(work / "big"), "-T", "2")
+    harness.eventually(30, lambda: len(parts_of(s3.relay.log[before:])) >= 1, 0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    s3.relay.rate = 0
+    c.equal("an upload that is told to end: " + out + err, (process.returncode, s3.keys("interrupted/")), (3, {}))
+    code, out = data("upload", "s3://bucket/interrupted", str(work / "big"))
+    c.check("and the same again: " + out, code == 0 and s3.read("interrupted/big") == large and not s3.uploads())
 
 
 try:

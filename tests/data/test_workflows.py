@@ -65,6 +65,12 @@ def test_credentials():
     c.check("writing with it is refused at submission: " + out, not name and "s3://readonly/out" in out and "task t" in out)
     code, out = set_credential("lab", "all", "s3://bucket")
     c.equal("one that may everything: " + out, code, 0)
+    s3.relay.stop()
+    name, out = site.submit(workflow("away", task("t", "true", outputs=[{"url": "s3://bucket/away"}])))
+    code, refused = set_credential("lab", "all", "s3://bucket")
+    s3.relay.start()
+    c.check("storage that is away is a warning at submission: " + out, name and "s3://bucket/away" in out)
+    c.check("and refuses a credential: " + refused, code != 0 and "disable_data_validation" in refused)
     code, out = site.run("data", "list", "s3://bucket")
     c.equal("osmo data has it too: " + out, code, 0)
 

@@ -10,8 +10,9 @@ import tempfile
 from test_interactive import Broken, LIMIT, Site, check
 
 SERVER = '''
-import base64, hashlib, http.server, struct
-PAGE = b"""<!doctype html><title>begun</title><script>
+import base64, hashlib, http.server, struct, threading
+DONE = threading.Event()
+PAGE = b"""<!doctype html><title>A page</title><script>
 const done = [];
 async function all() {
     const said = await (await fetch("/said?who=a%2Fb", {method: "POST", body: "x".repeat(300000)})).text();
@@ -21,10 +22,10 @@ async function all() {
     const ws = new WebSocket("ws://" + location.host + "/talk", ["osmo-test"]);
     ws.onmessage = e => { done.push("socket " + ws.protocol + " " + e.data); ws.close(); };
     ws.onopen = () => ws.send("hello");
-    ws.onclose = () => { document.body.textContent = "[" + done.join("|") + "]"; document.title = "done"; };
+    ws.onclose = () => { document.body.textContent = "RES" + "ULT " + done.join("|") + " END"; fetch("/done"); };
 }
-all().catch(e => document.body.textContent = "broke: " + e);
-</script><body>waiting</body>"""
+all().catch(e => { document.body.textContent = "broke: " + e; fetch("/done"); });
+</script><body>waiting</body><img src="/wait">"""  # a page is there when its images are
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -41,6 +42,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/talk":
             return self.talk()
+        if self.path == "/wait":
+            DONE.wait(30)
+            return self.answer(b"")
+        if self.path == "/done":
+            DONE.set()
+            return self.answer(b"")
         if self.path.startswith("/part/"):
             return self.answer(self.path[6:].encode() + b";")
         self.answer(PAGE, "text/html", [("Set-Cookie", "first=1"), ("Set-Cookie", "second=2")])
@@ -74,13 +81,13 @@ def spec():
 
 def story(site, browser):
     name = re.search(r'"name": "([^"]*)"', site.osmo("workflow", "submit", site.write("web.yaml", spec()), "-t", "json")).group(1)
-    site.until("the server serves", lambda: "serves" in site.osmo("workflow", "logs", name, "-n", "50"))
+    site.until("the server serves", lambda: "serves" in site.log(name))
     url = re.search(r"https?://\S+", site.osmo("workflow", "webserver", name, "server", "--port", "7009")).group(0)
     with tempfile.TemporaryDirectory() as profile:
-        seen = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + profile, "--timeout=20000",
-                               "--virtual-time-budget=20000", "--dump-dom", url], capture_output=True, timeout=LIMIT)
+        seen = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + profile, "--timeout=40000",
+                               "--dump-dom", url], capture_output=True, timeout=LIMIT)
     page = seen.stdout.decode()
-    found = re.search(r"\[(.*)\]", page)
+    found = re.search(r"RESULT (.*) END", page)
     if not found:
         raise Broken("%s shows %s %s" % (url, page[-500:], seen.stderr.decode()[-500:]))
     parts = dict(p.split(" ", 1) for p in found.group(1).split("|"))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 LIMIT = 60
 SPEC = """workflow:
@@ -101,6 +102,12 @@ class Site:
             raise Broken("osmo %s: %s" % (" ".join(args), (done.stdout + done.stderr).decode()))
         return done.stdout.decode()
 
+    def log(self, name):
+        """What there is until now."""
+        request = urllib.request.Request("%s/api/workflow/%s/logs?follow=false" % (self.url, name), headers={"Authorization": "Bearer " + self.token})
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+            return answer.read().decode()
+
     def running(self):
         name = re.search(r'"name": "([^"]*)"', self.osmo("workflow", "submit", self.write("spec.yaml", SPEC), "-t", "json")).group(1)
         self.until(name + " runs", lambda: '"status": "RUNNING"' in self.osmo("workflow", "query", name, "-t", "json"))
@@ -153,7 +160,7 @@ async def their_client(site):
     from upstream_user import Api, Refused, User
     name = await asyncio.to_thread(site.running)
     user = User(Api(site.url, site.token), name)
-    await asyncio.to_thread(site.until, "the task echoes", lambda: "echoes" in site.osmo("workflow", "logs", name, "-n", "50"))
+    await asyncio.to_thread(site.until, "the task echoes", lambda: "echoes" in site.log(name))
 
     async def talk(send, until):
         await until("$ ")
@@ -205,7 +212,7 @@ async def their_runtime(site):
     ctrl = Ctrl(Api(site.url, site.token), name, "server")
     await ctrl.connect()
     await ctrl.say("STDOUT", "a line")
-    await asyncio.to_thread(site.until, "the line is in the log", lambda: "a line" in site.osmo("workflow", "logs", name, "-n", "10"))
+    await asyncio.to_thread(site.until, "the line is in the log", lambda: "a line" in site.log(name))
 
     def ours():
         answer = subprocess.run([os.path.join(site.bin, "osmo"), "workflow", "exec", name, "server", "--entry", "echo from $((1 + 1)) shells"],

@@ -164,7 +164,12 @@ class Ctrl:
     def _go(self, work):
         task = asyncio.ensure_future(work)
         self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task):
+        self.running.discard(task)
+        if not task.cancelled() and task.exception():
+            print("the runtime: %r" % task.exception(), flush=True)
 
     async def say(self, kind, text, **more):
         """Twice encoded, one line a frame."""

@@ -62,9 +62,10 @@ expect 24 80
 size 41 123
 send sleep 0.2; stty size\n
 expect 41 123
-send sleep 1000\n
-expect 1000
+send echo $((40+3)); sleep 1000\n
+expect 43
 send \x03
+expect ^C
 send echo after $((40+2))\n
 expect after 42
 send exit 5\n

@@ -1,17 +1,18 @@
 # osmo workflow rsync: a thousand files there and back, a change afterwards, what is refused, and the daemon.
 . "$(dirname "$0")/lib.sh"
 cat > "$work/service.yaml" <<'Y'
-plugins_config:
-  rsync:
-    enabled: true
-    client_upload_rate_limit: 0
-    read_bandwidth_limit: 0
-    write_bandwidth_limit: 0
-    daemon_debounce_delay: 0.5
-    daemon_poll_interval: 2
-    daemon_reconcile_interval: 600
-    allowed_paths:
-      readable: {path: /etc, writable: false}
+workflow:
+  plugins_config:
+    rsync:
+      enabled: true
+      client_upload_rate_limit: 0
+      read_bandwidth_limit: 0
+      write_bandwidth_limit: 0
+      daemon_debounce_delay: 0.5
+      daemon_poll_interval: 2
+      daemon_reconcile_interval: 600
+      allowed_paths:
+        readable: {path: /etc, writable: false}
 Y
 start_service --config "$work/service.yaml" && login && start_backend || exit 1
 cat > "$work/s.yaml" <<'Y'

@@ -50,6 +50,7 @@ void exec_start(const char *const *options, const char *const *words) {
     exec_pid = fork();
     if (exec_pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        signal(SIGINT, SIG_IGN); /* as whatever a script runs behind itself has it */
         int null = open("/dev/null", O_WRONLY);
         dup2(null, 1);
         dup2(null, 2);

@@ -118,11 +118,11 @@ static void end_of_input_and_bytes(void) {
 
 static void signals_of_the_client(void) {
     begin_ours(NULL);
-    int fd = open_ours("sh -c 'trap \"echo got; exit 9\" USR2; echo up; while :; do sleep 0.02; done'", OURS);
+    int fd = open_ours("sh -c 'trap \"echo got; exit 9\" INT; echo up; while :; do sleep 0.02; done'", OURS);
     struct link_frame f;
     while (!strstr(out, "up\r\n") && exec_frame(fd, &f))
         snprintf(out + strlen(out), sizeof out - strlen(out), "%.*s", (int)f.len, f.data);
-    exec_say(fd, 'I', "\0SIGNAL:{\"Signal\":12}", 21);
+    exec_say(fd, 'I', "\0SIGNAL:{\"Signal\":2}", 20);
     CHECK_INT(drain(fd), 9);
     CHECK_CONTAINS(out, "got\r\n");
     end();

@@ -314,7 +314,7 @@ static void *follow(void *arg) {
         buf_reset(&out);
         while ((f->rc = log_reader_read(r, &out, 4096, &mine)) > 0)
             ;
-        for (char *line = out.data, *end = out.data + out.len; line < end; line = strchr(line, '\n') + 1)
+        for (char *line = out.data, *end = out.len ? out.data + out.len : line; line < end; line = strchr(line, '\n') + 1)
             f->wrong += (size_t)atol(strstr(line, "] ") + 2) != f->lines++ / (f->task ? 1 : 2);
         if (f->rc < 0)
             break;

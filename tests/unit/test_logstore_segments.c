@@ -332,8 +332,10 @@ static void killed(void) {
         buf_t got = BUF_INIT(1 << 26);
         found(s, &q, 65536, &got);
         uint64_t n = 0, wrong = 0;
-        for (const char *p = buf_cstr(&got); (p = strstr(p, "number ")); p++)
-            wrong += strtoull(p + 7, NULL, 10) != ++n;
+        for (const char *p = buf_cstr(&got), *end = p + got.len, *nl; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+            const char *number = memmem(p, (size_t)(nl - p), "number ", 7);
+            wrong += !number || strtoull(number + 7, NULL, 10) != ++n;
+        }
         CHECK_INT(wrong, 0);
         CHECK_INT(n, last);
         buf_free(&got);

@@ -61,9 +61,13 @@ static void side_close(struct side *s) {
     memset(s, 0, sizeof *s);
 }
 
+/* It knows the other, and is no newcomer any more. */
 static bool knows(struct side *s) {
+    struct replica_found at;
+    unsigned role = s->f.engine->roles & ROLE_ROUTER ? ROLE_ROUTER : ROLE_CORE;
     for (int i = 0; i < PATIENCE_S * 100; i++) {
-        if (replicas_count(s->f.engine) == 1 && atomic_load(&s->f.engine->channel->others))
+        if (replicas_count(s->f.engine) == 1 && atomic_load(&s->f.engine->channel->others) &&
+            replicas_with_role(s->f.engine, role, &at) == REPLICA_HERE)
             return true;
         usleep(10000);
     }
@@ -73,6 +77,7 @@ static bool knows(struct side *s) {
 static bool pair_open(const char *roles_of_two) {
     osmo_error_t err = OSMO_ERROR_INIT;
     static char *url;
+    replicas_times(2500 * 1000, 100 * 1000);
     free(url);
     url = pgsql_fixture_url();
     if (!url)
@@ -252,6 +257,26 @@ static void test_gone(void) {
     side_close(&one);
 }
 
+/* Of a service that has just begun the others may not know yet: it lets one of them carry its sessions. */
+static void test_newcomer(void) {
+    struct seed s;
+    struct router_key k;
+    if (!pair_open(NULL))
+        return;
+    REQUIRE(seed_workflow(&one.f, "wf", "jane", 1, &s));
+    replicas_times(0, 0);
+    osmo_server_stop(two.server, 1000);
+    CHECK(fixture_reopen(&two.f));
+    osmo_server_free(two.server);
+    two.server = NULL;
+    for (int i = 0; i < PATIENCE_S * 100 && replicas_count(two.f.engine) == 0; i++)
+        usleep(10000);
+    _cleanup_free_ char *key = begin(&two.f, jane, s.id, "exec/task/t0", "entry_command=bash");
+    CHECK(key && router_key_parse(key, &k));
+    CHECK_INT(k.replica, router_key_replica(replicas_id(one.f.engine)));
+    pair_close();
+}
+
 /* A web server's session is found from everywhere. */
 static void test_web_server(void) {
     struct seed s;
@@ -300,6 +325,7 @@ static const struct check_test tests[] = {
     { "places", test_places },
     { "what is carried", test_carried },
     { "a service that is gone", test_gone },
+    { "a service that is new", test_newcomer },
     { "a web server", test_web_server },
     { "services without routers", test_roles },
 };

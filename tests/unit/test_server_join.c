@@ -420,6 +420,7 @@ static void test_stop(void) {
         for (int i = 0; i < 3; i++) {
             struct ws_raw_message m = ws_raw_read(fds[i]);
             bad += m.op != CLOSE || m.code != 1001 || strcmp(m.data + 2, "the service is stopping") != 0;
+            free(m.data);
             ws_raw_close(fds[i], 1001, "");
             close(fds[i]);
         }
