@@ -78,7 +78,8 @@ int api_headers(struct api *a, strlist_t *out) {
     for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(h.list) && h.list[i]; i++)
         rc = strlist_add(out, h.list[i]);
     headers_clear(&h);
-    return rc ? api_fail(a->json_errors, 0, err.code ? err.text : "out of memory", rc == OSMO_EBUSY ? EXIT_TRY_LATER : exit_code_of(rc)) : 0;
+    return rc ? api_fail(a->json_errors, 0, err.code ? err.text : "out of memory",
+        rc == OSMO_EBUSY ? EXIT_TRY_LATER : exit_code_of(rc)) : 0;
 }
 
 static int login_failed(const struct api *a, int rc, const osmo_error_t *err, bool quiet) {

@@ -135,8 +135,8 @@ static void show_webserver(const struct session *s, const char *url, const char 
         printf("A browser finds it where the names below %s lead to the service: see osmo(1), webserver.\n", strstr(s->address, "://") + 3);
 }
 
-/* The task comes to the router a moment later; a browser that is sooner is told that there is nothing. An old router that cannot say does not
- * keep us. */
+/* The task comes to the router a moment later; a browser that is sooner is told that there is nothing. An old router
+ * that cannot say does not keep us. */
 static void await_task(struct api *a, const char *key) {
     _cleanup_free_ char *path = str_printf("/api/router/webserver/%s", key);
     for (int i = 0; path && i < AWAIT_MS / AWAIT_STEP_MS; i++) {
@@ -153,7 +153,8 @@ static void await_task(struct api *a, const char *key) {
 int cmd_webserver(int argc, char **argv) {
     const char *workflow = NULL, *task = NULL, *format = "text";
     int64_t port = 0;
-    const struct opt opts[] = { { "--port -p", OPT_INT, &port, "PORT", "where the task's web server listens", NULL }, FORMAT_OPTION(&format) };
+    const struct opt opts[] = { { "--port -p", OPT_INT, &port, "PORT", "where the task's web server listens", NULL },
+        FORMAT_OPTION(&format) };
     const struct arg args[] = { { "ID", "workflow id", &workflow, NULL, false }, { "TASK", "a task of it", &task, NULL, false } };
     static const char summary[] = "Open a web server of a running task to browsers, and print its address.";
     const struct usage u = { "workflow webserver", summary, opts, ARRAY_SIZE(opts), args, ARRAY_SIZE(args) };
@@ -174,7 +175,8 @@ int cmd_webserver(int argc, char **argv) {
         code = session_read(&a, answer, &s);
     _cleanup_free_ char *url = code ? NULL : webserver_url(s.address, s.key);
     if (!code && !url)
-        code = api_fail(a.json_errors, 0, "The address of the router has no host name: its administrator can set router_address", EXIT_USER);
+        code = api_fail(a.json_errors, 0, "The address of the router has no host name: its administrator can set router_address",
+            EXIT_USER);
     if (!code) {
         await_task(&a, s.key);
         show_webserver(&s, url, format);

@@ -65,7 +65,8 @@ static int plan_make(struct api *a, const struct wanted *w, bool upload, struct 
     int code = api_call(a, "GET", "/api/plugins/configs", NULL, &answer);
     const json_t *config = json_get(answer, "rsync");
     if (!code && !json_get_bool(config, "enabled", false))
-        code = api_fail(a->json_errors, 0, "rsync is not enabled on this service: its administrator can set plugins_config.rsync.enabled, for "
+        code = api_fail(a->json_errors, 0,
+            "rsync is not enabled on this service: its administrator can set plugins_config.rsync.enabled, for "
                         "workflows submitted afterwards", EXIT_USER);
     if (!code)
         code = plan_paths(a, w, upload, config, p);
@@ -75,7 +76,8 @@ static int plan_make(struct api *a, const struct wanted *w, bool upload, struct 
         .job = { .workflow = w->workflow, .task = p->task, .local = p->local, .remote = p->remote, .upload = upload,
                  .progress = !w->no_progress && isatty(STDOUT_FILENO), .verbose = w->verbose, .timeout_s = w->timeout_s,
                  .rate = rate_of(w->rate, config) },
-        .debounce_s = interval(w->debounce_s, config, "daemon_debounce_delay", 30), .poll_s = interval(w->poll_s, config, "daemon_poll_interval",
+        .debounce_s = interval(w->debounce_s, config, "daemon_debounce_delay", 30), .poll_s = interval(w->poll_s, config,
+            "daemon_poll_interval",
         120), .reconcile_s = interval(w->reconcile_s, config, "daemon_reconcile_interval", 60), .max_log = w->max_log,
         .wait_for_start = w->wait_for_start
     };
@@ -101,7 +103,8 @@ static int run(const struct wanted *w, bool upload) {
 }
 
 int rsync_for_submission(struct api *a, const char *workflow, const char *spec) {
-    const struct wanted w = { .workflow = workflow, .paths = spec, .timeout_s = 10, .max_log = LOG_DEFAULT, .daemon = true, .no_progress = true,
+    const struct wanted w = { .workflow = workflow, .paths = spec, .timeout_s = 10, .max_log = LOG_DEFAULT, .daemon = true,
+        .no_progress = true,
                               .wait_for_start = true };
     struct plan p;
     int code = plan_make(a, &w, true, &p);
@@ -142,7 +145,8 @@ static int cmd_upload(int argc, char **argv) {
         { "--no-progress", OPT_FLAG, &w.no_progress, NULL, "do not show how far each file is", NULL },
         { "--verbose", OPT_FLAG, &w.verbose, NULL, "name what is left alone, too", NULL },
         { "--daemon", OPT_FLAG, &w.daemon, NULL, "in the background, again after each change, until the task ends", NULL },
-        { "--debounce-delay", OPT_INT, &w.debounce_s, "SECONDS", "how long changes have to rest; at least what the service asks for", NULL },
+        { "--debounce-delay", OPT_INT, &w.debounce_s, "SECONDS",
+            "how long changes have to rest; at least what the service asks for", NULL },
         { "--reconcile-interval", OPT_INT, &w.reconcile_s, "SECONDS", "when to look at everything without a change; the same", NULL },
         { "--poll-interval", OPT_INT, &w.poll_s, "SECONDS", "when to ask whether the task still runs; the same", NULL },
         { "--max-log-size", OPT_INT, &w.max_log, "BYTES", "of the daemon's log, before a new one begins; default 2 MiB", NULL },
@@ -168,7 +172,8 @@ static int cmd_download(int argc, char **argv) {
     const struct arg args[] = { { "ID", "workflow id", &w.workflow, NULL, false },
                                 { "TASK", "a task of it; else the lead task of its first group", &w.task, NULL, true },
                                 { "REMOTE:LOCAL", "what in the task, and where to", &w.paths, NULL, true } };
-    const struct usage u = { "workflow rsync download", "Copy files out of a running task with rsync(1).", opts, ARRAY_SIZE(opts), args, 3 };
+    const struct usage u = { "workflow rsync download", "Copy files out of a running task with rsync(1).", opts, ARRAY_SIZE(opts),
+        args, 3 };
     int code = opt_parse(&u, argc, argv);
     if (code < 0)
         code = sort_words(&u, &w);

@@ -1,8 +1,8 @@
 /* See exec_session.h.
  *
  * A peer that knows OSMO 6.4 only has a terminal there, whatever is here: its stream is bytes, and ^D is how input ends. Ours says
- * {"extensions":…} before anything else; then, without a terminal here there is none there: stdout and stderr come apart, an empty message
- * ends the input. */
+ * {"extensions":…} before anything else; then, without a terminal here there is none there: stdout and stderr come
+ * apart, an empty message ends the input. */
 #include "exec_session.h"
 #include <errno.h>
 #include <stdio.h>
@@ -173,7 +173,8 @@ static void on_ended(void *ctx, int code, int http_status, const char *reason) {
         hooks.ended(hooks.ctx, code == 1000 ? exec_status_of(reason) : -1, code, http_status, reason);
 }
 
-int exec_session_start(ws_loop_t *l, const struct dial *d, const struct exec_hooks *h, int in, int out, int err, bool tty, int rows, int cols,
+int exec_session_start(ws_loop_t *l, const struct dial *d, const struct exec_hooks *h, int in, int out, int err, bool tty, int rows,
+    int cols,
                        struct exec_session **session, osmo_error_t *error) {
     struct exec_session *s = calloc(1, sizeof *s);
     if (!s)

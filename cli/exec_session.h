@@ -25,7 +25,8 @@ struct exec_hooks {
 };
 struct exec_session;
 /* in, out, err: descriptors, or -1; tty: `in` is a terminal whose size is given. d is used and may be cleared. */
-int exec_session_start(ws_loop_t *l, const struct dial *d, const struct exec_hooks *h, int in, int out, int err, bool tty, int rows, int cols,
+int exec_session_start(ws_loop_t *l, const struct dial *d, const struct exec_hooks *h, int in, int out, int err, bool tty, int rows,
+    int cols,
                        struct exec_session **session, osmo_error_t *error);
 void exec_session_resize(struct exec_session *s, int rows, int cols);
 /* False when the other side has no way to take it. */

@@ -22,6 +22,11 @@ int64_t port_wait_ms(int failures, unsigned random) {
     return (INT64_C(1000) << (failures < 5 ? failures : 5)) + random % 5001;
 }
 
+/* For a task that is about to start. */
+static int64_t start_wait_ms(int failures, unsigned random) {
+    return (INT64_C(500) << (failures < 4 ? failures : 4)) + random % 501;
+}
+
 static void renewal_free(struct renewal *r) {
     session_clear(&r->session);
     free(r->path);
@@ -53,7 +58,8 @@ static void try_later(struct port *p, const char *why) {
         return;
     }
     crypto_random(&random, sizeof random);
-    int64_t wait = port_wait_ms(p->failures++, random);
+    int64_t wait = f->o.patient && !p->was_ready ? start_wait_ms(p->failures, random) : port_wait_ms(p->failures, random);
+    p->failures++;
     if (!f->o.quiet)
         fprintf(stderr, "Port %d: the session is lost: %s. Trying again in %.1f seconds\n", p->pair.local, why, (double)wait / 1000);
     p->timer = ws_loop_after(f->o.loop, wait, on_timer, p);

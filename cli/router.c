@@ -22,7 +22,8 @@ void session_clear(struct session *s) {
 }
 
 int session_read(struct api *a, const json_t *answer, struct session *out) {
-    const char *address = json_get_str(answer, "router_address"), *key = json_get_str(answer, "key"), *cookie = json_get_str(answer, "cookie");
+    const char *address = json_get_str(answer, "router_address"), *key = json_get_str(answer, "key"), *cookie = json_get_str(answer,
+        "cookie");
     *out = (struct session){ 0 };
     if (!address || !key)
         return api_fail(a->json_errors, 0, "The service answered without an address and a key of the session", EXIT_SERVER_DOWN);

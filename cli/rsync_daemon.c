@@ -141,7 +141,8 @@ static void watch(struct daemon *s) {
         return;
     }
     if (!tree_watch_complete(s->tree))
-        say("Not everything below %s can be watched (see fs.inotify.max_user_watches); the rest is found every %.0f seconds", s->d->job.local,
+        say("Not everything below %s can be watched (see fs.inotify.max_user_watches); the rest is found every %.0f seconds",
+            s->d->job.local,
             s->d->reconcile_s);
     ws_loop_watch(s->loop, tree_watch_fd(s->tree), WS_FD_READ, on_changes, s);
 }

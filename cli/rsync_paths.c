@@ -55,7 +55,8 @@ int rsync_locate(const json_t *config, const char *remote, bool write, char **ou
     bool writable = true;
     *out = NULL;
     if (remote[0] != '/' || climbs(remote))
-        return osmo_error_set(err, OSMO_EINVAL, "'%s': paths in the task begin with a / and have no '..', as in " RSYNC_WORKSPACE "/data", remote);
+        return osmo_error_set(err, OSMO_EINVAL,
+            "'%s': paths in the task begin with a / and have no '..', as in " RSYNC_WORKSPACE "/data", remote);
     for (json_iter_t it = json_iter(json_get(config, "allowed_paths")); json_iter_next(&it);) {
         const char *path = json_get_str(it.value, "path");
         size_t n = path ? prefix_len(remote, path) : 0;

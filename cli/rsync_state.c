@@ -194,7 +194,8 @@ struct stopping { const char *workflow, *task; json_t *chosen; };
 
 static void choose(void *ctx, const json_t *o) {
     struct stopping *s = ctx;
-    if ((!s->workflow || str_eq(s->workflow, json_get_str(o, "workflow_id"))) && (!s->task || str_eq(s->task, json_get_str(o, "task_name"))))
+    if ((!s->workflow || str_eq(s->workflow, json_get_str(o, "workflow_id"))) && (!s->task || str_eq(s->task, json_get_str(o,
+        "task_name"))))
         json_add(s->chosen, json_copy(o));
 }
 

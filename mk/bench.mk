@@ -51,6 +51,7 @@ bench: all
 	$(MAKE) bench-pods
 	$(MAKE) bench-language
 	$(MAKE) bench-http
+	if command -v socat > /dev/null 2>&1; then $(MAKE) bench-router; else echo 'no socat: nothing is compared with it'; fi
 # Needs python3-jinja2 and python3-yaml, the peers.
 bench-language: tests/bench/language
 	$${PYTHON:-/usr/bin/python3} $(srcdir)/tests/bench/language.py tests/bench/language
@@ -92,3 +93,11 @@ tests_bench_router_LDADD = $(UNIT_BASE_LIBS)
 bench-router: tests/bench/router
 	tests/bench/router
 .PHONY: bench-router
+# A forwarded port against socat, the peer, doing the same hops; and the memory of idle connections.
+noinst_PROGRAMS += tests/bench/forward
+tests_bench_forward_SOURCES = tests/bench/forward.c
+tests_bench_forward_LDADD = -lpthread
+EXTRA_DIST += tests/bench/forward.sh
+bench-forward: tests/bench/forward all
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/forward.sh
+.PHONY: bench-forward

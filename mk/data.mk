@@ -21,9 +21,13 @@ tests_unit_test_data_sign_SOURCES = tests/unit/test_data_sign.c tests/unit/check
 tests_unit_test_data_sign_LDADD = libdata.la $(UNIT_BASE_LIBS)
 storage_server = tests/unit/storage_server.c tests/unit/storage_server.h tests/unit/storage_server_int.h tests/unit/storage_server_s3.c \
 	tests/unit/storage_server_other.c
+transfer_fixture = tests/unit/transfer_fixture.c tests/unit/transfer_fixture.h $(storage_server)
 unit_tests += tests/unit/test_data_transfer
-tests_unit_test_data_transfer_SOURCES = tests/unit/test_data_transfer.c $(storage_server) tests/unit/check.c tests/unit/check.h
+tests_unit_test_data_transfer_SOURCES = tests/unit/test_data_transfer.c $(transfer_fixture) tests/unit/check.c tests/unit/check.h
 tests_unit_test_data_transfer_LDADD = libdata.la $(UNIT_BASE_LIBS)
 unit_tests += tests/unit/test_object_remote
 tests_unit_test_object_remote_SOURCES = tests/unit/test_object_remote.c $(storage_server) tests/unit/check.c tests/unit/check.h
 tests_unit_test_object_remote_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_data_access
+tests_unit_test_data_access_SOURCES = tests/unit/test_data_access.c $(transfer_fixture) tests/unit/check.c tests/unit/check.h
+tests_unit_test_data_access_LDADD = libdata.la $(UNIT_BASE_LIBS)

@@ -67,3 +67,7 @@ install-rsync:
 	$(INSTALL_PROGRAM) static-rsync/rsync '$(DESTDIR)$(osmolibexecdir)/rsync'
 	rm -rf static-rsync
 .PHONY: install-rsync
+unit_tests += tests/unit/test_ctrl_token
+tests_unit_test_ctrl_token_SOURCES = tests/unit/test_ctrl_token.c tests/unit/peer.c tests/unit/peer.h tests/unit/check.c daemons/osmo-ctrl/token.c
+tests_unit_test_ctrl_token_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
+tests_unit_test_ctrl_token_LDADD = $(UNIT_BASE_LIBS)

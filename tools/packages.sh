@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 packages_build=(gcc libc6-dev make autoconf automake libtool pkg-config libcurl4-openssl-dev libjson-c-dev libpq-dev libwebsockets-dev
     libwebsockets-evlib-ev libev-dev libssl-dev libyaml-dev libsqlite3-dev libpcre2-dev libzstd-dev zlib1g-dev)
-packages_run=(bubblewrap ca-certificates)
+packages_run=(bubblewrap ca-certificates nftables)
+((EUID == 0)) || packages_run+=(passt) # the way out of pods' networks without root
 packages_fuzz=(clang libclang-rt-14-dev)
 packages_rsync=(musl-tools dpkg-dev) # for the static one of the runtime image, see static-rsync.sh
 packages_cross=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools dpkg-dev qemu-user-static) # see cross-build.sh
@@ -16,7 +17,7 @@ packages_data=(python3 python3-pip)
 packages_oidc=() # node and npm of elsewhere serve as well as Debian's
 command -v node > /dev/null 2>&1 || packages_oidc+=(nodejs)
 command -v npm > /dev/null 2>&1 || packages_oidc+=(npm)
-packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils)
+packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils iproute2 passt slirp4netns)
 
 # Names of the given packages that are not installed.
 packages_missing() {

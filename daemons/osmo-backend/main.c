@@ -104,23 +104,6 @@ static int find_directories(struct settings *s, char **state, osmo_error_t *err)
     return OSMO_OK;
 }
 
-/* A service on the loopback address of this machine is out of reach for pods with networks of their own, unless it is brought there. */
-static int relay_service(struct settings *s, osmo_error_t *err) {
-    const char *host = strstr(s->service, "://");
-    if (strcmp(s->cluster, "local") != 0 || !host)
-        return OSMO_OK;
-    host += 3;
-    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
-    const char *port = host + len;
-    bool name = len == strlen("localhost") && strncasecmp(host, "localhost", len) == 0, six = strncmp(host, "[::1]", len) == 0 && len == 5;
-    if (!name && !six && strncmp(host, "127.", 4) != 0)
-        return OSMO_OK;
-    _cleanup_free_ char *place =
-        str_printf("%.*s:%.*s", name ? 9 : (int)len, name ? "127.0.0.1" : host, *port == ':' ? (int)strcspn(port + 1, "/") : 3,
-                   *port == ':' ? port + 1 : str_starts(s->service, "https") ? "443" : "80");
-    return place && options_add(s, "relay", place) == 0 ? OSMO_OK : osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-}
-
 static int find_certificates(struct settings *s, char **ca_file, osmo_error_t *err) {
     const char *trusted = s->ca_file ? s->ca_file : getenv("SSL_CERT_FILE");
     *ca_file = trusted && *trusted ? realpath(trusted, NULL) : NULL;
@@ -160,8 +143,6 @@ static int start(struct settings *s, osmo_error_t *err) {
     _cleanup_buf_ buf_t template = BUF_INIT(TEMPLATE_MAX);
     char identity[256];
     int rc = find_directories(s, &state, err);
-    if (rc == 0)
-        rc = relay_service(s, err);
     if (rc == 0)
         rc = find_certificates(s, &ca_file, err);
     if (rc == 0)

@@ -131,7 +131,7 @@ static void begin(struct ctrl *c) {
     t->command_until_us = now + (grace - spare) * 2 / 3;
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
-    bool over = token_is_over(c->token, ASK_MS);
+    bool over = token_is_over(c->token, grace / 4000 < ASK_MS ? grace / 4000 : ASK_MS);
     pthread_mutex_lock(&t->lock);
     t->asked = true;
     t->over = over;

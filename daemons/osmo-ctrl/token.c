@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -165,7 +166,10 @@ bool token_at_hand(struct token *t, char **bearer) {
 
 bool token_is_over(struct token *t, int64_t timeout_ms) {
     bool gone = false;
-    pthread_mutex_lock(&t->lock);
+    int64_t until_us = clock_mono_us() + timeout_ms * 1000;
+    const struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
+    if (pthread_mutex_clocklock(&t->lock, CLOCK_MONOTONIC, &until))
+        return false; /* somebody asks already, and gets no answer */
     if (file_exists(t->o->refresh_token))
         (void)exchange(t, timeout_ms, &gone, NULL);
     pthread_mutex_unlock(&t->lock);

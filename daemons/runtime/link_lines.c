@@ -44,19 +44,23 @@ void link_take_lines(buf_t *in, link_line_fn fn, void *ctx) {
     const char *nl;
     while (done < in->len && (nl = memchr(in->data + done, '\n', in->len - done))) {
         json_slice_t text;
-        size_t len = (size_t)(nl - in->data) - done, type = read_line(in->data + done, len, &text);
-        if (type == TYPES)
+        size_t len = (size_t)(nl - in->data) - done, type = len ? read_line(in->data + done, len, &text) : TYPES;
+        if (len && type == TYPES)
             break;
+        done += len + 1;
+        if (!len)
+            continue; /* the end of what link_next() took */
         if (text.len + 1 > cap) {
             char *bigger = realloc(plain, text.len + 1);
-            if (!bigger)
-                break; /* link_next() will tell */
+            if (!bigger) {
+                done -= len + 1; /* link_next() will tell */
+                break;
+            }
             plain = bigger;
             cap = text.len + 1;
         }
         size_t n = json_slice_copy(&text, plain, cap);
         fn(ctx, types[type], plain, n);
-        done += len + 1;
     }
     free(plain);
     buf_consume(in, done);

@@ -17,7 +17,8 @@ typedef struct http_request {
     const void *body; size_t body_len;
     int upload_fd; uint64_t upload_len; /* used when `upload` is true: body is read from the descriptor */
     bool upload;
-    bool upload_at; uint64_t upload_offset; /* from this place, whatever the descriptor's: several may send from one, and it can be sent again */
+    /* from this place, whatever the descriptor's: several may send from one, and it can be sent again */
+    bool upload_at; uint64_t upload_offset;
     bool bulk;                   /* much data: larger buffers */
     bool as_is;                  /* "." and ".." in the URL's path are names */
     void (*on_sent)(void *ctx, uint64_t so_far); /* upload: as it goes; may be NULL */

@@ -33,8 +33,8 @@ int tls_client_new(const char *ca_file, const char *ca_dir, const struct tls_pee
 void tls_client_reload(void *ssl_ctx, const char *ca_file, const char *ca_dir);
 void tls_client_free(void *ssl_ctx);
 
-/* TLS over a non-blocking socket that is connected, on the client's side; the socket stays the caller's. `host` is asked for by name (SNI); whom
- * to believe is the matter of the peers of tls_client_new(). */
+/* TLS over a non-blocking socket that is connected, on the client's side; the socket stays the caller's. `host` is
+ * asked for by name (SNI); whom to believe is the matter of the peers of tls_client_new(). */
 typedef struct tls_stream tls_stream_t;
 enum { TLS_WANTS_READ = -1, TLS_WANTS_WRITE = -2, TLS_BROKEN = -3 };
 int tls_stream_open(void *ssl_ctx, int fd, const char *host, tls_stream_t **out); /* 0 or OSMO_ENOMEM */

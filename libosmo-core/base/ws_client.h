@@ -27,7 +27,8 @@ typedef struct ws_options {
     const char *extensions;          /* value of X-Osmo-Extensions to offer; NULL = none */
     size_t max_message;              /* inbound cap; 0 = 16 MiB */
     size_t max_queue;                /* outbound bytes; 0 = 16 MiB */
-    /* Binary messages may come in pieces, as they arrive, without a sign where one ends: they are a stream. An empty one is told as such. */
+    /* Binary messages may come in pieces, as they arrive, without a sign where one ends: they are a stream. An empty
+     * one is told as such. */
     bool pieces;
     int ping_interval_s;             /* 0 = 20 */
     const char *ca_file;             /* NULL = as http_trust() says */
@@ -50,8 +51,8 @@ int ws_conn_send(ws_loop_t *l, uint64_t conn, const void *data, size_t len, bool
 void ws_conn_close(ws_loop_t *l, uint64_t conn, int code, const char *reason);
 /* Loop thread only. Off: nothing more is read from it (what has been read is still told), so its peer has to wait. */
 void ws_conn_read(ws_loop_t *l, uint64_t conn, bool on);
-/* Descriptors of others in the loop; loop thread only. events: WS_FD_READ | WS_FD_WRITE; 0 ends it. fn gets what is ready (both on errors and
- * at the end). One watch a descriptor. OSMO_ENOMEM, OSMO_EINVAL. */
+/* Descriptors of others in the loop; loop thread only. events: WS_FD_READ | WS_FD_WRITE; 0 ends it. fn gets what is
+ * ready (both on errors and at the end). One watch a descriptor. OSMO_ENOMEM, OSMO_EINVAL. */
 enum { WS_FD_READ = 1, WS_FD_WRITE = 2 };
 int ws_loop_watch(ws_loop_t *l, int fd, int events, void (*fn)(void *ctx, int fd, int events), void *ctx);
 size_t ws_conn_queued(ws_loop_t *l, uint64_t conn); /* bytes accepted and not yet written to the socket */

@@ -1,5 +1,5 @@
-/* What the parts of the websocket client share: ws_client.c (the loop and its threads), ws_client_conn.c (one connection), ws_client_watch.c
- * (descriptors) and ws_pump.c. Nobody else includes this. */
+/* What the parts of the websocket client share: ws_client.c (the loop and its threads), ws_client_conn.c (one
+ * connection), ws_client_watch.c (descriptors) and ws_pump.c. Nobody else includes this. */
 #ifndef BASE_WS_CLIENT_CONN_H
 #define BASE_WS_CLIENT_CONN_H
 #include <netinet/in.h>

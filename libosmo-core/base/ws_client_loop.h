@@ -1,4 +1,5 @@
-/* libwebsockets contexts on a libev loop of our own, for the server's network thread. Only server/net*.c may include this. All functions belong to the loop's thread.
+/* libwebsockets contexts on a libev loop of our own, for the server's network thread. Only server/net*.c may include
+ * this. All functions belong to the loop's thread.
  * Timers of libwebsockets can be late on a libev loop (it re-arms its one timer only after socket events), so the alarm
  * here is a timer of the loop itself. Without the libev plugin everything runs on the library's poll loop. */
 #ifndef BASE_WS_CLIENT_LOOP_H

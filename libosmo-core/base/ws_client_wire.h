@@ -37,7 +37,8 @@ struct wire {
 enum { WIRE_MORE, WIRE_MESSAGE, WIRE_CONTROL };
 void wire_init(struct wire *w, size_t max_message);
 void wire_free(struct wire *w);
-/* Reads on. WIRE_MORE: all of it is used up. WIRE_MESSAGE: *text, *text_len, w->binary; a text has a NUL behind it, for which data[len] has to
+/* Reads on. WIRE_MORE: all of it is used up. WIRE_MESSAGE: *text, *text_len, w->binary; a text has a NUL behind it,
+ * for which data[len] has to
  * be there; wire_done() afterwards. WIRE_CONTROL: w->op, w->control. Negative: the close code with which it has to end, *why. */
 int wire_read(struct wire *w, char *data, size_t len, size_t *used, const char **text, size_t *text_len, const char **why);
 void wire_done(struct wire *w);

@@ -1,4 +1,5 @@
-/* Carries bytes between a websocket of a loop and descriptors (a socket, or a pair of them), both ways, with bounded buffers: whoever does not
+/* Carries bytes between a websocket of a loop and descriptors (a socket, or a pair of them), both ways, with bounded
+ * buffers: whoever does not
  * take stops whoever sends. Used by the client (exec, port-forward, rsync) and by osmo_ctrl for the other end of the same sessions.
  * Everything in the loop's thread. */
 #ifndef BASE_WS_PUMP_H
@@ -11,11 +12,13 @@
 struct ws_pump;
 struct ws_pump_options {
     ws_loop_t *loop;
-    int in, out;               /* read from, written to; the same for a socket; -1 = none. Made non-blocking; closed at the end if close_fds */
+    /* read from, written to; the same for a socket; -1 = none. Made non-blocking; closed at the end if close_fds */
+    int in, out;
     int err;                   /* for ws_pump_error; 0 or -1 = none. Never closed */
     bool close_fds;
     bool held;                 /* nothing is read from `in` before ws_pump_go() */
-    bool ends_input;           /* end of `in` is told by an empty binary message instead of ending everything; an empty message shuts `out` down */
+    /* end of `in` is told by an empty binary message instead of ending everything; an empty message shuts `out` down */
+    bool ends_input;
     /* The same between two of us, where only one side knows it: with ends_input it says so in a first text message, {"half_close":true};
      * without, it begins when the other side has said so. To a stranger nothing is said. */
     bool half_close;

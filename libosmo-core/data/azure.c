@@ -1,4 +1,5 @@
-/* Azure's blobs as a place of storage: azure://ACCOUNT/CONTAINER. The access_key of a credential is a connection string. Large blobs are made of
+/* Azure's blobs as a place of storage: azure://ACCOUNT/CONTAINER. The access_key of a credential is a connection
+ * string. Large blobs are made of
  * blocks, whose names say which part of which upload they are, and what is in them: a later run finds there what it needs. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +81,8 @@ static int add_headers(struct remote *r, const struct call *c, strlist_t *header
         rc = quoted ? put_line(headers, "If-Match", quoted) : OSMO_ENOMEM;
     }
     if (!rc && s && (!s->whole || s->done)) {
-        snprintf(text, sizeof text, "bytes=%llu-%llu", (unsigned long long)(s->offset + s->done), (unsigned long long)(s->offset + s->len - 1));
+        snprintf(text, sizeof text, "bytes=%llu-%llu", (unsigned long long)(s->offset + s->done),
+                 (unsigned long long)(s->offset + s->len - 1));
         rc = put_line(headers, "Range", text);
     }
     if (!rc && c->source && c->source->sums.has_md5) {
@@ -98,7 +100,8 @@ static int sign(struct remote *r, const struct call *c, const char *path, strlis
     if (!lines)
         return no_memory(err);
     memcpy(lines, headers->items, headers->len * sizeof *lines);
-    struct azure_input in = { .method = c->method, .account = a->c.account, .key = a->c.key, .path = path, .query = c->query, .nquery = c->nquery,
+    struct azure_input in = { .method = c->method, .account = a->c.account, .key = a->c.key, .path = path, .query =
+                              c->query, .nquery = c->nquery,
                               .headers = (const char *const *)lines, .length = c->source ? c->source->len : c->body ? c->body_len : 0 };
     int rc = azure_authorization(&in, &value, err);
     free(lines);
@@ -330,7 +333,8 @@ static int azure_parts_there(struct data_conn *c, struct remote *r, const char *
     call_query(&call, "comp", "blocklist");
     call_query(&call, "blocklisttype", "uncommitted");
     int rc = remote_call(c, r, &call, &rs, err);
-    xml_begin(&x, rc || rs.status == 404 || !rs.body.data ? "<a/>" : rs.body.data, rc || rs.status == 404 || !rs.body.data ? 4 : rs.body.len);
+    xml_begin(&x, rc || rs.status == 404 || !rs.body.data ? "<a/>" : rs.body.data, rc || rs.status == 404 ||
+              !rs.body.data ? 4 : rs.body.len);
     while (!rc && ((e = xml_next(&x, &element)) == XML_OPEN || e == XML_CLOSE)) {
         bool is_name = xml_is(&element, "Name"), is_size = xml_is(&element, "Size");
         if (e == XML_OPEN && (is_name || is_size)) {
@@ -362,7 +366,8 @@ static void blob_reset(struct blob *b) {
 static int tell(struct blob *b, bool prefix, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
     char etag[REMOTE_ETAG_MAX], md5[33];
     int64_t size = 0;
-    if (!b->name.len || memchr(b->name.data, '\0', b->name.len) || (!prefix && (!b->size.data || !str_to_i64(b->size.data, &size) || size < 0)))
+    if (!b->name.len || memchr(b->name.data, '\0', b->name.len) ||
+        (!prefix && (!b->size.data || !str_to_i64(b->size.data, &size) || size < 0)))
         return osmo_error_set(err, OSMO_EIO, "the list has a blob that cannot be read");
     take_etag(buf_cstr(&b->etag), etag);
     take_md5(b->md5.data, md5);
@@ -407,7 +412,8 @@ static int read_page(const struct remote *r, const http_response_t *rs, struct b
     return e == XML_END ? 0 : bad_answer(r, err);
 }
 
-static int azure_list(struct data_conn *c, struct remote *r, const char *prefix, bool deep, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
+static int azure_list(struct data_conn *c, struct remote *r, const char *prefix, bool deep, remote_entry_fn fn,
+                      void *ctx, osmo_error_t *err) {
     struct blob b = { BUF_INIT(NAME_BYTES_MAX), BUF_INIT(256), BUF_INIT(64), BUF_INIT(64), BUF_INIT(64) };
     _cleanup_free_ char *marker = NULL;
     int rc = 0;

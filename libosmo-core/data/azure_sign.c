@@ -68,7 +68,8 @@ int azure_connection_parse(const char *text, struct azure_connection *out, osmo_
     if (!rc && out->sas && out->sas[0] == '?')
         memmove(out->sas, out->sas + 1, strlen(out->sas));
     if (!rc && !out->endpoint && out->account) {
-        out->endpoint = str_printf("%s://%s.blob.%s", f.protocol ? f.protocol : "https", out->account, f.suffix ? f.suffix : "core.windows.net");
+        out->endpoint = str_printf("%s://%s.blob.%s", f.protocol ? f.protocol : "https", out->account, f.suffix
+                                   ? f.suffix : "core.windows.net");
         rc = out->endpoint ? 0 : OSMO_ENOMEM;
     }
     for (size_t n = !rc && out->endpoint ? strlen(out->endpoint) : 0; n && out->endpoint[n - 1] == '/'; n--)
@@ -82,7 +83,8 @@ int azure_connection_parse(const char *text, struct azure_connection *out, osmo_
         return 0;
     azure_connection_clear(out);
     return rc == OSMO_ENOMEM ? no_memory(err)
-                             : osmo_error_set(err, OSMO_ECREDENTIAL, "the access_key is no connection string of Azure: it has AccountName=…;AccountKey=…, "
+                             : osmo_error_set(err, OSMO_ECREDENTIAL,
+                                              "the access_key is no connection string of Azure: it has AccountName=…;AccountKey=…, "
                                                                      "or BlobEndpoint=…;SharedAccessSignature=…");
 }
 

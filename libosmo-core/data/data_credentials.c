@@ -132,7 +132,8 @@ int data_credentials_parse(const char *yaml, size_t len, data_credentials_t **ou
     int rc = yaml_parse(yaml, len, &limits, &root, NULL);
     if (rc < 0)
         return rc == OSMO_ENOMEM ? no_memory(err)
-                                 : osmo_error_set(err, OSMO_ECREDENTIAL, "the credentials for storage are no usable YAML: check their file");
+                                 : osmo_error_set(err, OSMO_ECREDENTIAL,
+                                                  "the credentials for storage are no usable YAML: check their file");
     const yaml_node_t *auth = root->kind == YAML_MAP ? yaml_get(root, "auth") : NULL;
     const yaml_node_t *data = auth && auth->kind == YAML_MAP ? yaml_get(auth, "data") : NULL;
     data_credentials_t *c = calloc(1, sizeof *c);
@@ -140,7 +141,8 @@ int data_credentials_parse(const char *yaml, size_t len, data_credentials_t **ou
         return no_memory(err);
     if ((root->kind != YAML_MAP && root->kind != YAML_NULL) || (auth && auth->kind != YAML_MAP && auth->kind != YAML_NULL) ||
         (data && data->kind != YAML_MAP && data->kind != YAML_NULL))
-        rc = osmo_error_set(err, OSMO_ECREDENTIAL, "the credentials for storage must be a mapping auth, in it data, in it storage addresses");
+        rc = osmo_error_set(err, OSMO_ECREDENTIAL, "the credentials for storage must be a mapping auth, in it data, "
+                                                   "in it storage addresses");
     else
         rc = data && data->kind == YAML_MAP ? read_entries(data, c, err) : 0;
     if (rc < 0) {

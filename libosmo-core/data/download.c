@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,7 +86,8 @@ int give_name(const struct wanted *w, int fd, const char *aside, osmo_error_t *e
     if (fchmod(fd, mode) == 0 && rename(aside, w->target) == 0)
         return 0;
     return osmo_error_set(err, errno == ENOSPC ? OSMO_ELIMIT : OSMO_EIO, "it cannot be put in place: %s%s", strerror(errno),
-                          errno == EISDIR || errno == ENOTDIR || errno == ENOTEMPTY ? ": the storage has a file and a folder of this name" : "");
+                          errno == EISDIR || errno == ENOTDIR || errno == ENOTEMPTY
+                              ? ": the storage has a file and a folder of this name" : "");
 }
 
 static bool is_there(struct run *run, struct data_conn *c, const struct wanted *w) {
@@ -122,13 +124,33 @@ static int fetch(struct run *run, struct data_conn *c, const struct wanted *w, i
     return osmo_error_set(err, OSMO_EIO, "what arrived is not what the storage keeps: its checksum differs");
 }
 
+/* For one process at a time: another one that carries the same object to the same place would write into the same file. */
+int open_aside(const char *path, bool empty, osmo_error_t *err) {
+    struct stat ours, there;
+    for (int i = 0; i < TRIES_FOR_SAME; i++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+            return file_fail(errno, "it cannot be written", err);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+            close(fd);
+            return osmo_error_set(err, OSMO_ECONFLICT, "another process is fetching it to the same place: let it end first");
+        }
+        /* the one before may have given it its name meanwhile */
+        bool same = fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+        if (same && (!empty || ftruncate(fd, 0) == 0))
+            return fd;
+        close(fd);
+    }
+    return osmo_error_set(err, OSMO_ECONFLICT, "another process is fetching it to the same place: let it end first");
+}
+
 static int download_whole(struct run *run, struct data_conn *c, const struct wanted *w, osmo_error_t *err) {
     _cleanup_free_ char *aside = aside_name(run, w, ASIDE_PART);
     if (!aside)
         return no_memory(err);
-    _cleanup_close_ int fd = open(aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_close_ int fd = open_aside(aside, true, err);
     if (fd < 0)
-        return file_fail(errno, "it cannot be written", err);
+        return fd;
     int rc = fetch(run, c, w, fd, err);
     if (!rc)
         rc = give_name(w, fd, aside, err);
@@ -170,7 +192,8 @@ static int queue(struct feeding *f, const struct remote_entry *e, const char *re
     j->job.free = job_free;
     j->job.name = strdup(relative);
     j->d = f->d;
-    j->w = (struct wanted){ .name = strdup(relative), .key = strdup(e->key), .etag = strdup(e->etag), .md5 = str_dup(e->md5), .sha256 = str_dup(e->sha256),
+    j->w = (struct wanted){ .name = strdup(relative), .key = strdup(e->key), .etag = strdup(e->etag), .md5 =
+                            str_dup(e->md5), .sha256 = str_dup(e->sha256),
                             .target = str_printf("%s/%s", f->d->folder, relative), .size = e->size, .mode = e->mode };
     if (!j->job.name || !j->w.name || !j->w.key || !j->w.etag || (e->md5 && !j->w.md5) || (e->sha256 && !j->w.sha256) || !j->w.target) {
         job_free(&j->job);
@@ -188,7 +211,8 @@ static int found(void *ctx, const struct remote_entry *e, osmo_error_t *err) {
     if (f->d->re && !re_match_start(f->d->re, relative, strlen(relative)))
         return 0;
     if (!data_relative_is_safe(relative))
-        return osmo_error_set(err, OSMO_EUSER, "the storage has the name '%.300s', which would leave the folder: leave it out by a regex, or rename it",
+        return osmo_error_set(err, OSMO_EUSER, "the storage has the name '%.300s', which would leave the folder: "
+                                               "leave it out by a regex, or rename it",
                               relative);
     return queue(f, e, relative, err);
 }

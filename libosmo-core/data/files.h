@@ -42,6 +42,8 @@ int download_in_parts(struct run *run, struct data_conn *c, struct wanted *w, bo
 void wanted_clear(struct wanted *w);
 /* Name of a file beside the target, the same for the same object. Malloc'ed. */
 char *aside_name(const struct run *run, const struct wanted *w, const char *prefix);
+/* Opens and locks it; a negative code when that cannot be. */
+int open_aside(const char *path, bool empty, osmo_error_t *err);
 /* Does the descriptor have what the storage keeps? 1, 0, or -1 when it cannot be told. */
 int same_bytes(struct run *run, struct data_conn *c, const struct wanted *w, int fd);
 int give_name(const struct wanted *w, int fd, const char *aside, osmo_error_t *err);

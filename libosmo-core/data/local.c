@@ -95,7 +95,8 @@ static int walk_dir(struct walk *w, const char *dir, int depth, osmo_error_t *er
     return rc;
 }
 
-static int local_list(struct data_conn *c, struct remote *r, const char *prefix, bool deep, remote_entry_fn fn, void *ctx, osmo_error_t *err) {
+static int local_list(struct data_conn *c, struct remote *r, const char *prefix, bool deep, remote_entry_fn fn,
+                      void *ctx, osmo_error_t *err) {
     struct walk w = { c, deep, fn, ctx };
     size_t n = strlen(prefix);
     _cleanup_free_ char *dir = strndup(prefix, n > 1 && prefix[n - 1] == '/' ? n - 1 : n);

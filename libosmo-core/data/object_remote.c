@@ -1,4 +1,5 @@
-/* Objects in storage: s3, gs, azure, swift and tos URLs as stores of object_store.h, over the drivers of transfers. An object is collected in
+/* Objects in storage: s3, gs, azure, swift and tos URLs as stores of object_store.h, over the drivers of transfers.
+ * An object is collected in
  * memory up to a piece; more than that is sent in parts, and appears when they are put together. */
 #include "data/object_store.h"
 
@@ -371,11 +372,11 @@ static int remote_tidy(object_store_t *base, const char *prefix, osmo_error_t *e
     return rc;
 }
 
-#define REMOTE_DRIVER(name)                                                                                                                    \
-    {                                                                                                                                          \
-        .scheme = name, .open = remote_store_open, .close = remote_store_close, .put = remote_put, .write = remote_write,                      \
-        .commit = remote_commit, .discard = remote_discard, .get = remote_get, .read = remote_read, .done = remote_done, .list = remote_list,  \
-        .remove = remote_remove, .tidy = remote_tidy                                                                                           \
+#define REMOTE_DRIVER(name) \
+    { \
+        .scheme = name, .open = remote_store_open, .close = remote_store_close, .put = remote_put, .write = remote_write, \
+        .commit = remote_commit, .discard = remote_discard, .get = remote_get, .read = remote_read, .done = remote_done, \
+        .list = remote_list, .remove = remote_remove, .tidy = remote_tidy \
     }
 const struct object_driver object_s3_driver = REMOTE_DRIVER("s3");
 const struct object_driver object_gs_driver = REMOTE_DRIVER("gs");

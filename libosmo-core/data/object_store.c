@@ -25,7 +25,8 @@ static int find_driver(const char *url, const struct object_driver **out, osmo_e
         }
     }
     if (!len)
-        return osmo_error_set(err, OSMO_EINVAL, "'%.200s' is not a URL of a place for objects: use file:///ABSOLUTE/DIRECTORY or s3://BUCKET/PATH",
+        return osmo_error_set(err, OSMO_EINVAL, "'%.200s' is not a URL of a place for objects: use "
+                                                "file:///ABSOLUTE/DIRECTORY or s3://BUCKET/PATH",
                               url ? url : "");
     return osmo_error_set(err, OSMO_EINVAL, "places for objects with the scheme %.*s:// are not supported by this version: "
                                             "use file:///ABSOLUTE/DIRECTORY or s3://BUCKET/PATH", (int)(len < 40 ? len : 40), url);

@@ -1,4 +1,5 @@
-/* A file in parts from storage: into a preallocated file beside the target. A second small file has a line for each part that arrived, with its
+/* A file in parts from storage: into a preallocated file beside the target. A second small file has a line for each
+ * part that arrived, with its
  * sums: what goes on later compares them with what the disk has. */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,8 +86,9 @@ static bool take_up(struct pull *p, const char *line) {
     char old[512];
     struct stat st;
     p->state_fd = open(p->state, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    p->fd = p->state_fd < 0 ? -1 : open(p->aside, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (p->fd < 0 || fstat(p->fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != p->w.size || p->head >= sizeof old || !*p->w.etag ||
+    p->fd = p->state_fd < 0 ? -1 : open_aside(p->aside, false, NULL);
+    if (p->fd < 0 || fstat(p->fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != p->w.size ||
+        p->head >= sizeof old || !*p->w.etag ||
         pread(p->state_fd, old, p->head, 0) != (ssize_t)p->head || memcmp(old, line, p->head) != 0) {
         if (p->fd >= 0)
             close(p->fd);
@@ -101,10 +103,10 @@ static bool take_up(struct pull *p, const char *line) {
 }
 
 static int begin_files(struct pull *p, const char *line, osmo_error_t *err) {
-    unlink(p->state);
-    p->fd = open(p->aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    p->fd = open_aside(p->aside, true, err);
     if (p->fd < 0)
-        return file_fail(errno, "it cannot be written", err);
+        return p->fd;
+    unlink(p->state);
     int rc = posix_fallocate(p->fd, 0, (off_t)p->w.size);
     if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG) {
         unlink(p->aside);

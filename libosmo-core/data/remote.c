@@ -123,7 +123,8 @@ void remote_http_date_text(int64_t us, char out[40]) {
     time_t s = (time_t)(us / 1000000);
     struct tm tm;
     gmtime_r(&s, &tm);
-    snprintf(out, 40, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7], tm.tm_mday, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000,
+    snprintf(out, 40, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7], tm.tm_mday, months[tm.tm_mon % 12],
+             (tm.tm_year + 1900) % 10000,
              tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
@@ -335,7 +336,8 @@ static int judge(struct remote *r, struct attempt *a, int rc, osmo_error_t *err)
     if (a->other)
         return osmo_error_set(err, OSMO_ECONFLICT, "the storage sent something else than what was listed: was it changed meanwhile?");
     if (rc < 0) {
-        if (rc == OSMO_ENOMEM || a->rs->fate == HTTP_UNUSABLE || a->rs->fate == HTTP_DISTRUSTED || a->rs->fate == HTTP_CANCELLED || !a->rs->fate)
+        if (rc == OSMO_ENOMEM || a->rs->fate == HTTP_UNUSABLE || a->rs->fate == HTTP_DISTRUSTED || a->rs->fate ==
+            HTTP_CANCELLED || !a->rs->fate)
             return rc;
         return c->once ? rc : 2;
     }
@@ -421,9 +423,28 @@ bool remote_learn_time(struct remote *r, const http_response_t *rs) {
 
 bool remote_status_passes(int status) { return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505); }
 
+/* What a server says becomes part of one line of text. */
+static char *one_line(const char *text) {
+    char *copy = text ? utf8_repair(text, strnlen(text, 1000), NULL) : NULL;
+    for (char *p = copy; p && *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = ' ';
+    return copy;
+}
+
+static int code_of_status(int status) {
+    switch (status) {
+    case 401: return OSMO_ECREDENTIAL;
+    case 403: return OSMO_EDENIED;
+    case 404: return OSMO_ENOTFOUND;
+    case 409: case 412: return OSMO_ECONFLICT;
+    case 429: case 503: return OSMO_EUNAVAIL;
+    default: return OSMO_EIO;
+    }
+}
+
 int remote_refusal(const struct remote *r, int status, const char *code, const char *message, osmo_error_t *err) {
-    int rc = status == 404 ? OSMO_ENOTFOUND : status == 403 ? OSMO_EDENIED : status == 401 ? OSMO_ECREDENTIAL : status == 412 || status == 409 ? OSMO_ECONFLICT
-             : status == 429 || status == 503 ? OSMO_EUNAVAIL : OSMO_EIO;
-    return osmo_error_set(err, rc, "%s answered %d%s%.80s%s%.300s", r->uri.profile, status, code ? " " : "", code ? code : "", message ? ": " : "",
-                          message ? message : "");
+    _cleanup_free_ char *name = one_line(code), *words = one_line(message);
+    return osmo_error_set(err, code_of_status(status), "%s answered %d%s%.80s%s%.300s", r->uri.profile, status, name ? " " : "",
+                          name ? name : "", words ? ": " : "", words ? words : "");
 }

@@ -97,10 +97,12 @@ struct data_driver {
     int (*begin)(struct data_conn *c, struct remote *r, const char *key, char id[REMOTE_ID_MAX], osmo_error_t *err);
     int (*part)(struct data_conn *c, struct remote *r, const char *key, const char *id, unsigned number, const struct source *s,
                 char etag[REMOTE_ETAG_MAX], osmo_error_t *err);
-    int (*finish)(struct data_conn *c, struct remote *r, const char *key, const char *id, const struct part *parts, size_t n, osmo_error_t *err);
+    int (*finish)(struct data_conn *c, struct remote *r, const char *key, const char *id, const struct part *parts,
+                  size_t n, osmo_error_t *err);
     int (*abandon)(struct data_conn *c, struct remote *r, const char *key, const char *id, osmo_error_t *err);
     /* Parts that are there, into parts[number - 1] with number set; those beyond n are not told. */
-    int (*parts_there)(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts, size_t n, osmo_error_t *err);
+    int (*parts_there)(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts,
+                       size_t n, osmo_error_t *err);
     int (*remove)(struct data_conn *c, struct remote *r, char *const *keys, size_t n, osmo_error_t *err);
     int (*publish)(struct data_conn *c, struct remote *r, osmo_error_t *err); /* NULL: what was put is there */
     int (*check)(struct data_conn *c, struct remote *r, enum data_access access, osmo_error_t *err);

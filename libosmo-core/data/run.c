@@ -61,8 +61,12 @@ static void note_failure(struct run *run, const char *name, const osmo_error_t *
     run->over = true;
 }
 
-static void end_early(struct run *run) {
-    if (run->over)
+/* Without the lock. After a failure, requests of other threads are cut off, so that nobody goes on waiting for storage in vain. */
+static void leave(struct run *run) {
+    pthread_mutex_lock(&run->s->lock);
+    bool over = run->over;
+    pthread_mutex_unlock(&run->s->lock);
+    if (over)
         session_stop(run->s);
 }
 
@@ -122,7 +126,8 @@ static void work_on_job(struct run *run, struct data_conn *c) {
         run->tail = NULL;
     run->queued--;
     snprintf(run->current, sizeof run->current, "%s", j->name);
-    pthread_cond_signal(&run->s->room);
+    if (run->queued == (size_t)run->s->o.connections * QUEUE_FOR_EACH / 2) /* not for every single one: waking costs more than that */
+        pthread_cond_signal(&run->s->room);
     pthread_mutex_unlock(&run->s->lock);
     int rc = j->work(run, c, j, &err);
     pthread_mutex_lock(&run->s->lock);
@@ -162,7 +167,7 @@ static void *worker_main(void *arg) {
         pthread_cond_signal(&run->s->ended);
     pthread_cond_broadcast(&run->s->changed);
     pthread_mutex_unlock(&run->s->lock);
-    end_early(run);
+    leave(run);
     return NULL;
 }
 
@@ -202,7 +207,8 @@ static int call_worker(struct run *run, osmo_error_t *err) {
 int run_push(struct run *run, struct job *j, uint64_t size, osmo_error_t *err) {
     size_t max = (size_t)run->s->o.connections * QUEUE_FOR_EACH;
     pthread_mutex_lock(&run->s->lock);
-    while (run->queued >= max && !run->over && !session_stopped(run->s))
+    bool full = run->queued >= max;
+    while (full && run->queued > max / 2 && !run->over && !session_stopped(run->s))
         pthread_cond_wait(&run->s->room, &run->s->lock);
     int rc = run->over || session_stopped(run->s) ? session_cancelled(err) : call_worker(run, err);
     if (!rc) {
@@ -302,7 +308,7 @@ static void *feeder_main(void *arg) {
         pthread_cond_signal(&run->s->ended);
     pthread_cond_broadcast(&run->s->changed);
     pthread_mutex_unlock(&run->s->lock);
-    end_early(run);
+    leave(run);
     return NULL;
 }
 

@@ -1,4 +1,5 @@
-/* Storage that speaks Amazon's S3: s3, gs (by its XML API and HMAC keys), swift, tos. Here: where a bucket is, how a request is signed, and what
+/* Storage that speaks Amazon's S3: s3, gs (by its XML API and HMAC keys), swift, tos. Here: where a bucket is, how a
+ * request is signed, and what
  * refusals mean. s3_ops.c has the operations. */
 #include "data/s3.h"
 
@@ -112,7 +113,8 @@ static void choose_region(struct remote *r, struct s3 *s, const char *given) {
 }
 
 static int no_credential(const struct remote *r, osmo_error_t *err) {
-    return osmo_error_set(err, OSMO_ECREDENTIAL, "there is no credential for %s: set one with 'osmo credential set NAME --type DATA --payload "
+    return osmo_error_set(err, OSMO_ECREDENTIAL, "there is no credential for %s: set one with 'osmo credential set "
+                                                 "NAME --type DATA --payload "
                                                  "endpoint=%s access_key_id=… access_key=…'", r->uri.profile, r->uri.profile);
 }
 
@@ -143,8 +145,10 @@ static int s3_open(struct remote *r, osmo_error_t *err) {
         s->key = e->aws_secret_access_key;
         s->token = e->aws_session_token;
     }
-    const char *endpoint = c && c->override_url ? c->override_url : !own && e && e->aws_endpoint_url && *e->aws_endpoint_url ? e->aws_endpoint_url : NULL;
-    choose_region(r, s, c && c->region ? c->region : r->uri.scheme == DATA_S3 && e && e->aws_region && *e->aws_region ? e->aws_region : NULL);
+    const char *endpoint = c && c->override_url ? c->override_url : !own && e && e->aws_endpoint_url &&
+        *e->aws_endpoint_url ? e->aws_endpoint_url : NULL;
+    choose_region(r, s, c && c->region ? c->region : r->uri.scheme == DATA_S3 && e && e->aws_region && *e->aws_region
+                  ? e->aws_region : NULL);
     int rc = choose_endpoint(r, s, endpoint, err);
     if (!rc && r->uri.scheme == DATA_SWIFT)
         rc = check_namespace(r, s, err);
@@ -210,7 +214,8 @@ static int sign(struct remote *r, const struct call *c, const char *path, const 
     if (!lines)
         return OSMO_ENOMEM;
     memcpy(lines, headers->items, headers->len * sizeof *lines);
-    struct sigv4_input in = { .method = c->method, .path = path, .query = c->query, .nquery = c->nquery, .headers = (const char *const *)lines,
+    struct sigv4_input in = { .method = c->method, .path = path, .query = c->query, .nquery = c->nquery, .headers =
+                              (const char *const *)lines,
                               .payload = payload, .date = date, .region = region, .service = "s3", .access_key_id = s->key_id,
                               .access_key = s->key };
     int rc = sigv4_authorization(&in, &value);
@@ -280,7 +285,8 @@ static bool learn_region(struct remote *r, const http_response_t *rs) {
 }
 
 static int explain(const struct remote *r, const char *code, osmo_error_t *err) {
-    static const char *const keys[] = { "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired",
+    static const char *const keys[] = { "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken",
+                                        "TokenRefreshRequired",
                                         "AuthorizationHeaderMalformed", "InvalidSecurity", "XMinioInvalidAccessKey", NULL };
     const struct s3 *s = r->state;
     const char *remedy = NULL;
@@ -304,7 +310,8 @@ static int explain(const struct remote *r, const char *code, osmo_error_t *err) 
 }
 
 static int s3_refused(struct remote *r, const struct call *c, const http_response_t *rs, osmo_error_t *err) {
-    static const char *const passing[] = { "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted", "Throttling",
+    static const char *const passing[] = { "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable",
+                                           "OperationAborted", "Throttling",
                                            "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", NULL };
     static const char *const elsewhere[] = { "AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "IncorrectEndpoint",
                                              "IllegalLocationConstraintException", "InvalidRegion", NULL };
@@ -329,6 +336,7 @@ const struct data_driver s3_driver = {
     .schemes = { DATA_S3, DATA_GS, DATA_SWIFT, DATA_TOS }, .nschemes = 4,
     .ranges = true, .parts = true, .keyed = true, .md5 = true, .part_min = 5u << 20, .parts_max = 10000, .delete_batch = 1000,
     .open = s3_open, .close = s3_close, .build = s3_build, .refused = s3_refused,
-    .stat = s3_stat, .list = s3_list, .get = s3_get, .put = s3_put, .begin = s3_begin, .part_size = s3_part_size, .part = s3_part, .finish = s3_finish,
+    .stat = s3_stat, .list = s3_list, .get = s3_get, .put = s3_put, .begin = s3_begin, .part_size = s3_part_size,
+        .part = s3_part, .finish = s3_finish,
     .abandon = s3_abandon, .parts_there = s3_parts_there, .remove = s3_remove, .check = s3_check, .tidy = s3_tidy,
 };

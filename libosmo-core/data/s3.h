@@ -17,7 +17,8 @@ int s3_put(struct data_conn *c, struct remote *r, const char *key, const struct 
 int s3_begin(struct data_conn *c, struct remote *r, const char *key, char id[REMOTE_ID_MAX], osmo_error_t *err);
 int s3_part(struct data_conn *c, struct remote *r, const char *key, const char *id, unsigned number, const struct source *s,
             char etag[REMOTE_ETAG_MAX], osmo_error_t *err);
-int s3_finish(struct data_conn *c, struct remote *r, const char *key, const char *id, const struct part *parts, size_t n, osmo_error_t *err);
+int s3_finish(struct data_conn *c, struct remote *r, const char *key, const char *id, const struct part *parts,
+              size_t n, osmo_error_t *err);
 int s3_abandon(struct data_conn *c, struct remote *r, const char *key, const char *id, osmo_error_t *err);
 int s3_parts_there(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts, size_t n, osmo_error_t *err);
 int s3_remove(struct data_conn *c, struct remote *r, char *const *keys, size_t n, osmo_error_t *err);

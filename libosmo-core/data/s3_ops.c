@@ -97,7 +97,8 @@ int s3_get(struct data_conn *c, struct remote *r, const char *key, struct sink *
 
 static const char *content_type(const char *key) {
     static const struct { const char *end, *type; } known[] = {
-        { ".json", "application/json" }, { ".txt", "text/plain" }, { ".log", "text/plain" }, { ".csv", "text/csv" }, { ".html", "text/html" },
+        { ".json", "application/json" }, { ".txt", "text/plain" }, { ".log", "text/plain" }, { ".csv", "text/csv" },
+            { ".html", "text/html" },
         { ".md", "text/markdown" }, { ".png", "image/png" }, { ".jpg", "image/jpeg" }, { ".jpeg", "image/jpeg" }, { ".gif", "image/gif" },
         { ".svg", "image/svg+xml" }, { ".mp4", "video/mp4" }, { ".webm", "video/webm" }, { ".pdf", "application/pdf" },
         { ".zip", "application/zip" }, { ".gz", "application/gzip" }, { ".tar", "application/x-tar" }, { ".xml", "application/xml" },
@@ -214,7 +215,8 @@ static uint64_t total(const struct part *parts, size_t n) {
     return sum;
 }
 
-int s3_finish(struct data_conn *c, struct remote *r, const char *key, const char *id, const struct part *parts, size_t n, osmo_error_t *err) {
+int s3_finish(struct data_conn *c, struct remote *r, const char *key, const char *id, const struct part *parts,
+              size_t n, osmo_error_t *err) {
     _cleanup_buf_ buf_t body = BUF_INIT(4u << 20);
     struct call call = { .method = "POST", .key = key };
     http_response_t rs;
@@ -401,7 +403,8 @@ static int take_part(void *ctx, const struct remote_entry *e, osmo_error_t *err)
     int64_t number, size;
     (void)e;
     (void)err;
-    if (!l->f.number.data || !str_to_i64(l->f.number.data, &number) || !l->f.size.data || !str_to_i64(l->f.size.data, &size) || number < 1 ||
+    if (!l->f.number.data || !str_to_i64(l->f.number.data, &number) || !l->f.size.data ||
+        !str_to_i64(l->f.size.data, &size) || number < 1 ||
         (uint64_t)number > l->n || size < 0)
         return 0;
     struct part *p = &l->parts[number - 1];
@@ -411,7 +414,8 @@ static int take_part(void *ctx, const struct remote_entry *e, osmo_error_t *err)
     return 0;
 }
 
-int s3_parts_there(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts, size_t n, osmo_error_t *err) {
+int s3_parts_there(struct data_conn *c, struct remote *r, const char *key, const char *id, struct part *parts,
+                   size_t n, osmo_error_t *err) {
     struct parts_listing l = { .parts = parts, .n = n };
     int rc = 0;
     fields_init(&l.f);
@@ -437,7 +441,8 @@ static int tidy_one(void *ctx, const struct remote_entry *e, osmo_error_t *err) 
     _cleanup_buf_ buf_t key = BUF_INIT(NAME_MAX_BYTES);
     int64_t begun;
     (void)e;
-    if (!t->f.begun.data || !time_parse(t->f.begun.data, &begun) || begun >= t->before_us || !t->f.upload.len || decode(&t->f, &t->f.key, &key) < 0)
+    if (!t->f.begun.data || !time_parse(t->f.begun.data, &begun) || begun >= t->before_us || !t->f.upload.len ||
+        decode(&t->f, &t->f.key, &key) < 0)
         return 0;
     return s3_abandon(t->conn, t->remote, buf_cstr(&key), t->f.upload.data, err);
 }
@@ -501,7 +506,8 @@ static int remove_batch(struct data_conn *c, struct remote *r, char *const *keys
     _cleanup_free_ char *code = rc ? NULL : xml_find(rs.body.data ? rs.body.data : "", rs.body.len, "Code");
     if (code) {
         _cleanup_free_ char *key = xml_find(rs.body.data, rs.body.len, "Key"), *message = xml_find(rs.body.data, rs.body.len, "Message");
-        rc = remote_refusal(r, !strcmp(code, "AccessDenied") ? 403 : !strcmp(code, "SlowDown") || !strcmp(code, "InternalError") ? 503 : 400, code,
+        rc = remote_refusal(r, !strcmp(code, "AccessDenied") ? 403 : !strcmp(code, "SlowDown") ||
+                            !strcmp(code, "InternalError") ? 503 : 400, code,
                             message, err);
         rc = key ? osmo_error_prefix(err, "%.300s", key) : rc;
     }

@@ -188,7 +188,8 @@ int sigv4_authorization(const struct sigv4_input *in, buf_t *out) {
         return rc;
     crypto_hmac_sha256(key, sizeof key, text.data, text.len, mac);
     crypto_wipe(key, sizeof key);
-    buf_printf(out, "AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=", in->access_key_id, day, in->region, in->service);
+    buf_printf(out, "AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=", in->access_key_id, day,
+               in->region, in->service);
     put_names(out, h, collect(in, h));
     buf_puts(out, ", Signature=");
     put_hex(out, mac, sizeof mac);

@@ -24,7 +24,8 @@ int each_object(struct remote *r, struct data_conn *c, bool deep, remote_entry_f
     if (*path && deep) {
         int rc = r->driver->stat(c, r, path, &info, &why);
         if (!rc) {
-            struct remote_entry e = { .key = path, .etag = info.etag, .md5 = *info.md5 ? info.md5 : NULL, .size = info.size, .modified_us = info.modified_us,
+            struct remote_entry e = { .key = path, .etag = info.etag, .md5 = *info.md5 ? info.md5 : NULL, .size =
+                                      info.size, .modified_us = info.modified_us,
                                       .mode = info.mode };
             const char *slash = strrchr(path, '/');
             *skip = slash ? (size_t)(slash - path) + 1 : 0;
@@ -73,7 +74,8 @@ int data_upload(data_session_t *s, const char *uri, const char *const *paths, si
     return rc;
 }
 
-int data_upload_files(data_session_t *s, const char *uri, const struct data_file *files, size_t n, int (*open)(void *ctx, size_t i), void *ctx,
+int data_upload_files(data_session_t *s, const char *uri, const struct data_file *files, size_t n,
+                      int (*open)(void *ctx, size_t i), void *ctx,
                       struct data_totals *totals, osmo_error_t *err) {
     struct upload_source source = { .files = files, .nfiles = n, .open = open, .ctx = ctx };
     return upload(s, uri, &source, totals, err);
@@ -132,7 +134,8 @@ static int list_deep_feed(struct run *run, struct data_conn *c, void *ctx, osmo_
     return each_object(run_remote(run), c, true, list_one, l, &l->skip, err);
 }
 
-int data_list(data_session_t *s, const char *uri, const char *regex, bool recursive, int (*fn)(void *ctx, const struct data_object *o), void *ctx,
+int data_list(data_session_t *s, const char *uri, const char *regex, bool recursive,
+              int (*fn)(void *ctx, const struct data_object *o), void *ctx,
               osmo_error_t *err) {
     _cleanup_(remote_closep) struct remote *r = NULL;
     struct listing l = { .s = s, .fn = fn, .ctx = ctx };

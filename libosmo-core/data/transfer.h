@@ -1,4 +1,5 @@
-/* Files to and from storage: in parallel, in parts, with retry, resume and checksums. Used by osmo_ctrl, `osmo data`, and tests. Everything that
+/* Files to and from storage: in parallel, in parts, with retry, resume and checksums. Used by osmo_ctrl, `osmo data`,
+ * and tests. Everything that
  * was not carried completely is a failure that names the file. A session belongs to one thread at a time; it blocks. Callbacks come one at
  * a time, but from other threads than the caller's, too; what they point to lives as long as the session. */
 #ifndef DATA_TRANSFER_H
@@ -17,7 +18,8 @@ struct data_environment {
     enum data_addressing addressing; /* where a credential says none: OSMO_S3_ADDRESSING_STYLE, AWS_S3_FORCE_PATH_STYLE */
 };
 struct data_totals { uint64_t files, bytes, skipped; /* skipped: there already (resume) */ };
-struct data_progress { uint64_t files_done, files_total, bytes_done, bytes_total; const char *current; bool listing; /* totals still grow */ };
+struct data_progress { uint64_t files_done, files_total, bytes_done,
+                       bytes_total; const char *current; bool listing; /* totals still grow */ };
 struct data_options {
     const data_credentials_t *credentials;  /* borrowed; may be NULL */
     int connections;                        /* at once; 0 = 16 */
@@ -42,14 +44,16 @@ int data_upload(data_session_t *s, const char *uri, const char *const *paths, si
                 osmo_error_t *err);
 /* Files that the caller opens: relative is the key below the URI; open returns a descriptor that is closed here, or a negative code. */
 struct data_file { const char *relative; uint64_t size; };
-int data_upload_files(data_session_t *s, const char *uri, const struct data_file *files, size_t n, int (*open)(void *ctx, size_t i), void *ctx,
+int data_upload_files(data_session_t *s, const char *uri, const struct data_file *files, size_t n,
+                      int (*open)(void *ctx, size_t i), void *ctx,
                       struct data_totals *totals, osmo_error_t *err);
 /* An object as folder/basename, or all below the prefix by their relative paths whose start matches the regex ("" or NULL = all). Files are
  * written aside and renamed. resume: what is there whole is left, what was begun goes on. Nothing found is no failure. */
 int data_download(data_session_t *s, const char *uri, const char *regex, const char *folder, bool resume, struct data_totals *totals,
                   osmo_error_t *err);
 struct data_object { const char *key, *relative; uint64_t size; int64_t modified_us; const char *etag; bool is_prefix; };
-int data_list(data_session_t *s, const char *uri, const char *regex, bool recursive, int (*fn)(void *ctx, const struct data_object *o), void *ctx,
+int data_list(data_session_t *s, const char *uri, const char *regex, bool recursive,
+              int (*fn)(void *ctx, const struct data_object *o), void *ctx,
               osmo_error_t *err);
 int data_delete(data_session_t *s, const char *uri, const char *regex, struct data_totals *totals, osmo_error_t *err);
 enum data_access { DATA_READ, DATA_WRITE, DATA_DELETE };

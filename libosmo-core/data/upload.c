@@ -1,4 +1,5 @@
-/* Files to storage; see files.h. Small ones are read once, summed and sent from memory; others are read twice, the second time out of the page
+/* Files to storage; see files.h. Small ones are read once, summed and sent from memory; others are read twice, the
+ * second time out of the page
  * cache: their sums go before them. */
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +43,8 @@ static int read_whole(struct data_conn *c, int fd, uint64_t size, osmo_error_t *
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return osmo_error_set(err, n ? OSMO_EIO : OSMO_EBUSY, "cannot be read: %s", n ? strerror(errno) : "it became shorter meanwhile");
+            return osmo_error_set(err, n ? OSMO_EIO : OSMO_EBUSY, "cannot be read: %s", n ? strerror(errno)
+                                  : "it became shorter meanwhile");
         at += (uint64_t)n;
     }
     return 0;
@@ -152,7 +154,8 @@ static int feed_given(struct run *run, const struct upload_source *source, osmo_
         const struct data_file *file = &source->files[i];
         struct upload_job *j;
         if (!data_relative_is_safe(file->relative) || !utf8_valid(file->relative, strlen(file->relative)))
-            return osmo_error_set(err, OSMO_EUSER, "a file cannot have this name in a storage: it must be a relative path in UTF-8, without '..'");
+            return osmo_error_set(err, OSMO_EUSER, "a file cannot have this name in a storage: it must be a relative "
+                                                   "path in UTF-8, without '..'");
         int rc = new_job(run, file->relative, (struct upload_job){ .given = source, .index = i }, &j, err);
         if (!rc)
             rc = run_push(run, &j->job, file->size, err);

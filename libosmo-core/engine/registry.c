@@ -100,6 +100,13 @@ static void remember(struct registries *r, const char *what, int64_t for_us, con
     free(k);
 }
 
+bool registry_knows(engine_t *e, const char *what) {
+    struct known k;
+    return recall(e->registries, what, &k);
+}
+
+void registry_note(engine_t *e, const char *what) { remember(e->registries, what, TAG_US, "", ""); }
+
 /* ---- one registry ---- */
 
 struct asking {

@@ -22,6 +22,10 @@ void registry_check_images(engine_t *e, struct image_check *checks, size_t n);
 /* Does the site have images of this registry checked? */
 bool registry_is_checked(const struct settings *s, const char *image_scope);
 
+/* The same memory for other questions: is `what` known to be good, from a moment ago? */
+bool registry_knows(engine_t *e, const char *what);
+void registry_note(engine_t *e, const char *what);
+
 int registry_open(engine_t *e, osmo_error_t *err);
 void registry_close(engine_t *e);
 #endif

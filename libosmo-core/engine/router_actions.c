@@ -16,6 +16,8 @@
 
 #define BATCH 64
 #define SWEEP_ROWS 1000
+#define SWEEP_REST_US (10 * SECOND_US) /* many go at once */
+#define KEPT_US (2 * ROUTER_WAIT_S * SECOND_US) /* when the ctrl has it */
 
 /* ---- one message ---- */
 
@@ -62,7 +64,7 @@ static void taken_free(struct taken *t) {
 
 static int taken_fn(db_t *db, void *ctx, osmo_error_t *err) {
     const struct taken *t = ctx;
-    return repo_action_done(db, t->id, t->workflow_uuid, t->task, t->retry_id, err);
+    return repo_action_done(db, t->id, t->workflow_uuid, t->task, t->retry_id, engine_now(t->e) + KEPT_US, err);
 }
 
 static void taken_done(void *ctx, int rc, const osmo_error_t *err) {
@@ -202,7 +204,8 @@ int actions_sweep(engine_t *e, int64_t *wait_us, osmo_error_t *err) {
         rc = repo_actions_next_expiry(db, &next, err);
     while (rc >= 0 && next && next <= s.now && s.removed == SWEEP_ROWS)
         rc = store_write(e->store, NULL, sweep_run, &s, err);
-    if (rc >= 0 && next > s.now && next - s.now < *wait_us)
-        *wait_us = next - s.now;
+    int64_t wait = next - s.now > SWEEP_REST_US ? next - s.now : SWEEP_REST_US;
+    if (rc >= 0 && next && wait < *wait_us)
+        *wait_us = wait;
     return rc;
 }

@@ -178,7 +178,8 @@ static int may_be_first_locked(struct router_table *t, const struct router_sessi
         return 0;
     router_key_parent(s->text, parent);
     const struct meeting *p = meeting_find_locked(t, s->workflow_uuid, parent);
-    if (!p || (p->state != MEETING_JOINED && p->state != MEETING_SERVES))
+    bool waits = p && p->state == MEETING_WAITS && !s->ctrl; /* a client does not know whether its task has come yet */
+    if (!p || (!waits && p->state != MEETING_JOINED && p->state != MEETING_SERVES))
         return osmo_error_set(err, OSMO_EGONE, "the session of this connection has ended: begin a new one");
     if (s->key.action == ROUTER_WEBSERVER && !s->tunnel) /* only browsers begin those, and they are here already */
         return osmo_error_set(err, OSMO_EGONE, "nobody waits for this connection any more");

@@ -5,10 +5,12 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/error.h"
 #include "base/map.h"
 #include "engine/credentials.h"
 #include "engine/data_access.h"
+#include "engine/registry.h"
 #include "engine/submit_internal.h"
 
 #define PLACES_MAX 64 /* different ones of one submission that are asked for */
@@ -100,14 +102,44 @@ static int credentials_for(const struct credentials *own, data_credentials_t **o
     return rc;
 }
 
+/* By whom and with what, of which nothing can be read from it. */
+static char *question(const struct credentials *own, const struct place *p) {
+    const struct pod_credential *c = credential_of(own, p->uri);
+    const char *id = credentials_value(c, "access_key_id"), *key = credentials_value(c, "access_key");
+    const char *where = credentials_value(c, "override_url");
+    char hash[65];
+    char *text = str_printf("%d\n%s\n%s\n%s\n%s", p->access, p->uri, id ? id : "", where ? where : "", key ? key : "");
+    if (!text)
+        return NULL;
+    crypto_sha256_hex(text, strlen(text), hash);
+    crypto_wipe(text, strlen(text));
+    free(text);
+    return str_printf("data %s", hash);
+}
+
+/* What was answered a moment ago is not asked again: sweeps are many submissions of the same. */
+static int ask_one(engine_t *e, const struct credentials *own, const struct place *p, const data_credentials_t *c, int64_t deadline_us,
+                   char why[DATA_WHY_MAX]) {
+    _cleanup_free_ char *what = question(own, p);
+    if (!what)
+        return OSMO_ENOMEM;
+    if (registry_knows(e, what))
+        return 0;
+    int rc = data_access_ask(c, p->uri, p->access, deadline_us, why);
+    if (rc >= 0)
+        registry_note(e, what);
+    return rc;
+}
+
 /* Storage that cannot be asked is told of once. */
-static int ask_all(struct submission *s, const struct places *p, const data_credentials_t *c, osmo_error_t *err) {
+static int ask_all(struct submission *s, const struct credentials *own, const struct places *p, const data_credentials_t *c,
+                   osmo_error_t *err) {
     int64_t deadline_us = clock_mono_us() + ASK_US;
     bool told = false;
     for (size_t i = 0; i < p->n; i++) {
         const struct place *one = &p->list[i];
         char why[DATA_WHY_MAX] = "";
-        int rc = data_access_ask(c, one->uri, one->access, deadline_us, why);
+        int rc = ask_one(s->e, own, one, c, deadline_us, why);
         if (rc == OSMO_ENOMEM)
             return no_memory(err);
         if (rc == OSMO_ECREDENTIAL)
@@ -152,7 +184,7 @@ int submission_check_data(struct submission *s, osmo_error_t *err) {
     if (rc >= 0 && p.n)
         rc = credentials_for(&own, &c, err);
     if (rc >= 0 && p.n)
-        rc = ask_all(s, &p, c, err);
+        rc = ask_all(s, &own, &p, c, err);
     data_credentials_free(c);
     return rc;
 }

@@ -45,7 +45,7 @@ int log_pgsql_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 /* logstore_pgsql_read.c */
 int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err);
 
-struct log_pgsql_state { int64_t log_id, bytes, entries, tasks, ended; };
+struct log_pgsql_state { int64_t log_id, bytes, entries, tasks, ended, lines /* -1: not counted */; };
 #define LOG_ENDED 1
 #define LOG_MERGED 2 /* and its chunks are as few as they will be */
 /* In a transaction: the log's row, locked until its end. OSMO_ENOTFOUND when there is none and it is not to be made. */

@@ -332,11 +332,33 @@ static int find_start(log_reader_t *r, db_t *db, osmo_error_t *err) { /* by last
     return 0;
 }
 
+/* To the chunk that holds entry from_line - 1, or else the last one: the line is there or behind it, as entries without text count for
+ * none. Where nobody has counted, and where only some lines count, all of the index is read. */
+static int jump(log_reader_t *r, db_t *db, osmo_error_t *err) {
+    static const char sql[] =
+        "SELECT c.first_entry, c.first_offset, c.lines, c.log_id FROM log_state s JOIN LATERAL"
+        " ((SELECT 0 AS o, l.* FROM log_chunks l WHERE l.log_id = s.log_id AND l.end_entry > ? ORDER BY l.end_entry LIMIT 1) UNION ALL"
+        " (SELECT 1 AS o, l.* FROM log_chunks l WHERE l.log_id = s.log_id ORDER BY l.end_entry DESC LIMIT 1)) c ON TRUE"
+        " WHERE s.workflow_id = ? ORDER BY c.o LIMIT 1";
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    int64_t before = r->place.from_line > INT64_MAX ? INT64_MAX : (int64_t)r->place.from_line - 1;
+    int rc = db_query(db, sql, DB_ARGS(DB_I(before), DB_T(r->id)), &rows, err);
+    if (rc < 0 || (rc = db_next(rows, err)) <= 0 || db_int(rows, 2) < 0)
+        return rc;
+    r->place.next = (uint64_t)db_int(rows, 0);
+    r->place.offset = (uint64_t)db_int(rows, 1);
+    r->place.line = (uint64_t)db_int(rows, 2);
+    r->log_id = db_int(rows, 3);
+    return 0;
+}
+
 int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
     struct forward f = { 0 };
     int rc = store_reader(log_pgsql_of(r->store)->store, &f.db, err);
     if (rc >= 0 && !r->place.started && r->place.last_n > 0)
         rc = find_start(r, f.db, err);
+    else if (rc >= 0 && !r->place.started && r->place.from_line > 1 && !log_reader_filters(r))
+        rc = jump(r, f.db, err);
     r->place.started = true;
     if (rc >= 0)
         rc = read_forward(r, &f, t, err);

@@ -30,9 +30,9 @@ struct group { int64_t first_end, last_end, first_entry, first_offset; size_t n;
 
 static int merge_group(db_t *db, int64_t log_id, const struct group *g, osmo_error_t *err) {
     static const char join[] =
-        "UPDATE log_chunks SET first_entry = ?, first_offset = ?, body = p.body, entries = p.entries FROM"
+        "UPDATE log_chunks SET first_entry = ?, first_offset = ?, lines = p.lines, body = p.body, entries = p.entries FROM"
         " (SELECT string_agg(c.body, '' ORDER BY c.end_entry) AS body, string_agg(c.entries, '' ORDER BY c.end_entry)"
-        " AS entries FROM log_chunks c WHERE c.log_id = ? AND c.end_entry BETWEEN ? AND ?) p"
+        " AS entries, MIN(c.lines) AS lines FROM log_chunks c WHERE c.log_id = ? AND c.end_entry BETWEEN ? AND ?) p"
         " WHERE log_id = ? AND end_entry = ?";
     static const char drop[] = "DELETE FROM log_chunks WHERE log_id = ? AND end_entry >= ? AND end_entry < ?";
     int rc = db_exec(db, join, DB_ARGS(DB_I(g->first_entry), DB_I(g->first_offset), DB_I(log_id), DB_I(g->first_end),

@@ -22,19 +22,21 @@ struct batch {
 /* ---- the log's row ---- */
 
 static int select_locked(db_t *db, const char *id, struct log_pgsql_state *out, osmo_error_t *err) {
-    static const char sql[] = "SELECT log_id, bytes, entries, tasks, ended FROM log_state WHERE workflow_id = ?"
+    static const char sql[] = "SELECT log_id, bytes, entries, tasks, ended,"
+                              " CASE WHEN lines_entries = entries THEN lines ELSE -1 END FROM log_state WHERE workflow_id = ?"
                               " FOR UPDATE";
     _cleanup_rows_ db_rows_t *rows = NULL;
     int rc = db_query(db, sql, DB_ARGS(DB_T(id)), &rows, err);
     if (rc < 0 || (rc = db_next(rows, err)) <= 0)
         return rc;
-    *out = (struct log_pgsql_state){ db_int(rows, 0), db_int(rows, 1), db_int(rows, 2), db_int(rows, 3), db_int(rows, 4) };
+    *out = (struct log_pgsql_state){ db_int(rows, 0), db_int(rows, 1), db_int(rows, 2), db_int(rows, 3), db_int(rows, 4),
+                                     db_int(rows, 5) };
     return 1;
 }
 
 int log_pgsql_lock(db_t *db, const char *id, bool create, struct log_pgsql_state *out, osmo_error_t *err) {
-    static const char sql[] = "INSERT INTO log_state (workflow_id, bytes, entries, tasks, ended)"
-                              " VALUES (?, 0, 0, 0, 0) ON CONFLICT (workflow_id) DO NOTHING";
+    static const char sql[] = "INSERT INTO log_state (workflow_id, bytes, entries, tasks, ended, lines)"
+                              " VALUES (?, 0, 0, 0, 0, 0) ON CONFLICT (workflow_id) DO NOTHING";
     int rc = select_locked(db, id, out, err);
     if (rc == 0 && create) {
         rc = db_exec(db, sql, DB_ARGS(DB_T(id)), NULL, err);
@@ -146,20 +148,22 @@ static void take_request(struct batch *b, struct log_request *q) {
 
 /* ---- writing ---- */
 
-struct piece { const char *text; const uint8_t *records; size_t bytes, n; int64_t first_entry, first_offset; };
+struct piece { const char *text; const uint8_t *records; size_t bytes, n, lines; int64_t first_entry, first_offset, first_line; };
 
 /* The next chunk of what is left; false when that is the last. */
 static bool next_piece(const struct batch *b, struct piece *p) {
     p->first_entry += (int64_t)p->n;
     p->first_offset += (int64_t)p->bytes;
+    p->first_line += p->first_line < 0 ? 0 : (int64_t)p->lines;
     p->text += p->bytes;
     p->records += p->n * LOG_PACKED_SIZE;
     size_t left = (size_t)((const uint8_t *)b->records.data + b->records.len - p->records) / LOG_PACKED_SIZE;
-    for (p->bytes = p->n = 0; p->n < left && p->n < LOG_CHUNK_ENTRIES_MAX; p->n++) {
+    for (p->bytes = p->n = p->lines = 0; p->n < left && p->n < LOG_CHUNK_ENTRIES_MAX; p->n++) {
         size_t length = (size_t)log_get(p->records + p->n * LOG_PACKED_SIZE, 4);
         if (p->n && p->bytes + length > LOG_CHUNK_BYTES_MAX)
             break;
         p->bytes += length;
+        p->lines += length > 0;
     }
     return p->n < left;
 }
@@ -181,10 +185,10 @@ static int attempts_columns(const struct batch *b, struct columns *c) {
     return c->tasks.code | c->retries.code | c->numbers.code | c->seqs.code ? OSMO_ENOMEM : 0;
 }
 
-#define INSERT_CHUNK "INSERT INTO log_chunks (log_id, end_entry, first_entry, first_offset, body, entries)" \
-    " VALUES (?, ?, ?, ?, ?, ?)"
+#define INSERT_CHUNK "INSERT INTO log_chunks (log_id, end_entry, first_entry, first_offset, lines, body, entries)" \
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
 #define PIECE_ARGS(b, p) DB_I((b)->st.log_id), DB_I((p)->first_entry + (int64_t)(p)->n), DB_I((p)->first_entry), \
-    DB_I((p)->first_offset), DB_B((p)->text, (p)->bytes), DB_B((p)->records, (p)->n * LOG_PACKED_SIZE)
+    DB_I((p)->first_offset), DB_I((p)->first_line), DB_B((p)->text, (p)->bytes), DB_B((p)->records, (p)->n * LOG_PACKED_SIZE)
 
 /* The last chunk, with what is to be known from now on. */
 static int insert_last(const struct batch *b, db_t *db, const struct piece *p, osmo_error_t *err) {
@@ -194,7 +198,7 @@ static int insert_last(const struct batch *b, db_t *db, const struct piece *p, o
         " CAST(string_to_array(?, ',') AS BIGINT[]), CAST(string_to_array(?, ',') AS BIGINT[]),"
         " CAST(string_to_array(?, ',') AS BIGINT[])) AS u (task, retry_id, task_no, seq)"
         " ON CONFLICT (log_id, task, retry_id) DO UPDATE SET seq = EXCLUDED.seq)"
-        " UPDATE log_state SET bytes = ?, entries = ?, tasks = ? WHERE workflow_id = ?";
+        " UPDATE log_state SET bytes = ?, entries = ?, tasks = ?, lines = ?, lines_entries = ? WHERE workflow_id = ?";
     struct columns c = { BUF_INIT(1u << 20), BUF_INIT(1u << 20), BUF_INIT(1u << 20), BUF_INIT(1u << 20) };
     int rc = attempts_columns(b, &c);
     if (rc < 0)
@@ -203,7 +207,8 @@ static int insert_last(const struct batch *b, db_t *db, const struct piece *p, o
         rc = db_exec(db, sql, DB_ARGS(PIECE_ARGS(b, p), DB_I(b->st.log_id), DB_T(buf_cstr(&c.tasks)),
                                       DB_T(buf_cstr(&c.retries)), DB_T(buf_cstr(&c.numbers)), DB_T(buf_cstr(&c.seqs)),
                                       DB_I(p->first_offset + (int64_t)p->bytes), DB_I(p->first_entry + (int64_t)p->n),
-                                      DB_I(b->st.tasks), DB_T(b->id)), NULL, err);
+                                      DB_I(b->st.tasks), DB_I(p->first_line < 0 ? -1 : p->first_line + (int64_t)p->lines),
+                                      DB_I(p->first_entry + (int64_t)p->n), DB_T(b->id)), NULL, err);
     buf_free(&c.tasks);
     buf_free(&c.retries);
     buf_free(&c.numbers);
@@ -214,7 +219,7 @@ static int insert_last(const struct batch *b, db_t *db, const struct piece *p, o
 static int write_chunks(const struct batch *b, db_t *db, osmo_error_t *err) {
     static const char sql[] = INSERT_CHUNK;
     struct piece p = { .text = b->text.data ? b->text.data : "", .records = (const uint8_t *)b->records.data,
-                       .first_entry = b->st.entries, .first_offset = b->st.bytes };
+                       .first_entry = b->st.entries, .first_offset = b->st.bytes, .first_line = b->st.lines };
     while (next_piece(b, &p)) {
         int rc = db_exec(db, sql, DB_ARGS(PIECE_ARGS(b, &p)), NULL, err);
         if (rc < 0)

@@ -19,11 +19,11 @@ void action_rows_free(struct action_row *r, size_t n) { row_list_free(&action_ty
 
 int repo_action_add(db_t *db, const struct action_row *r, osmo_error_t *err) {
     int64_t waiting = 0;
-    int rc = int_select(db, "SELECT COUNT(*) FROM (SELECT 1 FROM ctrl_actions WHERE workflow_uuid = ? LIMIT ?) AS x",
+    int rc = int_select(db, "SELECT COUNT(*) FROM (SELECT 1 FROM ctrl_actions WHERE workflow_uuid = ? AND done = 0 LIMIT ?) AS x",
                         DB_ARGS(DB_T(r->workflow_uuid), DB_I(ACTIONS_WAITING_MAX)), 0, &waiting, err);
     if (rc >= 0 && waiting >= ACTIONS_WAITING_MAX)
-        return osmo_error_set(err, OSMO_EBUSY, "%d interactive sessions of this workflow were begun within the last hour: end those that "
-                                               "are not used, and try again later", ACTIONS_WAITING_MAX);
+        return osmo_error_set(err, OSMO_EBUSY, "%d interactive sessions of this workflow wait for its tasks, which do not answer: try again "
+                                               "later", ACTIONS_WAITING_MAX);
     return rc < 0 ? rc : rows_insert(db, &action_type, r, 1, err);
 }
 
@@ -42,9 +42,11 @@ int repo_action_by_nonce(db_t *db, const char *workflow_uuid, int64_t nonce, str
                       out, err, "this interactive session");
 }
 
-int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, osmo_error_t *err) {
-    return db_exec(db, "UPDATE ctrl_actions SET done = 1 WHERE id = ? AND workflow_uuid = ? AND task = ? AND retry_id = ?",
-                   DB_ARGS(DB_I(id), DB_T(workflow_uuid), DB_T(task), DB_I(retry_id)), NULL, err);
+int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t expires_us,
+                     osmo_error_t *err) {
+    return db_exec(db, "UPDATE ctrl_actions SET done = 1, expires_us = CASE WHEN expires_us > ? THEN ? ELSE expires_us END"
+                       " WHERE id = ? AND workflow_uuid = ? AND task = ? AND retry_id = ?",
+                   DB_ARGS(DB_I(expires_us), DB_I(expires_us), DB_I(id), DB_T(workflow_uuid), DB_T(task), DB_I(retry_id)), NULL, err);
 }
 
 int repo_actions_expire(db_t *db, int64_t now_us, int64_t limit, int64_t *removed, osmo_error_t *err) {

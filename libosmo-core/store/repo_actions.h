@@ -24,8 +24,9 @@ int repo_actions_waiting(db_t *db, const char *workflow_uuid, int64_t after, int
                          size_t *n, osmo_error_t *err);
 /* OSMO_ENOTFOUND */
 int repo_action_by_nonce(db_t *db, const char *workflow_uuid, int64_t nonce, struct action_row *out, osmo_error_t *err);
-/* Only of that attempt. */
-int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, osmo_error_t *err);
+/* Only of that attempt. The row is needed until then at most, for those who come with its key. */
+int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t expires_us,
+                     osmo_error_t *err);
 int repo_actions_expire(db_t *db, int64_t now_us, int64_t limit, int64_t *removed, osmo_error_t *err);
 int repo_actions_next_expiry(db_t *db, int64_t *expires_us, osmo_error_t *err); /* 0 = none */
 #endif

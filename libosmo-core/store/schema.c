@@ -311,6 +311,12 @@ static const char task_io_sql[] =
     " operation_type TEXT NOT NULL, download_type TEXT NOT NULL,"
     " PRIMARY KEY (workflow_uuid, task, retry_id, io_type, url, start_us)){end};";
 
+/* How many lines are before a chunk, and in the log when it had so many entries; -1 where nobody has counted. A service of an older version
+ * that still runs adds entries and does not count. */
+static const char log_lines_sql[] =
+    "ALTER TABLE log_state ADD COLUMN lines BIGINT NOT NULL DEFAULT -1, ADD COLUMN lines_entries BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE log_chunks ADD COLUMN lines BIGINT NOT NULL DEFAULT -1;";
+
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
     { 1, workflows_sql, ON_BOTH }, { 1, groups_sql, ON_BOTH }, { 1, flow_sql, ON_BOTH }, { 1, cluster_sql, ON_BOTH },
@@ -329,5 +335,6 @@ const struct migration store_migrations[] = {
     { 6, roles_sql, ON_BOTH }, { 6, secrets_sql, ON_BOTH }, { 6, pulls_images_sql, ON_BOTH },
     { 7, backend_life_sql, ON_BOTH },
     { 8, interactive_sql, ON_BOTH }, { 8, task_io_sql, ON_BOTH },
+    { 9, log_lines_sql, ON_PGSQL },
 };
 const size_t store_migrations_len = ARRAY_SIZE(store_migrations);

@@ -56,4 +56,6 @@ id=$(submit "$work/ticks.yaml")
 read -r p50 p99 _ < "$work/latency"
 row "from the task's write to the follower's screen: p50 (ms)" "$p50" ""
 row "from the task's write to the follower's screen: p99 (ms)" "$p99" "< 20"
-"$bin/tests/bench/logseek" | while IFS=$'\t' read -r what value aim; do row "$what" "$value" "$aim"; done
+database=$("$root/tests/pgsql-server" start "$work/pgsql") || database=
+"$bin/tests/bench/logseek" 10000000 ${database:+"$database"} | while IFS=$'\t' read -r what value aim; do row "$what" "$value" "$aim"; done
+[[ -z $database ]] || "$root/tests/pgsql-server" stop "$work/pgsql"

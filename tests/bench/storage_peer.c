@@ -1,5 +1,7 @@
-/* A storage server for figures: as much of S3 (path style) as clients need to carry files, as fast as the sockets: nothing is checked, objects
- * are files of a directory, answers are sent by sendfile(), parts are written where they belong (all but the last have 16 MiB). ETags are no
+/* A storage server for figures: as much of S3 (path style) as clients need to carry files, as fast as the sockets:
+ * nothing is checked, objects
+ * are files of a directory, answers are sent by sendfile(), parts are written where they belong (all but the last
+ * have 16 MiB). ETags are no
  * MD5, so nobody compares them. storage_peer DIRECTORY: prints its port, serves until its input ends. */
 #include <dirent.h>
 #include <errno.h>
@@ -123,7 +125,8 @@ static bool get(int fd, const struct request *rq) {
         return answer(fd, 404, "", !strcmp(rq->method, "HEAD") ? "" : "<Error><Code>NoSuchKey</Code></Error>");
     }
     long long from = rq->from >= 0 ? rq->from : 0, to = rq->from >= 0 && rq->to >= 0 && rq->to < st.st_size ? rq->to : st.st_size - 1;
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nETag: \"some-tag\"\r\nLast-Modified: Fri, 24 May 2013 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n"
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nETag: \"some-tag\"\r\nLast-Modified: Fri, 24 May 2013 "
+                                        "00:00:00 GMT\r\nAccept-Ranges: bytes\r\n"
                                         "Content-Length: %lld\r\n", rq->from >= 0 ? 206 : 200, to - from + 1);
     if (rq->from >= 0)
         n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %lld-%lld/%lld\r\n", from, to, (long long)st.st_size);
@@ -164,8 +167,8 @@ static bool list(int fd, const struct request *rq) {
             *q = *q == '!' ? '/' : *q;
         const char *key = names[i] + strlen(bucket) + 1;
         if (!strncmp(names[i], bucket, strlen(bucket)) && !strncmp(key, prefix, strlen(prefix)) && stat(name, &st) == 0)
-            fprintf(out, "<Contents><Key>%s</Key><LastModified>2013-05-24T00:00:00.000Z</LastModified><ETag>&quot;some-tag&quot;</ETag><Size>%lld</Size>"
-                         "<StorageClass>STANDARD</StorageClass></Contents>", key, (long long)st.st_size);
+            fprintf(out, "<Contents><Key>%s</Key><LastModified>2013-05-24T00:00:00.000Z</LastModified><ETag>&quot;some-tag&quot;</ETag>"
+                         "<Size>%lld</Size><StorageClass>STANDARD</StorageClass></Contents>", key, (long long)st.st_size);
         free(names[i]);
     }
     fprintf(out, "</ListBucketResult>");
@@ -178,10 +181,9 @@ static bool list(int fd, const struct request *rq) {
 }
 
 static bool post(int fd, struct request *rq, char *buf, size_t have) {
-    if (!receive(fd, rq, -1, 0, buf, have))
-        return false;
-    return strstr(rq->query, "uploadId=") ? answer(fd, 200, "", "<CompleteMultipartUploadResult><ETag>&quot;some-tag&quot;</ETag></CompleteMultipartUploadResult>")
-                                          : answer(fd, 200, "", "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>");
+    static const char begun[] = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+    static const char done[] = "<CompleteMultipartUploadResult><ETag>&quot;some-tag&quot;</ETag></CompleteMultipartUploadResult>";
+    return receive(fd, rq, -1, 0, buf, have) && answer(fd, 200, "", strstr(rq->query, "uploadId=") ? done : begun);
 }
 
 static bool serve_one(int fd, char *buf, size_t *have) {
@@ -243,7 +245,8 @@ int main(int argc, char **argv) {
     socklen_t len = sizeof a;
     pthread_t t;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (argc != 2 || bind(listener, (struct sockaddr *)&a, sizeof a) || listen(listener, 256) || getsockname(listener, (struct sockaddr *)&a, &len) ||
+    if (argc != 2 || bind(listener, (struct sockaddr *)&a, sizeof a) || listen(listener, 256) ||
+        getsockname(listener, (struct sockaddr *)&a, &len) ||
         pthread_create(&t, NULL, accept_all, &listener)) {
         fprintf(stderr, "usage: storage_peer DIRECTORY\n");
         return 2;

@@ -1,4 +1,5 @@
-/* Carries files for figures: transfer up|down ENDPOINT s3://BUCKET/PREFIX PATH [CONNECTIONS]. Prints seconds, processor seconds, peak memory. */
+/* Carries files for figures: transfer up|down ENDPOINT s3://BUCKET/PREFIX PATH [CONNECTIONS]. Prints seconds,
+ * processor seconds, peak memory. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ int main(int argc, char **argv) {
     int64_t from = clock_mono_us();
     int rc = data_session_new(&o, &s, &err);
     if (!rc)
-        rc = strcmp(argv[1], "up") ? data_download(s, argv[3], NULL, argv[4], false, &t, &err) : data_upload(s, argv[3], paths, 1, NULL, &t, &err);
+        rc = strcmp(argv[1], "up") ? data_download(s, argv[3], NULL, argv[4], false, &t, &err)
+            : data_upload(s, argv[3], paths, 1, NULL, &t, &err);
     double seconds = (double)(clock_mono_us() - from) / 1e6;
     data_session_free(s);
     struct rusage use;
@@ -32,7 +34,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    printf("%.3f %.3f %ld\n", seconds, (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6,
-           use.ru_maxrss);
+    double processor = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+    printf("%.3f %.3f %ld\n", seconds, processor, use.ru_maxrss);
     return 0;
 }

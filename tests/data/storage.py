@@ -168,9 +168,9 @@ class Relay:
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if isinstance(what, int):
             self._copy(client, None, length, came)
-            code = {503: "SlowDown", 500: "InternalError"}.get(what, "Error")
-            body = f"<Error><Code>{code}</Code><Message>Please reduce your request rate.</Message></Error>".encode()
-            sock.sendall(f"HTTP/1.1 {what} Busy\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            code = {503: "SlowDown", 500: "InternalError", 403: "AccessDenied"}[what]
+            body = f"<Error><Code>{code}</Code><Message>Said by the relay.</Message></Error>".encode()
+            sock.sendall(f"HTTP/1.1 {what} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                          + (b"" if method == "HEAD" else body))
             request.status = what
             return server or Stream(socket.create_connection(("127.0.0.1", self.server_port)))

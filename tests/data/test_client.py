@@ -256,12 +256,13 @@ def test_credentials():
         ("reader", ("list", "s3://bucket"), True), ("reader", ("delete", "s3://bucket/there"), False), ("all", ("upload", "s3://bucket/up"), True),
     ):
         client.credentials({"s3://bucket": s3.config(user)})
-        began = time.monotonic()
+        before = len(s3.relay.log)
         words += (str(target),) if words[0] == "download" else (f"{source}/*",) if words[0] == "upload" else ()
         code, out = data(*words)
         c.equal(f"{words[0]} as {user}: {out[-300:]}", code, 0 if good else 2)
         if not good:
-            c.check("it does not try for long", time.monotonic() - began < 20)
+            targets = [(r.method, r.target) for r in s3.relay.log[before:] if r.status == 403]
+            c.check(f"what is refused is asked once: {targets}", targets and len(targets) == len(set(targets)))
             c.check("the address is named", "s3://bucket" in out or "bucket" in out)
             c.check("no secret is told", s3.users[user][1] not in out)
     c.equal("nothing partial is left", (sorted(os.listdir(target)), sorted(s3.keys())), (["there"], ["there", "up/one", "up/two"]))
@@ -363,17 +364,16 @@ def test_storms():
     c.check("one part is refused: " + out[-300:], code == 2 and "big" in out)
     c.equal("the object is not there", s3.keys("part/"), {})
     time.sleep(0.5)  # what was on its way to the server
-    begun, = s3.uploads()
+    begun, = [u for u in s3.uploads() if u["Key"] == "part/big"]
     there = [p["PartNumber"] for p in s3.client.list_parts(Bucket="bucket", Key=begun["Key"], UploadId=begun["UploadId"]).get("Parts", [])]
     before = len(s3.relay.log)
     code, out = data("upload", "s3://bucket/part", f"{source}/big")
-    c.equal("its parts are for the next attempt: " + out, (code, sorted(parts_of(s3.relay.log[before:]) + there), s3.uploads()),
-            (0, [1, 2, 3, 4, 5], []))
+    c.equal("its parts are for the next attempt: " + out, (code, sorted(parts_of(s3.relay.log[before:]) + there), s3.keys("part/")),
+            (0, [1, 2, 3, 4, 5], {"part/big": len(large)}))
     s3.relay.stop()
-    began = time.monotonic()
     code, out = data("list", "s3://bucket", "--retry-for", "2")
     s3.relay.start()
-    c.check(f"storage that stays away: {out}", code == 10 and time.monotonic() - began < 30)
+    c.check(f"storage that stays away: {out}", code == 10)
 
 
 def test_progress():

@@ -1,6 +1,6 @@
-/* Fuzz entry: what the logger reads and writes without a socket. The first byte chooses: a batch of entries, which must say what the tree of the
- * same text says; lines that leave as server-sent events and as JSON, which must come back; the file of a sealed segment, with checksums that
- * are right, which may say anything. */
+/* Fuzz entry: what the logger reads and writes without a socket. The first byte chooses: a batch of entries, which must say what
+ * the tree of the same text says; lines that leave as server-sent events and as JSON, which must come back; the file of a sealed
+ * segment, with checksums that are right, which may say anything. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* A user at a terminal, for tests: `pty COMMAND…` runs it at a terminal of 24 rows and 80 columns and plays the lines of its standard input:
+/* A user at a terminal, for tests: `pty COMMAND…` runs it at a terminal of 24 rows and 80 columns and plays the
+ * lines of its standard input:
  *
  *   expect TEXT     wait until it is printed, behind what was expected before
  *   send TEXT       type it; both know \n, \r, \t, \\ and \xHH

@@ -62,10 +62,9 @@ expect 24 80
 size 41 123
 send sleep 0.2; stty size\n
 expect 41 123
-send echo $((40+3)); sleep 1000\n
-expect 43
+send sh -c 'echo go $((40+3)); exec sleep 1000'\n
+expect go 43
 send \x03
-expect ^C
 send echo after $((40+2))\n
 expect after 42
 send exit 5\n

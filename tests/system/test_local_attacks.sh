@@ -97,7 +97,14 @@ awk '$4 == "0A" { print $10, $2 }' /proc/net/tcp /proc/net/tcp6 | sort | join - 
 check_eq "one port is open, at loopback" "$(cut -d ' ' -f 2 "$work/listening")" "$(printf '0100007F:%04X' "$port")"
 check_eq "no abstract sockets" "$(awk '$8 ~ /^@/ { print $7, $8 }' /proc/net/unix | sort | join - "$work/sockets")" ""
 
-# ---- a task in its sandbox, with the network of the host and a token of its own ----
+# ---- a task in its sandbox, with a token of its own, and a network of its own where that is possible ----
+# A service of somebody else that trusts whoever reaches it at loopback.
+mkdir "$work/trusting" && echo trusted > "$work/trusting/index.html"
+trusting=$((20000 + RANDOM % 10000))
+busybox httpd -f -p "127.0.0.1:$trusting" -h "$work/trusting" &
+trusting_pid=$!
+trap 'stop_one "$trusting_pid"; finish; exit $?' EXIT
+grep -q "each pod has a network of its own" "$work/up.log" && own_network=1 || own_network=
 "$osmo" user create other > /dev/null || fail "a second user"
 "$osmo" token list -t json > "$work/tokens"
 gets="/api/auth/access_token /api/auth/user /api/auth/user/admin /api/auth/user/admin/access_token /api/credentials /api/configs/role
@@ -107,6 +114,7 @@ posts="/api/auth/access_token/mine /api/auth/user/admin/access_token/mine /api/w
     /api/storage/$victim/t"
 puts="/api/configs/role/osmo-user /api/configs/pool/default /api/storage/$victim/t/stolen"
 cat > "$work/attack.sh" <<A
+trusting=$trusting
 port=$port victim=$victim gets="$gets" posts="$posts" puts="$puts"
 A
 cat >> "$work/attack.sh" <<'A' # a template engine reads it: no brace before % or a hash sign
@@ -132,6 +140,11 @@ for d in $dirs; do say "dir:${d##*/}" "$(ls -A "$d" 2>/dev/null | head -n 3 | tr
 say others "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c '[o]smo-service')"
 ( : > "$owned/new" ) 2>/dev/null && say write yes || say write no
 say uids "$(tr -s ' \t' ' ' < /proc/self/status | sed -n 's/^CapEff: //p')"
+
+say trusting "$(timeout 5 busybox wget -q -O - "http://127.0.0.1:$trusting/" 2>/dev/null)"
+say abstract "$(grep -c ' @' /proc/net/unix)"
+say address "$(busybox ip addr add 10.1.2.3/32 dev lo 2>&1 | grep -c 'not permitted')"
+say packets "$(busybox arping -c 1 -w 1 127.0.0.1 2>&1 | grep -c 'not permitted')"
 
 login=$(cat "$OSMO_CONFIG_FILE_DIR/login.yaml")
 id=$(sed -n 's/^ *id_token: *//p' <<< "$login") refresh=$(sed -n 's/^ *refresh_token: *//p' <<< "$login")
@@ -180,6 +193,12 @@ for d in up config backend; do check_eq "a task: the directory $d is empty" "$(r
 check_eq "a task: sees no process of the owner" "$(result others)" 0
 check_eq "a task: writes nothing there" "$(result write)" no
 check_eq "a task: has no capabilities" "$(result uids)" 0000000000000000
+check_eq "a task: changes no addresses" "$(result address)" 1
+check_eq "a task: sends no raw packets" "$(result packets)" 1
+if [[ $own_network ]]; then
+    check_eq "a task: other services at loopback" "$(result trusting)" ""
+    check_eq "a task: abstract sockets of others" "$(result abstract)" 0
+fi
 check_eq "a task: has a token of its own" "$(result have)" 43
 check_eq "a task: which reads its own workflow" "$(result own)" 200
 check_eq "a task: is nobody without it" "$(result nobody)" 401

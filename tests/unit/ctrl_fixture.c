@@ -1,6 +1,7 @@
 /* See ctrl_fixture.h. */
 #include "ctrl_fixture.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -94,6 +95,10 @@ static void on_frame(int fd, const char *data, size_t len) {
         release_if_asked();
     } else if (type && strcmp(type, "ACTION_DONE") == 0) {
         strlist_add(&f.done, json_get_str(o, "Id"));
+    } else if (type && strcmp(type, "METRICS") == 0) {
+        char *text = json_to_text(json_get(o, "Metric"));
+        buf_printf(&f.lines, "metric %s\n", text);
+        free(text);
     } else if (json_has(o, "Text")) {
         add_line(o);
     }
@@ -316,6 +321,24 @@ int ctrl_done_count(void) {
     int n = (int)f.done.len;
     unlock();
     return n;
+}
+
+int ctrl_descriptors(void) {
+    char path[64];
+    int n = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)ctrl_pid);
+    DIR *d = opendir(path);
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+bool ctrl_await_descriptors(int n) {
+    for (int i = 0; i < 500 && ctrl_descriptors() > n; i++)
+        poll(NULL, 0, 20);
+    return ctrl_descriptors() <= n;
 }
 
 /* ---- processes ---- */

@@ -35,6 +35,9 @@ void ctrl_drop_logger(void);      /* cut its connection; osmo_ctrl dials again *
 /* Wait until it confirmed this id. */
 bool ctrl_await_done(const char *id);
 int ctrl_done_count(void);
+/* Descriptors that osmo_ctrl has open, and whether they come down to this many. */
+int ctrl_descriptors(void);
+bool ctrl_await_descriptors(int n);
 
 /* The next connection to the router, within ten seconds; -1. Its request line and headers in `request`. */
 int router_next(char *request, size_t size);

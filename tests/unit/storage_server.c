@@ -234,7 +234,10 @@ static bool write_all(int fd, const char *data, size_t len) {
 
 static void put_head(storage_server_t *s, struct server_answer *a, buf_t *head) {
     char date[40];
-    remote_http_date_text(clock_now_us() + s->clock_offset_us, date);
+    pthread_mutex_lock(&s->lock);
+    int64_t offset_us = s->clock_offset_us;
+    pthread_mutex_unlock(&s->lock);
+    remote_http_date_text(clock_now_us() + offset_us, date);
     buf_printf(head, "HTTP/1.1 %d X\r\nDate: %s\r\nLast-Modified: Fri, 24 May 2013 00:00:00 GMT\r\n", a->status, date);
     for (size_t i = 0; i < a->headers.len; i++)
         buf_printf(head, "%s\r\n", a->headers.items[i]);
@@ -432,7 +435,15 @@ size_t storage_server_count(storage_server_t *s, const char *method, const char 
     return n;
 }
 
-void storage_server_page(storage_server_t *s, size_t entries) { s->page = entries; }
-void storage_server_clock(storage_server_t *s, int64_t offset_us) { s->clock_offset_us = offset_us; }
-void storage_server_no_batch(storage_server_t *s) { s->no_batch = true; }
-void storage_server_old_uploads(storage_server_t *s) { s->old_uploads = true; }
+/* One setting, seen by the threads that answer. */
+#define SET(s, what)                                                                                                   \
+    do {                                                                                                               \
+        pthread_mutex_lock(&(s)->lock);                                                                                \
+        what;                                                                                                          \
+        pthread_mutex_unlock(&(s)->lock);                                                                              \
+    } while (0)
+
+void storage_server_page(storage_server_t *s, size_t entries) { SET(s, s->page = entries); }
+void storage_server_clock(storage_server_t *s, int64_t offset_us) { SET(s, s->clock_offset_us = offset_us); }
+void storage_server_no_batch(storage_server_t *s) { SET(s, s->no_batch = true); }
+void storage_server_old_uploads(storage_server_t *s) { SET(s, s->old_uploads = true); }

@@ -42,8 +42,10 @@ static bool signature_is_right(const struct server_request *rq, const char *auth
     struct sigv4_pair query[16];
     char *owned[32] = { NULL };
     size_t n = 0, q = 0, o = 0;
-    if (sscanf(auth, "AWS4-HMAC-SHA256 Credential=" STORAGE_KEY_ID "/%*8s/%63[^/]/s3/aws4_request, SignedHeaders=%511[^,],", region, names) != 2 &&
-        sscanf(strstr(auth, "Credential=") ? strstr(auth, "Credential=") : "", "Credential=" STORAGE_KEY_ID "/%*[0-9]/%63[^/]/s3/aws4_request, SignedHeaders=%511[^,],",
+    if (sscanf(auth, "AWS4-HMAC-SHA256 Credential=" STORAGE_KEY_ID "/%*8s/%63[^/]/s3/aws4_request, "
+                                                                   "SignedHeaders=%511[^,],", region, names) != 2 &&
+        sscanf(strstr(auth, "Credential=") ? strstr(auth, "Credential=") : "",
+               "Credential=" STORAGE_KEY_ID "/%*[0-9]/%63[^/]/s3/aws4_request, SignedHeaders=%511[^,],",
                region, names) != 2)
         return false;
     for (char *name = strtok_r(names, ";", &save); name && n < 31; name = strtok_r(NULL, ";", &save))
@@ -58,7 +60,8 @@ static bool signature_is_right(const struct server_request *rq, const char *auth
     }
     _cleanup_buf_ buf_t want = BUF_INIT(4096);
     char *path = strndup(rq->target, strcspn(rq->target, "?"));
-    struct sigv4_input in = { .method = rq->method, .path = path, .query = query, .nquery = q, .headers = lines, .region = region, .service = "s3",
+    struct sigv4_input in = { .method = rq->method, .path = path, .query = query, .nquery = q, .headers = lines,
+                              .region = region, .service = "s3",
                               .payload = request_header(rq, "x-amz-content-sha256"), .date = request_header(rq, "x-amz-date"),
                               .access_key_id = STORAGE_KEY_ID, .access_key = STORAGE_KEY };
     bool right = in.payload && in.date && sigv4_authorization(&in, &want) == 0 && !strcmp(want.data, auth);
@@ -110,7 +113,8 @@ static void put_key(struct server_answer *a, const char *tag, const char *key) {
 }
 
 static void list(storage_server_t *s, const char *bucket, const struct server_request *rq, struct server_answer *a) {
-    char *prefix = request_query(rq, "prefix"), *delimiter = request_query(rq, "delimiter"), *token = request_query(rq, "continuation-token");
+    char *prefix = request_query(rq, "prefix"), *delimiter = request_query(rq, "delimiter"), *token =
+        request_query(rq, "continuation-token");
     char *full = str_printf("%s/%s", bucket, prefix ? prefix : ""), *last = strdup(""), *common = strdup("");
     size_t n = 0, skip = strlen(bucket) + 1;
     bool truncated = false;
@@ -215,7 +219,8 @@ static void list_uploads(storage_server_t *s, const char *bucket, struct server_
     a->status = 200;
     buf_puts(&a->body, "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>");
     for (size_t i = 0; i < s->nuploads; i++)
-        buf_printf(&a->body, "<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>%s</Initiated></Upload>", s->uploads[i].path + strlen(bucket) + 1,
+        buf_printf(&a->body, "<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>%s</Initiated></Upload>",
+                   s->uploads[i].path + strlen(bucket) + 1,
                    s->uploads[i].id, s->old_uploads ? "2013-05-24T00:00:00.000Z" : "2100-01-01T00:00:00.000Z");
     buf_puts(&a->body, "</ListMultipartUploadsResult>");
 }

@@ -19,9 +19,11 @@
 static void test_port_lists(void) {
     static const struct { const char *spec, *want; } cases[] = {
         { "8000", "8000:8000" }, { "8000:80", "8000:80" }, { "9000-9002", "9000:9000 9001:9001 9002:9002" },
-        { "9000-9001:80-81", "9000:80 9001:81" }, { "1,2:3,4-5:6-7", "1:1 2:3 4:6 5:7" }, { " 1 , 2 ", "1:1 2:2" }, { "65535", "65535:65535" },
+        { "9000-9001:80-81", "9000:80 9001:81" }, { "1,2:3,4-5:6-7", "1:1 2:3 4:6 5:7" }, { " 1 , 2 ", "1:1 2:2" }, { "65535",
+            "65535:65535" },
         { "7:9,8:9", "7:9 8:9" },
-        { "", NULL }, { "0", NULL }, { "65536", NULL }, { "a", NULL }, { "1:", NULL }, { ":1", NULL }, { "1-", NULL }, { "2-1", NULL }, { "1,", NULL },
+        { "", NULL }, { "0", NULL }, { "65536", NULL }, { "a", NULL }, { "1:", NULL }, { ":1", NULL }, { "1-", NULL }, { "2-1",
+            NULL }, { "1,", NULL },
         { "1-3:1-2", NULL }, { "1:2:3", NULL }, { "1,1", NULL }, { "1-2000", NULL }, { "-1", NULL }, { "99999999999999999999", NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -41,7 +43,8 @@ static void test_port_lists(void) {
 
 static void test_paths(void) {
     static const struct { const char *spec, *first, *second; } splits[] = {
-        { "a:/b", "a", "/b" }, { "a\\:b:/c", "a:b", "/c" }, { "a:/b:c", "a", "/b:c" }, { "a\\\\:/b", "a\\", "/b" }, { "a\\b:/c", "a\\b", "/c" },
+        { "a:/b", "a", "/b" }, { "a\\:b:/c", "a:b", "/c" }, { "a:/b:c", "a", "/b:c" }, { "a\\\\:/b", "a\\", "/b" }, { "a\\b:/c",
+            "a\\b", "/c" },
         { "a", NULL, NULL }, { ":/b", NULL, NULL }, { "a:", NULL, NULL }, { "", NULL, NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(splits); i++) {
@@ -55,8 +58,10 @@ static void test_paths(void) {
     static const char config[] = "{\"allowed_paths\": {\"etc\": {\"path\": \"/etc\", \"writable\": false}, \"deep\": {\"path\": \"/etc/deep/\", "
                                  "\"writable\": true}, \"inner\": {\"path\": \"/osmo/run/workspace/in\"}, \"odd\": {\"path\": 5}}}";
     static const struct { const char *remote; bool write; int rc; const char *want; } cases[] = {
-        { "/osmo/run/workspace", true, 0, "osmo" }, { "/osmo/run/workspace/", true, 0, "osmo/" }, { "/osmo/run/workspace/a b", true, 0, "osmo/a b" },
-        { "/osmo/run/workspaces", true, OSMO_EDENIED, NULL }, { "/osmo/run", false, OSMO_EDENIED, NULL }, { "/", false, OSMO_EDENIED, NULL },
+        { "/osmo/run/workspace", true, 0, "osmo" }, { "/osmo/run/workspace/", true, 0, "osmo/" }, { "/osmo/run/workspace/a b", true,
+            0, "osmo/a b" },
+        { "/osmo/run/workspaces", true, OSMO_EDENIED, NULL }, { "/osmo/run", false, OSMO_EDENIED, NULL }, { "/", false,
+            OSMO_EDENIED, NULL },
         { "/etc/passwd", false, 0, "etc/passwd" }, { "/etc/passwd", true, OSMO_EDENIED, NULL }, { "/etc/deep/x", true, 0, "deep/x" },
         { "/etc/deeper", true, OSMO_EDENIED, NULL }, { "/osmo/run/workspace/in/x", false, 0, "inner/x" },
         { "/osmo/run/workspace/in/x", true, OSMO_EDENIED, NULL }, { "relative", false, OSMO_EINVAL, NULL },
@@ -89,16 +94,19 @@ static void test_exec_wire(void) {
     n = exec_size_frame(out, 1, 2, false, false);
     CHECK(n > 12 && memcmp(out + n - 13, ",\"Tty\":false}", 13) == 0);
     n = exec_size_frame(out, 41, 123, true, true);
-    CHECK(n == 31 && memcmp(out, "\0RESIZE:{\"Rows\":41,\"Cols\":123}", n) == 0);
+    static const char resize[] = "\0RESIZE:{\"Rows\":41,\"Cols\":123}", term[] = "\0SIGNAL:{\"Signal\":15}";
+    CHECK(n == sizeof resize - 1 && memcmp(out, resize, n) == 0);
     n = exec_signal_frame(out, 15);
-    CHECK(n == 22 && memcmp(out, "\0SIGNAL:{\"Signal\":15}", n) == 0);
+    CHECK(n == sizeof term - 1 && memcmp(out, term, n) == 0);
     static const struct { const char *reason; int status; } reasons[] = {
-        { "exit 0", 0 }, { "exit 255", 255 }, { "exit 256", -1 }, { "exit -1", -1 }, { "exit", -1 }, { "exit x", -1 }, { "", -1 }, { "bye", -1 },
+        { "exit 0", 0 }, { "exit 255", 255 }, { "exit 256", -1 }, { "exit -1", -1 }, { "exit", -1 }, { "exit x", -1 }, { "", -1 },
+            { "bye", -1 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
         CHECK_INT(exec_status_of(reasons[i].reason), reasons[i].status);
     static const struct { const char *entry; bool interactive; } entries[] = {
-        { "/bin/bash", true }, { "bash", true }, { " sh ", true }, { "/usr/bin/zsh", true }, { "bash -c 'x'", false }, { "./run.sh", false },
+        { "/bin/bash", true }, { "bash", true }, { " sh ", true }, { "/usr/bin/zsh", true }, { "bash -c 'x'", false }, { "./run.sh",
+            false },
         { "echo", false }, { "/bin/", false },
     };
     for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
@@ -121,7 +129,8 @@ static void test_sessions(void) {
     static const struct { const char *address, *want; } urls[] = {
         { "ws://localhost:8000", "http://k.localhost:8000/" }, { "wss://osmo.example.com", "https://k.osmo.example.com/" },
         { "https://a.b/c", "https://k.a.b/" }, { "ws://127.0.0.1:80/", "http://k.localhost:80/" },
-        { "ws://[::1]:80", "http://k.localhost:80/" }, { "ws://127.example.com", "http://k.127.example.com/" }, { "ws://[::2]:80", NULL }, { "ftp://x", NULL }, { "ws://", NULL },
+        { "ws://[::1]:80", "http://k.localhost:80/" }, { "ws://127.example.com", "http://k.127.example.com/" }, { "ws://[::2]:80",
+            NULL }, { "ftp://x", NULL }, { "ws://", NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
         _cleanup_free_ char *got = webserver_url(urls[i].address, "k");
@@ -143,7 +152,7 @@ static void test_sessions(void) {
 enum { BY_EXIT, BY_SIGNAL, BY_ABORT, BY_RETURN };
 
 /* In a process of its own, which leads the terminal's session. */
-static void guarded(int slave, int how, int number, int ready) {
+static void guarded(int slave, int how, int ready) {
     if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0) < 0)
         _exit(99);
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -158,7 +167,6 @@ static void guarded(int slave, int how, int number, int ready) {
         terminal_restore();
         _exit(7);
     }
-    signal(number, signal(number, SIG_DFL)); /* what is set up stays set up */
     for (;;)
         pause();
 }
@@ -170,7 +178,7 @@ static void one_end(int how, int number, int want) {
     REQUIRE(openpty(&master, &slave, NULL, NULL, NULL) == 0 && pipe2(ready, O_CLOEXEC) == 0 && tcgetattr(slave, &before) == 0);
     pid_t pid = fork();
     if (pid == 0)
-        guarded(slave, how, number, ready[1]);
+        guarded(slave, how, ready[1]);
     CHECK_INT(read(ready[0], &c, 1), 1);
     if (how == BY_SIGNAL) {
         CHECK(tcgetattr(slave, &raw) == 0 && !(raw.c_lflag & (ICANON | ECHO | ISIG)));
@@ -178,7 +186,8 @@ static void one_end(int how, int number, int want) {
     }
     CHECK_INT(waitpid(pid, &status, 0), pid);
     CHECK_INT(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), want);
-    CHECK(tcgetattr(slave, &after) == 0 && after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag && after.c_oflag == before.c_oflag);
+    CHECK(tcgetattr(slave, &after) == 0 && after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag &&
+        after.c_oflag == before.c_oflag);
     close(ready[0]);
     close(ready[1]);
     close(master);

@@ -101,6 +101,7 @@ static void test_signals_and_many(void) {
     int fds[N];
     char key[32];
     REQUIRE(begin_usual());
+    int before = ctrl_descriptors();
     for (int i = 0; i < N; i++) {
         snprintf(key, sizeof key, "EXEC-%d", i);
         ctrl_action("exec", key, ",\"entry_command\":\"sh -c 'trap \\\"echo got; exit 4\\\" USR1; echo up; "
@@ -120,6 +121,7 @@ static void test_signals_and_many(void) {
         CHECK_STR(reason, "exit 4");
         CHECK_CONTAINS(out, "got\n");
     }
+    CHECK(ctrl_await_descriptors(before));
     end_usual();
 }
 
@@ -253,9 +255,10 @@ static void *echo_main(void *arg) {
 static void test_port_forward(void) {
     int port, listener = check_listen(&port);
     pthread_t thread;
-    char more[64];
+    char more[128];
     REQUIRE(listener >= 0 && pthread_create(&thread, NULL, echo_main, &listener) == 0 && begin_usual());
-    snprintf(more, sizeof more, ",\"task_port\":%d", port);
+    snprintf(more, sizeof more, ",\"task_port\":%d,\"enable_telemetry\":true", port);
+    int before = ctrl_descriptors();
     ctrl_action("portforward", "PORTFORWARD-c", more);
     int control = router_next(request, sizeof request);
     REQUIRE(control >= 0);
@@ -284,6 +287,8 @@ static void test_port_forward(void) {
         }
     }
     ws_peer_close(control, 1000, "");
+    CHECK(ctrl_await_descriptors(before));
+    CHECK(ctrl_await_line("\"type\":\"PORTFORWARD_INPUT\"") && ctrl_await_line("\"size_in_bytes\":9,"));
     shutdown(listener, SHUT_RDWR);
     pthread_join(thread, NULL);
     close(listener);

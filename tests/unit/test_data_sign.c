@@ -2,7 +2,8 @@
  *
  * Sources of the values: Amazon's "Signature Version 4 Test Suite" (General Reference; key AKIDEXAMPLE, 30 August 2015, service "service"),
  * Amazon's "Signature Calculations for the Authorization Header" (S3 API Reference; key AKIAIOSFODNN7EXAMPLE, 24 May 2013), Microsoft's
- * "Authorize with Shared Key" (its example of a string to sign; signed with the emulator's published key by another implementation of HMAC). */
+ * "Authorize with Shared Key" (its example of a string to sign; signed with the emulator's published key by another
+ * implementation of HMAC). */
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -17,9 +18,9 @@
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define HOST "Host:example.amazonaws.com"
 #define DATE "X-Amz-Date:20150830T123600Z"
-#define TOKEN                                                                                                                                  \
-    "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/"                  \
-    "qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+"                           \
+#define TOKEN \
+    "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/" \
+    "qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+" \
     "xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
 
 struct vector {
@@ -31,7 +32,8 @@ struct vector {
 static const struct vector suite[] = {
     { "get-vanilla", "GET", "/", { { 0 } }, 0, { HOST, DATE }, "", "host;x-amz-date",
       "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31" },
-    { "get-header-key-duplicate", "GET", "/", { { 0 } }, 0, { HOST, "My-Header1:value2", "My-Header1:value2", "My-Header1:value1", DATE }, "",
+    { "get-header-key-duplicate", "GET", "/", { { 0 } }, 0,
+      { HOST, "My-Header1:value2", "My-Header1:value2", "My-Header1:value1", DATE }, "",
       "host;my-header1;x-amz-date", "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea" },
     { "get-header-value-order", "GET", "/", { { 0 } }, 0,
       { HOST, "My-Header1:value4", "My-Header1:value1", "My-Header1:value3", "My-Header1:value2", DATE }, "", "host;my-header1;x-amz-date",
@@ -46,7 +48,8 @@ static const struct vector suite[] = {
       "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741" },
     { "get-vanilla-query-order-key-case", "GET", "/", { { "Param2", "value2" }, { "Param1", "value1" } }, 2, { HOST, DATE }, "",
       "host;x-amz-date", "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500" },
-    { "get-vanilla-query-order-value", "GET", "/", { { "Param1", "value2" }, { "Param1", "value1" } }, 2, { HOST, DATE }, "", "host;x-amz-date",
+    { "get-vanilla-query-order-value", "GET", "/", { { "Param1", "value2" }, { "Param1", "value1" } }, 2,
+      { HOST, DATE }, "", "host;x-amz-date",
       "5772eed61e12b33fae39ee5e7012498b51d56abc0abb7c60486157bd471c4694" },
     { "get-vanilla-query-unreserved", "GET", "/",
       { { "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
@@ -62,7 +65,8 @@ static const struct vector suite[] = {
       "host;x-amz-date;x-amz-security-token", "85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead" },
     { "post-vanilla-empty-query-value", "POST", "/", { { "Param1", "value1" } }, 1, { HOST, DATE }, "", "host;x-amz-date",
       "28038455d6de14eafc1f9222cf5aa6f1a96197d7deb8263271d420d138af7f11" },
-    { "post-x-www-form-urlencoded", "POST", "/", { { 0 } }, 0, { "Content-Type:application/x-www-form-urlencoded", HOST, DATE }, "Param1=value1",
+    { "post-x-www-form-urlencoded", "POST", "/", { { 0 } }, 0,
+      { "Content-Type:application/x-www-form-urlencoded", HOST, DATE }, "Param1=value1",
       "content-type;host;x-amz-date", "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a" },
 };
 
@@ -75,7 +79,8 @@ static void test_suite(void) {
         struct sigv4_input in = { .method = v->method, .path = v->path, .query = v->query, .nquery = v->nquery, .headers = v->headers,
                                   .payload = sha, .date = "20150830T123600Z", .region = "us-east-1", .service = "service",
                                   .access_key_id = "AKIDEXAMPLE", .access_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" };
-        snprintf(want, sizeof want, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=%s, Signature=%s",
+        snprintf(want, sizeof want, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
+                                    "SignedHeaders=%s, Signature=%s",
                  v->names, v->signature);
         CHECK_INT(sigv4_authorization(&in, &got), 0);
         if (!got.data || strcmp(got.data, want) != 0)
@@ -91,7 +96,8 @@ static const struct vector s3_examples[] = {
     { "GET object", "GET", "/test.txt", { { 0 } }, 0, { S3_HOST, "Range: bytes=0-9", "x-amz-content-sha256:" EMPTY, S3_DATE }, EMPTY,
       "host;range;x-amz-content-sha256;x-amz-date", "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41" },
     { "PUT object", "PUT", "/test%24file.text", { { 0 } }, 0,
-      { "Date: Fri, 24 May 2013 00:00:00 GMT", S3_HOST, "x-amz-content-sha256:44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+      { "Date: Fri, 24 May 2013 00:00:00 GMT", S3_HOST,
+        "x-amz-content-sha256:44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
         S3_DATE, "x-amz-storage-class:REDUCED_REDUNDANCY" },
       "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072", "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
       "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd" },
@@ -109,7 +115,8 @@ static void s3_documentation(void) {
         struct sigv4_input in = { .method = v->method, .path = v->path, .query = v->query, .nquery = v->nquery, .headers = v->headers,
                                   .payload = v->body, .date = "20130524T000000Z", .region = "us-east-1", .service = "s3",
                                   .access_key_id = "AKIAIOSFODNN7EXAMPLE", .access_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" };
-        snprintf(want, sizeof want, "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, SignedHeaders=%s, Signature=%s",
+        snprintf(want, sizeof want, "AWS4-HMAC-SHA256 "
+                                    "Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, SignedHeaders=%s, Signature=%s",
                  v->names, v->signature);
         CHECK_INT(sigv4_authorization(&in, &got), 0);
         CHECK_STR(got.data, want);
@@ -133,7 +140,8 @@ static void dates(void) {
 static void shared_key(void) {
     static const struct sigv4_pair query[] = { { "restype", "container" }, { "comp", "metadata" }, { "timeout", "20" } };
     static const char *const headers[] = { "x-ms-version: 2015-02-21", "X-MS-Date: Fri, 26 Jun 2015 23:39:12 GMT", "Accept: */*", NULL };
-    struct azure_input in = { .method = "GET", .account = "myaccount", .key = EMULATOR_KEY, .path = "/mycontainer", .query = query, .nquery = 3,
+    struct azure_input in = { .method = "GET", .account = "myaccount", .key = EMULATOR_KEY, .path = "/mycontainer",
+                              .query = query, .nquery = 3,
                               .headers = headers };
     _cleanup_buf_ buf_t text = BUF_INIT(4096), value = BUF_INIT(4096);
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -152,7 +160,8 @@ static void connection_strings(void) {
           "https://acc.blob.core.windows.net", NULL },
         { "AccountName=acc;AccountKey=a2V5;", "acc", "https://acc.blob.core.windows.net", NULL },
         { "accountname=acc;accountkey=a2V5;BlobEndpoint=http://127.0.0.1:10000/acc/", "acc", "http://127.0.0.1:10000/acc", NULL },
-        { "BlobEndpoint=https://acc.blob.example/;SharedAccessSignature=?sv=2020&sig=a%2Bb%3D", NULL, "https://acc.blob.example", "sv=2020&sig=a%2Bb%3D" },
+        { "BlobEndpoint=https://acc.blob.example/;SharedAccessSignature=?sv=2020&sig=a%2Bb%3D", NULL,
+          "https://acc.blob.example", "sv=2020&sig=a%2Bb%3D" },
     };
     static const char *const bad[] = { "", "nonsense", "AccountName=acc", "AccountKey=a2V5", "SharedAccessSignature=sv=1",
                                        "BlobEndpoint=https://x;SharedAccessSignature=a b" };

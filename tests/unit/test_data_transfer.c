@@ -1,12 +1,11 @@
 /* Transfers against a storage server in this process, with the faults that real ones have. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,146 +13,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/str.h"
 #include "check.h"
-#include "data/transfer.h"
-#include "storage_server.h"
-
-#define MIB (1u << 20)
-
-static char root[64];
-static storage_server_t *server;
-static data_credentials_t *credentials;
-static strlist_t left_out;
-
-static char *path_of(const char *name) { return str_printf("%s/%s", root, name); }
-
-static char *token(void *ctx) {
-    (void)ctx;
-    return strdup(STORAGE_TOKEN);
-}
-
-static void note_left_out(void *ctx, const char *path, const char *why) {
-    (void)ctx;
-    char *line = str_printf("%s: %s", path, why);
-    strlist_add(&left_out, line);
-    free(line);
-}
-
-static void read_credentials(int port) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    char *yaml = str_printf(
-        "auth: {data: {'s3://bucket': &a {access_key_id: " STORAGE_KEY_ID ", access_key: " STORAGE_KEY ", override_url: 'http://127.0.0.1:%d'},\n"
-        " 's3://readonly': *a, 's3://nobucket': *a, 'gs://bucket': *a, 'tos://127.0.0.1:%d/bucket': *a,\n"
-        " 's3://wrongid': {access_key_id: other, access_key: x, override_url: 'http://127.0.0.1:%d'},\n"
-        " 's3://wrongkey': {access_key_id: " STORAGE_KEY_ID ", access_key: sEcReT, override_url: 'http://127.0.0.1:%d'},\n"
-        " 's3://public': {override_url: 'http://127.0.0.1:%d'}, 's3://closed': {override_url: 'http://127.0.0.1:%d'},\n"
-        " 'swift://h/AUTH_other': *a,\n"
-        " 'azure://account': {access_key: 'BlobEndpoint=http://127.0.0.1:%d/account;AccountName=account;AccountKey=a2V5'},\n"
-        " 'azure://shared': {access_key: 'BlobEndpoint=http://127.0.0.1:%d/account;SharedAccessSignature=sv=1&sig=ok%%2B%%2F%%3D'}}}\n",
-        port, port, port, port, port, port, port, port);
-    if (data_credentials_parse(yaml, strlen(yaml), &credentials, &err) < 0) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
-    free(yaml);
-}
-
-static void begin(void) {
-    snprintf(root, sizeof root, "/tmp/osmo-transfer-XXXXXX");
-    if (!mkdtemp(root))
-        abort();
-    server = storage_server_start();
-    read_credentials(storage_server_port(server));
-}
-
-static void end(void) {
-    storage_server_stop(server);
-    data_credentials_free(credentials);
-    strlist_free(&left_out);
-    dir_remove_tree(root, NULL);
-}
-
-static struct data_options options(void) {
-    return (struct data_options){ .credentials = credentials, .connections = 4, .part_size = 5 * MIB, .multipart_from = 8 * MIB, .retry_for_ms = 20000,
-                                  .stall_ms = 10000, .authorization = token, .left_out = note_left_out };
-}
-
-static data_session_t *session(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    struct data_options o = options();
-    data_session_t *s = NULL;
-    CHECK_OK(data_session_new(&o, &s, &err), &err);
-    return s;
-}
-
-static void fill(char *data, size_t len, unsigned seed) {
-    for (size_t i = 0; i < len; i++) {
-        seed = seed * 1103515245u + 12345u;
-        data[i] = (char)(seed >> 16);
-    }
-}
-
-static char *make(size_t len, unsigned seed) {
-    char *data = malloc(len + 1);
-    fill(data, len, seed);
-    return data;
-}
-
-static void write_file(const char *name, const void *data, size_t len) {
-    char *path = path_of(name), *slash = strrchr(path, '/');
-    *slash = '\0';
-    CHECK_INT(dir_make(path, 0755, NULL), 0);
-    *slash = '/';
-    CHECK_INT(file_write_atomic(path, data, len, 0640, false, NULL), 0);
-    free(path);
-}
-
-static bool file_is(const char *name, const void *data, size_t len) {
-    buf_t b = BUF_INIT(64 * MIB);
-    char *path = path_of(name);
-    bool same = file_read(path, &b, NULL) == 0 && b.len == len && (!len || !memcmp(b.data, data, len));
-    free(path);
-    buf_free(&b);
-    return same;
-}
-
-static bool object_is(const char *path, const void *data, size_t len) {
-    size_t n = 0;
-    char *got = storage_server_get(server, path, &n);
-    bool same = got && n == len && !memcmp(got, data, len);
-    free(got);
-    return same;
-}
-
-/* Files in a directory, those with a dot in front as well. */
-static size_t entries(const char *name) {
-    char *path = path_of(name);
-    DIR *d = opendir(path);
-    struct dirent *e;
-    size_t n = 0;
-    while (d && (e = readdir(d)))
-        n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-    if (d)
-        closedir(d);
-    free(path);
-    return n;
-}
-
-static int upload(data_session_t *s, const char *uri, const char *name, const char *regex, struct data_totals *t, osmo_error_t *err) {
-    char *path = path_of(name);
-    const char *paths[] = { path };
-    int rc = data_upload(s, uri, paths, 1, regex, t, err);
-    free(path);
-    return rc;
-}
-
-static int download(data_session_t *s, const char *uri, const char *regex, const char *folder, bool resume, struct data_totals *t, osmo_error_t *err) {
-    char *path = path_of(folder);
-    int rc = data_download(s, uri, regex, path, resume, t, err);
-    free(path);
-    return rc;
-}
+#include "transfer_fixture.h"
 
 /* ---- the ordinary ---- */
 
@@ -301,6 +162,44 @@ static void names_that_would_escape(void) {
     end();
 }
 
+/* Whoever else carries the same object to the same place is not disturbed. */
+static void two_at_once(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    begin();
+    data_session_t *s = session();
+    char *dir = path_of("back");
+    struct dirent *e;
+    storage_server_put(server, "bucket/t/one", "1", 1);
+    storage_server_fault(server, "GET", "/bucket/t/one", FAULT_STATUS, 1, 403, "AccessDenied");
+    CHECK_INT(dir_make(dir, 0755, NULL), 0);
+    CHECK_INT(download(s, "s3://bucket/t", NULL, "back", false, NULL, &err), OSMO_EDENIED);
+    CHECK_INT(entries("back"), 0);
+    /* the name of the file aside is the same for the same object: take it from a download that fails later */
+    char *big = make(9 * MIB, 2);
+    storage_server_put(server, "bucket/t/one", big, 9 * MIB);
+    storage_server_fault(server, "GET", "/bucket/t/one", FAULT_STATUS, 10, 403, "AccessDenied");
+    CHECK_INT(download(s, "s3://bucket/t", NULL, "back", false, NULL, &err), OSMO_EDENIED);
+    storage_server_heal(server);
+    DIR *d = opendir(dir);
+    REQUIRE(d != NULL);
+    int fd = -1;
+    while (fd < 0 && (e = readdir(d)))
+        if (str_starts(e->d_name, ".osmo-part-"))
+            fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC);
+    closedir(d);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
+    CHECK_INT(download(s, "s3://bucket/t", NULL, "back", false, NULL, &err), OSMO_ECONFLICT);
+    CHECK_CONTAINS(err.text, "one: another process is fetching it");
+    close(fd);
+    CHECK_OK(download(s, "s3://bucket/t", NULL, "back", false, NULL, &err), &err);
+    CHECK(file_is("back/one", big, 9 * MIB));
+    CHECK_INT(entries("back"), 1);
+    data_session_free(s);
+    free(big);
+    free(dir);
+    end();
+}
+
 /* ---- faults ---- */
 
 static void passing_faults(void) {
@@ -325,7 +224,8 @@ static void passing_faults(void) {
         osmo_error_t err = OSMO_ERROR_INIT;
         data_session_t *s = session();
         struct data_totals t = { 0 };
-        storage_server_fault(server, cases[i].method, cases[i].contains, cases[i].fault, cases[i].fault == FAULT_REGION ? 100 : 1, cases[i].status,
+        storage_server_fault(server, cases[i].method, cases[i].contains, cases[i].fault, cases[i].fault ==
+                             FAULT_REGION ? 100 : 1, cases[i].status,
                              cases[i].code);
         bool sends = !i || !*cases[i].method || cases[i].method[0] == 'P';
         if (sends)
@@ -561,235 +461,6 @@ static void distrusts_what_was_begun(void) {
     end();
 }
 
-/* ---- more of what is asked ---- */
-
-static int collect(void *ctx, const struct data_object *o) {
-    buf_printf(ctx, "%s%s%llu ", o->relative, o->is_prefix ? "" : ":", (unsigned long long)o->size);
-    return 0;
-}
-
-static int stop_at_once(void *ctx, const struct data_object *o) {
-    (void)o;
-    ++*(int *)ctx;
-    return OSMO_EBUSY;
-}
-
-static void lists(void) {
-    static const struct { const char *uri, *regex; bool deep; const char *want; } cases[] = {
-        { "s3://bucket", NULL, false, "a:1 d/0 " },
-        { "s3://bucket", NULL, true, "a:1 d/b:2 d/e/c:3 d/e/f:4 " },
-        { "s3://bucket/d", NULL, false, "b:2 e/0 " },
-        { "s3://bucket/d", "e/f", true, "e/f:4 " },
-        { "s3://bucket/d/b", NULL, false, "b:2 " },
-        { "s3://bucket/d/b", NULL, true, "b:2 " },
-        { "s3://bucket/none", NULL, true, "" },
-        { "azure://account/cont", NULL, true, "x:1 " },
-    };
-    begin();
-    storage_server_page(server, 2);
-    data_session_t *s = session();
-    storage_server_put(server, "bucket/a", "1", 1);
-    storage_server_put(server, "bucket/d/b", "12", 2);
-    storage_server_put(server, "bucket/d/e/c", "123", 3);
-    storage_server_put(server, "bucket/d/e/f", "1234", 4);
-    storage_server_put(server, "account/cont/x", "1", 1);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        osmo_error_t err = OSMO_ERROR_INIT;
-        buf_t got = BUF_INIT(4096);
-        CHECK_OK(data_list(s, cases[i].uri, cases[i].regex, cases[i].deep, collect, &got, &err), &err);
-        CHECK_STR(buf_cstr(&got), cases[i].want);
-        buf_free(&got);
-    }
-    osmo_error_t err = OSMO_ERROR_INIT;
-    int told = 0;
-    CHECK_INT(data_list(s, "s3://bucket", NULL, true, stop_at_once, &told, &err), OSMO_EBUSY);
-    CHECK_INT(told, 1);
-    CHECK_INT(data_list(s, "s3://nobucket", NULL, true, collect, NULL, &err), OSMO_ENOTFOUND);
-    data_session_free(s);
-    end();
-}
-
-static void removals(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    struct data_totals t = { 0 };
-    begin();
-    data_session_t *s = session();
-    for (int i = 0; i < 2100; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "bucket/many/%04d", i);
-        storage_server_put(server, path, "x", 1);
-    }
-    storage_server_put(server, "bucket/many-more", "x", 1);
-    CHECK_OK(data_delete(s, "s3://bucket/many", "00", &t, &err), &err);
-    CHECK_INT(t.files, 100);
-    CHECK_OK(data_delete(s, "s3://bucket/many", NULL, &t, &err), &err);
-    CHECK_INT(t.files, 2000);
-    CHECK_INT(storage_server_objects(server, "bucket/"), 1);
-    CHECK(storage_server_count(server, "POST", "delete=") <= 4);
-    storage_server_no_batch(server); /* Google's has none */
-    storage_server_put(server, "bucket/g/1", "x", 1);
-    storage_server_put(server, "bucket/g/2", "x", 1);
-    CHECK_OK(data_delete(s, "gs://bucket/g", NULL, &t, &err), &err);
-    CHECK_INT(t.files, 2);
-    storage_server_put(server, "account/cont/x", "1", 1);
-    CHECK_OK(data_delete(s, "azure://account/cont", NULL, &t, &err), &err);
-    CHECK_INT(t.files, 1);
-    char *uri = str_printf("http://127.0.0.1:%d/api/storage/wf-1/task", storage_server_port(server));
-    storage_server_put(server, "wf-1/task/x", "1", 1);
-    CHECK_INT(data_delete(s, uri, NULL, &t, &err), OSMO_EDENIED);
-    free(uri);
-    data_session_free(s);
-    end();
-}
-
-static void access_checks(void) {
-    static const struct { const char *uri; enum data_access access; int code; } cases[] = {
-        { "s3://bucket/x", DATA_READ, 0 },          { "s3://bucket/x", DATA_WRITE, 0 },           { "s3://bucket/x", DATA_DELETE, 0 },
-        { "s3://readonly/x", DATA_READ, 0 },        { "s3://readonly/x", DATA_WRITE, OSMO_EDENIED }, { "s3://readonly/x", DATA_DELETE, OSMO_EDENIED },
-        { "s3://wrongid/x", DATA_READ, OSMO_EDENIED }, { "s3://wrongkey/x", DATA_READ, OSMO_EDENIED }, { "s3://nobucket/x", DATA_DELETE, OSMO_ENOTFOUND },
-        { "gs://unknown/x", DATA_READ, OSMO_EDENIED }, { "azure://account/c/x", DATA_READ, 0 },      { "azure://account/c/x", DATA_WRITE, 0 },
-        { "azure://account/c/x", DATA_DELETE, 0 },  { "nonsense", DATA_READ, OSMO_EUSER },
-    };
-    begin();
-    data_session_t *s = session();
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        osmo_error_t err = OSMO_ERROR_INIT;
-        CHECK_INT(data_check(s, cases[i].uri, cases[i].access, &err), cases[i].code);
-        CHECK(!strstr(err.text, "sEcReT"));
-    }
-    CHECK_INT(storage_server_objects(server, ""), 0); /* nothing is left that anybody sees */
-    char *uri = str_printf("http://127.0.0.1:%d/api/storage/wf-1/task", storage_server_port(server));
-    osmo_error_t err = OSMO_ERROR_INIT;
-    CHECK_OK(data_check(s, uri, DATA_READ, &err), &err);
-    CHECK_OK(data_check(s, uri, DATA_WRITE, &err), &err);
-    CHECK_INT(storage_server_objects(server, "wf-1"), 0);
-    free(uri);
-    data_session_free(s);
-    end();
-}
-
-static void links(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    struct data_totals t = { 0 };
-    begin();
-    struct data_options o = options();
-    data_session_t *s = NULL;
-    char *inside = path_of("tree"), *loose = path_of("tree/loop"), *secret = path_of("outside/secret"), *link = path_of("tree/out");
-    char *good = path_of("tree/good"), *target = path_of("tree/sub/file"), *nowhere = path_of("tree/nowhere"), *fifo = path_of("tree/fifo");
-    const char *roots[] = { inside, NULL };
-    write_file("outside/secret", "secret", 6);
-    write_file("tree/sub/file", "data", 4);
-    write_file("tree/.osmo-part-0123", "half", 4);
-    CHECK(symlink(inside, loose) == 0 && symlink(secret, link) == 0 && symlink(target, good) == 0 && symlink("missing", nowhere) == 0 &&
-          mkfifo(fifo, 0600) == 0);
-    o.link_roots = roots;
-    CHECK_OK(data_session_new(&o, &s, &err), &err);
-    CHECK_OK(upload(s, "s3://bucket/l", "tree/*", NULL, &t, &err), &err);
-    CHECK_INT(t.files, 2);
-    CHECK(object_is("bucket/l/good", "data", 4) && object_is("bucket/l/sub/file", "data", 4));
-    CHECK_INT(storage_server_objects(server, "bucket/l/"), 2);
-    CHECK_INT(left_out.len, 4);
-    for (size_t i = 0; i < left_out.len; i++)
-        CHECK(str_starts(left_out.items[i], "out: it is a link that leads outside") || str_starts(left_out.items[i], "nowhere: it is a link that leads no") ||
-              str_starts(left_out.items[i], "fifo: it is no regular") || str_starts(left_out.items[i], "loop: it is a link"));
-    data_session_free(s);
-    char *all[] = { inside, loose, secret, link, good, target, nowhere, fifo };
-    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-        free(all[i]);
-    end();
-}
-
-static int open_given(void *ctx, size_t i) {
-    const char *const *paths = ctx;
-    return paths[i] ? open(paths[i], O_RDONLY | O_CLOEXEC) : OSMO_ENOTFOUND;
-}
-
-static void given_files(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    struct data_totals t = { 0 };
-    begin();
-    data_session_t *s = session();
-    char *big = make(11 * MIB, 4), *one = path_of("one"), *two = path_of("two");
-    const char *paths[] = { one, two };
-    struct data_file files[] = { { "sub/first", 4 }, { "second", 11 * MIB } };
-    write_file("one", "data", 4);
-    write_file("two", big, 11 * MIB);
-    CHECK_OK(data_upload_files(s, "s3://bucket/ck", files, 2, open_given, paths, &t, &err), &err);
-    CHECK_INT(t.files, 2);
-    CHECK(object_is("bucket/ck/sub/first", "data", 4) && object_is("bucket/ck/second", big, 11 * MIB));
-    paths[1] = NULL;
-    CHECK_INT(data_upload_files(s, "s3://bucket/ck", files, 2, open_given, paths, &t, &err), OSMO_ENOTFOUND);
-    CHECK_CONTAINS(err.text, "second");
-    files[0].relative = "../escape";
-    CHECK_INT(data_upload_files(s, "s3://bucket/ck", files, 1, open_given, paths, &t, &err), OSMO_EUSER);
-    data_session_free(s);
-    free(big), free(one), free(two);
-    end();
-}
-
-static atomic_int asked;
-
-static bool cancel_soon(void *ctx) {
-    (void)ctx;
-    return atomic_fetch_add(&asked, 1) >= 1;
-}
-
-static void count_progress(void *ctx, const struct data_progress *p) {
-    struct data_progress *last = ctx;
-    CHECK(p->files_done <= p->files_total && p->current != NULL);
-    *last = *p;
-}
-
-static void cancelled_and_watched(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    struct data_progress last = { 0 };
-    begin();
-    struct data_options o = options();
-    data_session_t *s = NULL;
-    o.progress = count_progress;
-    o.ctx = &last;
-    CHECK_OK(data_session_new(&o, &s, &err), &err);
-    write_file("tree/one", "1234", 4);
-    CHECK_OK(upload(s, "s3://bucket/x", "tree", NULL, NULL, &err), &err);
-    CHECK(last.files_done == 1 && last.files_total == 1 && last.bytes_done == 4 && last.bytes_total == 4 && !last.listing);
-    data_session_free(s);
-    o.cancelled = cancel_soon;
-    CHECK_OK(data_session_new(&o, &s, &err), &err);
-    storage_server_fault(server, "PUT", "", FAULT_STATUS, 1000, 503, "SlowDown");
-    CHECK_INT(upload(s, "s3://bucket/x", "tree", NULL, NULL, &err), OSMO_ECONFLICT);
-    CHECK_CONTAINS(err.text, "cancelled");
-    data_session_free(s);
-    end();
-}
-
-static void a_token_that_is_refused(void) {
-    osmo_error_t err = OSMO_ERROR_INIT;
-    begin();
-    struct data_options o = options();
-    data_session_t *s = NULL;
-    o.authorization = NULL;
-    CHECK_OK(data_session_new(&o, &s, &err), &err);
-    char *uri = str_printf("http://127.0.0.1:%d/api/storage/wf-1/task", storage_server_port(server));
-    CHECK_INT(download(s, uri, NULL, "back", false, NULL, &err), OSMO_ECREDENTIAL);
-    CHECK_CONTAINS(err.text, "401: no token");
-    data_session_free(s);
-    s = session();
-    storage_server_put(server, "wf-1/task/deep/x", "12", 2);
-    storage_server_put(server, "wf-1/task/y", "1", 1);
-    char *below = str_printf("%s/deep", uri);
-    struct data_totals t;
-    CHECK_OK(download(s, below, NULL, "back", false, &t, &err), &err);
-    CHECK_INT(t.files, 1);
-    CHECK(file_is("back/x", "12", 2));
-    storage_server_fault(server, "GET", "/task/y", FAULT_CUT, 1, 0, NULL);
-    CHECK_OK(download(s, uri, "y", "back", false, &t, &err), &err);
-    CHECK(file_is("back/y", "1", 1));
-    free(below);
-    free(uri);
-    data_session_free(s);
-    end();
-}
-
 static const struct check_test tests[] = {
     { "to S3 and back", there_and_back_s3 },
     { "to Google's storage and back", there_and_back_gs },
@@ -799,6 +470,7 @@ static const struct check_test tests[] = {
     { "to a directory and back", there_and_back_file },
     { "an object or what is below a prefix", what_a_uri_names },
     { "no name leaves the folder", names_that_would_escape },
+    { "two at once to the same place", two_at_once },
     { "faults that pass are waited for", passing_faults },
     { "faults that last are told at once", lasting_faults },
     { "patience ends", impatience },
@@ -807,13 +479,6 @@ static const struct check_test tests[] = {
     { "what is there whole is left", sparing_downloads },
     { "killed transfers go on", goes_on_after_kill },
     { "what was begun is not trusted blindly", distrusts_what_was_begun },
-    { "lists", lists },
-    { "removals", removals },
-    { "access is found out without a trace", access_checks },
-    { "links lead to data only", links },
-    { "files that the caller opens", given_files },
-    { "progress and cancellation", cancelled_and_watched },
-    { "tokens of the service", a_token_that_is_refused },
 };
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
-/* What can be asked of logs, events and error logs beyond OSMO's own parameters: numbers of lines, times, expressions, streams, the formats,
- * following and not following, the signs of life, and what is refused with which words. Old requests are answered as before: test_logs. */
+/* What can be asked of logs, events and error logs beyond OSMO's own parameters: numbers of lines, times, expressions, streams, the
+ * formats, following and not following, and what is refused with which words. Old requests are answered as before: test_logs. */
 #include "logs_fixture.h"
 
 #include "base/cleanup.h"
@@ -151,7 +151,8 @@ static void events(void) {
     CHECK_OK(store_write(f.engine->store, NULL, put_events, NULL, &err), &err);
     static const struct { const char *query, *type, *want; } asked[] = {
         { "from_line=4", TEXT, "2026-03-01 09:00:10 [t0] Started: yes\n" },
-        { "since=2026-03-01T09:00:20Z&follow=false", TEXT, "2026-03-01 09:00:10 [t0] Started: yes\n2026-03-01 09:00:10 [t0] Started: yes\n" },
+        { "since=2026-03-01T09:00:20Z&follow=false", TEXT,
+          "2026-03-01 09:00:10 [t0] Started: yes\n2026-03-01 09:00:10 [t0] Started: yes\n" },
         { "task_name=t1&format=sse&grep=Started", SSE, "id: 2\ndata: 2026-03-01 09:00:10 [t0] Started: yes\n\n" },
         { "format=json&from_line=4", JSON, "{\"line\":4,\"text\":\"2026-03-01 09:00:10 [t0] Started: yes\\n\"}\n" },
     };

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "engine/logs_internal.h"
+#include "engine/replicas.h"
 #include "replicas_fixture.h"
 
 #define LINES 300
@@ -76,4 +77,9 @@ static void lines_are_pushed(void) {
 }
 
 static const struct check_test tests[] = { { "lines are pushed", lines_are_pushed } };
-TEST_MAIN("logs of replicas", tests)
+
+int main(int argc, char **argv) {
+    use_pgsql = true;
+    replicas_times(LEASE_US, RENEW_US);
+    return check_main("logs_replicas", tests, ARRAY_SIZE(tests), argc, argv);
+}

@@ -76,6 +76,10 @@ static bool selects(const struct log_query *q, const struct line *l) {
         (!q->error_only || l->type == IO_STDERR) && (!q->kinds || (q->kinds >> l->type & 1));
 }
 
+static void render(const struct line *l, buf_t *out) {
+    logline_render(l->time_us, tasks[l->task], l->retry, l->type, l->text, strlen(l->text), out);
+}
+
 static void expected(const struct log_query *q, buf_t *out) {
     uint64_t all = 0, n = 0;
     for (size_t i = 0; i < nlines; i++)
@@ -89,7 +93,7 @@ static void expected(const struct log_query *q, buf_t *out) {
         if (given)
             buf_printf(out, "%" PRIu64 " %s %u %d ", n, tasks[lines[i].task], lines[i].retry, (int)lines[i].type);
         if (given)
-            logline_render(lines[i].time_us, tasks[lines[i].task], lines[i].retry, lines[i].type, lines[i].text, strlen(lines[i].text), out);
+            render(&lines[i], out);
     }
 }
 
@@ -221,7 +225,7 @@ static void borders(void) {
     while (log_reader_read(r, &got, 9000, &err) > 0)
         ;
     for (size_t i = 0; i < nlines; i++)
-        logline_render(lines[i].time_us, tasks[lines[i].task], lines[i].retry, lines[i].type, lines[i].text, strlen(lines[i].text), &want);
+        render(&lines[i], &want);
     CHECK(got.len == want.len && memcmp(got.data, want.data, want.len) == 0);
     log_reader_free(r);
     buf_free(&got);

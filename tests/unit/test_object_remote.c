@@ -19,7 +19,8 @@ static bool begin(const char *url) {
     int port = storage_server_port(server);
     char *yaml = str_printf("auth: {data: {'s3://bucket': &a {access_key_id: " STORAGE_KEY_ID ", access_key: " STORAGE_KEY
                             ", override_url: 'http://127.0.0.1:%d'}, 's3://readonly': *a, 'gs://bucket': *a, 's3://nobucket': *a,\n"
-                            " 'azure://account': {access_key: 'BlobEndpoint=http://127.0.0.1:%d/account;AccountName=account;AccountKey=a2V5'}}}", port, port);
+                            " 'azure://account': {access_key: "
+                            "'BlobEndpoint=http://127.0.0.1:%d/account;AccountName=account;AccountKey=a2V5'}}}", port, port);
     CHECK_OK(data_credentials_parse(yaml, strlen(yaml), &credentials, &err), &err);
     free(yaml);
     struct object_options o = { .credentials = credentials, .retry_for_ms = 5000 };

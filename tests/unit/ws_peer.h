@@ -6,7 +6,8 @@
 
 enum { PEER_TEXT = 1, PEER_BINARY = 2, PEER_CLOSE = 8, PEER_PING = 9, PEER_PONG = 10 };
 
-/* Takes the next connection and answers its upgrade; `more` is added to the answer (lines with CRLF, or ""). The request is left in `request`.
+/* Takes the next connection and answers its upgrade; `more` is added to the answer (lines with CRLF, or ""). The
+ * request is left in `request`.
  * -1 on failure. */
 int ws_peer_accept(int listener, char *request, size_t size, const char *more);
 /* The next frame whole, unmasked; its opcode, or -1 at the end. A frame longer than size is an end too. */

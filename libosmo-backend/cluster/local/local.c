@@ -21,7 +21,7 @@
 #include "cluster/local/local_int.h"
 
 #define DEFAULT_OVERCOMMIT 8
-#define RELAYS_MAX 7 /* and one for names */
+#define RELAYS_MAX 6 /* and one for names, one for the service */
 
 static void local_close(void *impl)
 {

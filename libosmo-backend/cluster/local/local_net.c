@@ -339,10 +339,37 @@ void net_close(struct local *l)
 
 /* ---- for one pod ---- */
 
+/* Where the pod's own program finds the service. The service put it there, in pairs of option and value; what users may say comes
+ * later, and in the place of a value. */
+static const char *ctrl_option(const json_t *manifest, const char *name)
+{
+    const json_t *list = json_path(manifest, "spec", "containers", NULL);
+    for (size_t i = 0; i < json_len(list); i++) {
+        const json_t *args = json_get(json_at(list, i), "args");
+        for (size_t k = 0; str_eq(json_get_str(json_at(list, i), "name"), "osmo-ctrl") && k + 1 < json_len(args); k += 2)
+            if (str_eq(json_str(json_at(args, k)), name))
+                return json_str(json_at(args, k + 1));
+    }
+    return NULL;
+}
+
+/* A service on the loopback address of this machine is out of a pod's reach, unless it is brought there. */
+static char *service_relay(const struct pod *p)
+{
+    _cleanup_json_ json_t *manifest = p->manifest ? pod_manifest(p) : NULL;
+    const char *host = ctrl_option(manifest, "-host"), *port = ctrl_option(manifest, "-port");
+    if (!host || !port)
+        return NULL;
+    if (str_eq(host, "::1"))
+        return str_printf("[::1]:%s", port);
+    return str_eq(host, "localhost") || str_starts(host, "127.")
+               ? str_printf("%s:%s", str_eq(host, "localhost") ? "127.0.0.1" : host, port) : NULL;
+}
+
 json_t *net_plan(const struct local *l, const struct pod *p)
 {
     json_t *o = json_object(), *relays = json_array();
-    _cleanup_free_ char *users = net_path(l, "users.lock");
+    _cleanup_free_ char *users = net_path(l, "users.lock"), *service = service_relay(p);
     char ip[20], gateway[20], port[16];
     address_text(p->ip, ip);
     address_text(l->net.base + 1, gateway);
@@ -356,6 +383,8 @@ json_t *net_plan(const struct local *l, const struct pod *p)
     json_set_bool(o, "userns", l->net.userns);
     for (size_t i = 0; i < l->net.relays.len; i++)
         json_add_str(relays, l->net.relays.items[i]);
+    if (service && !strlist_has(&l->net.relays, service))
+        json_add_str(relays, service);
     json_set(o, "relays", relays);
     return o;
 }
