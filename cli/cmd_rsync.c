@@ -65,9 +65,8 @@ static int plan_make(struct api *a, const struct wanted *w, bool upload, struct 
     int code = api_call(a, "GET", "/api/plugins/configs", NULL, &answer);
     const json_t *config = json_get(answer, "rsync");
     if (!code && !json_get_bool(config, "enabled", false))
-        code = api_fail(a->json_errors, 0,
-            "rsync is not enabled on this service: its administrator can set plugins_config.rsync.enabled, for "
-                        "workflows submitted afterwards", EXIT_USER);
+        code = api_fail(a->json_errors, 0, "rsync is not enabled on this service: its administrator can set "
+                        "plugins_config.rsync.enabled, for workflows submitted afterwards", EXIT_USER);
     if (!code)
         code = plan_paths(a, w, upload, config, p);
     if (!code)
@@ -76,10 +75,10 @@ static int plan_make(struct api *a, const struct wanted *w, bool upload, struct 
         .job = { .workflow = w->workflow, .task = p->task, .local = p->local, .remote = p->remote, .upload = upload,
                  .progress = !w->no_progress && isatty(STDOUT_FILENO), .verbose = w->verbose, .timeout_s = w->timeout_s,
                  .rate = rate_of(w->rate, config) },
-        .debounce_s = interval(w->debounce_s, config, "daemon_debounce_delay", 30), .poll_s = interval(w->poll_s, config,
-            "daemon_poll_interval",
-        120), .reconcile_s = interval(w->reconcile_s, config, "daemon_reconcile_interval", 60), .max_log = w->max_log,
-        .wait_for_start = w->wait_for_start
+        .debounce_s = interval(w->debounce_s, config, "daemon_debounce_delay", 30),
+        .poll_s = interval(w->poll_s, config, "daemon_poll_interval", 120),
+        .reconcile_s = interval(w->reconcile_s, config, "daemon_reconcile_interval", 60),
+        .max_log = w->max_log, .wait_for_start = w->wait_for_start
     };
     json_free(answer);
     return code;

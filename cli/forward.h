@@ -1,5 +1,5 @@
-/* Forwarding of local ports to a task: what port-forward and rsync share. One loop carries everything; only the calls to the service that a
- * new session takes are made by a thread, so that what is carried does not wait for them. */
+/* Forwarding of local ports to a task: what port-forward and rsync share. One loop carries everything; only the calls
+ * to the service that a new session takes are made by a thread, so that what is carried does not wait for them. */
 #ifndef OSMO_CLI_FORWARD_H
 #define OSMO_CLI_FORWARD_H
 #include "base/ws_client.h"

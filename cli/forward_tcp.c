@@ -135,8 +135,8 @@ static void carry(struct port *p, int fd) {
     const char *cookie = f->cookie && *f->cookie ? f->cookie : p->session.cookie;
     const struct ws_pump_options o = { .loop = f->o.loop, .in = fd, .out = fd, .close_fds = true, .half_close = p->ours, .rate = f->o.rate,
                                        .ended = on_ended, .ctx = c };
-    bool ok = c && connection_key(p, key) && dial_make(&d, &f->api, &p->session, f->o.family, f->o.workflow, key, cookie,
-        f->o.timeout_s) == 0;
+    bool ok = c && connection_key(p, key) &&
+              dial_make(&d, &f->api, &p->session, f->o.family, f->o.workflow, key, cookie, f->o.timeout_s) == 0;
     if (ok) {
         c->port = p;
         ok = announce(p, key, cookie) == 0 && ws_pump_start(&o, &d.options, &pump, &err) == 0;

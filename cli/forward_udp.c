@@ -1,5 +1,6 @@
-/* UDP ports: one socket and one websocket. A message is a datagram behind the address that it came from or goes to: IPv4, 4 bytes, and 2 of
- * the port. Datagrams that cannot be taken at once wait in a short queue, or are lost, as they are anywhere else. */
+/* UDP ports: one socket and one websocket. A message is a datagram behind the address that it came from or goes to:
+ * IPv4, 4 bytes, and 2 of the port. Datagrams that cannot be taken at once wait in a short queue, or are lost, as they
+ * are anywhere else. */
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>

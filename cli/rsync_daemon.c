@@ -1,5 +1,6 @@
-/* The daemon of `osmo workflow rsync upload --daemon`: detached, with a file that says what it does and whose lock says that it lives. It
- * transfers when something below the local path has changed and then been quiet for a while, and now and then in any case. */
+/* The daemon of `osmo workflow rsync upload --daemon`: detached, with a file that says what it does and whose lock
+ * says that it lives. It transfers when something below the local path has changed and then been quiet for a while,
+ * and now and then in any case. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -65,7 +65,8 @@ int state_open(const struct rsync_daemon *d, struct rsync_state **out) {
     if (!code && s->fd < 0)
         code = api_fail(false, 0, strerror(errno), EXIT_USER);
     if (!code && flock(s->fd, LOCK_EX | LOCK_NB) < 0) {
-        _cleanup_free_ char *text = str_printf("An rsync daemon of this task runs already, with PID %lld: stop it with: osmo workflow rsync stop "
+        _cleanup_free_ char *text = str_printf("An rsync daemon of this task runs already, with PID %lld: stop it with: "
+                                               "osmo workflow rsync stop "
                                                "%s --task %s", (long long)pid_in(s->path), d->job.workflow, d->job.task);
         code = api_fail(false, 0, text ? text : "out of memory", EXIT_USER);
     }

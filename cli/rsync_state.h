@@ -1,5 +1,5 @@
-/* What an rsync daemon leaves in the state directory: <state>/rsync/rsync_daemon_<workflow>_<task>.pid and .log. For rsync_daemon.c and
- * rsync_state.c. */
+/* What an rsync daemon leaves in the state directory: <state>/rsync/rsync_daemon_<workflow>_<task>.pid and .log. For
+ * rsync_daemon.c and rsync_state.c. */
 #ifndef OSMO_CLI_RSYNC_STATE_H
 #define OSMO_CLI_RSYNC_STATE_H
 #include "rsync.h"

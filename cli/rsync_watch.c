@@ -14,7 +14,8 @@
 #include "base/map.h"
 #include "rsync.h"
 
-#define CHANGES (IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
+#define CHANGES (IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | \
+                 IN_DELETE_SELF | IN_MOVE_SELF)
 
 struct tree_watch {
     int fd;

@@ -1,5 +1,5 @@
-/* The terminal in raw mode, which is itself again however the program ends: by exit(), a signal, abort(), while it is stopped, and before
- * whoever runs it goes on. One terminal a process. For cmd_exec.c. */
+/* The terminal in raw mode, which is itself again however the program ends: by exit(), a signal, abort(), while it is
+ * stopped, and before whoever runs it goes on. One terminal a process. For cmd_exec.c. */
 #ifndef OSMO_CLI_TERMINAL_H
 #define OSMO_CLI_TERMINAL_H
 #include <stdbool.h>

@@ -24,3 +24,6 @@ tests_unit_test_jwk_LDADD = $(UNIT_BASE_LIBS)
 unit_tests += tests/unit/test_ws_pump
 tests_unit_test_ws_pump_SOURCES = tests/unit/test_ws_pump.c tests/unit/ws_peer.c tests/unit/ws_peer.h tests/unit/check.c
 tests_unit_test_ws_pump_LDADD = $(UNIT_BASE_LIBS)
+unit_tests += tests/unit/test_ws_wire
+tests_unit_test_ws_wire_SOURCES = tests/unit/test_ws_wire.c tests/unit/check.c
+tests_unit_test_ws_wire_LDADD = $(UNIT_BASE_LIBS)

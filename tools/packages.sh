@@ -17,7 +17,7 @@ packages_data=(python3 python3-pip)
 packages_oidc=() # node and npm of elsewhere serve as well as Debian's
 command -v node > /dev/null 2>&1 || packages_oidc+=(nodejs)
 command -v npm > /dev/null 2>&1 || packages_oidc+=(npm)
-packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils iproute2 passt slirp4netns)
+packages_test=(g++ libcunit1-dev doxygen postgresql valgrind busybox-static procps util-linux xz-utils iproute2 passt slirp4netns rsync)
 
 # Names of the given packages that are not installed.
 packages_missing() {

@@ -22,7 +22,6 @@ struct actions {
     struct dial *waiting;          /* for a token */
     struct exec_session *sessions; /* oldest first */
     size_t nsessions, nforwards, ntunnels, nrefusals, nsources;
-    uint64_t next_session;
     bool listening;                /* the socket towards osmo_exec is watched */
     char done[256][24];            /* ids that were carried out, a ring */
     size_t next_done;

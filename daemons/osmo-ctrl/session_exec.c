@@ -325,7 +325,9 @@ void exec_session_open(struct actions *a, struct action *action) {
         return;
     *s = (struct exec_session){ .a = a, .action = *action, .fd = -1, .status = -1 };
     *action = (struct action){ 0 };
-    snprintf(s->id, sizeof s->id, "%llu", (unsigned long long)++a->next_session);
+    uint64_t id = 0;
+    crypto_random(&id, sizeof id); /* so that nobody else in the user container knows it */
+    snprintf(s->id, sizeof s->id, "%llu", (unsigned long long)id);
     buf_init(&s->in, 4 * QUEUE);
     buf_init(&s->out, QUEUE_MAX);
     while (*p)

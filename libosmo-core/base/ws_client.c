@@ -1,6 +1,6 @@
 /* The websocket client's loop: threads, timers, wakes and the table of connections. ws_client_conn.c is one
- * connection, ws_client_watch.c what
- * the loop waits for. Callers are the programs that dial: operator, in-pod controller, the user's client. */
+ * connection, ws_client_watch.c what the loop waits for. Callers are the programs that dial: operator, in-pod
+ * controller, the user's client. */
 #include "base/ws_client.h"
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* One websocket client connection: socket, handshakes, messages, pings and end. Called by ws_client.c, always in the
- * loop's thread. The callbacks
- * of its user may send and close, on this connection and others, but nothing is freed under them: whatever ends is finished by the loop. */
+ * loop's thread. The callbacks of its user may send and close, on this connection and others, but nothing is freed
+ * under them: whatever ends is finished by the loop. */
 #include "base/ws_client_conn.h"
 #include <errno.h>
 #include <netdb.h>

@@ -1,5 +1,5 @@
-/* The texts of a websocket client, without a socket: its request, what comes of the answer, and frames both ways (RFC 6455). For
- * ws_client_conn.c; and for fuzzers. */
+/* The texts of a websocket client, without a socket: its request, what comes of the answer, and frames both ways (RFC
+ * 6455). For ws_client_conn.c; and for fuzzers. */
 #ifndef BASE_WS_CLIENT_WIRE_H
 #define BASE_WS_CLIENT_WIRE_H
 #include <stdbool.h>

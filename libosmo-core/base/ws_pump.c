@@ -243,7 +243,7 @@ static void input_ended(struct ws_pump *p) {
     p->in_ended = true;
     if (p->o.input_over) {
         p->o.input_over(p->o.ctx);
-    } else if (p->o.half_close && !p->heard) { /* its first message says it */
+    } else if (p->o.half_close && !p->o.ends_input && !p->heard) { /* its first message says it */
         p->undecided = true;
         p->silence = ws_loop_after(p->o.loop, SILENCE_MS, on_silence, p);
         if (!p->silence)

@@ -1,7 +1,6 @@
 /* Carries bytes between a websocket of a loop and descriptors (a socket, or a pair of them), both ways, with bounded
- * buffers: whoever does not
- * take stops whoever sends. Used by the client (exec, port-forward, rsync) and by osmo_ctrl for the other end of the same sessions.
- * Everything in the loop's thread. */
+ * buffers: whoever does not take stops whoever sends. Used by the client (exec, port-forward, rsync) and by osmo_ctrl
+ * for the other end of the same sessions. Everything in the loop's thread. */
 #ifndef BASE_WS_PUMP_H
 #define BASE_WS_PUMP_H
 #include "base/ws_client.h"

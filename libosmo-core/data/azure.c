@@ -1,6 +1,6 @@
 /* Azure's blobs as a place of storage: azure://ACCOUNT/CONTAINER. The access_key of a credential is a connection
- * string. Large blobs are made of
- * blocks, whose names say which part of which upload they are, and what is in them: a later run finds there what it needs. */
+ * string. Large blobs are made of blocks, whose names say which part of which upload they are, and what is in them: a
+ * later run finds there what it needs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,8 +100,8 @@ static int sign(struct remote *r, const struct call *c, const char *path, strlis
     if (!lines)
         return no_memory(err);
     memcpy(lines, headers->items, headers->len * sizeof *lines);
-    struct azure_input in = { .method = c->method, .account = a->c.account, .key = a->c.key, .path = path, .query =
-                              c->query, .nquery = c->nquery,
+    struct azure_input in = { .method = c->method, .account = a->c.account, .key = a->c.key, .path = path,
+                              .query = c->query, .nquery = c->nquery,
                               .headers = (const char *const *)lines, .length = c->source ? c->source->len : c->body ? c->body_len : 0 };
     int rc = azure_authorization(&in, &value, err);
     free(lines);
@@ -333,8 +333,8 @@ static int azure_parts_there(struct data_conn *c, struct remote *r, const char *
     call_query(&call, "comp", "blocklist");
     call_query(&call, "blocklisttype", "uncommitted");
     int rc = remote_call(c, r, &call, &rs, err);
-    xml_begin(&x, rc || rs.status == 404 || !rs.body.data ? "<a/>" : rs.body.data, rc || rs.status == 404 ||
-              !rs.body.data ? 4 : rs.body.len);
+    bool told = !rc && rs.status != 404 && rs.body.data;
+    xml_begin(&x, told ? rs.body.data : "<a/>", told ? rs.body.len : 4);
     while (!rc && ((e = xml_next(&x, &element)) == XML_OPEN || e == XML_CLOSE)) {
         bool is_name = xml_is(&element, "Name"), is_size = xml_is(&element, "Size");
         if (e == XML_OPEN && (is_name || is_size)) {

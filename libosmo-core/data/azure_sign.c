@@ -68,8 +68,8 @@ int azure_connection_parse(const char *text, struct azure_connection *out, osmo_
     if (!rc && out->sas && out->sas[0] == '?')
         memmove(out->sas, out->sas + 1, strlen(out->sas));
     if (!rc && !out->endpoint && out->account) {
-        out->endpoint = str_printf("%s://%s.blob.%s", f.protocol ? f.protocol : "https", out->account, f.suffix
-                                   ? f.suffix : "core.windows.net");
+        out->endpoint = str_printf("%s://%s.blob.%s", f.protocol ? f.protocol : "https", out->account,
+                                   f.suffix ? f.suffix : "core.windows.net");
         rc = out->endpoint ? 0 : OSMO_ENOMEM;
     }
     for (size_t n = !rc && out->endpoint ? strlen(out->endpoint) : 0; n && out->endpoint[n - 1] == '/'; n--)

@@ -85,9 +85,9 @@ int give_name(const struct wanted *w, int fd, const char *aside, osmo_error_t *e
     mode_t mode = w->mode == REMOTE_MODE_NONE ? 0644 : ((mode_t)w->mode & 0777) | 0444;
     if (fchmod(fd, mode) == 0 && rename(aside, w->target) == 0)
         return 0;
+    bool folder = errno == EISDIR || errno == ENOTDIR || errno == ENOTEMPTY;
     return osmo_error_set(err, errno == ENOSPC ? OSMO_ELIMIT : OSMO_EIO, "it cannot be put in place: %s%s", strerror(errno),
-                          errno == EISDIR || errno == ENOTDIR || errno == ENOTEMPTY
-                              ? ": the storage has a file and a folder of this name" : "");
+                          folder ? ": the storage has a file and a folder of this name" : "");
 }
 
 static bool is_there(struct run *run, struct data_conn *c, const struct wanted *w) {
@@ -192,8 +192,8 @@ static int queue(struct feeding *f, const struct remote_entry *e, const char *re
     j->job.free = job_free;
     j->job.name = strdup(relative);
     j->d = f->d;
-    j->w = (struct wanted){ .name = strdup(relative), .key = strdup(e->key), .etag = strdup(e->etag), .md5 =
-                            str_dup(e->md5), .sha256 = str_dup(e->sha256),
+    j->w = (struct wanted){ .name = strdup(relative), .key = strdup(e->key), .etag = strdup(e->etag),
+                            .md5 = str_dup(e->md5), .sha256 = str_dup(e->sha256),
                             .target = str_printf("%s/%s", f->d->folder, relative), .size = e->size, .mode = e->mode };
     if (!j->job.name || !j->w.name || !j->w.key || !j->w.etag || (e->md5 && !j->w.md5) || (e->sha256 && !j->w.sha256) || !j->w.target) {
         job_free(&j->job);

@@ -1,6 +1,6 @@
 /* Objects in storage: s3, gs, azure, swift and tos URLs as stores of object_store.h, over the drivers of transfers.
- * An object is collected in
- * memory up to a piece; more than that is sent in parts, and appears when they are put together. */
+ * An object is collected in memory up to a piece; more than that is sent in parts, and appears when they are put
+ * together. */
 #include "data/object_store.h"
 
 #include <errno.h>

@@ -1,7 +1,6 @@
-/* Objects under names, whole or not at all: where finished things are kept for good. A store is named by a URL; its scheme
- * says which driver it is. Drivers: file (object_file.c); s3, gs, azure, swift, tos (object_remote.c). Used by
- * engine/archive*.c. A store may
- * be used by several threads, a writer and a reader belong to one at a time. */
+/* Objects under names, whole or not at all: where finished things are kept for good. A store is named by a URL; its
+ * scheme says which driver it is. Drivers: file (object_file.c); s3, gs, azure, swift, tos (object_remote.c). Used by
+ * engine/archive*.c. A store may be used by several threads, a writer and a reader belong to one at a time. */
 #ifndef DATA_OBJECT_STORE_H
 #define DATA_OBJECT_STORE_H
 #include <stdbool.h>

@@ -1,6 +1,5 @@
 /* A file in parts from storage: into a preallocated file beside the target. A second small file has a line for each
- * part that arrived, with its
- * sums: what goes on later compares them with what the disk has. */
+ * part that arrived, with its sums: what goes on later compares them with what the disk has. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

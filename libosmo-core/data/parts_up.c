@@ -1,6 +1,5 @@
 /* A file in parts to storage. What was begun is kept in the state directory of the session: where the upload stands,
- * of which file. The storage
- * says which parts it has; each of them is compared with the file before it is left out. */
+ * of which file. The storage says which parts it has; each of them is compared with the file before it is left out. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -208,8 +207,9 @@ int upload_in_parts(struct run *run, struct data_conn *c, const char *name, cons
     u->size = size;
     u->lock = -1;
     u->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    int rc = !u->big.name || !u->key ? no_memory(err) : u->fd < 0 || fstat(u->fd, &u->st) < 0
-        ? file_fail(errno, "it cannot be read", err) : 0;
+    int rc = u->fd < 0 || fstat(u->fd, &u->st) < 0 ? file_fail(errno, "it cannot be read", err) : 0;
+    if (!rc && (!u->big.name || !u->key))
+        rc = no_memory(err);
     if (!rc && u->state)
         rc = dir_make(run_options(run)->state_dir, 0700, err);
     if (!rc && u->state)

@@ -1,8 +1,6 @@
 /* Between transfer.c, upload.c, download.c and run.c alone: many files at once. A feeder finds out what there is to
- * do and queues it; workers,
- * started as they are needed, each with its connection, do it; a large file is cut into parts that whoever is free
- * takes. The caller's thread
- * watches: cancellation, progress. The first failure ends all. */
+ * do and queues it; workers, started as they are needed, each with its connection, do it; a large file is cut into
+ * parts that whoever is free takes. The caller's thread watches: cancellation, progress. The first failure ends all. */
 #ifndef DATA_RUN_H
 #define DATA_RUN_H
 #include "data/remote.h"

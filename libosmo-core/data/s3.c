@@ -1,6 +1,5 @@
 /* Storage that speaks Amazon's S3: s3, gs (by its XML API and HMAC keys), swift, tos. Here: where a bucket is, how a
- * request is signed, and what
- * refusals mean. s3_ops.c has the operations. */
+ * request is signed, and what refusals mean. s3_ops.c has the operations. */
 #include "data/s3.h"
 
 #include <ctype.h>
@@ -145,10 +144,10 @@ static int s3_open(struct remote *r, osmo_error_t *err) {
         s->key = e->aws_secret_access_key;
         s->token = e->aws_session_token;
     }
-    const char *endpoint = c && c->override_url ? c->override_url : !own && e && e->aws_endpoint_url &&
-        *e->aws_endpoint_url ? e->aws_endpoint_url : NULL;
-    choose_region(r, s, c && c->region ? c->region : r->uri.scheme == DATA_S3 && e && e->aws_region && *e->aws_region
-                  ? e->aws_region : NULL);
+    const char *endpoint = !own && e && e->aws_endpoint_url && *e->aws_endpoint_url ? e->aws_endpoint_url : NULL;
+    const char *region = r->uri.scheme == DATA_S3 && e && e->aws_region && *e->aws_region ? e->aws_region : NULL;
+    endpoint = c && c->override_url ? c->override_url : endpoint;
+    choose_region(r, s, c && c->region ? c->region : region);
     int rc = choose_endpoint(r, s, endpoint, err);
     if (!rc && r->uri.scheme == DATA_SWIFT)
         rc = check_namespace(r, s, err);
@@ -214,8 +213,8 @@ static int sign(struct remote *r, const struct call *c, const char *path, const 
     if (!lines)
         return OSMO_ENOMEM;
     memcpy(lines, headers->items, headers->len * sizeof *lines);
-    struct sigv4_input in = { .method = c->method, .path = path, .query = c->query, .nquery = c->nquery, .headers =
-                              (const char *const *)lines,
+    struct sigv4_input in = { .method = c->method, .path = path, .query = c->query, .nquery = c->nquery,
+                              .headers = (const char *const *)lines,
                               .payload = payload, .date = date, .region = region, .service = "s3", .access_key_id = s->key_id,
                               .access_key = s->key };
     int rc = sigv4_authorization(&in, &value);
@@ -286,8 +285,8 @@ static bool learn_region(struct remote *r, const http_response_t *rs) {
 
 static int explain(const struct remote *r, const char *code, osmo_error_t *err) {
     static const char *const keys[] = { "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken",
-                                        "TokenRefreshRequired",
-                                        "AuthorizationHeaderMalformed", "InvalidSecurity", "XMinioInvalidAccessKey", NULL };
+                                        "TokenRefreshRequired", "AuthorizationHeaderMalformed", "InvalidSecurity",
+                                        "XMinioInvalidAccessKey", NULL };
     const struct s3 *s = r->state;
     const char *remedy = NULL;
     int rc = err->code;
@@ -337,6 +336,6 @@ const struct data_driver s3_driver = {
     .ranges = true, .parts = true, .keyed = true, .md5 = true, .part_min = 5u << 20, .parts_max = 10000, .delete_batch = 1000,
     .open = s3_open, .close = s3_close, .build = s3_build, .refused = s3_refused,
     .stat = s3_stat, .list = s3_list, .get = s3_get, .put = s3_put, .begin = s3_begin, .part_size = s3_part_size,
-        .part = s3_part, .finish = s3_finish,
-    .abandon = s3_abandon, .parts_there = s3_parts_there, .remove = s3_remove, .check = s3_check, .tidy = s3_tidy,
+    .part = s3_part, .finish = s3_finish, .abandon = s3_abandon, .parts_there = s3_parts_there,
+    .remove = s3_remove, .check = s3_check, .tidy = s3_tidy,
 };

@@ -506,9 +506,8 @@ static int remove_batch(struct data_conn *c, struct remote *r, char *const *keys
     _cleanup_free_ char *code = rc ? NULL : xml_find(rs.body.data ? rs.body.data : "", rs.body.len, "Code");
     if (code) {
         _cleanup_free_ char *key = xml_find(rs.body.data, rs.body.len, "Key"), *message = xml_find(rs.body.data, rs.body.len, "Message");
-        rc = remote_refusal(r, !strcmp(code, "AccessDenied") ? 403 : !strcmp(code, "SlowDown") ||
-                            !strcmp(code, "InternalError") ? 503 : 400, code,
-                            message, err);
+        bool passes = !strcmp(code, "SlowDown") || !strcmp(code, "InternalError");
+        rc = remote_refusal(r, !strcmp(code, "AccessDenied") ? 403 : passes ? 503 : 400, code, message, err);
         rc = key ? osmo_error_prefix(err, "%.300s", key) : rc;
     }
     http_response_free(&rs);

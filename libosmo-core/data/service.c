@@ -1,6 +1,6 @@
 /* The service's own storage of task data as a place of storage: one tree of files for each task, which an upload
- * replaces as a whole when it
- * is published. Wire: GET ?list=true, GET path, PUT path?upload=ID&mode=, POST ?commit=ID. */
+ * replaces as a whole when it is published. Wire: GET ?list=true, GET path, PUT path?upload=ID&mode=, POST
+ * ?commit=ID. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,8 +133,8 @@ static int service_list(struct data_conn *c, struct remote *r, const char *prefi
         if (!str_starts(path, prefix))
             continue;
         const char *slash = deep ? NULL : strchr(path + skip, '/');
-        struct remote_entry e = { .key = path, .etag = "", .sha256 = json_get_str(o, "sha256"), .size =
-                                  (uint64_t)json_get_int(o, "size", 0),
+        struct remote_entry e = { .key = path, .etag = "", .sha256 = json_get_str(o, "sha256"),
+                                  .size = (uint64_t)json_get_int(o, "size", 0),
                                   .mode = (int)json_get_int(o, "mode", 0644) & 0777 };
         _cleanup_free_ char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : NULL;
         if (slash) {

@@ -111,8 +111,9 @@ int data_session_new(const struct data_options *o, data_session_t **out, osmo_er
     if (!s)
         return no_memory(err);
     s->o = *o;
-    s->o.connections = o->connections <= 0 ? CONNECTIONS : o->connections < REMOTE_CONNECTIONS_MAX - 2
-        ? o->connections : REMOTE_CONNECTIONS_MAX - 2;
+    s->o.connections = o->connections <= 0 ? CONNECTIONS : o->connections;
+    if (s->o.connections > REMOTE_CONNECTIONS_MAX - 2)
+        s->o.connections = REMOTE_CONNECTIONS_MAX - 2;
     s->o.part_size = o->part_size ? o->part_size : PART_SIZE;
     s->o.multipart_from = o->multipart_from ? o->multipart_from : MULTIPART_FROM;
     s->o.retry_for_ms = o->retry_for_ms ? o->retry_for_ms : PATIENCE_MS;

@@ -24,9 +24,8 @@ int each_object(struct remote *r, struct data_conn *c, bool deep, remote_entry_f
     if (*path && deep) {
         int rc = r->driver->stat(c, r, path, &info, &why);
         if (!rc) {
-            struct remote_entry e = { .key = path, .etag = info.etag, .md5 = *info.md5 ? info.md5 : NULL, .size =
-                                      info.size, .modified_us = info.modified_us,
-                                      .mode = info.mode };
+            struct remote_entry e = { .key = path, .etag = info.etag, .md5 = *info.md5 ? info.md5 : NULL,
+                                      .size = info.size, .modified_us = info.modified_us, .mode = info.mode };
             const char *slash = strrchr(path, '/');
             *skip = slash ? (size_t)(slash - path) + 1 : 0;
             rc = fn(ctx, &e, err);

@@ -1,7 +1,7 @@
 /* Files to and from storage: in parallel, in parts, with retry, resume and checksums. Used by osmo_ctrl, `osmo data`,
- * and tests. Everything that
- * was not carried completely is a failure that names the file. A session belongs to one thread at a time; it blocks. Callbacks come one at
- * a time, but from other threads than the caller's, too; what they point to lives as long as the session. */
+ * and tests. Everything that was not carried completely is a failure that names the file. A session belongs to one
+ * thread at a time; it blocks. Callbacks come one at a time, but from other threads than the caller's, too; what they
+ * point to lives as long as the session. */
 #ifndef DATA_TRANSFER_H
 #define DATA_TRANSFER_H
 #include <stdbool.h>

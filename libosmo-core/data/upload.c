@@ -1,6 +1,5 @@
 /* Files to storage; see files.h. Small ones are read once, summed and sent from memory; others are read twice, the
- * second time out of the page
- * cache: their sums go before them. */
+ * second time out of the page cache: their sums go before them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

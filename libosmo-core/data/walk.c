@@ -1,6 +1,5 @@
 /* Finds the files of an upload. Directories are held open, and nothing below them is reached through a link but the
- * files that links name: whoever
- * owns the tree cannot lead us elsewhere. */
+ * files that links name: whoever owns the tree cannot lead us elsewhere. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,6 @@
-/* Reads the XML that storage servers answer with: elements and text, in place, without a tree. No document types, so no entities but the
- * five of XML and numbered ones; attributes and namespace prefixes are passed over. Depth, length and nesting are
- * checked. Used by the drivers
- * of this directory. The first fault ends the walk. */
+/* Reads the XML that storage servers answer with: elements and text, in place, without a tree. No document types, so
+ * no entities but the five of XML and numbered ones; attributes and namespace prefixes are passed over. Depth, length
+ * and nesting are checked. Used by the drivers of this directory. The first fault ends the walk. */
 #ifndef DATA_XML_H
 #define DATA_XML_H
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* Streams that promise a sign of life have one every BEAT_US: a thread of its own wakes them, which is all it does. It runs while there are
+/* Streams that promise a sign of life have one every beat_us: a thread of its own wakes them, which is all it does. It runs while there are
  * such streams. Called by logs_stream.c and logs.c. */
 #include <pthread.h>
 #include <signal.h>
@@ -8,6 +8,7 @@
 #include "engine/logs_internal.h"
 
 #define STREAMS_MAX 65536
+#define BEAT_US (15LL * 1000 * 1000)
 
 struct beats {
     pthread_mutex_t lock;
@@ -27,6 +28,7 @@ int beats_open(engine_t *e, osmo_error_t *err) {
     waker_init(&b->waker);
     b->engine = e;
     e->loggers->beats = b;
+    e->loggers->beat_us = BEAT_US;
     return 0;
 }
 
@@ -65,7 +67,7 @@ static void *beats_main(void *arg) {
         pthread_mutex_lock(&b->lock);
         bool any = b->n > 0;
         pthread_mutex_unlock(&b->lock);
-        waker_wait(&b->waker, any ? BEAT_US : INT64_C(3600) * 1000000);
+        waker_wait(&b->waker, any ? b->engine->loggers->beat_us : INT64_C(3600) * 1000000);
         if (any)
             wake_all(b);
     }

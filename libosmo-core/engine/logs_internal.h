@@ -22,6 +22,7 @@ struct loggers {
     size_t writes;               /* posted and not yet done: closing waits for them */
     struct line_writers *lines;  /* NULL: appending is fast, nothing is queued */
     struct beats *beats;         /* logs_beat.c */
+    int64_t beat_us;             /* how often streams that promise it give a sign of life */
 };
 /* Lines that are to be written, under the lock of logs_lines.c. */
 struct session_lines {
@@ -72,8 +73,7 @@ void lines_flush(struct logger_session *s);
 /* Everything that the ctrls of the workflow that are connected here have sent until now. */
 void lines_flush_workflow(engine_t *e, const char *workflow_id);
 
-/* logs_beat.c: streams that are woken every BEAT_US. */
-#define BEAT_US (15LL * 1000 * 1000)
+/* logs_beat.c: streams that are woken every beat_us. */
 int beats_open(engine_t *e, osmo_error_t *err);
 void beats_close(engine_t *e);
 int beats_add(engine_t *e, uint64_t request_id); /* 0, OSMO_ENOMEM, OSMO_EBUSY, OSMO_EUNAVAIL */

@@ -72,7 +72,7 @@ static int follow_more(struct follow *f, osmo_error_t *err) {
         f->said_end = true;
         emit_end(&f->emit, &f->pending);
         rc = 1;
-    } else if (!rc && !f->ended && f->beats && clock_mono_us() - f->spoken_at >= BEAT_US - BEAT_US / 10) {
+    } else if (!rc && !f->ended && f->beats && clock_mono_us() - f->spoken_at >= f->engine->loggers->beat_us / 10 * 9) {
         emit_beat(&f->emit, &f->pending);
     }
     if (rc >= 0 && buf_failed(&f->pending))

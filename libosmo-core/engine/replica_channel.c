@@ -475,6 +475,8 @@ static bool is_failing(struct channel *c, const char *id) {
     return failing;
 }
 
+bool channel_is_failing(engine_t *e, const char *id) { return e->channel && is_failing(e->channel, id); }
+
 static int ask_all(engine_t *e, const struct question *q, bool *connected, osmo_error_t *err) {
     struct channel *c = e->channel;
     struct replica *list = NULL;

@@ -174,7 +174,7 @@ enum replica_is replicas_with_role(engine_t *e, unsigned role, struct replica_fo
         return REPLICA_HERE;
     self = *out;
     enum replica_is is = find_member(r, 0, role, out, &older);
-    if (!able || (is == REPLICA_ELSEWHERE && older))
+    if (!able || (is == REPLICA_ELSEWHERE && older && !channel_is_failing(e, out->id)))
         return is;
     *out = self;
     return REPLICA_HERE;

@@ -92,6 +92,8 @@ void channel_members_changed(engine_t *e);
 int replicas_ctrl_connected(engine_t *e, const char *workflow_id, bool *connected, osmo_error_t *err);
 /* The same of an interactive session of a web server, by its key. */
 int replicas_webserver_alive(engine_t *e, const char *key, bool *alive, osmo_error_t *err);
+/* It did not answer the last time. */
+bool channel_is_failing(engine_t *e, const char *id);
 /* For what one replica says to another by other ways: HMAC of the text, cut to 32 hex digits; "" where there is no channel. */
 void channel_mac(engine_t *e, const char *text, char mac[33]);
 /* Body of POST /api/internal/replica; `authorization` is that header. OSMO_EUNAUTH. */

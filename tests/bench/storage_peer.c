@@ -1,8 +1,7 @@
 /* A storage server for figures: as much of S3 (path style) as clients need to carry files, as fast as the sockets:
- * nothing is checked, objects
- * are files of a directory, answers are sent by sendfile(), parts are written where they belong (all but the last
- * have 16 MiB). ETags are no
- * MD5, so nobody compares them. storage_peer DIRECTORY: prints its port, serves until its input ends. */
+ * nothing is checked, objects are files of a directory, answers are sent by sendfile(), parts are written where they
+ * belong (all but the last have 16 MiB). ETags are no MD5, so nobody compares them. storage_peer DIRECTORY: prints
+ * its port, serves until its input ends. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

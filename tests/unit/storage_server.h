@@ -1,6 +1,6 @@
 /* A storage server inside the test: S3 (path style), Azure's blobs below /account/, the service's storage below
- * /api/storage/; with faults on
- * order. What clients send is checked as real servers do: MD5s, SHA-256s, the key, the clock. */
+ * /api/storage/; with faults on order. What clients send is checked as real servers do: MD5s, SHA-256s, the key, the
+ * clock. */
 #ifndef TESTS_STORAGE_SERVER_H
 #define TESTS_STORAGE_SERVER_H
 #include <stdbool.h>

@@ -55,7 +55,8 @@ static void test_paths(void) {
         free(first);
         free(second);
     }
-    static const char config[] = "{\"allowed_paths\": {\"etc\": {\"path\": \"/etc\", \"writable\": false}, \"deep\": {\"path\": \"/etc/deep/\", "
+    static const char config[] = "{\"allowed_paths\": {"
+        "\"etc\": {\"path\": \"/etc\", \"writable\": false}, \"deep\": {\"path\": \"/etc/deep/\", "
                                  "\"writable\": true}, \"inner\": {\"path\": \"/osmo/run/workspace/in\"}, \"odd\": {\"path\": 5}}}";
     static const struct { const char *remote; bool write; int rc; const char *want; } cases[] = {
         { "/osmo/run/workspace", true, 0, "osmo" }, { "/osmo/run/workspace/", true, 0, "osmo/" }, { "/osmo/run/workspace/a b", true,

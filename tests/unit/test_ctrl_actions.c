@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -181,6 +182,30 @@ static void test_each_id_once(void) {
     CHECK(router_silent());
     say(fd, OURS);
     CHECK_INT(all(fd), 1000);
+    end_usual();
+}
+
+/* Whoever is in the user container may dial the socket, and say what he likes. */
+static void test_strangers_on_the_socket(void) {
+    static const char *const words[] = { "", "garbage\n", "{\"Session\":\"1\"}\n", "{\"Checkpoint\":{}}\n", "{\"Session\":" };
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fds[100];
+    REQUIRE(begin_usual());
+    strcpy(a.sun_path, ctrl_socket);
+    for (int i = 0; i < 100; i++) {
+        const char *word = words[i % 5];
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(connect(fds[i], (struct sockaddr *)&a, sizeof a) == 0);
+        send(fds[i], word, strlen(word), MSG_NOSIGNAL);
+    }
+    ctrl_action("exec", "EXEC-abc", ",\"entry_command\":\"echo there\"");
+    for (int i = 0; i < 100; i++)
+        close(fds[i]);
+    int fd = router_next(request, sizeof request);
+    REQUIRE(fd >= 0);
+    say(fd, OURS);
+    CHECK_INT(all(fd), 1000);
+    CHECK_CONTAINS(out, "there");
     end_usual();
 }
 
@@ -412,6 +437,7 @@ static const struct check_test tests[] = {
     { "bad commands are explained", test_bad_commands_are_explained },
     { "before the start", test_before_the_start },
     { "each id once", test_each_id_once },
+    { "strangers on the socket", test_strangers_on_the_socket },
     { "a departure hangs up", test_departure_hangs_up },
     { "the router is tried again", test_router_is_tried_again },
     { "much output", test_much_output_waits_for_a_slow_reader },

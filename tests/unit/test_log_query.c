@@ -251,7 +251,38 @@ static void hopeless_expressions(void) {
     fixture_close(&f);
 }
 
+/* A stream that has nothing to say is woken, and says that it is there. */
+static void signs_of_life(void) {
+    osmo_ws_t *ws = open_all();
+    _cleanup_free_ char *path = str_printf("/api/workflow/%s/logs", s.id);
+    f.engine->loggers->beat_us = 20000;
+    static const struct { const char *query, *want; } asked[] = { { "format=sse&from_line=9", ": keep-alive\n\n" },
+                                                                  { "format=json&from_line=9", "\n" } };
+    for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+        struct answer a = ask(&f, "GET", path, asked[i].query, NULL, NULL);
+        buf_t got = BUF_INIT(1u << 16);
+        while (!got.len) {
+            pthread_mutex_lock(&f.lock);
+            int before = f.wakes;
+            pthread_mutex_unlock(&f.lock);
+            bool ended;
+            _cleanup_free_ char *text = drain(&a, &ended);
+            buf_puts(&got, text ? text : "");
+            pthread_mutex_lock(&f.lock);
+            while (!got.len && f.wakes == before)
+                pthread_cond_wait(&f.changed, &f.lock);
+            pthread_mutex_unlock(&f.lock);
+        }
+        CHECK_STR(buf_cstr(&got), asked[i].want);
+        buf_free(&got);
+        answer_free(&a);
+    }
+    osmo_ws_closed(ws);
+    fixture_close(&f);
+}
+
 static const struct check_test tests[] = {
+    { "signs of life", signs_of_life },
     { "what is asked for", what_is_asked_for }, { "headers", headers }, { "beyond the end", beyond_the_end }, { "events", events },
     { "error logs", error_logs }, { "refusals", refusals }, { "hopeless expressions", hopeless_expressions },
 };

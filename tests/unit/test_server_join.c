@@ -436,6 +436,63 @@ static void test_stop(void) {
     CHECK_INT(status, 0);
 }
 
+/* Many pairs at once, each with its own end: while nobody reads, before they are joined, from both sides. */
+struct storm { unsigned seed; int thread, done, wrong; };
+
+static void storm_round(struct storm *s, int nth) {
+    static const struct linger none = { .l_onoff = 1 };
+    static char piece[50000];
+    char path[64], number[16];
+    int fds[2];
+    snprintf(path, sizeof path, "/pair/storm-%d-%d", s->thread, nth);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = dial();
+        s->wrong += ws_raw_upgrade(fds[i], path, "x") != 101;
+    }
+    int count = rand_r(&s->seed) % 20, read_first = rand_r(&s->seed) % 2;
+    for (int i = 0; i < count; i++) {
+        ws_raw_send(fds[0], TEXT, true, number, (size_t)snprintf(number, sizeof number, "%d", i));
+        ws_raw_send(fds[1], BINARY, true, piece, (size_t)rand_r(&s->seed) % sizeof piece);
+    }
+    for (int i = 0; i < count && read_first; i++) {
+        struct ws_raw_message m = ws_raw_read(fds[1]);
+        s->wrong += m.op != TEXT || atoi(m.data) != i;
+        free(m.data);
+    }
+    int who = rand_r(&s->seed) % 2, how = rand_r(&s->seed) % 3;
+    if (how == 0)
+        ws_raw_close(fds[who], 1000, "");
+    else if (how == 1)
+        setsockopt(fds[who], SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    close(fds[how == 2 ? 1 - who : who]);
+    close(fds[how == 2 ? who : 1 - who]);
+    s->done++;
+}
+
+static void *storm_main(void *arg) {
+    for (int i = 0; i < 100; i++)
+        storm_round(arg, i);
+    return NULL;
+}
+
+static void test_storm(void) {
+    enum { THREADS = 4 };
+    struct storm storms[THREADS];
+    pthread_t threads[THREADS];
+    REQUIRE(start_with(4, 0));
+    for (unsigned i = 0; i < THREADS; i++) {
+        storms[i] = (struct storm){ .seed = i + 1, .thread = (int)i };
+        pthread_create(&threads[i], NULL, storm_main, &storms[i]);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK_INT(storms[i].done, 100);
+        CHECK_INT(storms[i].wrong, 0);
+    }
+    wait_for(&ws_closed_count, 2 * 100 * THREADS);
+    stop();
+}
+
 /* The same when the library reads and writes, as it does with TLS. */
 static void test_tls(void) {
     char dir[] = "/tmp/test_server_join_XXXXXX", cert[64], key[64], ca[64];
@@ -468,6 +525,7 @@ static const struct check_test tests[] = {
     { "ends", test_ends },
     { "refusals", test_refusals },
     { "stop", test_stop },
+    { "storm", test_storm },
     { "over TLS", test_tls },
 };
 TEST_MAIN("server_join", tests)

@@ -234,6 +234,48 @@ static void test_half_close(void) {
     CHECK_INT(s.code, 0);
 }
 
+/* The user is done before the other side has said anything: what that means, its first word tells. */
+static void *late_half_server(void *arg) {
+    struct stage *s = arg;
+    int fd = serve(s);
+    size_t n, total = 0;
+    char data[65536];
+    while (total < 1000 && ws_peer_read(fd, data, sizeof data, &n) == PEER_BINARY)
+        total += n;
+    CHECK_INT(total, 1000);
+    CHECK(ws_peer_write(fd, PEER_TEXT, "{\"half_close\":true}", 19));
+    CHECK_INT(ws_peer_read(fd, data, sizeof data, &n), PEER_BINARY);
+    CHECK_INT(n, 0);
+    CHECK(ws_peer_write(fd, PEER_BINARY, data, 500));
+    CHECK(ws_peer_write(fd, PEER_BINARY, "", 0));
+    CHECK_INT(ws_peer_read(fd, data, sizeof data, &n), PEER_CLOSE);
+    ws_peer_write(fd, PEER_CLOSE, data, n);
+    close(fd);
+    return NULL;
+}
+
+static void *stranger_server(void *arg) {
+    struct stage *s = arg;
+    int fd = serve(s);
+    size_t n, total = 0;
+    char data[65536];
+    while (total < 1000 && ws_peer_read(fd, data, sizeof data, &n) == PEER_BINARY)
+        total += n;
+    CHECK(ws_peer_write(fd, PEER_BINARY, data, 500)); /* knows nothing of it */
+    CHECK_INT(ws_peer_read(fd, data, sizeof data, &n), PEER_CLOSE);
+    ws_peer_write(fd, PEER_CLOSE, data, n);
+    close(fd);
+    return NULL;
+}
+
+static void test_half_close_agreed(void) {
+    static struct stage s;
+    REQUIRE(play(&s, &(struct ws_pump_options){ .half_close = true }, late_half_server, half_user));
+    CHECK_INT(s.code, 0);
+    REQUIRE(play(&s, &(struct ws_pump_options){ .half_close = true }, stranger_server, half_user));
+    CHECK_INT(s.code, 0);
+}
+
 static void *refusing_server(void *arg) {
     struct stage *s = arg;
     char request[4096];
@@ -340,10 +382,10 @@ static void *late_server(void *arg) {
     int fd = serve(s), opcode;
     size_t n, total = 0, bad = 0;
     CHECK(is_stuck());
-    while ((opcode = ws_peer_read(fd, data, sizeof data, &n)) == PEER_BINARY) {
-        for (size_t i = 0; i < n; i++)
+    while ((opcode = ws_peer_read(fd, data, sizeof data, &n)) == PEER_BINARY || opcode == PEER_PING) {
+        for (size_t i = 0; i < n && opcode == PEER_BINARY; i++)
             bad += data[i] != pattern(total + i);
-        total += n;
+        total += opcode == PEER_BINARY ? n : 0; /* who waits long is pinged */
     }
     CHECK_INT(total, FLOOD);
     CHECK_INT(bad, 0);
@@ -455,6 +497,7 @@ static void test_free(void) {
 
 static const struct check_test tests[] = {
     { "there and back", test_echo }, { "the descriptor ends", test_descriptor_ends }, { "half close", test_half_close },
+    { "half close, agreed", test_half_close_agreed },
     { "refused", test_refused }, { "the user takes nothing", test_user_takes_nothing },
     { "the server takes nothing", test_server_takes_nothing }, { "rate", test_rate }, { "files", test_files }, { "free", test_free },
 };
