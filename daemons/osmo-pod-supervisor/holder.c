@@ -355,7 +355,8 @@ static void say(int fd, const char *text)
 
 int holder_main(const char *dir, bool join, bool by_helper)
 {
-    struct holder h = {.dir = dir, .userns = geteuid() != 0, .lock_fd = -1, .users_fd = -1, .host_fd = -1, .cluster_fd = -1, .helper_pipe = -1, .nl = {.fd = -1}};
+    struct holder h = {.dir = dir, .userns = geteuid() != 0, .lock_fd = -1, .users_fd = -1, .host_fd = -1, .cluster_fd = -1,
+                       .helper_pipe = -1, .nl = {.fd = -1}};
     osmo_error_t err = OSMO_ERROR_INIT;
     sigset_t mask;
     h.by_host = !h.userns && !by_helper;

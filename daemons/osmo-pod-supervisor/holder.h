@@ -38,7 +38,8 @@ int helper_go(struct holder *h, osmo_error_t *err);      /* the namespace is the
 
 /* resolver.c */
 bool resolver_address(size_t i, uint32_t *out);          /* i-th name server of the host that is no loopback address */
-bool resolver_find(const char *text, bool loopback, size_t i, uint32_t *out); /* the i-th "nameserver" of a resolv.conf that is (no) loopback */
+/* The i-th "nameserver" of a resolv.conf that is (no) loopback address. */
+bool resolver_find(const char *text, bool loopback, size_t i, uint32_t *out);
 /* DIR/resolv.conf for the pods, where the host's leads them nowhere; removed where it does not. `server`: one that serves them, or NULL;
  * `relay`: what has to be relayed for it, or "" */
 int resolver_write(const char *dir, const char *server, char relay[32], osmo_error_t *err);

@@ -180,7 +180,7 @@ static int add_range(const struct call *c, strlist_t *headers) {
     return put_line(headers, "Range", text);
 }
 
-static int add_body_headers(const struct remote *r, const struct call *c, strlist_t *headers, char sha[65]) {
+static int add_body_headers(const struct call *c, strlist_t *headers, char sha[65]) {
     _cleanup_buf_ buf_t md5 = BUF_INIT(64);
     if (c->source && c->source->sums.has_md5) {
         if (crypto_base64(c->source->sums.md5, 16, &md5) < 0 || put_line(headers, "Content-MD5", md5.data) < 0)
@@ -192,7 +192,6 @@ static int add_body_headers(const struct remote *r, const struct call *c, strlis
         memcpy(sha, SIGV4_UNSIGNED, sizeof SIGV4_UNSIGNED);
     else
         crypto_sha256_hex(c->body ? c->body : "", c->body ? c->body_len : 0, sha);
-    (void)r;
     return 0;
 }
 
@@ -252,7 +251,7 @@ static int s3_build(struct remote *r, const struct call *c, buf_t *url, strlist_
     if (!rc)
         rc = add_range(c, headers);
     if (!rc)
-        rc = add_body_headers(r, c, headers, payload);
+        rc = add_body_headers(c, headers, payload);
     if (!rc && s->key_id)
         rc = sign(r, c, path, payload, headers);
     return rc < 0 ? no_memory(err) : 0;

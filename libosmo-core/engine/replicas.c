@@ -299,8 +299,8 @@ struct news {
 
 static int member_from(const struct replicas *r, const struct replica_row *row, int64_t db_us, struct member *m, struct news *news) {
     const struct member *old = member_find(r, row->id);
-    *m = (struct member){ .lease_until_us = row->lease_until_us, .started_us = row->started_us, .seen_us = clock_mono_us(), .address = str_dup(row->address),
-                            .roles = (unsigned)row->roles };
+    *m = (struct member){ .lease_until_us = row->lease_until_us, .started_us = row->started_us, .seen_us = clock_mono_us(),
+                          .address = str_dup(row->address), .roles = (unsigned)row->roles };
     memcpy(m->id, row->id, sizeof m->id);
     if (old && old->lease_until_us == row->lease_until_us)
         m->seen_us = old->seen_us > r->looked_us ? old->seen_us : r->looked_us;

@@ -78,8 +78,13 @@ int router_open(engine_t *e, const struct router_upgrade *u, uint64_t conn, rout
     return 0;
 }
 
-/* Never joined: what it says is for nobody. */
-bool router_held(const router_session_t *s) { return s->tunnel || s->action != ROUTER_WEBSERVER; }
+/* A web server's session is never joined: what it says is for nobody. A ctrl often is here before the client, who has yet to get the
+ * key: what it refuses must not be lost for that. */
+int router_held(const router_session_t *s) {
+    if (!s->tunnel && s->action == ROUTER_WEBSERVER)
+        return 0;
+    return s->ctrl ? 2 : 1;
+}
 
 void router_refuse(router_session_t *s, int rc, const osmo_error_t *err) {
     bool ours = rc == OSMO_ENOMEM || rc == OSMO_EDATABASE || rc == OSMO_EUNAVAIL || rc == OSMO_EIO || rc == OSMO_EINTERNAL;

@@ -68,6 +68,7 @@ struct session {
     int close_code;
     char close_reason[124];
     bool held, tunnel;             /* its messages wait for another session, or are bytes of a connection that do */
+    bool patient;                  /* and so does its goodbye */
     uint64_t join_with;            /* 0, or which: to be done by the network thread, or done */
     /* ---- any thread ---- */
     _Atomic uint64_t traffic_in, traffic_out;

@@ -180,6 +180,13 @@ void carry_join(struct osmo_server *s, struct conn *a, struct conn *b) {
         carry_reading(s, both[i]);
         carry_wants_write(s, both[i]);
     }
+    for (int i = 0; i < 2; i++) {
+        struct carry *k = both[i]->carry;
+        if (!k->farewell)
+            continue;
+        carry_ended(s, both[i], k->code, k->reason);
+        carry_echo(s, both[i], k->code);
+    }
 }
 
 /* ---- the end ---- */

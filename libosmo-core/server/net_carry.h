@@ -36,6 +36,7 @@ struct carry {
     bool fin_due, fin_sent;        /* raw: its peer will send no more */
     bool ending, broken, spoilt;   /* ends when all is written; cannot be written to; must not look complete when it ends */
     bool said;                     /* something of the peer's was written */
+    bool farewell;                 /* it has said goodbye before its peer is there, who is to hear of it */
     bool echo_due;                 /* the goodbye to be written is the answer to its own */
     int code;                      /* of the end, 0 = none */
     char reason[124];

@@ -190,7 +190,9 @@ static int open_session(struct osmo_server *s, struct conn *c, const struct exch
     int rc = 0;
     if (w->ws) {
         rc = answer_upgrade(s, c, accepted, extensions);
-        w->held = osmo_ws_held(w->ws);
+        int held = osmo_ws_held(w->ws);
+        w->held = held > 0;
+        w->patient = held > 1;
         ws_begin(s, c, w);
         if (w->held)
             ws_hold(s, c);

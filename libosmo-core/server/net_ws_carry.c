@@ -1,5 +1,6 @@
 /* Websocket sessions whose messages are not for the service: held until it joins them with another. Network thread
  * unless marked. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
@@ -53,12 +54,13 @@ void ws_join_due(struct osmo_server *s, struct conn *c) {
     if (!w || !c->carry || c->carry->joined)
         return;
     pthread_mutex_lock(&s->lock);
-    struct session *other = w->join_with ? ws_find(s, w->join_with) : NULL;
+    bool wanted = w->join_with;
+    struct session *other = wanted ? ws_find(s, w->join_with) : NULL;
     struct conn *peer = other ? other->conn : NULL;
     pthread_mutex_unlock(&s->lock);
     if (peer && peer->carry && !peer->carry->joined)
         carry_join(s, c, peer);
-    else if (w->join_with)
+    else if (wanted)
         ws_close_to(s, w->id, 1001, "the other end is gone");
 }
 
@@ -112,6 +114,12 @@ int ws_carried_closes(struct osmo_server *s, struct conn *c) {
     memcpy(reason, f->control + 2, n);
     reason[n] = '\0';
     ws_join_due(s, c);
+    if (!c->closing && !c->carry->joined && c->session->patient) {
+        c->carry->farewell = c->frames.deaf = true; /* answered when that one has come, or the client has waited long enough */
+        c->carry->code = code;
+        snprintf(c->carry->reason, sizeof c->carry->reason, "%s", reason);
+        return 0;
+    }
     if (!c->closing)
         carry_ended(s, c, code, reason);
     if (c->closing || carry_at_boundary(c))

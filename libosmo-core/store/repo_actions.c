@@ -22,8 +22,8 @@ int repo_action_add(db_t *db, const struct action_row *r, osmo_error_t *err) {
     int rc = int_select(db, "SELECT COUNT(*) FROM (SELECT 1 FROM ctrl_actions WHERE workflow_uuid = ? AND done = 0 LIMIT ?) AS x",
                         DB_ARGS(DB_T(r->workflow_uuid), DB_I(ACTIONS_WAITING_MAX)), 0, &waiting, err);
     if (rc >= 0 && waiting >= ACTIONS_WAITING_MAX)
-        return osmo_error_set(err, OSMO_EBUSY, "%d interactive sessions of this workflow wait for its tasks, which do not answer: try again "
-                                               "later", ACTIONS_WAITING_MAX);
+        return osmo_error_set(err, OSMO_EBUSY, "%d interactive sessions of this workflow wait for its tasks, which do not answer: try "
+                                               "again later", ACTIONS_WAITING_MAX);
     return rc < 0 ? rc : rows_insert(db, &action_type, r, 1, err);
 }
 

@@ -169,9 +169,9 @@ class Site(Client):
         return failed
 
     def submit(self, spec, *words):
-        """spec: what is below workflow:"""
+        """spec: a text, or what is below workflow:"""
         path = self.directory / "spec.yaml"
-        path.write_text("workflow: " + json.dumps(spec))  # JSON is YAML
+        path.write_text(spec if isinstance(spec, str) else "workflow: " + json.dumps(spec))  # JSON is YAML
         code, out = self.run("workflow", "submit", str(path), "-t", "json", *words)
         if code:
             return None, out

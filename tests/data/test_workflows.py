@@ -3,7 +3,6 @@ before anything runs, and logs that are read from the archive."""
 import os
 import re
 import sqlite3
-import subprocess
 import time
 
 import harness
@@ -15,9 +14,7 @@ MIB = 1 << 20
 c = harness.Checks()
 s3 = storage.Storage()
 site = harness.Site(options.bin)
-help_text = subprocess.run([os.path.join(options.bin, "osmo-backend"), "--help"], capture_output=True, text=True).stdout
-if "--network" in help_text:
-    site.cluster_options = ["--network", "host"]  # the storage is on this machine's loopback
+site.cluster_options = ["--relay", f"127.0.0.1:{s3.relay.port}"]  # the storage listens on this machine's loopback only
 
 
 def credential(user="all", **more):
@@ -112,6 +109,22 @@ def test_whole():
                                                          outputs=[{"url": "s3://bucket/kpiout"}], kpis=[{"index": "1", "path": "k/one.json"}, {"index": "2", "path": "none.json"}])))
     c.equal("KPIs: " + log[-1500:], (status, sorted(s3.keys(f"data/{name}/"))), ("COMPLETED", [f"data/{name}/t/k/one.json"]))
     c.check("one that is missing is a warning", "none.json" in log)
+
+
+def test_tutorials():
+    """OSMO's own, where they are at hand (OSMO_TUTORIAL_SPECS)."""
+    specs = os.environ.get("OSMO_TUTORIAL_SPECS")
+    if not specs:
+        return
+    s3.client.create_bucket(Bucket="my-bucket")
+    for key in ("data/one.txt", "data/two.jpg", "models/m.pt"):
+        s3.client.put_object(Bucket="my-bucket", Key=key, Body=b"x")
+    c.equal("a credential for their bucket", set_credential("tutorial", "all", "s3://my-bucket")[0], 0)
+    for name in ("data_download", "data_upload", "data_filter"):
+        with open(os.path.join(specs, name + ".yaml"), encoding="utf-8") as file:
+            words = ["--set", "storage_url=s3://my-bucket"] if name == "data_filter" else []
+            workflow_id, status, log = site.finish(file.read(), 120, *words)
+        c.equal(f"tutorial {name}: " + log[-1500:], status, "COMPLETED")
 
 
 def test_failures():

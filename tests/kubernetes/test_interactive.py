@@ -112,7 +112,7 @@ class Terminal:
 class Interactive(workflow_case.Workflows):
     @classmethod
     def start(cls):
-        config = osmo_site.CONFIG + "\nplugins_config:\n  rsync: {{enabled: true}}\n"
+        config = osmo_site.CONFIG.replace("workflow:\n", "workflow:\n  plugins_config: {{rsync: {{enabled: true}}}}\n", 1)
         with open(os.path.join(cls.site.work, "osmo.yaml"), "w", encoding="utf-8") as f:
             f.write(config.format(registry=cls.cluster.registry, workflows=osmo_site.WORKFLOWS))
         super().start()
@@ -139,6 +139,11 @@ class Interactive(workflow_case.Workflows):
                     osmo_site._libc.setns(here.fileno(), 0)
             with concurrent.futures.ThreadPoolExecutor(1) as one:
                 return one.submit(run).result()
+
+    @staticmethod
+    def serves():
+        with socket.socket() as s:
+            return s.connect_ex((osmo_site.SERVICE, osmo_site.PORT)) == 0
 
     def test_shell(self):
         """A terminal with its size, ^C, and how it ended."""
@@ -234,6 +239,7 @@ class Interactive(workflow_case.Workflows):
             time.sleep(3)
             self.site.programs[program].stop(signal.SIGKILL)
             self.site.programs[program].start()
+        self.site.wait(lambda: self.outside(self.serves), "the service serves again")
         self.check(name, "COMPLETED")
         child.wait(60)
         out.seek(0)

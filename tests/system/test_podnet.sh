@@ -150,6 +150,13 @@ check "it is another" test "$(holder)" != "$first_holder"
 check "pods go on meanwhile" goes_on "$id" two "I am one and from outside"
 check_eq "with the ports that were" "$(ports)" 2
 
+if [[ $user_part ]]; then
+    : > "$work/backend.log"
+    pkill -KILL -P "$(holder)"
+    check "helper killed: another takes its place" eventually 20 log_says "ended and was replaced"
+    check "and the way out is there again" goes_on "$id" one "I am two and from outside"
+fi
+
 stop_one "$backend_pid" KILL
 kill -KILL "$(holder)"
 check "both killed: the holder is gone" eventually 10 ended "$(holder)"

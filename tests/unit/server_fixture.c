@@ -9,7 +9,7 @@
 
 /* ---- the service ---- */
 struct osmo_stream { uint64_t id; int pieces; };
-struct osmo_ws { struct osmo_service *service; uint64_t conn; int count; bool slow, held, pairs; char name[64]; };
+struct osmo_ws { struct osmo_service *service; uint64_t conn; int count; bool slow, held, pairs, patient; char name[64]; };
 
 osmo_server_t *server;
 struct osmo_service service;
@@ -228,13 +228,14 @@ void osmo_service_tunnel_open(osmo_service_t *s, const osmo_request_t *rq, uint6
         *ws = hold(s, conn, strncmp(host, "webserver-pair-", 15) == 0, host + 15, strcspn(host + 15, ".:"));
 }
 
-int osmo_ws_held(const osmo_ws_t *ws) { return ws->held; }
+int osmo_ws_held(const osmo_ws_t *ws) { return ws->held + ws->patient; }
 
 void osmo_service_ws_open(osmo_service_t *s, const osmo_request_t *rq, uint64_t conn, osmo_ws_t **ws,
                           const char **extensions, osmo_response_t *r) {
     bool slow = strcmp(rq->path, "/ws/slow") == 0;
     if (strncmp(rq->path, "/held/", 6) == 0 || strncmp(rq->path, "/pair/", 6) == 0) {
         *ws = hold(s, conn, rq->path[1] == 'p', rq->path + 6, strlen(rq->path + 6));
+        (*ws)->patient = strncmp(rq->path, "/held/patient", 13) == 0;
         return;
     }
     if ((!slow && strcmp(rq->path, "/ws") != 0) || strcmp(find_header(rq, "x-osmo-user"), "alice") != 0) {

@@ -51,6 +51,7 @@ static void fake_wake(void *impl, uint64_t request) {
     (void)request;
     pthread_mutex_lock(&f->lock);
     f->wakes++;
+    pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
 }
 

@@ -169,12 +169,38 @@ static void bad_files(void) {
     CHECK_INT(data_credentials_load("/nonexistent/config.yaml", &c, &err), OSMO_ENOTFOUND);
 }
 
+static void added_and_copied(void) {
+    osmo_error_t err = OSMO_ERROR_INIT;
+    data_credentials_t *c = NULL, *copy = NULL;
+    CHECK_OK(data_credentials_copy(NULL, &c, &err), &err);
+    REQUIRE(c != NULL);
+    for (int i = 0; i < 20; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "s3://bucket%d", i);
+        struct data_credential *e = data_credentials_add(c, prefix);
+        REQUIRE(e != NULL);
+        CHECK(e->keyless && !e->access_key);
+        e->access_key_id = strdup(prefix);
+        e->access_key = strdup("key");
+        e->keyless = false;
+    }
+    CHECK_OK(data_credentials_copy(c, &copy, &err), &err);
+    data_credentials_free(c);
+    const struct data_credential *e = find(copy, "s3://bucket17/x");
+    CHECK_STR(e ? e->access_key_id : NULL, "s3://bucket17");
+    CHECK_STR(e ? e->access_key : NULL, "key");
+    CHECK(e && !e->keyless && !e->region);
+    CHECK(!find(copy, "s3://bucket20/x"));
+    data_credentials_free(copy);
+}
+
 static const struct check_test tests[] = {
     { "addresses of every scheme are taken apart", good_addresses },
     { "what is no address says what to write", bad_addresses },
     { "names that may become paths", safe_names },
     { "the longest prefix has the credential", longest_prefix },
     { "files without credentials are fine", empty_files },
+    { "entries are added and copied", added_and_copied },
     { "faults name the entry and never its secrets", bad_files },
 };
 TEST_MAIN("data_uri", tests)

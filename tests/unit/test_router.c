@@ -98,6 +98,24 @@ static void mailbox(void) {
     router_fixture_close(&f);
 }
 
+/* What was asked for before a service was started anew is told after it, and its key still leads there. */
+static void restart(void) {
+    struct fixture f;
+    struct seed s;
+    char id[24];
+    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s));
+    _cleanup_free_ char *key = begin(&f, jane, s.id, "exec/task/t0", "entry_command=bash");
+    REQUIRE(fixture_reopen(&f));
+    osmo_ws_t *logs = logger(&f, &s, "t0", CTRL, ALL);
+    check_action(&f, CTRL, 1, "exec", key, id);
+    osmo_ws_t *client = dial_client(&f, jane, "exec", s.id, key, 20), *ctrl = dial_ctrl(&f, task, "exec", s.id, key, 21);
+    CHECK(joined_last(20, 21));
+    hang_up(client);
+    hang_up(ctrl);
+    hang_up(logs);
+    router_fixture_close(&f);
+}
+
 /* A ctrl that confirms nothing is told once, without a number. */
 static void upstream_mailbox(void) {
     struct fixture f;
@@ -596,6 +614,7 @@ BOTH(web_server)
 static const struct check_test tests[] = {
     { "the mailbox of a ctrl", test_mailbox },
     { "the mailbox of upstream's ctrl", test_upstream_mailbox },
+    { "a restart", restart },
     { "what nobody waits for", test_old_actions_go },
     { "two ends meet", test_both_orders },
     { "the newer of two", the_newer_one_waits },

@@ -298,6 +298,34 @@ static void test_held_leaves(void) {
     stop();
 }
 
+/* The goodbye of one that came too early waits for the other, unless its connection ends, or the service ends it. */
+static void test_early_goodbye(void) {
+    REQUIRE(start_with(2, 0));
+    int a = open_ws("/held/patient"), b;
+    held_session("patient", 0);
+    CHECK(ws_raw_send(a, BINARY, true, "last words", 10));
+    ws_raw_close(a, 4000, "there is no such thing");
+    CHECK(poll(&(struct pollfd){ .fd = a, .events = POLLIN }, 1, 100) == 0);
+    b = open_ws("/held/patient");
+    held_session("patient", 1);
+    CHECK_INT(join_held("patient"), 0);
+    expect(b, BINARY, "last words");
+    expect_close(b, 4000, "there is no such thing");
+    expect_close(a, 4000, "");
+    wait_for(&ws_closed_count, 2);
+    a = open_ws("/held/patient-2");
+    held_session("patient-2", 0);
+    ws_raw_close(a, 1000, "");
+    close(a);
+    wait_for(&ws_closed_count, 3);
+    a = open_ws("/held/patient-3");
+    ws_raw_close(a, 1000, "");
+    service.transport->ws_close(service.transport->impl, held_session("patient-3", 0), 4000, "nobody came");
+    expect_close(a, 4000, "nobody came");
+    wait_for(&ws_closed_count, 4);
+    stop();
+}
+
 /* What the first has said is delivered, then its goodbye, when both came before they were joined or while the other did not read. */
 static void test_close_behind_data(void) {
     enum { PIECE = 100000, COUNT = 100 };
@@ -508,6 +536,7 @@ static void test_tls(void) {
         test_sizes();
         test_back_pressure();
         test_held_overflow();
+        test_early_goodbye();
         test_close_behind_data();
         tls_cert = tls_key = tls_ca = NULL;
     }
@@ -521,6 +550,7 @@ static const struct check_test tests[] = {
     { "back-pressure", test_back_pressure },
     { "held overflow", test_held_overflow },
     { "held ones that leave", test_held_leaves },
+    { "a goodbye before the other is there", test_early_goodbye },
     { "a goodbye behind data", test_close_behind_data },
     { "ends", test_ends },
     { "refusals", test_refusals },

@@ -181,6 +181,8 @@ OSMO_API void osmo_ws_closed(osmo_ws_t *ws);
 /**
  * Asked once, when there is a session: 1 when its messages are not for osmo_ws_message() but wait, a bounded number of bytes of them, until
  * the service has it joined with another. That its client leaves is noticed meanwhile, unless there is more before its goodbye than is held.
+ * 2: the same, and a goodbye that comes before the other is there waits, too, as long as its client stays connected: so the other learns
+ * what there was to say.
  */
 OSMO_API int osmo_ws_held(const osmo_ws_t *ws);
 
