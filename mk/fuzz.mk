@@ -14,7 +14,7 @@ fuzz_targets = tests/fuzz/fuzz_json tests/fuzz/fuzz_json_reader tests/fuzz/fuzz_
 	tests/fuzz/fuzz_jwt tests/fuzz/fuzz_jwk tests/fuzz/fuzz_seal tests/fuzz/fuzz_policy tests/fuzz/fuzz_headers tests/fuzz/fuzz_url \
 	tests/fuzz/fuzz_config tests/fuzz/fuzz_head tests/fuzz/fuzz_frames tests/fuzz/fuzz_credential tests/fuzz/fuzz_router tests/fuzz/fuzz_kube \
 	tests/fuzz/fuzz_actions tests/fuzz/fuzz_session_input tests/fuzz/fuzz_tunnel
-fuzz_targets += tests/fuzz/fuzz_storage
+fuzz_targets += tests/fuzz/fuzz_storage tests/fuzz/fuzz_wire
 check_SCRIPTS += tests/fuzz/replay.sh
 
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_main)
@@ -140,3 +140,6 @@ tests_fuzz_fuzz_kube_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
 tests_fuzz_fuzz_tunnel_SOURCES = tests/fuzz/fuzz_tunnel.c $(fuzz_main)
 tests_fuzz_fuzz_tunnel_LDADD = libcoreint.la libmodel.la libbase.la $(CORE_EXTERNAL)
 tests_fuzz_fuzz_tunnel_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)
+tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz_wire.c $(fuzz_main)
+tests_fuzz_fuzz_wire_LDADD = libbase.la $(BASE_EXTERNAL)
+tests_fuzz_fuzz_wire_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link_flags)

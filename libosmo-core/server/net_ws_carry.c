@@ -117,7 +117,7 @@ int ws_carried_closes(struct osmo_server *s, struct conn *c) {
     if (!c->closing && !c->carry->joined && c->session->patient) {
         c->carry->farewell = c->frames.deaf = true; /* answered when that one has come, or the client has waited long enough */
         c->carry->code = code;
-        snprintf(c->carry->reason, sizeof c->carry->reason, "%s", reason);
+        snprintf(c->carry->reason, sizeof c->carry->reason, "%.123s", reason);
         return 0;
     }
     if (!c->closing)

@@ -125,6 +125,8 @@ check_pair() { # workflow, task, peer
 start_all || exit 1
 check "pods get networks" eventually 30 log_says "each pod has a network of its own"
 ((failures)) && exit 1
+shown() { "$osmo" backend show default | grep -q "each pod has a network of its own: 10\."; }
+check "backend show says so" eventually 20 shown
 write_pair first
 id=$(submit "$work/first.yaml")
 follow "$id"
