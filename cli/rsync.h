@@ -28,6 +28,9 @@ struct rsync_job {
 int rsync_spawn(const struct rsync_job *j, int port, int out, pid_t *pid, int *pidfd);
 /* An exit code of what waitpid() says about it. */
 int rsync_result(int wait_status);
+/* Ends one that runs (0: none does), and closes pidfd. After the loop is freed: it says goodbye over connections
+ * that nobody carries any more. */
+void rsync_end(pid_t pid, int pidfd);
 /* One transfer; an exit code. */
 int rsync_once(const struct rsync_job *j);
 

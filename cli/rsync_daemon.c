@@ -207,16 +207,11 @@ static int serve(struct daemon *s) {
         ws_loop_run(s->loop);
         code = s->code;
     }
-    if (s->pid) {
-        kill(s->pid, SIGTERM);
-        waitpid(s->pid, NULL, 0);
-    }
-    if (s->pidfd >= 0)
-        close(s->pidfd);
     forward_stop(s->forward);
     tree_watch_free(s->tree);
     ws_loop_free(s->loop);
     forward_free(s->forward);
+    rsync_end(s->pid, s->pidfd);
     api_close(&s->api);
     return code;
 }

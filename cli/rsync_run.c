@@ -1,5 +1,6 @@
 /* One transfer: the system's rsync, and the forwarded port that it dials. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 
 #include "base/cleanup.h"
 #include "rsync.h"
+
+#define END_MS 3000
 
 extern char **environ;
 
@@ -88,6 +91,18 @@ int rsync_result(int status) {
     return EXIT_USER;
 }
 
+void rsync_end(pid_t pid, int pidfd) {
+    struct pollfd p = { .fd = pidfd, .events = POLLIN };
+    if (pid) {
+        kill(pid, SIGTERM);
+        if (pidfd < 0 || poll(&p, 1, END_MS) != 1)
+            kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    if (pidfd >= 0)
+        close(pidfd);
+}
+
 /* ---- one transfer ---- */
 
 struct transfer {
@@ -147,15 +162,10 @@ int rsync_once(const struct rsync_job *j) {
     t.code = forward_start(&o, &f);
     if (!t.code && loop_signals(t.loop, on_signal, &t) == 0)
         ws_loop_run(t.loop);
-    if (t.pid) {
-        kill(t.pid, SIGTERM);
-        waitpid(t.pid, NULL, 0);
-    }
-    if (t.pidfd >= 0)
-        close(t.pidfd);
     forward_stop(f);
     ws_loop_free(t.loop);
     forward_free(f);
+    rsync_end(t.pid, t.pidfd);
     if (t.killed)
         return t.killed == SIGINT ? EXIT_INTERRUPTED : 128 + t.killed;
     return t.code;

@@ -38,7 +38,7 @@ tests_bench_pods_SOURCES = tests/bench/pods.c
 tests_bench_pods_LDADD = libbackendint.la libmodel.la libbase.la $(BASE_EXTERNAL)
 noinst_PROGRAMS += tests/bench/http
 tests_bench_http_SOURCES = tests/bench/http.c
-EXTRA_DIST += tests/bench/http.sh
+EXTRA_DIST += tests/bench/http.sh tests/bench/podnet.sh
 EXTRA_DIST += tests/bench/language.py tests/bench/engine.sh tests/bench/logstore.sh
 
 bench: all
@@ -56,6 +56,9 @@ bench: all
 bench-language: tests/bench/language
 	$${PYTHON:-/usr/bin/python3} $(srcdir)/tests/bench/language.py tests/bench/language
 .PHONY: bench bench-language
+bench-podnet: all
+	OSMO_BUILD='$(abs_top_builddir)' $(BASH) $(srcdir)/tests/bench/podnet.sh
+.PHONY: bench-podnet
 # A million stored workflows take minutes to make: not part of bench. `tests/bench/list 10000` is a quick look.
 bench-list: tests/bench/list
 	tests/bench/list 1000000

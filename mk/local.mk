@@ -39,6 +39,7 @@ tests_unit_test_supervisor_SOURCES = tests/unit/test_supervisor.c daemons/osmo-p
 tests_unit_test_supervisor_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons/osmo-pod-supervisor
 tests_unit_test_supervisor_LDADD = $(UNIT_BASE_LIBS)
 tests_unit_test_podnet_SOURCES = tests/unit/test_podnet.c daemons/osmo-pod-supervisor/netlink.c daemons/osmo-pod-supervisor/pod_net.c \
-	daemons/osmo-pod-supervisor/relay.c daemons/osmo-pod-supervisor/resolver.c tests/unit/check.c
+	daemons/osmo-pod-supervisor/relay.c daemons/osmo-pod-supervisor/resolver.c daemons/osmo-pod-supervisor/holder.c \
+	daemons/osmo-pod-supervisor/holder_helper.c daemons/osmo-pod-supervisor/holder_nft.c tests/unit/check.c
 tests_unit_test_podnet_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons/osmo-pod-supervisor
 tests_unit_test_podnet_LDADD = $(UNIT_BASE_LIBS)

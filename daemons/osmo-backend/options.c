@@ -105,7 +105,7 @@ static void print_help(void) {
            "  --hide PATH             keep a path out of sight of tasks; repeatable\n"
            "  --network KIND          pod (a network of its own for each pod), host (this machine's) or auto (pod where it works;\n"
            "                          the default)\n"
-           "  --pod-cidr NETWORK      of the pods, of 8 to 24 bits (default: a free one of 10.192.0.0/16 to 10.254.0.0/16)\n"
+           "  --pod-cidr NETWORK      of the pods, of 8 to 24 bits (default: a free one, such as 10.217.0.0/16)\n"
            "  --relay ADDRESS:PORT    let pods reach this loopback port of the machine as they do the service's; repeatable\n"
            "\nA scripted cluster:\n"
            "  --script FILE           what happens to pods\n"

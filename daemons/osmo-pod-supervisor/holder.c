@@ -30,7 +30,6 @@
 
 #define READY_MS 5000
 #define ROUTES_MAX 4096
-#define CANDIDATES 63
 
 /* ---- the plan ---- */
 
@@ -87,6 +86,11 @@ static bool taken(const struct nl_route *routes, int count, uint32_t base, int p
     return false;
 }
 
+/* Where networks of 16 bits are looked for: private ranges, those parts first that others choose seldom. */
+static const struct { uint32_t first; unsigned count; } ranges[] = {
+    {10u << 24 | 192u << 16, 63}, {172u << 24 | 20u << 16, 12}, {100u << 24 | 96u << 16, 32},
+};
+
 static int choose_cidr(struct holder *h, bool join, osmo_error_t *err)
 {
     static struct nl_route routes[ROUTES_MAX];
@@ -110,11 +114,12 @@ static int choose_cidr(struct holder *h, bool join, osmo_error_t *err)
     for (const char *c = h->name; *c; c++)
         hash = hash * 31 + (unsigned char)*c;
     h->prefix = 16;
-    for (unsigned i = 0; i < CANDIDATES; i++) {
-        h->base = 10u << 24 | (192 + (hash + i) % CANDIDATES) << 16;
-        if (!taken(routes, count, h->base, h->prefix))
-            return 0;
-    }
+    for (size_t r = 0; r < ARRAY_SIZE(ranges); r++)
+        for (unsigned i = 0; i < ranges[r].count; i++) {
+            h->base = ranges[r].first + ((hash + i) % ranges[r].count << 16);
+            if (!taken(routes, count, h->base, h->prefix))
+                return 0;
+        }
     return osmo_error_set(err, OSMO_EUNAVAIL, "no network is free: give one with --pod-cidr");
 }
 
@@ -347,6 +352,27 @@ static void undo(struct holder *h)
         nft_host_undo(h);
 }
 
+static void forget(struct holder *h)
+{
+    int *fds[] = {&h->lock_fd, &h->users_fd, &h->host_fd, &h->helper_pipe};
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        cleanup_close_p(fds[i]);
+    free(h->name), free(h->nft), free(h->cidr);
+}
+
+void holder_undo(const char *dir)
+{
+    struct holder h = {.dir = dir, .lock_fd = -1, .users_fd = -1, .host_fd = -1, .helper_pipe = -1, .nl = {.fd = -1}};
+    _cleanup_free_ char *state = str_printf("%s/state.json", dir);
+    /* Otherwise there is nothing to undo, or it does it itself. */
+    if (state && file_exists(state) && take_locks(&h, NULL) == 0 && load(&h, NULL) == 0) {
+        load_state(&h, true);
+        h.host_fd = h.cluster_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+        undo(&h);
+    }
+    forget(&h);
+}
+
 static void say(int fd, const char *text)
 {
     dprintf(fd, "%s\n", text);
@@ -385,11 +411,13 @@ int holder_main(const char *dir, bool join, bool by_helper)
         if (h.ours && !join)
             undo(&h);
         say(out, err.text[0] ? err.text : "out of memory");
+        forget(&h);
         return rc == OSMO_EBUSY ? 2 : 1; /* 2: try again */
     }
     say(out, "ok");
     rc = hold(&h, signal_fd);
     if (rc == 0)
         undo(&h);
+    forget(&h);
     return rc;
 }

@@ -285,6 +285,7 @@ int main(int argc, char **argv)
     int rc = 3; /* somebody else has this pod */
     if (s.signal_fd >= 0 && s.pod_dir && s.status_path && take_lock(&s) == 0)
         rc = supervise(&s);
+    network_leave(&s.net);
     plan_free(&s);
     return rc;
 }

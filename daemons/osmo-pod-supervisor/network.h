@@ -44,6 +44,7 @@ int nl_await_default(struct nl *n, int timeout_ms); /* until there is a default 
 struct network {
     bool on, userns;
     int cluster_fd, user_fd, pod_fd, users_fd;
+    char *dir;                    /* of the cluster's network */
     char *port;                   /* name of the pod's end at the bridge */
     uint32_t ip, gateway;
     int prefix, mtu;
@@ -60,6 +61,8 @@ void network_free(struct network *n);
 /* Make the pod's namespace and its listening sockets. */
 int network_make(struct network *n, osmo_error_t *err);
 int network_join(const struct network *n); /* in a forked child; -1 and errno */
+/* No container runs any more. The last user of a network whose holder was killed undoes what the holder cannot. */
+void network_leave(struct network *n);
 int network_address(const char *text, uint32_t *out); /* dotted numbers */
 union network_place { struct sockaddr any; struct sockaddr_in four; struct sockaddr_in6 six; };
 socklen_t network_place(const char *text, union network_place *out); /* ADDRESS:PORT or [ADDRESS]:PORT; 0: it is neither */
@@ -70,4 +73,5 @@ int relay_start(struct network *n, osmo_error_t *err); /* a thread; takes the li
 
 /* ---- holder.c ---- */
 int holder_main(const char *dir, bool join, bool by_helper); /* the exit status of the program */
+void holder_undo(const char *dir); /* in the place of a holder that was killed; nobody uses the network, and nobody may begin to */
 #endif

@@ -66,7 +66,8 @@ int network_load(struct network *n, const json_t *plan, osmo_error_t *err)
         if (strlist_add(&n->relays, json_str(json_at(relays, i))) < 0)
             return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     n->users_fd = users ? open(users, O_RDWR | O_CLOEXEC) : -1;
-    if (!n->port || network_address(json_get_str(plan, "ip"), &n->ip) < 0 || n->prefix < 1 || n->prefix > 30 ||
+    n->dir = users && strrchr(users, '/') ? str_printf("%.*s", (int)(strrchr(users, '/') - users), users) : NULL;
+    if (!n->port || !n->dir || network_address(json_get_str(plan, "ip"), &n->ip) < 0 || n->prefix < 1 || n->prefix > 30 ||
         network_address(json_get_str(plan, "gateway"), &n->gateway) < 0 || n->relays.len > NET_RELAYS_MAX)
         return osmo_error_set(err, OSMO_EINVAL, "not a plan of a network");
     /* As long as one of these locks is held, the holder stays. */
@@ -83,7 +84,7 @@ void network_free(struct network *n)
             close(fds[i]);
     for (size_t i = 0; i < n->nlisteners; i++)
         close(n->listeners[i]);
-    free(n->port);
+    free(n->dir), free(n->port);
     strlist_free(&n->relays);
     *n = (struct network)NETWORK_INIT;
 }
@@ -223,6 +224,26 @@ int network_make(struct network *n, osmo_error_t *err)
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     return rc;
+}
+
+/* The namespace would take the port with it, but connections that nobody answers keep it for minutes. */
+static void drop_port(const struct network *n)
+{
+    struct nl cluster;
+    if ((n->userns && setns(n->user_fd, CLONE_NEWUSER) < 0) || setns(n->cluster_fd, CLONE_NEWNET) < 0 || nl_open(&cluster) < 0)
+        _exit(1);
+    _exit(nl_remove(&cluster, n->port) < 0);
+}
+
+void network_leave(struct network *n)
+{
+    pid_t pid = n->pod_fd >= 0 ? fork() : -1;
+    if (pid == 0)
+        drop_port(n);
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (n->on && !n->userns && n->users_fd >= 0 && flock(n->users_fd, LOCK_EX | LOCK_NB) == 0)
+        holder_undo(n->dir);
 }
 
 int network_join(const struct network *n)

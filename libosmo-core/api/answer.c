@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/guard.h"
 #include "api/route.h"
 #include "base/cleanup.h"
 #include "base/crypto.h"
@@ -153,8 +154,10 @@ void answer_error(struct call *c, int code, const osmo_error_t *err) {
     const char *text = c->error_message ? c->error_message : err && err->text[0] ? err->text : osmo_error_name(code);
     size_t clean_len;
     _cleanup_free_ char *clean = utf8_repair(text, strlen(text), &clean_len);
-    if (status >= 500 && status != 503)
-        log_warning(&c->engine->log, "%s %s: %s", c->rq->method, c->rq->path, text);
+    if (status >= 500 && status != 503) {
+        _cleanup_free_ char *path = guard_shown_path(c->rq->path);
+        log_warning(&c->engine->log, "%s %s: %s", c->rq->method, path ? path : "", text);
+    }
     if (error_body(c, code, status, clean ? clean : osmo_error_name(code)) < 0)
         c->rs->status = status;
     if (status == 401)

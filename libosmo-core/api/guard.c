@@ -59,6 +59,15 @@ static bool changes(const char *method) {
     return method && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "OPTIONS") != 0;
 }
 
+char *guard_shown_path(const char *path) {
+    static const char routers[] = "/api/router/";
+    char *shown = path_canonical(path ? path : "");
+    char *last = shown && str_starts(shown, routers) ? strrchr(shown, '/') : NULL;
+    if (last && last >= shown + sizeof routers - 1)
+        *last = '\0';
+    return shown;
+}
+
 void guard_record(struct call *c, const osmo_request_t *rq, enum action action, bool upgrade) {
     int status = upgrade && c->rs->status == 0 ? 101 : c->rs->status;
     bool refused = status == 401 || status == 403 || status == 429;
@@ -69,8 +78,8 @@ void guard_record(struct call *c, const osmo_request_t *rq, enum action action, 
         return;
     char text[64];
     osmo_request_t seen = *rq;
-    _cleanup_free_ char *path = rq->path ? path_canonical(rq->path) : NULL;
-    seen.path = path ? path : rq->path;
+    _cleanup_free_ char *path = guard_shown_path(rq->path);
+    seen.path = path ? path : "";
     seen.peer = peer_of(c, rq, text);
     bool allowed = !refused && (action != ACTION_AUTH_REFRESH || status < 400);
     audit_write(c->engine, &(struct audit_event){ .rq = &seen, .who = &c->who, .action = action_name(action), .resource = c->resource,

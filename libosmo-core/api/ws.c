@@ -122,17 +122,6 @@ static int upgrade(struct call *c, const struct ws_route *r, uint64_t conn, stru
     return rc < 0 ? rc : r->open(c, r, conn, ws, extensions, err);
 }
 
-/* Keys of interactive sessions are no matter of the audit log. */
-static void record(struct call *c, const osmo_request_t *rq, const struct ws_route *row) {
-    osmo_request_t shown = *rq;
-    _cleanup_free_ char *path = row->open == open_router ? str_dup(rq->path) : NULL;
-    char *last = path ? strrchr(path, '/') : NULL;
-    if (last)
-        *last = '\0';
-    shown.path = path ? path : row->open == open_router ? row->pattern : rq->path;
-    guard_record(c, &shown, row->action, true);
-}
-
 /* 0 with *found false when the path is not a websocket of this process. */
 static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, struct osmo_ws *ws,
                             const char **extensions, bool *found, osmo_error_t *err) {
@@ -156,7 +145,7 @@ static int find_and_upgrade(osmo_service_t *s, struct call *c, uint64_t conn, st
     if (rc < 0)
         answer_error(c, rc, err);
     if (row)
-        record(c, original, row);
+        guard_record(c, original, row->action, true);
     c->rq = original;
     return rc;
 }
@@ -260,11 +249,10 @@ osmo_place_t osmo_service_place(osmo_service_t *service, const osmo_request_t *r
     return router_place(service->engine, request, where);
 }
 
-static int open_tunnel(struct call *c, uint64_t conn, struct osmo_ws *ws, int *status, osmo_error_t *err) {
-    osmo_request_t seen;
-    char peer[64];
+static int open_tunnel(struct call *c, osmo_request_t *seen, char peer[64], uint64_t conn, struct osmo_ws *ws, int *status,
+                       osmo_error_t *err) {
     *status = 403;
-    int rc = call_carried(c, &seen, peer, err);
+    int rc = call_carried(c, seen, peer, err);
     ws->engine = c->engine;
     return rc < 0 ? rc : router_tunnel_open(c->engine, c->rq, conn, &ws->router, status, err);
 }
@@ -274,11 +262,13 @@ void osmo_service_tunnel_open(osmo_service_t *service, const osmo_request_t *req
                               osmo_response_t *response) {
     struct call c = { .engine = service->engine, .rq = request, .rs = response };
     osmo_error_t err = OSMO_ERROR_INIT;
+    osmo_request_t seen; /* what c refers to then */
+    char peer[64];
     int status = 500;
     *ws = NULL;
     answer_init(response);
     osmo_ws_t *made = calloc(1, sizeof *made);
-    int rc = made ? open_tunnel(&c, conn, made, &status, &err) : osmo_error_set(&err, OSMO_ENOMEM, "out of memory");
+    int rc = made ? open_tunnel(&c, &seen, peer, conn, made, &status, &err) : osmo_error_set(&err, OSMO_ENOMEM, "out of memory");
     if (rc >= 0)
         *ws = STEAL(made);
     else if (answer_text(&c, status, "text/plain; charset=utf-8", err.text, strlen(err.text)) < 0)

@@ -300,12 +300,25 @@ static bool is_over(struct ws_conn *c) {
     return true;
 }
 
+/* It is shown to users, and may be a task's: nothing in it is for a terminal. */
+static void make_printable(char *text) {
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        bool high = p[0] == 0xc2 && p[1] < 0xa0; /* the control characters behind 127 */
+        if (*p < ' ' || *p == 0x7f || high)
+            *p = '?';
+        if (high)
+            *++p = '?';
+    }
+}
+
 static void peer_closes(struct ws_conn *c) {
     const unsigned char *in = c->wire.control;
     size_t len = c->wire.control_len;
     int code = len < 2 ? 1005 : in[0] << 8 | in[1];
     char *why = len > 2 ? utf8_repair((const char *)in + 2, len - 2, NULL) : NULL;
     c->bye_seen = true;
+    if (why)
+        make_printable(why);
     if (c->state == CONN_OPEN) {
         set_reason(c, code, why ? why : "");
         say_bye(c, code, "");
@@ -634,6 +647,8 @@ void conn_look(struct ws_conn *c) {
 }
 
 void conn_sweep(struct ws_conn *c, int64_t now_ms) {
+    if (c->wire.pieces && c->writing) /* who does not take a stream does not read our pings: TCP knows whether he is there */
+        c->last_rx_ms = now_ms;
     if (c->state < CONN_OPEN && now_ms - c->since_ms > CONNECT_TIMEOUT_MS) {
         conn_fail(c, 1006, "the connection was not established in time");
     } else if (c->state == CONN_CLOSING && now_ms - c->since_ms > CLOSE_TIMEOUT_MS) {

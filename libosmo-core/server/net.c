@@ -257,6 +257,10 @@ static int on_writable(struct osmo_server *s, struct conn *c) {
 }
 
 static int on_received(struct osmo_server *s, struct conn *c, void *data, size_t len) {
+    if (s->tls && !c->untimed) { /* after a handshake the library has set a time again, by which it would end us whatever we do */
+        lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
+        c->untimed = true;
+    }
     if (c->carry) {
         int rc = carry_library_read(s, c, data, len);
         crypto_wipe(data, len);
@@ -330,7 +334,8 @@ int net_open(struct osmo_server *s, osmo_error_t *err) {
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER, .protocols = protocols, .user = s, .gid = (gid_t)-1, .uid = (uid_t)-1,
         .vhost_name = "default", .alpn = "http/1.1", .pt_serv_buf_size = NET_PIECE,
-        .timeout_secs = 10, .keepalive_timeout = 10, .fd_limit_per_thread = fd_limit(), .retry_and_idle_policy = &no_policy,
+        .timeout_secs = (unsigned)((net_patience.first_ms + 999) / 1000), .keepalive_timeout = 10,
+        .fd_limit_per_thread = fd_limit(), .retry_and_idle_policy = &no_policy,
     };
     if (s->tls) {
         info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;

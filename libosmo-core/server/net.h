@@ -86,6 +86,7 @@ struct conn {
     bool dispatched, wants_write, reading, head_sent, keep_alive, http10, is_head;
     bool idle;                     /* between requests, or before the first one */
     bool spoilt;                   /* its client is to see that something is missing */
+    bool untimed;                  /* the library's own time for it is taken away */
     bool lingers;                  /* all is said: what still comes is dropped */
     uint64_t sent;                 /* bytes of the body written */
     int64_t kill_ms;               /* 0, or when the sweep cuts it */

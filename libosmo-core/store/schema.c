@@ -311,8 +311,8 @@ static const char task_io_sql[] =
     " operation_type TEXT NOT NULL, download_type TEXT NOT NULL,"
     " PRIMARY KEY (workflow_uuid, task, retry_id, io_type, url, start_us)){end};";
 
-/* How many lines are before a chunk, and in the log when it had so many entries; -1 where nobody has counted. A service of an older version
- * that still runs adds entries and does not count. */
+/* How many lines are before a chunk, and in the log when it had so many entries; -1 where nobody has counted. A service of an older
+ * version that still runs adds entries and does not count. */
 static const char log_lines_sql[] =
     "ALTER TABLE log_state ADD COLUMN lines BIGINT NOT NULL DEFAULT -1, ADD COLUMN lines_entries BIGINT NOT NULL DEFAULT 0;"
     "ALTER TABLE log_chunks ADD COLUMN lines BIGINT NOT NULL DEFAULT -1;";

@@ -92,7 +92,8 @@ static int load_and_read(buf_t *out, osmo_error_t *err) {
 
 static int batches_and_lines(buf_t *out, osmo_error_t *err) {
     static const char frame[] = "{\"IOType\":\"LOG_BATCH\",\"entries\":["
-                                "{\"seq\":1,\"Time\":\"2026-03-01T09:30:00.5Z\",\"IOType\":\"STDOUT\",\"Text\":\"a\\tb\"},{\"seq\":2,\"IOType\":\"STDERR\",\"Text\":\"c\"}]}";
+                                "{\"seq\":1,\"Time\":\"2026-03-01T09:30:00.5Z\",\"IOType\":\"STDOUT\",\"Text\":\"a\\tb\"},"
+                                "{\"seq\":2,\"IOType\":\"STDERR\",\"Text\":\"c\"}]}";
     struct line_options o = { .format = LINES_JSON, .regex = "[abc]", .grep = "." };
     struct line_emit emit;
     struct log_batch b;

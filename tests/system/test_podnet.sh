@@ -125,7 +125,7 @@ check_pair() { # workflow, task, peer
 start_all || exit 1
 check "pods get networks" eventually 30 log_says "each pod has a network of its own"
 ((failures)) && exit 1
-shown() { "$osmo" backend show default | grep -q "each pod has a network of its own: 10\."; }
+shown() { "$osmo" backend show default 2> /dev/null | grep -q "each pod has a network of its own: 10\."; }
 check "backend show says so" eventually 20 shown
 write_pair first
 id=$(submit "$work/first.yaml")
@@ -185,7 +185,7 @@ if [[ -z $user_part ]]; then
     "$bin/osmo-backend" --service "$url" --name other --cluster local --token-file "$work/data/admin-token" --state-dir "$work/other" \
         --pod-cidr 10.255.0.0/20 2> "$work/other.log" &
     other_pid=$!
-    other_up() { grep -q "each pod has a network of its own: 10.255.0.0/20" "$work/other.log"; }
+    other_up() { grep -q "each pod has a network of its own: 10.255.0.0/20" "$work/other.log" 2> /dev/null; }
     check "another cluster" eventually 30 other_up
     check "has a table of its own" nft list table ip "$(name_here "$work/other")" > "$work/table"
     refused=$("$bin/osmo-backend" --service "$url" --name third --token-file "$work/data/admin-token" --state-dir "$work/third" \
@@ -212,6 +212,22 @@ no_process() { ! pgrep -f "$work/backend" > /dev/null; }
 check "no process is left" eventually 10 no_process
 
 # ---- the network of the machine ----
+if [[ -z $user_part ]]; then # both are killed for good: the last pod sees to the rest
+    start_backend
+    cat > "$work/last.yaml" <<'Y'
+workflow: {name: last, tasks: [{name: t, image: debian, command: [sleep, '987665']}]}
+Y
+    last=$(submit "$work/last.yaml")
+    sleeps() { pgrep -fx 'sleep 987665' > /dev/null; }
+    check "the last pod" eventually 30 sleeps
+    stop_one "$backend_pid" KILL
+    kill -KILL "$(holder)"
+    check "its network stays" nft list table ip "$here" > "$work/table"
+    kill -QUIT "$(supervisor_of "$last" t)"
+    no_table() { ! nft list table ip "$here" > /dev/null 2>&1; }
+    check "and goes with it" eventually 20 no_table
+    check "with its processes" eventually 10 no_process
+fi
 : > "$work/backend.log"
 start_backend --network host
 cat > "$work/host.yaml" <<Y
@@ -237,6 +253,33 @@ shared=$(submit "$work/host.yaml")
 "$osmo" workflow wait "$shared" --timeout 60 > /dev/null 2>&1
 check_has "pods run all the same" "$("$osmo" workflow logs "$shared")" "loopback=of the machine at 127."
 stop_all
+
+# ---- machines that are otherwise: each in a network namespace instead of one ----
+machine() { # commands before osmo-backend
+    : > "$work/backend.log"
+    rm -rf "$work/backend" && mkdir -m 700 "$work/backend"
+    unshare -n bash -c "ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_forward && $1 && exec \"\$@\"" - "$bin/osmo-backend" \
+        --service http://127.0.0.1:9 --name default --cluster local --token-file "$work/data/admin-token" --state-dir "$work/backend" \
+        2>> "$work/backend.log" &
+    backend_pid=$!
+    check "a machine: it starts" eventually 20 log_says "each pod has\|pods share"
+}
+there() { nsenter -t "$backend_pid" -n "$@"; }
+machine true
+check_eq "forwarding is switched on" "$(there cat /proc/sys/net/ipv4/ip_forward)" 1
+check_has "for pods alone" "$(there nft list ruleset)" 'iifname != "osmo*" oifname != "osmo*" drop'
+exec 8< "/proc/$backend_pid/ns/net"
+stop_one "$backend_pid"; backend_pid=
+check_eq "and off again" "$(nsenter --net=/proc/self/fd/8 cat /proc/sys/net/ipv4/ip_forward)" 0
+check_eq "with no table" "$(nsenter --net=/proc/self/fd/8 nft list tables)" ""
+check_eq "and no interface but lo" "$(nsenter --net=/proc/self/fd/8 ip -o link | grep -c osmo)" 0
+exec 8<&-
+if command -v slirp4netns > /dev/null && [[ -c /dev/net/tun ]]; then
+    machine "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'"
+    check "a firewall that forwards nothing: by a helper" log_says "by slirp4netns"
+    check_eq "which leaves forwarding alone" "$(there cat /proc/sys/net/ipv4/ip_forward)" 0
+    stop_one "$backend_pid"; backend_pid=
+fi
 
 # ---- without rights ----
 for helper in slirp4netns pasta; do

@@ -364,7 +364,9 @@ static void killed(const char *what, const char *method, const char *contains) {
     pid_t child;
     snprintf(port, sizeof port, "%d", storage_server_port(server));
     char *argv[] = { (char *)"test", (char *)"--child", (char *)what, root, port, NULL };
-    REQUIRE(posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ) == 0);
+    char self[4096] = "";
+    REQUIRE(readlink("/proc/self/exe", self, sizeof self - 1) > 0); /* by name: under valgrind the link itself is valgrind */
+    REQUIRE(posix_spawn(&child, self, NULL, NULL, argv, environ) == 0);
     int64_t until = clock_mono_us() + 20 * INT64_C(1000000);
     while (storage_server_count(server, method, contains) == before && clock_mono_us() < until)
         poll(NULL, 0, 5); /* nothing signals it */

@@ -174,6 +174,7 @@ static void both_orders(void) {
     CHECK_INT(osmo_ws_held(client), 1);
     CHECK_INT(njoins, 0);
     osmo_ws_t *ctrl = dial_ctrl(&f, task, "exec", s.id, one, 21);
+    CHECK_INT(osmo_ws_held(ctrl), 2); /* with its goodbye: it may well be here first */
     CHECK(joined_last(20, 21));
     osmo_ws_t *third = dial_client(&f, jane, "exec", s.id, one, 22); /* it is in use */
     _cleanup_free_ char *reason = NULL;
@@ -573,6 +574,11 @@ static void audit(void) {
     carried.out = 4711;
     osmo_ws_t *thief = dial_client(&f, joe, "exec", s.id, key, 19), *client = dial_client(&f, jane, "exec", s.id, key, 20);
     osmo_ws_t *ctrl = dial_ctrl(&f, task, "exec", s.id, key, 21);
+    _cleanup_free_ char *slashes = str_printf("/api//router/exec/%s/client/%s//", s.id, key);
+    int status;
+    osmo_ws_t *again = dial(&f, joe, slashes, NULL, 22, &status); /* the same path */
+    CHECK_INT(status, 101);
+    hang_up(again);
     hang_up(thief);
     hang_up(client);
     hang_up(ctrl);

@@ -521,6 +521,23 @@ static void test_storm(void) {
     stop();
 }
 
+/* The time that the library gives to a handshake is over some day; what was begun goes on. */
+static void test_outlives_handshake(void) {
+    struct net_patience before = net_patience;
+    int a, b;
+    net_patience.first_ms = 1000;
+    REQUIRE(start_with(2, 0));
+    open_pair("long", &a, &b);
+    CHECK_INT(join_held("long"), 0);
+    usleep(3000000);
+    CHECK(ws_raw_send(a, TEXT, true, "still here", 10));
+    expect(b, TEXT, "still here");
+    close(a);
+    close(b);
+    stop();
+    net_patience = before;
+}
+
 /* The same when the library reads and writes, as it does with TLS. */
 static void test_tls(void) {
     char dir[] = "/tmp/test_server_join_XXXXXX", cert[64], key[64], ca[64];
@@ -538,6 +555,7 @@ static void test_tls(void) {
         test_held_overflow();
         test_early_goodbye();
         test_close_behind_data();
+        test_outlives_handshake();
         tls_cert = tls_key = tls_ca = NULL;
     }
     CHECK(dir_remove_tree(dir, NULL) == 0);

@@ -58,7 +58,8 @@ static void keeps_order_and_resends_what_is_not_confirmed(void) {
     spool_free(s);
 }
 
-/* More than is kept in memory, in records of all sizes, sent and confirmed in pieces, over reconnects: each number comes in order, whole. */
+/* More than is kept in memory, in records of all sizes, sent and confirmed in pieces, over reconnects: each number comes in order,
+ * whole. */
 struct check_all { uint64_t next, stop; size_t wrong; };
 
 static size_t length_of(uint64_t seq) {

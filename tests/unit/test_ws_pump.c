@@ -137,7 +137,7 @@ static void *echo_server(void *arg) {
     }
     CHECK_INT(total, LOTS);
     CHECK(ws_peer_write(fd, PEER_TEXT, "{\"a\":1}", 7));
-    ws_peer_close(fd, 4321, "enough");
+    ws_peer_close(fd, 4321, "en\x1b[ough \xc2\x9b \xc3\xa9");
     free(data);
     return NULL;
 }
@@ -165,7 +165,7 @@ static void test_echo(void) {
     CHECK_INT(s.taken, 1);
     CHECK_STR(s.text, "{\"a\":1}");
     CHECK_INT(s.code, 4321);
-    CHECK_STR(s.reason, "enough");
+    CHECK_STR(s.reason, "en?[ough ?? \xc3\xa9");
 }
 
 /* ---- ends ---- */

@@ -324,7 +324,7 @@ void net_close(struct local *l)
     void *v;
     bool pods = false;
     while (l->pods && map_next(l->pods, &it, &name, &v))
-        pods |= ((struct pod *)v)->pidfd >= 0;
+        pods |= ((struct pod *)v)->state == POD_STARTED && ((struct pod *)v)->pidfd >= 0; /* supervisors of others are about to end */
     struct pollfd p = {.fd = l->net.pidfd, .events = POLLIN};
     cleanup_close_p(&l->net.users_fd);
     l->net.users_fd = -1;
