@@ -20,10 +20,11 @@ static size_t read_line(const char *message, size_t len, json_slice_t *text) {
         size_t i = 0;
         while (i < TYPES && !json_slice_is(&key, types[i]))
             i++;
-        if (i < TYPES)
-            json_reader_string(&r, &found[i]);
-        else if (json_slice_is(&key, "Type"))
-            json_reader_string(&r, &type);
+        json_slice_t *slice = i < TYPES ? &found[i] : json_slice_is(&key, "Type") ? &type : NULL;
+        if (slice)
+            *slice = (json_slice_t){ 0 }; /* of a key that stands there twice the last one counts, whatever it is */
+        if (slice)
+            json_reader_string(&r, slice);
         else
             json_reader_skip(&r, NULL);
     }

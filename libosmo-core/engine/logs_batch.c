@@ -54,17 +54,18 @@ static void read_members(json_reader_t *r, struct members *m) {
     *m = (struct members){ .seq = 0 };
     if (!json_reader_object(r))
         return;
-    while (json_reader_key(r, &key)) {
-        if (json_slice_is(&key, "seq"))
+    while (json_reader_key(r, &key)) { /* of a key that stands there twice the last one counts, whatever it is */
+        json_slice_t *text = json_slice_is(&key, "Time") ? &m->time : json_slice_is(&key, "IOType") ? &m->type
+            : json_slice_is(&key, "Text") ? &m->text : NULL;
+        if (text) {
+            *text = (json_slice_t){ 0 };
+            json_reader_string(r, text);
+        } else if (json_slice_is(&key, "seq")) {
+            m->seq = 0;
             json_reader_int(r, &m->seq);
-        else if (json_slice_is(&key, "Time"))
-            json_reader_string(r, &m->time);
-        else if (json_slice_is(&key, "IOType"))
-            json_reader_string(r, &m->type);
-        else if (json_slice_is(&key, "Text"))
-            json_reader_string(r, &m->text);
-        else
+        } else {
             json_reader_skip(r, NULL);
+        }
     }
 }
 

@@ -290,8 +290,8 @@ static const char backend_life_sql[] =
     "ALTER TABLE backends ADD COLUMN status TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE backends ADD COLUMN ending BIGINT NOT NULL DEFAULT 0;";
 
-/* What the ctrls of tasks are to do for interactive sessions, until nobody waits for it; who may be chosen for carrying those; whether files
- * may be synchronised with the tasks of a workflow, as it was when it was submitted. */
+/* What the ctrls of tasks are to do for interactive sessions, until nobody waits for it; who may be chosen for carrying those; whether
+ * files may be synchronised with the tasks of a workflow, as it was when it was submitted. */
 static const char interactive_sql[] =
     "CREATE TABLE ctrl_actions ("
     " id {id}, workflow_uuid TEXT NOT NULL, group_uuid TEXT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL,"

@@ -95,7 +95,8 @@ static void signature(const char *text) {
     struct sigv4_pair query[] = { { text, "" }, { "b", text } };
     struct sigv4_input in = { .method = "GET", .path = "/", .query = query, .nquery = 2, .headers = headers, .payload = SIGV4_UNSIGNED,
                               .date = text, .region = "r", .service = "s3", .access_key_id = text, .access_key = text };
-    struct azure_input azure = { .method = "GET", .account = "a", .key = text, .path = "/", .query = query, .nquery = 2, .headers = headers };
+    struct azure_input azure = { .method = "GET", .account = "a", .key = text, .path = "/", .query = query, .nquery = 2,
+                                 .headers = headers };
     buf_t out = BUF_INIT(1u << 20);
     sigv4_authorization(&in, &out);
     buf_reset(&out);

@@ -173,8 +173,9 @@ static void held_opened(osmo_ws_t *ws) {
         strcpy(held[held_count++].name, ws->name);
     }
     pthread_mutex_unlock(&held_lock);
-    if (other)
-        ws->service->transport->join(ws->service->transport->impl, other, ws->conn);
+    const osmo_transport_t *t = ws->service->transport;
+    if (other && t->join(t->impl, other, ws->conn) < 0)
+        t->ws_close(t->impl, ws->conn, 1001, "the other has just left"); /* as the service does: nobody else comes */
 }
 
 static void held_closed(const osmo_ws_t *ws) {

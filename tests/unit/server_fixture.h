@@ -34,9 +34,9 @@ char *talk(int fd, const char *request, const char *mark);
 
 int get(http_client_t *c, const char *path, const char *method, const void *body, size_t len, http_response_t *rs);
 
-/* Sessions that are held: websockets of /held/NAME, which wait for join_held() (with their goodbye, as /held/patient…), and of /pair/NAME, of which two are
- * joined as soon as both are there; connections for the Host webserver-pair-NAME are tunnels that are joined with a
- * websocket of /pair/NAME, those for webserver-held-NAME wait as NAME. webserver-else… and websockets of /else
+/* Sessions that are held: websockets of /held/NAME, which wait for join_held() (with their goodbye, as /held/patient…), and of
+ * /pair/NAME, of which two are joined as soon as both are there; connections for the Host webserver-pair-NAME are tunnels that are
+ * joined with a websocket of /pair/NAME, those for webserver-held-NAME wait as NAME. webserver-else… and websockets of /else
  * belong to the service at elsewhere_port, except when it was that one which sent them. */
 extern char elsewhere_host[64];
 extern atomic_int elsewhere_port;

@@ -759,7 +759,8 @@ static void answers_probes(void) {
     CHECK_CONTAINS(probe(port, "/readyz"), "\r\n\r\nconnected\n");
     CHECK_CONTAINS(probe(port, "/healthz"), "HTTP/1.1 200 OK");
     const char *metrics = probe(port, "/metrics");
-    while (!strstr(metrics, "backend_job_execution_time_count{job_type=\"CreateGroup\",namespace=\"default\"} 1\n")) { /* pods may be sooner */
+    /* pods may be sooner */
+    while (!strstr(metrics, "backend_job_execution_time_count{job_type=\"CreateGroup\",namespace=\"default\"} 1\n")) {
         usleep(1000);
         metrics = probe(port, "/metrics");
     }

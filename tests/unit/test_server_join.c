@@ -477,6 +477,7 @@ static void storm_round(struct storm *s, int nth) {
         fds[i] = dial();
         s->wrong += ws_raw_upgrade(fds[i], path, "x") != 101;
     }
+    s->wrong += held_session(path + sizeof "/pair", 1) == 0; /* else one might wait for another that has left already */
     int count = rand_r(&s->seed) % 20, read_first = rand_r(&s->seed) % 2;
     for (int i = 0; i < count; i++) {
         ws_raw_send(fds[0], TEXT, true, number, (size_t)snprintf(number, sizeof number, "%d", i));

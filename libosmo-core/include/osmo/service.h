@@ -44,11 +44,12 @@ typedef struct osmo_transport {
     void (*stream_wake)(void *impl, uint64_t request);
     /**
      * Carry what comes on one of two held sessions (osmo_ws_held()) to the other from now on, what has been held first, whole messages of
-     * either kind in order, with bounded memory: whoever is not read from stops whoever sends. A message may get there in other fragments than
-     * it came in. When one ends, the other is closed with the same code and reason once it has got everything; 1001 when one is gone without
-     * a goodbye, 1011 when it has broken the protocol. At most one of them may be a tunnel (osmo_service_tunnel_open()): its bytes are the
-     * payloads of binary messages, and an empty one says that there will be no more. From here on ws_send() is ::OSMO_ECONFLICT.
-     * ::OSMO_ENOTFOUND when one of them is gone, ::OSMO_EINVAL when they cannot be joined, ::OSMO_ECONFLICT when one is joined already.
+     * either kind in order, with bounded memory: whoever is not read from stops whoever sends. A message may get there in other
+     * fragments than it came in. When one ends, the other is closed with the same code and reason once it has got everything; 1001 when
+     * one is gone without a goodbye, 1011 when it has broken the protocol. At most one of them may be a tunnel
+     * (osmo_service_tunnel_open()): its bytes are the payloads of binary messages, and an empty one says that there will be no more.
+     * From here on ws_send() is ::OSMO_ECONFLICT. ::OSMO_ENOTFOUND when one of them is gone, ::OSMO_EINVAL when they cannot be joined,
+     * ::OSMO_ECONFLICT when one is joined already.
      */
     int (*join)(void *impl, uint64_t a, uint64_t b);
     /** What a held or joined session has carried. ::OSMO_ENOTFOUND when it is gone. */
@@ -180,9 +181,9 @@ OSMO_API void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int b
 OSMO_API void osmo_ws_closed(osmo_ws_t *ws);
 /**
  * Asked once, when there is a session: 1 when its messages are not for osmo_ws_message() but wait, a bounded number of bytes of them, until
- * the service has it joined with another. That its client leaves is noticed meanwhile, unless there is more before its goodbye than is held.
- * 2: the same, and a goodbye that comes before the other is there waits, too, as long as its client stays connected: so the other learns
- * what there was to say.
+ * the service has it joined with another. That its client leaves is noticed meanwhile, unless there is more before its goodbye than is
+ * held. 2: the same, and a goodbye that comes before the other is there waits, too, as long as its client stays connected: so the other
+ * learns what there was to say.
  */
 OSMO_API int osmo_ws_held(const osmo_ws_t *ws);
 
@@ -203,8 +204,9 @@ typedef struct osmo_elsewhere {
 OSMO_API osmo_place_t osmo_service_place(osmo_service_t *service, const osmo_request_t *request, osmo_elsewhere_t *where);
 /**
  * A held session for a connection whose bytes, from the head of its request on, are for the web server of a task. NULL in *ws: *response is
- * the refusal. A close by the service before anything was sent to the client is an HTTP status (the code, when it is one of 400 to 599; 503 for
- * 1001, otherwise 502) with the reason as its text. One connection is one request: what the client sends behind it is not passed on.
+ * the refusal. A close by the service before anything was sent to the client is an HTTP status (the code, when it is one of 400 to 599;
+ * 503 for 1001, otherwise 502) with the reason as its text. One connection is one request: what the client sends behind it is not passed
+ * on.
  */
 OSMO_API void osmo_service_tunnel_open(osmo_service_t *service, const osmo_request_t *request, uint64_t conn, osmo_ws_t **ws,
                                        osmo_response_t *response);
