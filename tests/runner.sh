@@ -146,7 +146,8 @@ suite_doc() {
 # libFuzzer on every target, two at a time: OSMO_FUZZ_SECONDS each for the readers of what users write, a quarter of that for the others.
 # An input that crashes, leaks or hangs is kept in build-fuzz/fuzz/TARGET/found.
 suite_fuzz() {
-    local t seconds targets long=" fuzz_yaml fuzz_template fuzz_spec fuzz_units fuzz_pods fuzz_jwt fuzz_jwk fuzz_seal fuzz_policy fuzz_headers fuzz_url "
+    local t seconds targets long=" fuzz_yaml fuzz_template fuzz_spec fuzz_units fuzz_pods fuzz_jwt fuzz_jwk fuzz_seal fuzz_policy fuzz_headers fuzz_url \
+        fuzz_logs fuzz_router fuzz_actions fuzz_session_input "
     build=$here/build-fuzz logs=$here/build-fuzz/test-logs
     build_or_die "$build" --enable-werror --enable-fuzzing CC=clang
     mapfile -t targets < <(make -C "$build" --no-print-directory -s print-fuzz-targets | tr -s ' ' '\n' | grep '^tests/')
