@@ -67,8 +67,8 @@ int post_exec_group(struct call *c, osmo_error_t *err) {
         rc = create(c, &rq, &list, &n, err);
     _cleanup_json_ json_t *map = rc < 0 ? NULL : json_object();
     for (size_t i = 0; rc >= 0 && i < n; i++) {
-        json_t *o = answer_object(&list[i]);
-        rc = map && o ? json_set(map, list[i].task, o) : OSMO_ENOMEM;
+        json_t *o = map ? answer_object(&list[i]) : NULL;
+        rc = o ? json_set(map, list[i].task, o) : OSMO_ENOMEM;
     }
     router_answers_free(list, n);
     return rc < 0 ? rc : map ? answer_secret(c, STEAL(map)) : OSMO_ENOMEM;
@@ -127,8 +127,8 @@ int post_portforward(struct call *c, osmo_error_t *err) {
         rc = create(c, &rq, &list, &n, err);
     _cleanup_json_ json_t *answers = rc < 0 ? NULL : json_array();
     for (size_t i = 0; rc >= 0 && i < n; i++) {
-        json_t *o = answer_object(&list[i]);
-        rc = answers && o ? json_add(answers, o) : OSMO_ENOMEM;
+        json_t *o = answers ? answer_object(&list[i]) : NULL;
+        rc = o ? json_add(answers, o) : OSMO_ENOMEM;
     }
     router_answers_free(list, n);
     return rc < 0 ? rc : answers ? answer_secret(c, STEAL(answers)) : OSMO_ENOMEM;

@@ -16,6 +16,26 @@ import uuid
 import websockets
 
 
+async def carry(ws, reader, writer, most):
+    """Both ways, until the first of them ends."""
+    async def up():
+        while True:
+            data = await reader.read(most)
+            if not data:
+                return
+            await ws.send(data)
+
+    async def down():
+        async for data in ws:
+            writer.write(data)
+            await writer.drain()
+
+    both = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    for t in both:
+        t.cancel()
+
+
 class Refused(Exception):
     """An HTTP answer that is no 200."""
 
@@ -110,22 +130,7 @@ class TcpForward:
         await self.control.send(json.dumps({"key": key, "cookie": cookie}).encode())
         info = dict(self.info, cookie=cookie)
         async with self.user.client(self.kind, info, key) as ws:
-            async def up():
-                while True:
-                    data = await reader.read(4096)
-                    if not data:
-                        return
-                    await ws.send(data)
-
-            async def down():
-                async for data in ws:
-                    writer.write(data)
-                    await writer.drain()
-
-            both = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for t in both:
-                t.cancel()
+            await carry(ws, reader, writer, 4096)
         writer.close()
 
     async def close(self):
@@ -234,22 +239,7 @@ class Ctrl:
         async with self.backend("portforward", info) as ws:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
-            async def up():
-                while True:
-                    data = await reader.read(32768)
-                    if not data:
-                        return
-                    await ws.send(data)
-
-            async def down():
-                async for data in ws:
-                    writer.write(data)
-                    await writer.drain()
-
-            both = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for t in both:
-                t.cancel()
+            await carry(ws, reader, writer, 32768)
             writer.close()
 
     async def _datagrams(self, control, port):
