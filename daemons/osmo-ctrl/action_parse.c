@@ -133,8 +133,10 @@ static bool is_hop(const char *name) {
     return strncasecmp(name, "sec-websocket-", 14) == 0 || strncasecmp(name, "proxy-", 6) == 0;
 }
 
+/* A token of RFC 9110. */
 static bool is_name(const char *name) {
-    return name && *name && strcspn(name, " \t\r\n:()<>@,;\\\"/[]?={}") == strlen(name);
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return name && *name && !name[strspn(name, token)];
 }
 
 static void add_header(struct announcement *a, const char *name, const json_t *value) {
