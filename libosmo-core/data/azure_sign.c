@@ -111,7 +111,7 @@ static void put_own_headers(const struct azure_input *in, buf_t *out) {
     const char *list[HEADERS_MAX];
     size_t n = 0;
     for (size_t i = 0; in->headers[i] && n < HEADERS_MAX; i++)
-        if (!strncasecmp(in->headers[i], "x-ms-", 5))
+        if (!strncasecmp(in->headers[i], "x-ms-", 5) && strchr(in->headers[i], ':'))
             list[n++] = in->headers[i];
     qsort(list, n, sizeof *list, by_text);
     for (size_t i = 0; i < n; i++) {

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # The programs of pods for arm64: cross compiled, and run here by qemu. The osmo_exec of that build passes the test of its protocol, the others
-# start with the libraries that were fetched for them. Needs the network and two minutes: only with OSMO_SOAK=1.
+# start with the libraries that were fetched for them. Needs the network and two minutes: a part of ./run-tests --soak.
 . "$(dirname "$0")/lib.sh"
 trap 'rm -rf "$work"' EXIT
-if [[ ${OSMO_SOAK-} != 1 ]]; then echo "OSMO_SOAK=1 builds for arm64"; exit 77; fi
 for program in aarch64-linux-gnu-gcc qemu-aarch64-static; do
     command -v $program > /dev/null || { echo "there is no $program here: packages_cross of tools/packages.sh"; exit 77; }
 done
