@@ -37,6 +37,7 @@ chmod 750 "$work/there/d3"
 ready() { rsync upload "$id" t "$work/there:/osmo/run/workspace"; }
 check "1000 files there" eventually 30 ready
 check "and back, by the lead task" rsync download "$id" "/osmo/run/workspace/there/:$work/back"
+((failures)) && cat "$work/out"
 check "they are the same" diff -r "$work/there" "$work/back"
 check_eq "modes are kept" "$(stat -c %a "$work/back/d3")" 750
 check_eq "the task has them" "$("$osmo" workflow exec "$id" t --entry "sh -c 'ls /osmo/run/workspace/there | wc -l'" < /dev/null)" 11
