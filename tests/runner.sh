@@ -128,7 +128,9 @@ suite_valgrind() {
     # Debian 12's valgrind has no pidfd_open(), by which the local driver watches its pods and plugins of kubeconfigs are followed. The
     # exploration of all states and histories is the same code millions of times over, others take minutes, and what is about time and
     # threads has other tools: the sanitizers see all of these.
-    local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead test_keys_replicas test_logs_replicas test_logstore_segments test_reconcile test_matrix test_paths test_engine test_retry"
+    local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead \
+        test_keys_replicas test_logs_replicas test_router_replicas test_logstore_segments test_reconcile test_matrix test_paths \
+        test_engine test_retry"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
