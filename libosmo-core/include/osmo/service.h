@@ -59,7 +59,8 @@ typedef struct osmo_transport {
 /** What a session has carried so far, by transport::traffic. */
 typedef struct osmo_traffic {
     size_t size;          /**< sizeof(osmo_traffic_t) */
-    uint64_t in, out;     /**< bytes of payload from it and to it */
+    uint64_t in;          /**< bytes of payload from it */
+    uint64_t out;         /**< bytes of payload to it */
     int64_t last_us;      /**< monotonic clock of the last of them; 0 = none yet */
 } osmo_traffic_t;
 
