@@ -87,4 +87,5 @@ tests_unit_test_lease_LDADD = $(UNIT_BACKEND_LIBS)
 unit_tests += tests/unit/test_backend_tests
 tests_unit_test_backend_tests_SOURCES = tests/unit/test_backend_tests.c tests/unit/fake_kube.c tests/unit/fake_kube.h tests/unit/check.c
 tests_unit_test_backend_tests_LDADD = $(UNIT_BACKEND_LIBS)
-interop_files = tests/interop/agent.py tests/interop/packages.sh tests/interop/requirements.txt tests/interop/test_agent.py
+interop_files = tests/interop/agent.py tests/interop/packages.sh tests/interop/requirements.txt tests/interop/test_agent.py \
+	tests/interop/test_browser.py tests/interop/test_interactive.py tests/interop/upstream_user.py
