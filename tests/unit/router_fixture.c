@@ -10,7 +10,7 @@
 struct joined joins[JOINS_MAX];
 size_t njoins;
 int join_answer;
-osmo_traffic_t carried;
+static osmo_traffic_t carried;
 
 static int fake_join(void *impl, uint64_t a, uint64_t b) {
     struct fixture *f = impl;
@@ -22,9 +22,18 @@ static int fake_join(void *impl, uint64_t a, uint64_t b) {
 }
 
 static int fake_traffic(void *impl, uint64_t conn, struct osmo_traffic *out) {
-    (void)impl, (void)conn;
+    struct fixture *f = impl;
+    (void)conn;
+    pthread_mutex_lock(&f->lock);
     *out = carried;
+    pthread_mutex_unlock(&f->lock);
     return 0;
+}
+
+void router_fixture_carried(struct fixture *f, uint64_t in, uint64_t out, int64_t last_us) {
+    pthread_mutex_lock(&f->lock);
+    carried = (osmo_traffic_t){ .size = sizeof carried, .in = in, .out = out, .last_us = last_us };
+    pthread_mutex_unlock(&f->lock);
 }
 
 void router_fixture_transport(struct fixture *f) {

@@ -9,7 +9,7 @@ struct joined { uint64_t client, ctrl; };
 extern struct joined joins[JOINS_MAX];
 extern size_t njoins;
 extern int join_answer;          /* 0, or what join() fails with */
-extern osmo_traffic_t carried;
+void router_fixture_carried(struct fixture *f, uint64_t in, uint64_t out, int64_t last_us);
 /* A service with that transport; config is the text of the configuration file or NULL. */
 bool router_fixture_open(struct fixture *f, osmo_auth_mode_t mode, const char *config);
 void router_fixture_close(struct fixture *f);

@@ -317,10 +317,10 @@ static void limits_of_time(void) {
         _cleanup_free_ char *key = begin(&f, jane, s.id, "exec/task/t0", "entry_command=bash"), *reason = NULL;
         uint64_t conn = 20 + 2 * (uint64_t)idle;
         osmo_ws_t *client = dial_client(&f, jane, "exec", s.id, key, conn), *ctrl = dial_ctrl(&f, task, "exec", s.id, key, conn + 1);
-        carried.last_us = clock_mono_us(); /* busy */
+        router_fixture_carried(&f, 0, 0, clock_mono_us()); /* busy */
         CHECK(age(&f, 2 * 3600 * SECOND_US) != NULL);
         if (idle) { /* not any more: it is looked at again when that could be over */
-            carried.last_us = clock_mono_us() - 3700 * SECOND_US;
+            router_fixture_carried(&f, 0, 0, clock_mono_us() - 3700 * SECOND_US);
             age(&f, 2 * 3600 * SECOND_US);
         } else {
             age(&f, 11 * 3600 * SECOND_US);
@@ -570,8 +570,7 @@ static void audit(void) {
     REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s));
     _cleanup_free_ char *key = begin(&f, jane, s.id, "exec/task/t0", "entry_command=bash");
     _cleanup_free_ char *file = str_printf("%s/audit.jsonl", f.dir);
-    carried.in = 17;
-    carried.out = 4711;
+    router_fixture_carried(&f, 17, 4711, 0);
     osmo_ws_t *thief = dial_client(&f, joe, "exec", s.id, key, 19), *client = dial_client(&f, jane, "exec", s.id, key, 20);
     osmo_ws_t *ctrl = dial_ctrl(&f, task, "exec", s.id, key, 21);
     _cleanup_free_ char *slashes = str_printf("/api//router/exec/%s/client/%s//", s.id, key);
