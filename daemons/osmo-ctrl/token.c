@@ -16,7 +16,9 @@
 #define SECRET_MAX 4096
 
 struct token {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;       /* of `taken`; whoever has taken it has the rest for itself */
+    pthread_cond_t given;       /* by the monotonic clock */
+    bool taken;
     const struct options *o;
     char *jwt;
     int64_t expires_s;
@@ -48,6 +50,11 @@ int token_open(const struct options *o, struct token **out) {
     struct token *t = calloc(1, sizeof *t);
     if (!t)
         return CTRL_OTHER;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->given, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&t->lock, NULL);
     t->o = o;
     first_token(t);
@@ -63,6 +70,7 @@ void token_free(struct token *t) {
     free(t->jwt);
     http_client_free(t->http);
     pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->given);
     free(t);
 }
 
@@ -137,6 +145,28 @@ static int exchange(struct token *t, int64_t timeout_ms, bool *gone, osmo_error_
     return rc;
 }
 
+#define FOR_EVER INT64_MAX
+/* False: somebody has had it for so long. */
+static bool take(struct token *t, int64_t wait_ms) {
+    int64_t until_us = wait_ms == FOR_EVER ? 0 : clock_mono_us() + wait_ms * 1000;
+    const struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
+    int rc = 0;
+    pthread_mutex_lock(&t->lock);
+    while (t->taken && rc == 0)
+        rc = wait_ms == FOR_EVER ? pthread_cond_wait(&t->given, &t->lock) : pthread_cond_timedwait(&t->given, &t->lock, &until);
+    bool ours = !t->taken;
+    t->taken = true;
+    pthread_mutex_unlock(&t->lock);
+    return ours;
+}
+
+static void give(struct token *t) {
+    pthread_mutex_lock(&t->lock);
+    t->taken = false;
+    pthread_cond_signal(&t->given);
+    pthread_mutex_unlock(&t->lock);
+}
+
 static bool is_fresh(const struct token *t) { return t->expires_s >= clock_now_us() / 1000000 + RENEW_BEFORE_S; }
 
 char *token_bearer(struct token *t, bool *gone, osmo_error_t *err) {
@@ -144,35 +174,33 @@ char *token_bearer(struct token *t, bool *gone, osmo_error_t *err) {
     if (!gone)
         gone = &ignored;
     *gone = false;
-    pthread_mutex_lock(&t->lock);
+    take(t, FOR_EVER);
     int rc = 0;
     if (!is_fresh(t))
         rc = file_exists(t->o->refresh_token) ? exchange(t, EXCHANGE_MS, gone, err) : OSMO_ENOTFOUND;
     char *value = rc || !t->jwt ? NULL : str_printf("Bearer %s", t->jwt);
-    pthread_mutex_unlock(&t->lock);
+    give(t);
     return value;
 }
 
 bool token_at_hand(struct token *t, char **bearer) {
     *bearer = NULL;
-    if (pthread_mutex_trylock(&t->lock))
+    if (!take(t, 0))
         return false; /* it is being fetched */
     bool fresh = is_fresh(t), none = !fresh && !file_exists(t->o->refresh_token);
     if (fresh && t->jwt)
         *bearer = str_printf("Bearer %s", t->jwt);
-    pthread_mutex_unlock(&t->lock);
+    give(t);
     return fresh || none;
 }
 
 bool token_is_over(struct token *t, int64_t timeout_ms) {
     bool gone = false;
-    int64_t until_us = clock_mono_us() + timeout_ms * 1000;
-    const struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
-    if (pthread_mutex_clocklock(&t->lock, CLOCK_MONOTONIC, &until))
+    if (!take(t, timeout_ms))
         return false; /* somebody asks already, and gets no answer */
     if (file_exists(t->o->refresh_token))
         (void)exchange(t, timeout_ms, &gone, NULL);
-    pthread_mutex_unlock(&t->lock);
+    give(t);
     return gone;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 
 #define WAIT_S 10
 #define FRAME (1u << 20)
+#define LOGGERS_MAX 256
 
 char ctrl_dir[64], ctrl_socket[96];
 pid_t ctrl_pid, ctrl_exec_pid;
@@ -28,10 +30,12 @@ pid_t ctrl_pid, ctrl_exec_pid;
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    pthread_t acceptor;
+    pthread_t acceptor, loggers[LOGGERS_MAX];
+    size_t nloggers;            /* of the acceptor, until it has ended */
     int listener, port, logger; /* logger: its newest connection */
     int refusals;
-    bool barrier, barrier_asked, released, ending;
+    bool barrier, barrier_asked, released;
+    atomic_bool ending;
     const char *extensions;
     buf_t lines;                /* '\n' between */
     strlist_t done;
@@ -129,14 +133,17 @@ static void *logger_main(void *arg) {
 }
 
 static void new_logger(int fd) {
-    pthread_t thread;
+    if (f.nloggers == LOGGERS_MAX) {
+        close(fd);
+        return;
+    }
     lock();
     f.logger = fd;
     if (strstr(f.extensions, "logs"))
         ws_peer_write(fd, PEER_TEXT, "{\"action\":\"log_ack\",\"seq\":0}", 28);
     unlock();
-    if (pthread_create(&thread, NULL, logger_main, (void *)(intptr_t)fd) == 0)
-        pthread_detach(thread);
+    if (pthread_create(&f.loggers[f.nloggers], NULL, logger_main, (void *)(intptr_t)fd) == 0)
+        f.nloggers++;
 }
 
 /* ---- who connects ---- */
@@ -437,6 +444,8 @@ int ctrl_end(void) {
     f.ending = true;
     shutdown(f.listener, SHUT_RDWR);
     pthread_join(f.acceptor, NULL);
+    for (size_t i = 0; i < f.nloggers; i++) /* the other end of each has ended with osmo_ctrl */
+        pthread_join(f.loggers[i], NULL);
     close(f.listener);
     char path[128], want[32];
     buf_t message = BUF_INIT(4096);
