@@ -290,16 +290,17 @@ int sandbox_probe(const char *bwrap, const char *network)
     char text[512] = "";
     struct network net = NETWORK_INIT;
     osmo_error_t err = OSMO_ERROR_INIT;
-    if (network && probe_network(network, &net, &err) < 0) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (probe_one(bwrap, kinds[i], &net, text, sizeof(text))) {
-            printf("%s\n", isolation_name(kinds[i]));
-            return 0;
+    bool found = false;
+    if (network && probe_network(network, &net, &err) < 0)
+        snprintf(text, sizeof(text), "%.500s", err.text);
+    else
+        for (size_t i = 0; i < n && !found; i++) {
+            found = probe_one(bwrap, kinds[i], &net, text, sizeof(text));
+            if (found)
+                printf("%s\n", isolation_name(kinds[i]));
         }
-    }
-    fprintf(stderr, "%s\n", *text ? text : "bubblewrap ended without a word");
-    return 1;
+    if (!found)
+        fprintf(stderr, "%s\n", *text ? text : "bubblewrap ended without a word");
+    network_free(&net);
+    return found ? 0 : 1;
 }
