@@ -30,7 +30,7 @@ static void prepare(void) {
                           .headers = headers, .body = submission, .body_len = sizeof submission - 1, .peer = "127.0.0.1" };
     osmo_response_t rs;
     struct workflow_row w = { 0 };
-    db_t *db;
+    db_t *db = NULL;
     osmo_service_handle(fuzz_service(), &rq, &rs);
     must(rs.status == 200 && store_reader(fuzz_service()->engine->store, &db, NULL) >= 0);
     must(repo_workflow_get(db, "hello-1", &w, NULL) >= 0);

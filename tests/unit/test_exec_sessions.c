@@ -85,8 +85,8 @@ static void terminal_input(void) {
     static const char resize[] = "\0RESIZE:{\"Rows\":10,\"Cols\":20}stty size\n";
     for (size_t i = 0; i < sizeof resize - 1; i++)
         exec_say(fd, 'I', resize + i, 1);
-    static const char sleeper[] = "sh -c 'echo run''ning; exec sleep 1000'\n"; /* in the foreground once it says so */
-    exec_say(fd, 'I', sleeper, sizeof sleeper - 1);
+    static const char foreground[] = "sh -c 'echo run''ning; exec sleep 1000'\n"; /* in the foreground once it says so */
+    exec_say(fd, 'I', foreground, sizeof foreground - 1);
     while (!(strstr(out, "10 20\r\n") && strstr(out, "running\r\n")) && exec_frame(fd, &f))
         snprintf(out + strlen(out), sizeof out - strlen(out), "%.*s", (int)f.len, f.data);
     exec_say(fd, 'I', "\003", 1); /* Ctrl-C ends what runs in the shell, not the shell */
