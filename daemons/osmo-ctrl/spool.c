@@ -83,21 +83,6 @@ void spool_free(struct spool *s) {
 
 /* ---- writing; with the lock held ---- */
 
-static int write_at(int fd, const void *data, size_t len, uint64_t at) {
-    const char *p = data;
-    while (len) {
-        ssize_t n = pwrite(fd, p, len, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return OSMO_EIO;
-        p += n;
-        at += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 /* Makes room in the tail: what is confirmed is dropped; when that is little, the rest goes to the file. */
 static int flush(struct spool *s) {
     size_t done = s->confirmed > s->flushed ? (size_t)(s->confirmed - s->flushed) : 0;
@@ -107,7 +92,7 @@ static int flush(struct spool *s) {
         memmove(s->tail, s->tail + done, s->tail_len);
         return 0;
     }
-    if (write_at(s->fd, s->tail + done, s->tail_len - done, s->flushed + done))
+    if (fd_write_at(s->fd, s->tail + done, s->tail_len - done, s->flushed + done))
         return OSMO_EIO;
     s->flushed += s->tail_len;
     s->tail_len = 0;
@@ -127,8 +112,8 @@ static int put_record(struct spool *s, const struct record *r, const char *text)
         s->tail_len += size;
         return 0;
     }
-    if (write_at(s->fd, r, sizeof *r, s->written) || write_at(s->fd, text, r->len, s->written + sizeof *r) ||
-        write_at(s->fd, "", 1, s->written + sizeof *r + r->len))
+    if (fd_write_at(s->fd, r, sizeof *r, s->written) || fd_write_at(s->fd, text, r->len, s->written + sizeof *r) ||
+        fd_write_at(s->fd, "", 1, s->written + sizeof *r + r->len))
         return OSMO_EIO;
     s->flushed += size;
     return 0;
@@ -180,21 +165,6 @@ int spool_append(struct spool *s, enum io_type type, const char *text, size_t le
 
 /* ---- reading; with the lock held ---- */
 
-static bool read_at(int fd, void *out, size_t len, uint64_t at) {
-    char *p = out;
-    while (len) {
-        ssize_t n = pread(fd, p, len, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        at += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 /* So many bytes of the file at this offset, read ahead. NULL when that fails. */
 static const char *from_file(struct spool *s, uint64_t at, size_t len) {
     if (at >= s->read_at && at + len <= s->read_at + s->read_len)
@@ -210,7 +180,7 @@ static const char *from_file(struct spool *s, uint64_t at, size_t len) {
     uint64_t left = s->flushed - at;
     s->read_len = 0;
     size_t n = left < s->read_cap ? (size_t)left : s->read_cap;
-    if (n < len || !read_at(s->fd, s->read, n, at))
+    if (n < len || !fd_read_at(s->fd, s->read, n, at))
         return NULL;
     s->read_at = at;
     s->read_len = n;
@@ -274,7 +244,7 @@ static void confirm_to(struct spool *s, uint64_t seq) {
         struct record r;
         if (s->confirmed >= s->flushed)
             memcpy(&r, s->tail + (s->confirmed - s->flushed), sizeof r);
-        else if (!read_at(s->fd, &r, sizeof r, s->confirmed))
+        else if (!fd_read_at(s->fd, &r, sizeof r, s->confirmed))
             break;
         if (r.seq > seq)
             break;

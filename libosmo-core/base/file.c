@@ -216,3 +216,34 @@ int file_copy(const char *from, const char *to, mode_t mode, osmo_error_t *err) 
 }
 
 bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+bool fd_read_at(int fd, void *out, size_t len, uint64_t at) {
+    char *p = out;
+    errno = 0;
+    while (len) {
+        ssize_t n = pread(fd, p, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        p += n;
+        at += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+int fd_write_at(int fd, const void *data, size_t len, uint64_t at) {
+    const char *p = data;
+    while (len) {
+        ssize_t n = pwrite(fd, p, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return OSMO_EIO;
+        p += n;
+        len -= (size_t)n;
+        at += (uint64_t)n;
+    }
+    return 0;
+}

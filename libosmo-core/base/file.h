@@ -3,6 +3,7 @@
 #define BASE_FILE_H
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include "base/buf.h"
 #include "osmo/error.h"
@@ -21,4 +22,8 @@ int file_copy(const char *from, const char *to, mode_t mode,
 bool file_exists(const char *path);
 /* Write all bytes to a descriptor, resuming after EINTR and short writes. 0 or OSMO_EIO. */
 int fd_write_all(int fd, const void *data, size_t len);
+/* The same at an offset; the descriptor's own is left alone. Reading: false when the file ends before (errno is 0), or cannot
+ * be read. */
+int fd_write_at(int fd, const void *data, size_t len, uint64_t at);
+bool fd_read_at(int fd, void *out, size_t len, uint64_t at);
 #endif

@@ -454,19 +454,12 @@ static int azure_remove(struct data_conn *c, struct remote *r, char *const *keys
     return rc;
 }
 
-static int stop_at_first(void *ctx, const struct remote_entry *e, osmo_error_t *err) {
-    (void)ctx;
-    (void)e;
-    (void)err;
-    return 1;
-}
-
 /* Nobody sees what is left: a block of no blob, which is forgotten after a week. */
 static int azure_check(struct data_conn *c, struct remote *r, enum data_access access, osmo_error_t *err) {
     char id[33], upload[REMOTE_ID_MAX], etag[REMOTE_ETAG_MAX];
     struct source one = { .fd = -1, .memory = "x", .len = 1 };
     if (access == DATA_READ)
-        return azure_list(c, r, r->uri.path, false, stop_at_first, NULL, err);
+        return azure_list(c, r, r->uri.path, false, remote_stop_at_first, NULL, err);
     if (crypto_random_hex32(id) < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot read random bytes from the system");
     _cleanup_free_ char *key = str_printf("%s%s.osmo-access-check-%s", r->uri.path, *r->uri.path ? "/" : "", id);

@@ -33,6 +33,7 @@ struct remote_entry {
 };
 struct remote_info { uint64_t size; int64_t modified_us; char etag[REMOTE_ETAG_MAX], md5[33]; int mode; }; /* md5: "" = unknown */
 typedef int (*remote_entry_fn)(void *ctx, const struct remote_entry *e, osmo_error_t *err); /* <0 ends it; >0 ends it well */
+int remote_stop_at_first(void *ctx, const struct remote_entry *e, osmo_error_t *err); /* whether a list can be had at all */
 
 /* ---- bytes ---- */
 struct digests { uint32_t crc; uint8_t md5[16], sha256[32]; bool has_md5, has_sha256; };

@@ -529,13 +529,6 @@ int s3_remove(struct data_conn *c, struct remote *r, char *const *keys, size_t n
 
 /* ---- access ---- */
 
-static int stop_at_first(void *ctx, const struct remote_entry *e, osmo_error_t *err) {
-    (void)ctx;
-    (void)e;
-    (void)err;
-    return 1;
-}
-
 /* That the object is missing is no failure, that the bucket is missing is one. */
 static int remove_nothing(struct data_conn *c, struct remote *r, const char *key, osmo_error_t *err) {
     struct call call = { .method = "DELETE", .key = key };
@@ -550,7 +543,7 @@ static int remove_nothing(struct data_conn *c, struct remote *r, const char *key
 int s3_check(struct data_conn *c, struct remote *r, enum data_access access, osmo_error_t *err) {
     char id[33], upload[REMOTE_ID_MAX];
     if (access == DATA_READ)
-        return s3_list(c, r, r->uri.path, false, stop_at_first, NULL, err);
+        return s3_list(c, r, r->uri.path, false, remote_stop_at_first, NULL, err);
     if (crypto_random_hex32(id) < 0)
         return osmo_error_set(err, OSMO_EIO, "cannot read random bytes from the system");
     _cleanup_free_ char *key = str_printf("%s%s.osmo-access-check-%s", r->uri.path, *r->uri.path ? "/" : "", id);

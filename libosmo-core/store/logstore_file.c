@@ -200,8 +200,8 @@ int wlog_write(struct wlog *w, const struct log_piece *p, const struct log_limit
         g = &w->segments[w->nsegments - 1];
     }
     uint64_t idx_size = g->records * LOG_RECORD_SIZE;
-    if (log_write_at(w->text_fd, p->text.data, p->text.len, g->bytes) < 0 ||
-        log_write_at(w->idx_fd, p->records.data, p->records.len, idx_size) < 0) {
+    if (fd_write_at(w->text_fd, p->text.data, p->text.len, g->bytes) < 0 ||
+        fd_write_at(w->idx_fd, p->records.data, p->records.len, idx_size) < 0) {
         wlog_failed(w, "append", err);
         if (ftruncate(w->idx_fd, (off_t)idx_size) != 0 || ftruncate(w->text_fd, (off_t)g->bytes) != 0)
             w->loaded = false; /* the next user repairs it first */
@@ -251,7 +251,7 @@ int wlog_finish(struct wlog *w, osmo_error_t *err) {
     if (rc < 0)
         return rc;
     log_record_pack(&r, raw);
-    if (log_write_at(w->idx_fd, raw, sizeof(raw), w->segments[w->nsegments - 1].records * LOG_RECORD_SIZE) < 0 ||
+    if (fd_write_at(w->idx_fd, raw, sizeof(raw), w->segments[w->nsegments - 1].records * LOG_RECORD_SIZE) < 0 ||
         fdatasync(w->idx_fd) != 0) {
         wlog_failed(w, "write its end", err);
         w->loaded = false;

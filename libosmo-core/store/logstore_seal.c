@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "store/compress.h"
@@ -47,7 +48,7 @@ static int no_memory_for(const struct sealing *z, osmo_error_t *err) {
 static int flush(struct sealing *z, size_t from, osmo_error_t *err) {
     if (z->out.len < from)
         return 0;
-    if (log_write_at(z->out_fd, z->out.data, z->out.len, z->out_at) < 0)
+    if (fd_write_at(z->out_fd, z->out.data, z->out.len, z->out_at) < 0)
         return failed(z, "write a sealed segment", err);
     z->out_at += z->out.len;
     buf_reset(&z->out);
@@ -133,7 +134,7 @@ static int seal_text(struct sealing *z, osmo_error_t *err) {
     for (uint64_t at = 0; at < g->bytes; at += block) {
         size_t len = g->bytes - at < block ? (size_t)(g->bytes - at) : block;
         int rc = cancelled(z, err);
-        if (rc == 0 && !log_read_at(z->text_fd, text, len, at))
+        if (rc == 0 && !fd_read_at(z->text_fd, text, len, at))
             rc = failed(z, "read its text", err);
         if (rc == 0)
             rc = add_block(z, text, len, &size, err);
@@ -174,7 +175,7 @@ static int seal_records(struct sealing *z, uint64_t first, size_t n, uint8_t *ra
     uint64_t lines[LOG_KINDS], offset = z->text_at;
     uint32_t size = 0;
     memcpy(lines, z->lines, sizeof lines);
-    if (!log_read_at(z->idx_fd, raw, n * LOG_RECORD_SIZE, first * LOG_RECORD_SIZE))
+    if (!fd_read_at(z->idx_fd, raw, n * LOG_RECORD_SIZE, first * LOG_RECORD_SIZE))
         return failed(z, "read its index", err);
     for (size_t i = 0; i < n; i++) {
         struct log_record r;
@@ -229,8 +230,8 @@ static int seal_end(struct sealing *z, osmo_error_t *err) {
     memcpy(z->s.segment.lines, z->lines, sizeof z->lines);
     z->s.segment.latest_us = z->latest_us;
     sealed_footer_pack(&z->s, footer);
-    if (log_write_at(z->out_fd, table.data, table.len, z->out_at) < 0 ||
-        log_write_at(z->out_fd, footer, sizeof footer, z->out_at + table.len) < 0 || fsync(z->out_fd) != 0)
+    if (fd_write_at(z->out_fd, table.data, table.len, z->out_at) < 0 ||
+        fd_write_at(z->out_fd, footer, sizeof footer, z->out_at + table.len) < 0 || fsync(z->out_fd) != 0)
         return failed(z, "write a sealed segment", err);
     return 0;
 }

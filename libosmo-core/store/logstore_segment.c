@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "base/cleanup.h"
 #include "store/compress.h"
 #include "store/logstore_file.h"
@@ -23,37 +24,6 @@ uint32_t log_checksum(const uint8_t *p, size_t len) {
 
 char *log_segment_path(const char *id, size_t number, const char *kind) {
     return number ? str_printf("%s/workflow_logs.%zu.%s", id, number, kind) : str_printf("%s/workflow_logs.%s", id, kind);
-}
-
-bool log_read_at(int fd, void *out, size_t len, uint64_t at) {
-    char *p = out;
-    errno = 0;
-    while (len) {
-        ssize_t n = pread(fd, p, len, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        at += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-int log_write_at(int fd, const void *data, size_t len, uint64_t at) {
-    const char *p = data;
-    while (len) {
-        ssize_t n = pwrite(fd, p, len, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return OSMO_EIO;
-        p += n;
-        len -= (size_t)n;
-        at += (uint64_t)n;
-    }
-    return 0;
 }
 
 /* ---- the footer and the tables of a sealed segment ---- */
@@ -95,7 +65,7 @@ int sealed_footer(int fd, struct sealed *out, osmo_error_t *err) {
     uint8_t p[SEALED_FOOTER];
     struct stat st;
     bool whole = fstat(fd, &st) == 0 && st.st_size > SEALED_FOOTER &&
-        log_read_at(fd, p, sizeof p, (uint64_t)st.st_size - sizeof p) && memcmp(p, SEALED_MAGIC, 8) == 0 &&
+        fd_read_at(fd, p, sizeof p, (uint64_t)st.st_size - sizeof p) && memcmp(p, SEALED_MAGIC, 8) == 0 &&
         log_get(p + SEALED_FOOTER - 4, 4) == log_checksum(p, SEALED_FOOTER - 4);
     *out = (struct sealed){ 0 };
     if (whole) {
@@ -120,7 +90,7 @@ static int read_table(int fd, const struct sealed *s, uint8_t **out, osmo_error_
     *out = NULL;
     if (!table)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (!log_read_at(fd, table, size, s->table_at) || log_checksum(table, size) != s->table_sum) {
+    if (!fd_read_at(fd, table, size, s->table_at) || log_checksum(table, size) != s->table_sum) {
         free(table);
         return osmo_error_set(err, OSMO_EIO, "a sealed segment has a broken table");
     }
@@ -242,7 +212,7 @@ static int load_block(struct wlog *w, uint64_t at, size_t size, void *have, size
     _cleanup_free_ char *packed = malloc(size + 1);
     if (!packed)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    if (!log_read_at(w->view.fd, packed, size, at))
+    if (!fd_read_at(w->view.fd, packed, size, at))
         return wlog_failed(w, "read a segment", err);
     int rc = decompress_block(packed, size, have, len, err);
     return rc < 0 ? osmo_error_prefix(err, "log of workflow %s", w->id) : 0;
@@ -312,7 +282,7 @@ static int sealed_records(struct wlog *w, uint64_t first, size_t want, struct lo
 
 static int raw_records(struct wlog *w, int fd, uint64_t first, size_t want, struct log_record *out, size_t *n, osmo_error_t *err) {
     uint8_t block[LOG_BATCH * LOG_RECORD_SIZE];
-    if (!log_read_at(fd, block, want * LOG_RECORD_SIZE, first * LOG_RECORD_SIZE))
+    if (!fd_read_at(fd, block, want * LOG_RECORD_SIZE, first * LOG_RECORD_SIZE))
         return errno ? wlog_failed(w, "read its index", err) : wlog_damaged(w, err);
     for (size_t i = 0; i < want; i++) {
         if (!log_record_unpack(block + i * LOG_RECORD_SIZE, &out[i]))
@@ -380,7 +350,7 @@ int wlog_text(struct wlog *w, uint64_t offset, uint64_t len, buf_t *out, osmo_er
             rc = view_open(w, number, err);
         if (rc == 0 && g->sealed)
             rc = sealed_text(w, at, n, out->data + out->len, err);
-        else if (rc == 0 && !log_read_at(writing ? w->text_fd : w->view.fd, out->data + out->len, n, at))
+        else if (rc == 0 && !fd_read_at(writing ? w->text_fd : w->view.fd, out->data + out->len, n, at))
             rc = errno ? wlog_failed(w, "read its text", err) : wlog_damaged(w, err);
         if (rc == 0)
             out->len += n;

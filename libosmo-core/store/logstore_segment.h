@@ -57,6 +57,4 @@ char *log_segment_path(const char *id, size_t number, const char *kind);
 int sealed_footer(int fd, struct sealed *out, osmo_error_t *err);
 void sealed_footer_pack(const struct sealed *s, uint8_t out[SEALED_FOOTER]);
 int sealed_attempts(int fd, const struct sealed *s, struct log_attempt **out, osmo_error_t *err);
-bool log_read_at(int fd, void *out, size_t len, uint64_t at);
-int log_write_at(int fd, const void *data, size_t len, uint64_t at); /* 0 or OSMO_EIO */
 #endif

@@ -305,13 +305,11 @@ def interrupted(number, frame):
     raise KeyboardInterrupt
 
 
-def main():
-    args = read_arguments()
-    args.bin = os.path.abspath(args.bin)
-    signal.signal(signal.SIGTERM, interrupted)
+def conduct(args, work):
+    """Does the work in an environment that is cleared away; ends the program with what was found."""
     env, found, keep = Env(args), checks.Findings(), True
     try:
-        run(env, args, found)
+        work(env, args, found)
         keep = args.keep or bool(found.lines)
     except Broken as e:
         found.add("broken", str(e))
@@ -321,6 +319,13 @@ def main():
     if found.lines:
         print("again with: SEED=%s, mode %s" % (env.seed, env.mode))
     sys.exit(1 if found.lines else 0)
+
+
+def main():
+    args = read_arguments()
+    args.bin = os.path.abspath(args.bin)
+    signal.signal(signal.SIGTERM, interrupted)
+    conduct(args, run)
 
 
 if __name__ == "__main__":

@@ -185,18 +185,7 @@ def main():
     args.bin = os.path.abspath(args.bin)
     signal.signal(signal.SIGTERM, chaos.interrupted)
     print("mode %s, seed %s, %d tasks of %d lines" % (args.mode, args.seed, args.tasks, args.lines), flush=True)
-    env, found, keep = chaos.Env(args), checks.Findings(), True
-    try:
-        run(env, args, found)
-        keep = args.keep or bool(found.lines)
-    except Broken as e:
-        found.add("broken", str(e))
-    finally:
-        env.close(keep)
-    found.show()
-    if found.lines:
-        print("again with: SEED=%s, mode %s" % (env.seed, env.mode))
-    sys.exit(1 if found.lines else 0)
+    chaos.conduct(args, run)
 
 
 if __name__ == "__main__":
