@@ -17,6 +17,7 @@
 #define ENDS_PER_TURN 64
 #define CHANGED_MAX 4096            /* workflows; then all are looked at */
 #define LOOK_REST_US (SECOND_US / 2) /* between looks at the state of workflows: logs that grow are changes too */
+#define LOOK_REST_FAILED_US (5 * SECOND_US)
 #define LONGEST_WAIT_US (3600 * SECOND_US)
 
 /* ---- closing and the audit log ---- */
@@ -196,7 +197,7 @@ struct end { uint64_t conn; int code; char reason[REASON_MAX + 1]; };
 struct ends { struct end list[ENDS_PER_TURN]; size_t n; };
 
 /* False: not in this turn. One end is closed; the transport hands code and reason on to the other. */
-static bool end_meeting(struct router_table *t, struct meeting *m, struct ends *ends, int code, const char *reason) {
+static bool end_one(struct router_table *t, struct meeting *m, struct ends *ends, int code, const char *reason) {
     if (ends->n == ENDS_PER_TURN)
         return false;
     const struct router_session *s = m->client ? m->client : m->ctrl;
@@ -209,6 +210,16 @@ static bool end_meeting(struct router_table *t, struct meeting *m, struct ends *
     m->state = MEETING_ENDS;
     m->due_us = INT64_MAX;
     return true;
+}
+
+/* Connections of browsers end with their session, before it, so that it is there for as long as that takes. Those of port-forwards have
+ * limits and a user of their own. */
+static bool end_meeting(struct router_table *t, struct meeting *m, struct ends *ends, int code, const char *reason) {
+    bool all = true;
+    for (struct meeting *c = m->state == MEETING_SERVES ? t->first : NULL; c; c = c->next)
+        if (c->parent == m && c->state != MEETING_ENDS)
+            all &= end_one(t, c, ends, code, reason);
+    return all && end_one(t, m, ends, code, reason);
 }
 
 static void look_at_traffic(struct router_table *t, struct meeting *m) {
@@ -387,18 +398,23 @@ static void end_attempt(struct router_table *t, const struct attempt *a) {
 }
 
 static void look_at_workflows(struct router_table *t) {
+    osmo_error_t err = OSMO_ERROR_INIT;
     size_t n = 0;
     struct attempt *list = attempts_to_look_at(t, &n);
+    size_t unknown = list ? 0 : 1;
     for (size_t i = 0; list && i < n; i++) {
-        osmo_error_t err = OSMO_ERROR_INIT;
         if (look_at_attempt(t->e, &list[i], &err) < 0)
-            log_warning(&t->e->log, "whether task %s still runs cannot be looked up, its sessions go on: %s", list[i].task, err.text);
+            unknown++;
         else if (list[i].over)
             end_attempt(t, &list[i]);
         free(list[i].task);
     }
     free(list);
-    t->looked_us = clock_mono_us();
+    t->look_us = clock_mono_us() + (unknown ? LOOK_REST_FAILED_US : LOOK_REST_US);
+    if (unknown == 0)
+        return;
+    log_warning(&t->e->log, "whether %zu tasks with sessions still run cannot be looked up, again soon: %s", unknown, err.text);
+    router_workflow_changed(t->e, NULL);
 }
 
 static bool has_changes(struct router_table *t) {
@@ -413,10 +429,10 @@ static void *router_main(void *arg) {
     while (!waker_stopped(&t->waker)) {
         int64_t next = end_due(t), now = clock_mono_us();
         if (has_changes(t)) {
-            if (now - t->looked_us >= LOOK_REST_US)
+            if (now >= t->look_us)
                 look_at_workflows(t);
             else
-                next = sooner(next, t->looked_us + LOOK_REST_US);
+                next = sooner(next, t->look_us);
         }
         now = clock_mono_us();
         waker_wait(&t->waker, next <= now ? 0 : sooner(next - now, LONGEST_WAIT_US));

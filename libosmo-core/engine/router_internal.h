@@ -69,7 +69,7 @@ struct router_table {
     size_t n;
     map_t *changed;                /* ids of workflows whose state is to be looked at */
     bool all_changed, stopping;
-    int64_t looked_us;             /* when that was done last */
+    int64_t look_us;               /* not before then */
     int64_t next_us;               /* when the thread looks at what is due, unless it is woken */
     _Atomic bool any;              /* is there a meeting? */
     struct waker waker;

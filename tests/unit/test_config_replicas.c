@@ -16,8 +16,36 @@
 #define LOOKS 3000 /* 10 ms apart */
 #define POOL "/api/configs/pool"
 
-struct side { struct fixture f; osmo_server_t *server; char spool[96], base[64], storage[96], key[96]; };
+struct side { struct fixture f; osmo_server_t *server; osmo_transport_t transport; char spool[96], base[64], storage[96], key[96]; };
 static struct side one, two;
+
+/* Connections of no server: what the service sends them is heard here. No server of these tests counts so far. */
+#define CONTROL_CONN 2000000001u
+#define POD_CONN 2000000002u
+static struct { pthread_mutex_t lock; char rules[256]; int control_closed, pod_closed; } heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int send_or_hear(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
+    if (conn != CONTROL_CONN && conn != POD_CONN) {
+        const osmo_transport_t *real = osmo_server_transport(((struct side *)impl)->server);
+        return real->ws_send(real->impl, conn, data, len, binary);
+    }
+    pthread_mutex_lock(&heard.lock);
+    if (conn == CONTROL_CONN)
+        snprintf(heard.rules, sizeof heard.rules, "%.*s", (int)len, (const char *)data);
+    pthread_mutex_unlock(&heard.lock);
+    return 0;
+}
+
+static void close_or_hear(void *impl, uint64_t conn, int code, const char *reason) {
+    if (conn != CONTROL_CONN && conn != POD_CONN) {
+        const osmo_transport_t *real = osmo_server_transport(((struct side *)impl)->server);
+        real->ws_close(real->impl, conn, code, reason);
+        return;
+    }
+    pthread_mutex_lock(&heard.lock);
+    *(conn == CONTROL_CONN ? &heard.control_closed : &heard.pod_closed) = code;
+    pthread_mutex_unlock(&heard.lock);
+}
 
 static int open_parts(struct side *s, const struct side *first, const char *database, osmo_error_t *err) {
     osmo_server_options_t so = { .size = sizeof so, .listen = "127.0.0.1:0", .workers = 4, .spool_dir = s->spool };
@@ -27,10 +55,11 @@ static int open_parts(struct side *s, const struct side *first, const char *data
     if (rc < 0)
         return rc;
     snprintf(s->base, sizeof s->base, "http://127.0.0.1:%d", osmo_server_port(s->server));
+    s->transport = (osmo_transport_t){ .size = sizeof s->transport, .impl = s, .ws_send = send_or_hear, .ws_close = close_or_hear };
     s->f.options = (osmo_service_options_t){ .size = sizeof s->f.options, .data_dir = s->f.dir, .storage_dir = s->storage,
                                              .database = database, .auth = OSMO_AUTH_DEV, .base_url = s->base,
                                              .master_key_file = first ? first->key : NULL,
-                                             .transport = osmo_server_transport(s->server), .log_level = 30 };
+                                             .transport = &s->transport, .log_level = 30 };
     if (!fixture_reopen(&s->f))
         return osmo_error_set(err, OSMO_EIO, "the service did not open");
     rc = osmo_server_start(s->server, s->f.service, err);
@@ -204,32 +233,13 @@ static void test_roles(void) {
 
 /* ---- backends ---- */
 
-/* What the sessions of an operator at the second service are sent; its control socket is 1, that for pods is 2. */
-static struct { pthread_mutex_t lock; char rules[256]; int closed[3]; } heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static int hear(void *impl, uint64_t conn, const void *data, size_t len, int binary) {
-    (void)impl, (void)binary;
-    pthread_mutex_lock(&heard.lock);
-    if (conn == 1)
-        snprintf(heard.rules, sizeof heard.rules, "%.*s", (int)len, (const char *)data);
-    pthread_mutex_unlock(&heard.lock);
-    return 0;
-}
-
-static void hear_close(void *impl, uint64_t conn, int code, const char *reason) {
-    (void)impl, (void)reason;
-    pthread_mutex_lock(&heard.lock);
-    heard.closed[conn % 3] = code;
-    pthread_mutex_unlock(&heard.lock);
-}
-
 static bool hears(const char *part, int closed) {
     bool yes = false;
     for (int i = 0; i < LOOKS && !yes; i++) {
         if (i)
             usleep(10000);
         pthread_mutex_lock(&heard.lock);
-        yes = strstr(heard.rules, part) && heard.closed[1] == closed && heard.closed[2] == closed;
+        yes = strstr(heard.rules, part) && heard.control_closed == closed && heard.pod_closed == closed;
         pthread_mutex_unlock(&heard.lock);
     }
     return yes;
@@ -258,15 +268,12 @@ static agent_session_t *operator_at(engine_t *engine, enum agent_socket kind, ui
 
 /* Its operator is connected to the other service: rules reach it there, and its sessions there end with the backend. */
 static void test_backend(void) {
-    static const osmo_transport_t ears = { .size = sizeof ears, .ws_send = hear, .ws_close = hear_close };
     char *url;
     int status = 0;
     if (!pair_open(&url))
         return;
     engine_t *there = two.f.engine;
-    const osmo_transport_t *real = there->transport;
-    there->transport = &ears;
-    agent_session_t *pod = operator_at(there, AGENT_POD, 2), *control = operator_at(there, AGENT_CONTROL, 1);
+    agent_session_t *pod = operator_at(there, AGENT_POD, POD_CONN), *control = operator_at(there, AGENT_CONTROL, CONTROL_CONN);
     for (int i = 0; i < LOOKS && status != 200; i++) {
         usleep(10000);
         status = write_backend("POST", "{\"configs\":{\"node_conditions\":{\"rules\":{\"Gpu\":\"False\"}}}}");
@@ -277,7 +284,6 @@ static void test_backend(void) {
     CHECK(hears("", 4000));
     agent_closed(pod);
     agent_closed(control);
-    there->transport = real;
     pair_close(url);
 }
 

@@ -561,6 +561,39 @@ static void browsers_wait(void) {
     router_fixture_close(&f);
 }
 
+/* A session that has lasted long enough takes with it what browsers opened meanwhile, be that ever so young. */
+static void web_server_lasts(void) {
+    struct fixture f;
+    struct seed s;
+    int status, binary;
+    REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s));
+    struct router_table *t = f.engine->router;
+    _cleanup_free_ char *key = begin(&f, jane, s.id, "webserver/t0", "task_port=8080"), *reason = NULL;
+    osmo_ws_t *server = dial_ctrl(&f, task, "webserver", s.id, key, 20), *browser = browse(&f, key, 21, &status);
+    _cleanup_json_ json_t *o = message_to(&f, 20, 0, &binary);
+    osmo_ws_t *data = dial_ctrl(&f, task, "portforward", s.id, json_get_str(o, "key"), 22), *waits = browse(&f, key, 23, &status);
+    CHECK(joined_last(21, 22));
+    router_fixture_carried(&f, 0, 0, clock_mono_us());
+    pthread_mutex_lock(&t->lock);
+    for (struct meeting *m = t->first; m; m = m->next) {
+        if (m->state == MEETING_SERVES)
+            m->began_us -= 8 * 86400 * SECOND_US;
+        m->due_us = 0;
+    }
+    pthread_mutex_unlock(&t->lock);
+    waker_wake(&t->waker);
+    CHECK_INT(closed_with(&f, 20, &reason), 4000);
+    CHECK_CONTAINS(reason, "at most 168 hours");
+    CHECK_INT(closed_with(&f, 21, NULL), 4000);
+    CHECK_INT(closed_with(&f, 23, NULL), 504);
+    hang_up(server);
+    hang_up(browser);
+    hang_up(waits);
+    hang_up(data);
+    CHECK_INT(f.engine->router->n, 0);
+    router_fixture_close(&f);
+}
+
 /* ---- the audit log ---- */
 
 static void audit(void) {
@@ -634,6 +667,7 @@ static const struct check_test tests[] = {
     { "the service ends", the_service_ends },
     { "a web server", test_web_server },
     { "browsers wait", browsers_wait },
+    { "a web server lasts long", web_server_lasts },
     { "audit", audit },
 };
 TEST_MAIN("router", tests)
