@@ -9,7 +9,7 @@ libcoreint_la_SOURCES += \
 	libosmo-core/api/workflow_view.h libosmo-core/api/ws.c \
 	libosmo-core/engine/auth.c libosmo-core/engine/auth_keys.c libosmo-core/engine/auth_identify.c libosmo-core/engine/auth_internal.h libosmo-core/engine/auth_tokens.c \
 	libosmo-core/engine/identity_internal.h libosmo-core/engine/auth_backend.c libosmo-core/engine/auth_cache.c libosmo-core/engine/auth_confirm.c \
-	libosmo-core/engine/auth_dev.c libosmo-core/engine/auth_gateway.c libosmo-core/engine/auth_lookup.c libosmo-core/engine/auth_sessions.c libosmo-core/engine/auth_sessions.h \
+	libosmo-core/engine/auth_dev.c libosmo-core/engine/auth_gateway.c libosmo-core/engine/auth_lookup.c libosmo-core/engine/auth_sessions.c libosmo-core/engine/auth_sessions.h libosmo-core/engine/identity_json.c \
 	libosmo-core/engine/providers.h libosmo-core/engine/providers.c libosmo-core/engine/providers_internal.h libosmo-core/engine/providers_fetch.c \
 	libosmo-core/engine/logs.c libosmo-core/engine/logs_barrier.c libosmo-core/engine/logs_internal.h libosmo-core/engine/logs_session.c \
 	libosmo-core/engine/archive.c libosmo-core/engine/archive.h libosmo-core/engine/archive_read.c libosmo-core/engine/archive_tasks.c \

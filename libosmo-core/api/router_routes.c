@@ -31,6 +31,7 @@ static int create(struct call *c, struct router_request *rq, struct router_answe
     bool unroutable = false;
     rq->workflow = c->params[0];
     rq->user = c->user;
+    rq->who = &c->who;
     int rc = router_create(c->engine, rq, out, n, &unroutable, &c->error_workflow_id, err);
     return unroutable ? answer_unroutable(c, rc, err) : rc;
 }

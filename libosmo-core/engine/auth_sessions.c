@@ -17,13 +17,13 @@
 struct auth_session {
     struct auth_session *prev, *next;
     engine_t *e;
-    uint64_t conn;
+    uint64_t conn, number;         /* a connection may be held by two: by whoever opened it, and for somebody else */
     struct identity who;
     enum action action;
     char *resource;
     _Atomic bool ended;
 };
-struct sessions { pthread_mutex_t lock; struct auth_session *first; size_t n; };
+struct sessions { pthread_mutex_t lock; struct auth_session *first; size_t n; uint64_t last_number; };
 
 int sessions_open(engine_t *e, osmo_error_t *err) {
     struct sessions *all = calloc(1, sizeof *all);
@@ -103,6 +103,7 @@ bool auth_session_opened(struct auth_session *s) {
     if (s->who.kind == IDENTITY_TASK || s->who.kind == IDENTITY_DEV)
         return true;
     pthread_mutex_lock(&all->lock);
+    s->number = ++all->last_number;
     s->next = all->first;
     if (s->next)
         s->next->prev = s;
@@ -164,6 +165,7 @@ static struct auth_session *copy_all(struct sessions *all, size_t *n) {
         if (identity_copy(&s->who, &copy->who) < 0)
             break;
         copy->conn = s->conn;
+        copy->number = s->number;
         copy->action = s->action;
         *n += 1;
         if (identity_set_text(&copy->resource, s->resource) < 0)
@@ -177,7 +179,7 @@ static struct auth_session *copy_all(struct sessions *all, size_t *n) {
 static void note(struct sessions *all, struct auth_session *copy, bool ended) {
     pthread_mutex_lock(&all->lock);
     for (struct auth_session *s = all->first; s; s = s->next) {
-        if (s->conn != copy->conn)
+        if (s->number != copy->number)
             continue;
         struct identity before = s->who;
         s->who = copy->who;

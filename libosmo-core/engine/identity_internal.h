@@ -41,6 +41,10 @@ int identity_of_backend(const char *name, struct identity *out);
 /* Is it the name of such an identity? Then its backend. */
 const char *identity_backend_of(const char *user, const char *token_name);
 
+/* ---- identity_json.c: in the store. NULL: no memory. What is read is cleared by the caller ---- */
+char *identity_to_json(const struct identity *id);
+int identity_from_json(const char *text, struct identity *out, osmo_error_t *err);
+
 /* ---- auth_cache.c: identities by the digest of what proved them; thread-safe ---- */
 int cache_new(struct cache **out);
 void cache_free(struct cache *c);

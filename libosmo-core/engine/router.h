@@ -18,7 +18,8 @@
  *     <key>.<anything>: router_tunnel_open() makes a connection's key, announces it to the ctrl as TEXT {"key","cookie","type":"tcp"} and
  *     joins the browser's bytes with what the ctrl opens as /api/router/portforward/{workflow}/backend/{key}-{number}.
  *  6. It ends when an end leaves (the transport passes code and reason on), at its limits of idleness and length, with the attempt of its
- *     task, with the rights of its user (auth_sessions.h; not that of a web server, which has the ctrl's end only) and with the service.
+ *     task, with the rights of its user (auth_sessions.h; of who made the web server's, which has the ctrl's end only: the mailbox says who
+ *     that was) and with the service.
  *     Refusals and ends are closes with 4000 and a reason that says what to do; beginnings and ends are lines of the audit log.
  *
  * Who may meet: the client's token has to allow the action on the pool of the workflow, and be the user's who made the key; the ctrl's has
@@ -47,6 +48,7 @@ struct router_request {
     const char *workflow;          /* id or uuid */
     const char *task, *group;      /* one of them */
     const char *user, *entry_command;
+    const struct identity *who;    /* the session of a web server ends with their rights */
     const int64_t *ports; size_t nports; /* portforward: one session each; webserver: one */
     bool use_udp;
 };

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/crypto.h"
 #include "base/error.h"
+#include "engine/identity_internal.h"
 #include "engine/replicas.h"
 #include "engine/router_internal.h"
 
@@ -61,12 +62,14 @@ static int fill_row(struct creation *c, const struct task_row *task, size_t port
     r->task = str_dup(task->name);
     r->user = str_dup(c->rq->user);
     r->payload_json = payload(c, port);
+    r->made_by_json = c->rq->action == ROUTER_WEBSERVER ? identity_to_json(c->rq->who) : str_dup("");
     r->retry_id = task->sm.retry_id;
     r->action = c->rq->action;
     r->replica = c->replica;
     r->key_expires_s = c->key_expires_s;
-    r->expires_us = c->now_us + (ROUTER_WAIT_S + ROUTER_WAIT_MAX_S) * SECOND_US;
-    return r->task && r->user && r->payload_json ? 0 : no_memory(err);
+    r->expires_us = c->rq->action == ROUTER_WEBSERVER ? c->key_expires_s * SECOND_US
+                                                      : c->now_us + (ROUTER_WAIT_S + ROUTER_WAIT_MAX_S) * SECOND_US;
+    return r->task && r->user && r->payload_json && r->made_by_json ? 0 : no_memory(err);
 }
 
 static int add_rows(struct creation *c, db_t *db, const struct task_row *const *tasks, size_t n, osmo_error_t *err) {

@@ -54,6 +54,7 @@ struct router_session {
     int64_t wait_s;
     struct meeting *meeting;       /* under the table's lock */
     struct identity who;
+    struct auth_session *owner;    /* of a web server: for whom it is, as long as they may */
     char *method, *path;           /* for the audit log */
     char peer[64];
     uint64_t request;

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "engine/auth_sessions.h"
 #include "engine/identity_internal.h"
 #include "engine/replicas.h"
 #include "engine/router_internal.h"
@@ -20,6 +21,7 @@
 void router_session_free(struct router_session *s) {
     if (!s)
         return;
+    auth_session_free(s->owner);
     identity_clear(&s->who);
     free(s->workflow);
     free(s->workflow_id);
@@ -170,6 +172,20 @@ static int check_attempt(const struct router_session *s, const struct action_row
     return over ? osmo_error_set(err, OSMO_EGONE, "task %.60s has ended", name) : rc;
 }
 
+/* Whose browsers this will serve, for as long as they may have that. False with rc 0: they may not, it is being closed. */
+static bool find_owner(struct router_session *s, const struct action_row *a, int *rc, osmo_error_t *err) {
+    struct identity who = { 0 };
+    _cleanup_free_ char *resource = str_printf("pool/%s", s->pool ? s->pool : "");
+    *rc = resource ? 0 : no_memory(err);
+    if (*rc >= 0)
+        *rc = a ? identity_from_json(a->made_by_json, &who, err)
+                : osmo_error_set(err, OSMO_EGONE, "the session of this web server is over: open it again");
+    if (*rc >= 0)
+        *rc = auth_session_new(s->e, s->conn, &who, ACTION_WORKFLOW_PORT_FORWARD, resource, &s->owner, err);
+    identity_clear(&who);
+    return *rc >= 0 && auth_session_opened(s->owner);
+}
+
 /* ---- meeting ---- */
 
 /* Somebody has to be first, and that only for a while; a connection needs its session. */
@@ -267,10 +283,13 @@ void router_opened(router_session_t *s, const struct identity *who) {
         rc = find_action(s, &made_for, &found, &err);
     if (rc >= 0)
         rc = check_attempt(s, found ? &made_for : NULL, &err);
-    if (rc >= 0)
+    bool may = rc >= 0 && (s->action != ROUTER_WEBSERVER || find_owner(s, found ? &made_for : NULL, &rc, &err));
+    if (may)
         rc = router_meet(s, found ? &made_for : NULL, &err);
     if (rc < 0)
         router_refuse(s, rc, &err);
+    else if (!may)
+        s->refused = true;
     else if (!s->ctrl)
         router_audit(s, "opened", true, NULL);
     action_row_clear(&made_for);
@@ -278,17 +297,36 @@ void router_opened(router_session_t *s, const struct identity *who) {
 
 /* ---- the end ---- */
 
-/* Browsers that wait for a ctrl which is gone: a handful each time. */
-static void leave_waiting(struct router_table *t, const struct meeting *of, uint64_t conns[TUNNELS_PENDING_MAX], size_t *n) {
-    *n = 0;
-    for (struct meeting *c = t->first; c; c = c->next) {
-        if (c->parent != of || c->state != MEETING_WAITS || !c->client || !c->client->tunnel || *n == TUNNELS_PENDING_MAX)
+/* Browsers that wait for a ctrl which is gone; all of the session when its user may not have it any more. A handful each time. */
+static size_t leave_locked(struct router_table *t, const struct meeting *of, bool all, uint64_t conns[TUNNELS_PENDING_MAX]) {
+    size_t n = 0;
+    for (struct meeting *c = t->first; c && n < TUNNELS_PENDING_MAX; c = c->next) {
+        if (c->parent != of || !c->client || !c->client->tunnel || !(c->state == MEETING_WAITS || (all && c->state == MEETING_JOINED)))
             continue;
-        conns[(*n)++] = c->client->conn;
+        conns[n++] = c->client->conn;
         meeting_unlist_locked(t, c);
         meeting_settle_locked(c);
         c->state = MEETING_ENDS;
         c->due_us = INT64_MAX;
+    }
+    return n;
+}
+
+static void close_browsers(struct router_session *s) {
+    struct router_table *t = s->e->router;
+    bool ended = s->owner && auth_session_ended(s->owner);
+    uint64_t conns[TUNNELS_PENDING_MAX];
+    size_t n = TUNNELS_PENDING_MAX;
+    while (n == TUNNELS_PENDING_MAX) {
+        pthread_mutex_lock(&t->lock);
+        struct meeting *m = s->meeting;
+        if (m)
+            m->state = MEETING_ENDS; /* no more of them come */
+        n = m ? leave_locked(t, m, ended, conns) : 0;
+        pthread_mutex_unlock(&t->lock);
+        for (size_t i = 0; i < n; i++)
+            router_close(s->e, conns[i], 502, ended ? "the user who opened this web server may not use it any more"
+                                                    : "the task has left: open the web server again");
     }
 }
 
@@ -303,14 +341,12 @@ static void count_traffic(struct router_session *s, struct meeting *m) {
 
 void router_closed(router_session_t *s) {
     struct router_table *t = s->e->router;
-    uint64_t waiting[TUNNELS_PENDING_MAX];
-    size_t n = 0;
+    if (s->action == ROUTER_WEBSERVER && !s->tunnel)
+        close_browsers(s);
     pthread_mutex_lock(&t->lock);
     struct meeting *m = s->meeting;
     if (m) {
         count_traffic(s, m);
-        if (m->state == MEETING_SERVES)
-            leave_waiting(t, m, waiting, &n);
         meeting_settle_locked(m);
         if (m->parent)
             m->parent->last_us = clock_mono_us();
@@ -323,8 +359,6 @@ void router_closed(router_session_t *s) {
     if (m)
         meeting_leave_locked(t, m);
     pthread_mutex_unlock(&t->lock);
-    for (size_t i = 0; i < n; i++)
-        router_close(s->e, waiting[i], 502, "the task has left: open the web server again");
     if (m && !s->ctrl && !s->refused)
         router_audit(s, "closed", true, &last);
     router_session_free(s);

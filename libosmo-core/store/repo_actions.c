@@ -6,7 +6,8 @@
 #define ACTION_STORED(F, N) \
     F(UUID, workflow_uuid, workflow_uuid) N(UUID, group_uuid, group_uuid) N(TEXT, task, task) N(I64, retry_id, retry_id) \
     N(TEXT, user_name, user) N(I64, action, action) N(I64, nonce, nonce) N(I64, replica, replica) \
-    N(I64, key_expires_s, key_expires_s) N(TEXT, payload_json, payload_json) N(I64, expires_us, expires_us) N(BOOL, done, done)
+    N(I64, key_expires_s, key_expires_s) N(TEXT, payload_json, payload_json) \
+    N(TEXT, made_by_json, made_by_json) N(I64, expires_us, expires_us) N(BOOL, done, done)
 #define A_COL(kind, column, field) COL_ENTRY(action_row, kind, column, field)
 /* The id is the database's: read, never written. */
 static const struct col action_cols[] = { ACTION_STORED(A_COL, A_COL) A_COL(I64, id, id) };
@@ -44,7 +45,7 @@ int repo_action_by_nonce(db_t *db, const char *workflow_uuid, int64_t nonce, str
 
 int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t expires_us,
                      osmo_error_t *err) {
-    return db_exec(db, "UPDATE ctrl_actions SET done = 1, expires_us = CASE WHEN expires_us > ? THEN ? ELSE expires_us END"
+    return db_exec(db, "UPDATE ctrl_actions SET done = 1, expires_us = CASE WHEN made_by_json = '' AND expires_us > ? THEN ? ELSE expires_us END"
                        " WHERE id = ? AND workflow_uuid = ? AND task = ? AND retry_id = ?",
                    DB_ARGS(DB_I(expires_us), DB_I(expires_us), DB_I(id), DB_T(workflow_uuid), DB_T(task), DB_I(retry_id)), NULL, err);
 }

@@ -9,6 +9,7 @@ struct action_row {
     int64_t id;
     char workflow_uuid[33], group_uuid[33];
     char *task, *user, *payload_json; /* members of the message beside action, key and cookie */
+    char *made_by_json;               /* of a web server, whose user has no connection: identity_json.c; else "" */
     int64_t retry_id, action, nonce, replica, key_expires_s;
     int64_t expires_us;               /* of the row: nobody waits behind it */
     bool done;                        /* the ctrl has it */
@@ -24,7 +25,7 @@ int repo_actions_waiting(db_t *db, const char *workflow_uuid, int64_t after, int
                          size_t *n, osmo_error_t *err);
 /* OSMO_ENOTFOUND */
 int repo_action_by_nonce(db_t *db, const char *workflow_uuid, int64_t nonce, struct action_row *out, osmo_error_t *err);
-/* Only of that attempt. The row is needed until then at most, for those who come with its key. */
+/* Only of that attempt. The row is needed until then at most, for those who come with its key; one that says who made it is kept. */
 int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t expires_us,
                      osmo_error_t *err);
 int repo_actions_expire(db_t *db, int64_t now_us, int64_t limit, int64_t *removed, osmo_error_t *err);

@@ -296,7 +296,7 @@ static const char interactive_sql[] =
     "CREATE TABLE ctrl_actions ("
     " id {id}, workflow_uuid TEXT NOT NULL, group_uuid TEXT NOT NULL, task TEXT NOT NULL, retry_id BIGINT NOT NULL,"
     " user_name TEXT NOT NULL, action BIGINT NOT NULL, nonce BIGINT NOT NULL, replica BIGINT NOT NULL,"
-    " key_expires_s BIGINT NOT NULL, payload_json TEXT NOT NULL, expires_us BIGINT NOT NULL, done BIGINT NOT NULL){end};"
+    " key_expires_s BIGINT NOT NULL, payload_json TEXT NOT NULL, made_by_json TEXT NOT NULL, expires_us BIGINT NOT NULL, done BIGINT NOT NULL){end};"
     "CREATE INDEX ctrl_actions_by_workflow ON ctrl_actions (workflow_uuid, id);"
     "CREATE INDEX ctrl_actions_by_nonce ON ctrl_actions (nonce);"
     "CREATE INDEX ctrl_actions_by_expiry ON ctrl_actions (expires_us);"

@@ -166,6 +166,23 @@ static int find_close(struct fixture *f, uint64_t conn, char **reason) {
     return 0;
 }
 
+osmo_ws_t *browse(struct fixture *f, const char *key, uint64_t conn, int *status) {
+    _cleanup_free_ char *host = str_printf("%s.osmo.example:8443", key);
+    const char *headers[] = { "host", host, NULL };
+    osmo_request_t rq = { .size = sizeof rq, .id = conn, .method = "GET", .path = "/index.html", .query = "", .headers = headers,
+                          .peer = "203.0.113.9" };
+    osmo_response_t rs;
+    osmo_ws_t *ws;
+    osmo_elsewhere_t where;
+    CHECK_INT(osmo_service_place(f->service, &rq, &where), OSMO_PLACE_TUNNEL);
+    osmo_service_tunnel_open(f->service, &rq, conn, &ws, &rs);
+    *status = ws ? 0 : rs.status;
+    osmo_response_clear(&rs);
+    if (ws)
+        osmo_ws_opened(ws);
+    return ws;
+}
+
 int closed_with(struct fixture *f, uint64_t conn, char **reason) {
     struct timespec until = patience();
     int code = 0;

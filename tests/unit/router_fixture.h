@@ -22,6 +22,8 @@ struct as { const char *user, *token; };
 osmo_ws_t *dial(struct fixture *f, struct as as, const char *path, const char *query, uint64_t conn, int *status);
 osmo_ws_t *dial_client(struct fixture *f, struct as as, const char *action, const char *workflow, const char *key, uint64_t conn);
 osmo_ws_t *dial_ctrl(struct fixture *f, struct as as, const char *action, const char *workflow, const char *key, uint64_t conn);
+/* A browser at the host of a key; NULL: refused with *status. */
+osmo_ws_t *browse(struct fixture *f, const char *key, uint64_t conn, int *status);
 /* POST …/<what>?<query>: a key, malloc'ed; NULL with a message when it is refused. */
 char *begin(struct fixture *f, struct as as, const char *workflow, const char *what, const char *query);
 struct answer post_as(struct fixture *f, struct as as, const char *workflow, const char *what, const char *query);
