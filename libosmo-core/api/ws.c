@@ -230,6 +230,8 @@ void osmo_ws_message(osmo_ws_t *ws, const void *data, size_t len, int binary) {
         logger_message(ws->logger, data, len, binary);
 }
 
+const char *osmo_ws_peer(const osmo_ws_t *ws) { return ws->router ? router_peer_of(ws->router) : ""; }
+
 int osmo_ws_held(const osmo_ws_t *ws) { return ws->router ? router_held(ws->router) : 0; }
 
 void osmo_ws_closed(osmo_ws_t *ws) {

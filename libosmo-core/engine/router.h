@@ -83,6 +83,7 @@ int router_open(engine_t *e, const struct router_upgrade *u, uint64_t conn, rout
 bool router_session_workflow(router_session_t *s, char **workflow, char **pool);
 void router_opened(router_session_t *s, const struct identity *who);
 int router_held(const router_session_t *s); /* osmo_ws_held() */
+const char *router_peer_of(const router_session_t *s); /* osmo_ws_peer() */
 void router_refuse(router_session_t *s, int rc, const osmo_error_t *err); /* close it with that */
 void router_closed(router_session_t *s);
 

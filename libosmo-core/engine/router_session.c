@@ -80,6 +80,8 @@ int router_open(engine_t *e, const struct router_upgrade *u, uint64_t conn, rout
     return 0;
 }
 
+const char *router_peer_of(const router_session_t *s) { return s->peer; }
+
 /* A web server's session is never joined: what it says is for nobody. A ctrl often is here before the client, who has yet to get the
  * key: what it refuses must not be lost for that. */
 int router_held(const router_session_t *s) {

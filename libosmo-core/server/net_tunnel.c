@@ -223,24 +223,33 @@ static int start(struct osmo_server *s, struct conn *c, struct session *w, struc
     return c->in.len ? carry_input(s, c) : 0;
 }
 
+/* Another replica may have said who the client is. */
+static bool head_for(struct osmo_server *s, struct conn *c, const struct session *w, size_t size, buf_t *head) {
+    const char *peer = osmo_ws_peer(w->ws), *why;
+    if (strcmp(peer, c->ex->peer) == 0)
+        return true;
+    buf_reset(head);
+    return rewrite_head(&c->ex->head, c->in.data, size, peer, s->tls != NULL, head, &why) == 0;
+}
+
 int tunnel_begin(struct osmo_server *s, struct conn *c, size_t size) {
     _cleanup_buf_ buf_t head = BUF_SECRET(NET_PIECE);
     osmo_response_t r = { .size = sizeof r, .body_fd = -1 };
     const char *why;
-    int status = rewrite_head(&c->ex->head, c->in.data, size, c->ex->peer, s->tls != NULL, &head, &why);
+    int status = rewrite_head(&c->ex->head, c->in.data, size, c->ex->peer, s->tls != NULL, &head, &why), rc;
+    struct tunnel *t = status || carry_full(s) ? NULL : tunnel_new(&c->ex->head);
+    struct session *w = t ? open_session(s, c, &r) : NULL;
+    bool good = !w || head_for(s, c, w, size, &head);
     http_take(c, size);
     if (status)
         return http_deny(s, c, status, why);
-    struct tunnel *t = carry_full(s) ? NULL : tunnel_new(&c->ex->head);
-    struct session *w = t ? open_session(s, c, &r) : NULL;
-    int rc;
     if (!t || (!w && !r.status)) {
         rc = http_deny(s, c, 503, "Too many sessions are open: try again later");
     } else if (!w) {
         rc = http_refuse(s, c, &r);
         exchange_free(c->ex);
         c->ex = NULL;
-    } else if (carry_begin(s, c, CARRY_TUNNEL) < 0) {
+    } else if (!good || carry_begin(s, c, CARRY_TUNNEL) < 0) {
         rc = -1; /* its session is told as soon as it has begun */
         ws_begin(s, c, w);
     } else {

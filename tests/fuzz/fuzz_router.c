@@ -93,6 +93,7 @@ static void dial(const osmo_request_t *rq) {
         return;
     }
     (void)osmo_ws_held(ws);
+    (void)osmo_ws_peer(ws);
     osmo_ws_opened(ws);
     osmo_ws_closed(ws);
 }

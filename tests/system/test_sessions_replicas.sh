@@ -58,8 +58,9 @@ workflow:
         $| = 1; print "serves\n";
         while (my $c = $web->accept) {
             if (!fork) {
-                while (my $line = <$c>) { last if $line =~ /^\r?\n/ }
-                print $c "HTTP/1.0 200 OK\r\nContent-Length: 12\r\n\r\nfrom-a-task\n";
+                my $for = "";
+                while (my $line = <$c>) { $for = $1 if $line =~ /^X-Forwarded-For: (\S+)/; last if $line =~ /^\r?\n/ }
+                print $c "HTTP/1.0 200 OK\r\n\r\nfrom-a-task $for\n";
                 exit;
             }
             close $c;
@@ -99,6 +100,11 @@ key=$(http_request POST "/api/workflow/$id/webserver/server?task_port=7080" '' "
 check "web server: a key" test -n "$key"
 shows() { [[ $(answer "$1" "$key.osmo.test") == *from-a-task* ]]; }
 for n in 1 2 3; do check "web server: through service $n" eventually 20 shows "${replica_url[$n]##*:}"; done
+from() { # port, host, address of the client
+    timeout 20 perl -MIO::Socket::INET -e 'my $c = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $ARGV[0], LocalAddr => $ARGV[2]) or die $!;
+        print $c "GET / HTTP/1.1\r\nHost: $ARGV[1]\r\nConnection: close\r\n\r\n"; print while <$c>' "$@"
+}
+check_has "web server: it learns who its client is" "$(from "${replica_url[2]##*:}" "$key.osmo.test" 127.0.0.9)" "from-a-task 127.0.0.9"
 
 # The service that carries it dies.
 kill -KILL "${replica_pid[1]}"; wait "${replica_pid[1]}" 2> /dev/null

@@ -9,7 +9,7 @@
 
 /* ---- the service ---- */
 struct osmo_stream { uint64_t id; int pieces; };
-struct osmo_ws { struct osmo_service *service; uint64_t conn; int count; bool slow, held, pairs, patient; char name[64]; };
+struct osmo_ws { struct osmo_service *service; uint64_t conn; int count; bool slow, held, pairs, patient; char name[64], peer[64]; };
 
 osmo_server_t *server;
 struct osmo_service service;
@@ -225,9 +225,14 @@ void osmo_service_tunnel_open(osmo_service_t *s, const osmo_request_t *rq, uint6
     *ws = NULL;
     if (strncmp(host, "webserver-none", 14) == 0)
         text(r, 404, "there is no such web server");
-    else
+    else if (strlen(host) > 15)
         *ws = hold(s, conn, strncmp(host, "webserver-pair-", 15) == 0, host + 15, strcspn(host + 15, ".:"));
+    const char *carried = find_header(rq, "x-osmo-replica-peer");
+    if (*ws)
+        snprintf((*ws)->peer, sizeof (*ws)->peer, "%s", strcmp(carried, "-") == 0 ? rq->peer : carried);
 }
+
+const char *osmo_ws_peer(const osmo_ws_t *ws) { return ws->peer; }
 
 int osmo_ws_held(const osmo_ws_t *ws) { return ws->held + ws->patient; }
 

@@ -94,6 +94,10 @@ static const struct { const char *name, *request, *want; } requests[] = {
       "GET / " V H "X-Forwarded-For: 10.1.2.3\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=x\r\n\r\n",
       "GET / " V H "X-Forwarded-For: 10.1.2.3, 127.0.0.1\r\nX-Forwarded-Host: webserver-pair-r.example.org\r\n"
       "X-Forwarded-Proto: https\r\nConnection: close\r\n\r\n" },
+    { "carried by another replica",
+      "GET / " V H "X-Osmo-Replica-Peer: 203.0.113.9\r\n\r\n",
+      "GET / " V H "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Host: webserver-pair-r.example.org\r\n"
+      "X-Forwarded-Proto: http\r\nConnection: close\r\n\r\n" },
     { "h2c",
       "GET / " V H "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n",
       "GET / " V H T },
