@@ -282,7 +282,7 @@ suite_kubernetes() {
     chaos_build_programs
     "$dir/build.sh" > /dev/null || { failed=$((failed + 1)) failures+=("build of Kubernetes"); return; }
     # here, because the cluster's namespace has no way out
-    "$here/tools/static-rsync.sh" "$build/static-rsync" || { failed=$((failed + 1)) failures+=("build of the static rsync"); return; }
+    "$here/tools/static-rsync.sh" "$build/test-rsync" || { failed=$((failed + 1)) failures+=("build of the static rsync"); return; }
     for mode in full control; do
         tests=()
         for t in "$dir"/test_*.py; do

@@ -131,7 +131,7 @@ def runtime_image(cluster):
         tree = os.path.join(scratch, "tree")
         run("make", "-s", "-C", BUILD, "install", "prefix=/usr", f"DESTDIR={tree}")
         run(os.path.join(SOURCE, "packaging/images/build.sh"), "--destdir", tree, "--rootfs", os.path.join(scratch, "roots"),
-            "--rsync", os.path.join(BUILD, "static-rsync"), "runtime", "backend")
+            "--rsync", os.path.join(BUILD, "test-rsync"), "runtime", "backend")
         for image in ("runtime", "backend"):
             images.write(cluster.images, f"osmo/{image}:test", images.tree(os.path.join(scratch, "roots", image)),
                          environment=("PATH=/usr/bin",))
