@@ -1,7 +1,7 @@
 # In-pod programs, under the names that specs and other implementations know. They link the convenience libraries, never the shared ones.
 noinst_HEADERS += daemons/runtime/flags.h daemons/runtime/link.h daemons/osmo-ctrl/ctrl.h daemons/osmo-ctrl/actions.h \
 	daemons/osmo-ctrl/action_parse.h daemons/osmo-exec/exec.h \
-	daemons/osmo-exec/checkpoint.h daemons/osmo-exec/escapes.h daemons/osmo-exec/pty.h daemons/osmo-exec/rsync.h daemons/osmo-exec/session.h \
+	daemons/osmo-exec/checkpoint.h daemons/osmo-exec/escapes.h daemons/osmo-exec/pty.h daemons/osmo-exec/rsync.h daemons/osmo-exec/pace.h daemons/osmo-exec/session.h \
 	daemons/osmo-exec/words.h
 osmolibexec_PROGRAMS += osmo_cli osmo_ctrl osmo_exec osmo_init
 
@@ -16,7 +16,7 @@ osmo_ctrl_LDADD = libmodel.la libdata.la libbase.la $(BASE_EXTERNAL)
 osmo_exec_SOURCES = daemons/osmo-exec/main.c daemons/osmo-exec/command.c daemons/osmo-exec/connect.c daemons/osmo-exec/helpers.c \
 	daemons/osmo-exec/session.c daemons/osmo-exec/pty.c daemons/osmo-exec/words.c daemons/osmo-exec/escapes.c daemons/osmo-exec/checkpoint.c \
 	daemons/osmo-exec/checkpoint_parse.c \
-	daemons/osmo-exec/rsync.c daemons/runtime/flags.c daemons/runtime/link.c \
+	daemons/osmo-exec/rsync.c daemons/osmo-exec/pace.c daemons/runtime/flags.c daemons/runtime/link.c \
 	libosmo-core/base/buf.c libosmo-core/base/str.c libosmo-core/base/clock.c libosmo-core/base/error.c libosmo-core/base/json.c libosmo-core/base/file.c
 osmo_exec_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 osmo_exec_CFLAGS = $(AM_CFLAGS) -fno-sanitize=all -ffunction-sections -fdata-sections
@@ -50,7 +50,7 @@ tests_unit_test_exec_sessions_SOURCES = tests/unit/test_exec_sessions.c tests/un
 tests_unit_test_exec_sessions_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 tests_unit_test_exec_sessions_LDADD = $(UNIT_BASE_LIBS)
 unit_tests += tests/unit/test_runtime_parts
-tests_unit_test_runtime_parts_SOURCES = tests/unit/test_runtime_parts.c tests/unit/check.c daemons/runtime/link.c daemons/osmo-ctrl/action_parse.c \
+tests_unit_test_runtime_parts_SOURCES = tests/unit/test_runtime_parts.c tests/unit/check.c daemons/osmo-exec/pace.c daemons/runtime/link.c daemons/osmo-ctrl/action_parse.c \
 	daemons/osmo-exec/escapes.c daemons/osmo-exec/words.c daemons/osmo-exec/checkpoint_parse.c
 tests_unit_test_runtime_parts_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/daemons
 tests_unit_test_runtime_parts_LDADD = $(UNIT_BASE_LIBS)

@@ -1,4 +1,4 @@
-/* See rsync.h. Of the limits rsync has one, for what it sends (reading by clients); what clients send they limit themselves. */
+/* See rsync.h. */
 #include "rsync.h"
 
 #include <arpa/inet.h>
@@ -15,11 +15,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/str.h"
 #include "exec.h"
+#include "osmo-exec/pace.h"
 
 #define CONFIG_MAX (256u << 10)
 #define MODULES_MAX 256
@@ -148,8 +150,8 @@ int rsync_open(struct rsync_server *r, const struct rsync_options *o, void (*say
         snprintf(why, cap, "cannot write its configuration in %s or /tmp", o->run_location);
     else if ((r->listener = listen_loopback()) < 0)
         snprintf(why, cap, "cannot listen on 127.0.0.1:%d: %s", RSYNC_PORT, strerror(errno));
-    if (o->read_limit > 0)
-        snprintf(r->limit, sizeof r->limit, "--bwlimit=%lld", (long long)((o->read_limit + 1023) / 1024));
+    r->read_limit = o->read_limit;
+    r->write_limit = o->write_limit;
     buf_free(&text);
     return r->listener < 0 ? -1 : 0;
 }
@@ -173,13 +175,33 @@ static void allow_no_groups(void) {
 
 static void serve(const struct rsync_server *r, int fd) {
     char *config = str_printf("--config=%s", r->config);
-    char *argv[] = { "rsync", "--daemon", config, r->limit[0] ? (char *)r->limit : NULL, NULL };
-    signals_reset();
-    setsid();
+    char *argv[] = { "rsync", "--daemon", config, NULL };
     allow_no_groups();
     if (config && dup2(fd, STDIN_FILENO) >= 0)
         execv(r->program, argv);
     _exit(1);
+}
+
+/* rsync's own limit is for what it sends; ours are for both ways, so a process of its own is between it and the client. */
+static void serve_paced(const struct rsync_server *r, int fd) {
+    int pair[2];
+    signals_reset();
+    setsid();
+    if (r->read_limit <= 0 && r->write_limit <= 0)
+        serve(r, fd);
+    if (pace_pair(pair) < 0)
+        _exit(1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fd);
+        close(pair[0]);
+        serve(r, pair[1]);
+    }
+    close(pair[1]);
+    pace_carry(fd, pair[0], r->read_limit, r->write_limit);
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    _exit(0);
 }
 
 void rsync_accept(struct rsync_server *r) {
@@ -191,7 +213,7 @@ void rsync_accept(struct rsync_server *r) {
         return;
     pid_t pid = slot < RSYNC_CONNECTIONS_MAX ? fork() : -1;
     if (pid == 0)
-        serve(r, fd);
+        serve_paced(r, fd);
     if (pid > 0)
         r->running[slot] = pid;
     close(fd);

@@ -12,12 +12,12 @@
 
 struct rsync_options {
     const char *run_location, *allow_list, *user_bin_path;
-    int64_t read_limit, write_limit; /* bytes a second; 0 = none */
+    int64_t read_limit, write_limit; /* bytes a second that a connection brings, and takes away; 0 = any number */
 };
 struct rsync_server {
     int listener;           /* -1: not there */
     char *program, *config;
-    char limit[32];         /* --bwlimit=… or "" */
+    int64_t read_limit, write_limit;
     pid_t running[RSYNC_CONNECTIONS_MAX];
 };
 /* The daemon's configuration. Entries of the allow list that cannot be are told through say() and left out. */

@@ -1,10 +1,15 @@
 /* The parts of osmo_ctrl and osmo_exec that need no process: words, sizes, escapes, frames, actions, announcements, checkpoints. */
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "osmo-ctrl/action_parse.h"
 #include "osmo-exec/checkpoint.h"
 #include "osmo-exec/escapes.h"
+#include "osmo-exec/pace.h"
 #include "osmo-exec/words.h"
 #include "runtime/link.h"
 
@@ -230,8 +235,77 @@ static void checkpoints(void) {
     }
 }
 
+/* ---- a limit on how fast ---- */
+
+static void pace(void) {
+    struct pace p = { .rate = 1000 }, any = { 0 };
+    CHECK_INT((long long)pace_piece(&p, 65536), 50);
+    CHECK_INT((long long)pace_piece(&any, 65536), 65536);
+    CHECK_INT((long long)pace_piece(&(struct pace){ .rate = 3 }, 65536), 1);
+    CHECK_INT(pace_wait_us(&p, 5000000), 0);
+    pace_took(&p, 5000000, 50);
+    CHECK_INT(pace_wait_us(&p, 5000000), 50000);
+    pace_took(&p, 5000000, 50); /* more than was due is owed */
+    CHECK_INT(pace_wait_us(&p, 5040000), 60000);
+    CHECK_INT(pace_wait_us(&p, 9000000), 0);
+    pace_took(&p, 9000000, 50); /* nothing is saved up */
+    CHECK_INT(pace_wait_us(&p, 9000000), 50000);
+    pace_took(&any, 9000000, 65536);
+    CHECK_INT(pace_wait_us(&any, 9000000), 0);
+}
+
+struct carry { int client, server; };
+static void *carry_main(void *arg) {
+    const struct carry *c = arg;
+    pace_carry(c->client, c->server, 64 << 20, 0);
+    return NULL;
+}
+
+/* The far end of a connection: sends back what it gets, and its end after that. */
+static void *echo_main(void *arg) {
+    int fd = *(int *)arg;
+    char data[4096];
+    ssize_t n;
+    while ((n = read(fd, data, sizeof data)) > 0)
+        CHECK(write(fd, data, (size_t)n) == n);
+    close(fd);
+    return NULL;
+}
+
+static void carrying(void) {
+    enum { SIZE = 1 << 20 };
+    int client[2], server[2];
+    pthread_t carrier, echo;
+    char *sent = malloc(SIZE), *got = malloc(SIZE);
+    REQUIRE(sent && got && pace_pair(client) == 0 && pace_pair(server) == 0);
+    struct carry c = { client[1], server[0] };
+    for (size_t i = 0; i < SIZE; i++)
+        sent[i] = (char)(i * 7 + (i >> 8));
+    REQUIRE(pthread_create(&carrier, NULL, carry_main, &c) == 0 && pthread_create(&echo, NULL, echo_main, &server[1]) == 0);
+    size_t in = 0, out = 0;
+    while (in < SIZE) {
+        struct pollfd p = { .fd = client[0], .events = (short)(out < SIZE ? POLLIN | POLLOUT : POLLIN) };
+        REQUIRE(poll(&p, 1, 30000) > 0);
+        ssize_t n = p.revents & POLLOUT ? send(client[0], sent + out, SIZE - out, MSG_DONTWAIT) : 0;
+        if (n > 0 && (out += (size_t)n) == SIZE)
+            shutdown(client[0], SHUT_WR);
+        n = p.revents & POLLIN ? recv(client[0], got + in, SIZE - in, 0) : 1;
+        REQUIRE(n > 0);
+        if (p.revents & POLLIN)
+            in += (size_t)n;
+    }
+    CHECK(memcmp(sent, got, SIZE) == 0);
+    CHECK_INT((long long)recv(client[0], got, 1, 0), 0); /* the end comes through, too */
+    close(client[0]);
+    pthread_join(carrier, NULL);
+    pthread_join(echo, NULL);
+    free(sent);
+    free(got);
+}
+
 static const struct check_test tests[] = {
     { "words", words },     { "sizes", sizes },     { "escapes", escapes },           { "frames", frames },
     { "actions", actions }, { "announcements", announcements }, { "checkpoints", checkpoints },
+    { "a limit on how fast", pace }, { "carried both ways", carrying },
 };
 TEST_MAIN("runtime_parts", tests)
