@@ -153,8 +153,8 @@ class Interactive(workflow_case.Workflows):
         t.resize(41, 123)
         t.write("sleep 0.5; stty size\n")
         t.until("41 123")
-        t.write("sleep 1000\n")
-        time.sleep(0.5)
+        t.write("sh -c 'echo run''ning; exec sleep 1000'\n")
+        t.until("running")  # in the foreground, then
         t.write("\x03")
         t.write("echo after $((1 + 1)); kill -9 $$\n")
         t.until("after 2")
