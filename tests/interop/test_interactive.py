@@ -170,8 +170,8 @@ async def their_client(site):
         await send(b'\0RESIZE:{"Rows":50,"Cols":132}')
         await send(b"stty size\n")
         await until("50 132")
-        await send(b"sleep 100\n")
-        await asyncio.sleep(0.3)
+        await send(b"sh -c 'echo run''ning; exec sleep 100'\n")
+        await until("running\r\n")  # in the foreground, then
         await send(b"\x03")
         await send(b"echo interrupted\n")
         await until("interrupted\r\n")
