@@ -239,7 +239,7 @@ suite_soak() {
     chaos_build_programs
     for mode in sqlite pgsql replicas wiped local local-replicas; do chaos "$mode" --soak "${SOAK_SECONDS:-600}"; done
     run_test system/cross env OSMO_BUILD="$build" bash "$here/tests/system/cross.sh"
-    log_loss local --tasks 200 --lines 50000 --seconds 240 --limit 2200
+    log_loss local --tasks 200 --lines 50000 --seconds 240 --gap 3 --limit 2200
     [[ -z $only || kubernetes/faults == *"$only"* ]] || return
     if "$here/tests/kubernetes/build.sh" > /dev/null && kubernetes_up full; then
         run_test kubernetes/faults env OSMO_BUILD="$build" OSMO_SOURCE="$here" OSMO_KUBERNETES_DIR="$cluster_dir" nsenter \
