@@ -40,7 +40,8 @@ int identity_from_json(const char *text, struct identity *out, osmo_error_t *err
     out->issued_s = json_get_int(o, "issued_s", 0);
     out->retry_id = json_get_int(o, "retry_id", 0);
     snprintf(out->token_id, sizeof out->token_id, "%s", token_id ? token_id : "");
-    int failed = identity_set_text(&out->user, json_get_str(o, "user")) | identity_set_text(&out->token_name, json_get_str(o, "token_name"));
+    int failed = identity_set_text(&out->user, json_get_str(o, "user"));
+    failed |= identity_set_text(&out->token_name, json_get_str(o, "token_name"));
     failed |= identity_set_text(&out->backend, json_get_str(o, "backend"));
     failed |= identity_set_text(&out->workflow_id, json_get_str(o, "workflow_id"));
     failed |= identity_set_text(&out->group_name, json_get_str(o, "group_name"));

@@ -187,7 +187,7 @@ OSMO_API void osmo_ws_closed(osmo_ws_t *ws);
  * learns what there was to say.
  */
 OSMO_API int osmo_ws_held(const osmo_ws_t *ws);
-/** Of a tunnel: the address of its client, which is not that of the request's peer where another replica carries the connection. Borrowed. */
+/** Of a tunnel: the address of its client, which is not the request's peer where another replica carries the connection. Borrowed. */
 OSMO_API const char *osmo_ws_peer(const osmo_ws_t *ws);
 
 /** Where a connection belongs, by its first request. */
