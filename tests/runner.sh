@@ -139,7 +139,7 @@ suite_valgrind() {
 # sources, what the default suite runs. Warnings are that one's as well: which there are depends on how much is optimized.
 suite_dist() {
     local t tests='$(check_SCRIPTS)'
-    for t in golden pods_specs invalid lease pgsql_tls pod_status spec_form; do tests+=" tests/unit/test_$t"; done
+    for t in golden pods_specs invalid repo_lease pgsql_tls pod_status spec_form; do tests+=" tests/unit/test_$t"; done
     build_or_die "$build" --enable-werror
     run_test distcheck make -C "$build" --no-print-directory -j"$(nproc)" distcheck TESTS="$tests" \
         DISTCHECK_CONFIGURE_FLAGS="CFLAGS=-O0"

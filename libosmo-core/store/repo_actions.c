@@ -46,7 +46,8 @@ int repo_action_by_nonce(db_t *db, const char *workflow_uuid, int64_t nonce, str
 int repo_action_done(db_t *db, int64_t id, const char *workflow_uuid, const char *task, int64_t retry_id, int64_t expires_us,
                      osmo_error_t *err) {
     return db_exec(db, "UPDATE ctrl_actions SET done = 1,"
-                       " expires_us = CASE WHEN made_by_json = '' AND expires_us > ? THEN ? ELSE expires_us END WHERE id = ? AND workflow_uuid = ? AND task = ? AND retry_id = ?",
+                       " expires_us = CASE WHEN made_by_json = '' AND expires_us > ? THEN ? ELSE expires_us END"
+                       " WHERE id = ? AND workflow_uuid = ? AND task = ? AND retry_id = ?",
                    DB_ARGS(DB_I(expires_us), DB_I(expires_us), DB_I(id), DB_T(workflow_uuid), DB_T(task), DB_I(retry_id)), NULL, err);
 }
 
