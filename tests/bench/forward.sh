@@ -1,7 +1,7 @@
 # A forwarded port (client, service, osmo_ctrl) against socat doing one hop, and a chain of three, on this machine in one run; and what idle
-# connections cost (a user has a thousand sessions at most, unless told otherwise). The server at the far end is the same program.
+# connections cost (a task takes 384 of them). The server at the far end is the same program.
 . "$(dirname "$0")/../system/lib.sh"
-seconds=${OSMO_BENCH_SECONDS:-3} rounds=${OSMO_BENCH_ROUNDS:-10000} idle=${OSMO_BENCH_IDLE:-900}
+seconds=${OSMO_BENCH_SECONDS:-3} rounds=${OSMO_BENCH_ROUNDS:-10000} idle=${OSMO_BENCH_IDLE:-380}
 forward=$bin/tests/bench/forward
 command -v socat > /dev/null || { echo "socat, the peer, is not installed: apt-get install socat"; exit 1; }
 start_all || exit 1
