@@ -33,12 +33,14 @@ static int make_key(engine_t *e, const struct action_row *a, char key[ROUTER_KEY
     return 0;
 }
 
-/* {action, router_address, key, cookie, …} and, for a ctrl that confirms, id. */
-static char *message(engine_t *e, const struct action_row *a, bool with_id) {
+/* {action, router_address, key, cookie, …} and, for a ctrl that confirms, id; malloc'ed. OSMO_ENOMEM; another one: the row is damaged. */
+static int message(engine_t *e, const struct action_row *a, bool with_id, char **text) {
     char key[ROUTER_KEY_MAX], id[24];
     _cleanup_json_ json_t *o = NULL;
     _cleanup_free_ char *cookie = router_cookie_of(e, (uint32_t)a->replica);
     int rc = json_parse(a->payload_json, strlen(a->payload_json), &o, NULL);
+    if (rc >= 0 && json_kind(o) != JSON_OBJECT)
+        rc = OSMO_EINVAL;
     if (rc >= 0)
         rc = make_key(e, a, key);
     if (rc >= 0)
@@ -50,7 +52,8 @@ static char *message(engine_t *e, const struct action_row *a, bool with_id) {
     snprintf(id, sizeof id, "%lld", (long long)a->id);
     if (rc >= 0 && with_id)
         rc = json_set_str(o, "id", id);
-    return rc < 0 ? NULL : json_to_text(o);
+    *text = rc < 0 ? NULL : json_to_text(o);
+    return rc < 0 || *text ? rc : OSMO_ENOMEM;
 }
 
 /* ---- a row that a ctrl has ---- */
@@ -125,8 +128,14 @@ static void tell(const struct telling *w, const struct action_row *a) {
     bool confirms;
     if (!t || !listener(w, a, &conn, &confirms))
         return;
-    _cleanup_free_ char *text = message(w->e, a, confirms);
-    int rc = text ? t->ws_send(t->impl, conn, text, strlen(text), 1) : OSMO_ENOMEM;
+    _cleanup_free_ char *text = NULL;
+    int rc = message(w->e, a, confirms, &text);
+    if (rc < 0 && rc != OSMO_ENOMEM) { /* it would be in the way of all that come behind it */
+        log_error(&w->e->log, "action %lld for task %s cannot be read and is left out", (long long)a->id, a->task);
+        mark_taken(w->e, a->workflow_uuid, a->task, a->retry_id, a->id);
+        return;
+    }
+    rc = rc < 0 ? rc : t->ws_send(t->impl, conn, text, strlen(text), 1);
     if (rc >= 0 && !confirms)
         mark_taken(w->e, a->workflow_uuid, a->task, a->retry_id, a->id);
     if (rc < 0 && rc != OSMO_ENOTFOUND) /* what comes next must not come without this */

@@ -98,6 +98,32 @@ static void mailbox(void) {
     router_fixture_close(&f);
 }
 
+static int damage(db_t *db, void *ctx, osmo_error_t *err) {
+    return db_exec(db, "UPDATE ctrl_actions SET payload_json = ?", DB_ARGS(DB_T(ctx)), NULL, err);
+}
+
+/* Is left out, and in nobody's way. */
+static void damaged_row(void) {
+    static const char *const payloads[] = { "{\"task_port\":", "[]" };
+    for (size_t i = 0; i < ARRAY_SIZE(payloads); i++) {
+        struct fixture f;
+        struct seed s;
+        char id[24];
+        osmo_error_t err = OSMO_ERROR_INIT;
+        REQUIRE(router_fixture_open(&f, OSMO_AUTH_DEV, NULL) && seed_workflow(&f, "wf", "jane", 1, &s));
+        _cleanup_free_ char *first = begin(&f, jane, s.id, "exec/task/t0", "entry_command=bash");
+        CHECK_OK(store_write(f.engine->store, NULL, damage, (char *)(uintptr_t)payloads[i], &err), &err);
+        _cleanup_free_ char *second = begin(&f, jane, s.id, "exec/task/t0", "entry_command=bash");
+        osmo_ws_t *ctrl = logger(&f, &s, "t0", CTRL, ALL);
+        check_action(&f, CTRL, 1, "exec", second, id);
+        CHECK(!is_closed(&f, CTRL));
+        settle(&f, &s);
+        CHECK_INT(waiting(&f), 1); /* the second */
+        hang_up(ctrl);
+        router_fixture_close(&f);
+    }
+}
+
 /* What was asked for before a service was started anew is told after it, and its key still leads there. */
 static void restart(void) {
     struct fixture f;
@@ -625,6 +651,7 @@ static void on_both(void (*body)(void)) {
 #define BOTH(name) static void test_##name(void) { on_both(name); }
 BOTH(mailbox)
 BOTH(upstream_mailbox)
+BOTH(damaged_row)
 BOTH(old_actions_go)
 BOTH(both_orders)
 BOTH(refusals)
@@ -635,6 +662,7 @@ BOTH(web_server)
 static const struct check_test tests[] = {
     { "the mailbox of a ctrl", test_mailbox },
     { "the mailbox of upstream's ctrl", test_upstream_mailbox },
+    { "a damaged row", test_damaged_row },
     { "a restart", restart },
     { "what nobody waits for", test_old_actions_go },
     { "two ends meet", test_both_orders },
