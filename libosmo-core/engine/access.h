@@ -33,6 +33,9 @@ int access_pools(engine_t *e, const struct identity *who, strlist_t *pools, osmo
 /* Of a caller that an identity provider or a gateway vouches for: `external` are the names of its roles there. Adds the user when it is
  * new, brings its roles up to date (role_sync), and gives all it has. Writes only when something differs. Blocks on the store. */
 int access_sync(engine_t *e, const char *user, const strlist_t *external, strlist_t *roles, osmo_error_t *err);
+/* The same of one that was vouched for some time ago, as whoever holds a session: gives the roles that the user has now, whoever brought
+ * them up to date meanwhile, and writes nothing. */
+int access_held(engine_t *e, const char *user, const strlist_t *external, strlist_t *roles, osmo_error_t *err);
 
 /* In one transaction, then access_changed. Roles that are not among them stay. OSMO_EUSER: a built-in role would permit less;
  * OSMO_ECONFLICT: the configuration file has the roles. */

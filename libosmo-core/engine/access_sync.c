@@ -94,15 +94,30 @@ static int write_user(engine_t *e, struct sync *s, strlist_t *roles, osmo_error_
     return rc;
 }
 
+static int look(engine_t *e, const char *user, const strlist_t *external, strlist_t *roles, bool *known, struct view *view,
+                osmo_error_t *err) {
+    int rc = read_user(e, user, roles, known, err);
+    if (rc >= 0 && view_take(e->access, external, roles, view) < 0)
+        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    return rc;
+}
+
 int access_sync(engine_t *e, const char *user, const strlist_t *external, strlist_t *roles, osmo_error_t *err) {
     _cleanup_(view_clear) struct view view = { 0 };
     bool known = false;
-    int rc = read_user(e, user, roles, &known, err);
-    if (rc >= 0 && view_take(e->access, external, roles, &view) < 0)
-        rc = osmo_error_set(err, OSMO_ENOMEM, "out of memory");
+    int rc = look(e, user, external, roles, &known, &view, err);
     struct sync s = { .user = user, .external = external, .view = &view, .now_us = engine_now(e) };
     if (rc >= 0 && (!known || view.differs))
         rc = write_user(e, &s, roles, err);
+    if (rc < 0)
+        strlist_free(roles);
+    return rc;
+}
+
+int access_held(engine_t *e, const char *user, const strlist_t *external, strlist_t *roles, osmo_error_t *err) {
+    _cleanup_(view_clear) struct view view = { 0 };
+    bool known;
+    int rc = look(e, user, external, roles, &known, &view, err);
     if (rc < 0)
         strlist_free(roles);
     return rc;

@@ -122,7 +122,7 @@ static int confirm_foreign(engine_t *e, struct identity *who, osmo_error_t *err)
     strlist_t roles = { 0 };
     int rc = check_foreign(e, who, err);
     if (rc >= 0)
-        rc = access_sync(e, who->user, &who->external, &roles, err);
+        rc = (who->stale ? access_held : access_sync)(e, who->user, &who->external, &roles, err);
     if (rc >= 0) {
         strlist_free(&who->roles);
         who->roles = roles;

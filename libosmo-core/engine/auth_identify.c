@@ -41,7 +41,7 @@ static int copy_list(const strlist_t *from, strlist_t *to) {
 int identity_copy(const struct identity *from, struct identity *to) {
     *to = (struct identity){ .kind = from->kind, .token_expires_us = from->token_expires_us, .retry_id = from->retry_id,
                              .issued_s = from->issued_s, .made_us = from->made_us, .generation = from->generation,
-                             .confirmed_us = from->confirmed_us };
+                             .confirmed_us = from->confirmed_us, .stale = from->stale };
     memcpy(to->token_id, from->token_id, sizeof to->token_id);
     int failed = identity_set_text(&to->user, from->user) | identity_set_text(&to->token_name, from->token_name);
     failed |= identity_set_text(&to->backend, from->backend);

@@ -100,6 +100,7 @@ bool auth_session_opened(struct auth_session *s) {
         close_connection(s->e, s->conn, is_refusal(rc) ? CLOSE_REFUSED : CLOSE_INTERNAL, &err);
         return false;
     }
+    s->who.stale = true;
     if (s->who.kind == IDENTITY_TASK || s->who.kind == IDENTITY_DEV)
         return true;
     pthread_mutex_lock(&all->lock);

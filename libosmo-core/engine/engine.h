@@ -253,6 +253,7 @@ struct identity {
     char token_id[17];      /* of a backend's token: tells it from those before and after it; "" = unknown */
     uint64_t generation;    /* auth_confirm(): the access_generation() it was found good under */
     int64_t confirmed_us;   /* ... and when, by the steady clock; 0 = never */
+    bool stale;             /* proved some time ago: where its roles came from elsewhere, those may be others by now */
 };
 void identity_clear(struct identity *id);
 /* Copies; 0 or OSMO_ENOMEM. */

@@ -34,6 +34,7 @@ int identity_from_json(const char *text, struct identity *out, osmo_error_t *err
     if (rc < 0)
         return rc;
     const char *token_id = json_get_str(o, "token_id");
+    out->stale = true;
     out->kind = (enum identity_kind)json_get_int(o, "kind", IDENTITY_NONE);
     out->token_expires_us = json_get_int(o, "token_expires_us", 0);
     out->made_us = json_get_int(o, "made_us", 0);

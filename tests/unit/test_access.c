@@ -239,18 +239,24 @@ static void many_threads(void) {
 
 /* ---- identity providers ---- */
 
-static const char *synced(const char *user, const char *external) {
+static const char *roles_by(int (*how)(engine_t *, const char *, const strlist_t *, strlist_t *, osmo_error_t *), const char *user,
+                            const char *external) {
     static char text[300];
     strlist_t names = { 0 }, roles = { 0 };
     text[0] = '\0';
     CHECK(!*external || strlist_split(&names, external, ',') == 0);
-    CHECK_OK(access_sync(e, user, &names, &roles, &err), &err);
+    CHECK_OK(how(e, user, &names, &roles, &err), &err);
     for (size_t i = 0; i < roles.len; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", roles.items[i]);
     strlist_free(&names);
     strlist_free(&roles);
     return text;
 }
+
+static const char *synced(const char *user, const char *external) { return roles_by(access_sync, user, external); }
+
+/* As long as a session goes on, whatever its user was vouched for in the beginning. */
+static const char *held(const char *user, const char *external) { return roles_by(access_held, user, external); }
 
 static int give(db_t *db, void *ctx, osmo_error_t *er) {
     return repo_assignment_add(db, ctx, "ign", "admin", 5, NULL, NULL, er);
@@ -267,8 +273,13 @@ static void sync_modes(void) {
     uint64_t before = access_generation(e);
     CHECK_STR(synced("mia", "g-imp,g-frc"), "frc imp");
     CHECK_INT(access_generation(e), before); /* nothing differed */
+    CHECK_STR(held("mia", ""), "frc imp");
     CHECK_STR(synced("mia", ""), "imp");
     CHECK(access_generation(e) > before);
+    before = access_generation(e);
+    CHECK_STR(held("mia", "g-frc,g-two"), "imp"); /* what was taken away since does not come back */
+    CHECK_STR(held("nobody", "g-imp"), "");
+    CHECK_INT(access_generation(e), before);
     CHECK_STR(synced("mia", "g-two,osmo-user"), "frc imp osmo-user");
     CHECK_OK(store_write(e->store, NULL, give, (char *)(uintptr_t)"mia", &err), &err);
     CHECK_STR(synced("mia", ""), "ign imp osmo-user");
@@ -298,6 +309,7 @@ static void from_file(void) {
     CHECK_INT(put("{\"name\":\"x\",\"description\":\"\",\"policies\":[]}"), OSMO_ECONFLICT);
     CHECK_INT(access_delete_role(e, "team", &err), OSMO_ECONFLICT);
     CHECK_STR(synced("mia", "g-team"), "team");
+    CHECK_STR(held("mia", "g-team"), "team");
     CHECK_STR(synced("mia", ""), "");
     CHECK_STR(synced("mia", "osmo-user"), "osmo-user");
     CHECK_OK(repo_role_list(reader(), &rows, &n, &err), &err);
