@@ -43,6 +43,7 @@ int stream_guard(struct call *c, osmo_stream_t *stream, osmo_stream_t **out, osm
     g->action = c->route->action;
     int rc = identity_copy(&c->who, &g->who) < 0 ? osmo_error_set(err, OSMO_ENOMEM, "out of memory")
                                                  : call_workflow_pool(c, &g->resource, err);
+    g->who.stale = true; /* from the next piece on */
     if (rc < 0)
         guarded_close(&g->base);
     else
