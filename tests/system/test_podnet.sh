@@ -44,7 +44,7 @@ mkdir -p /tmp/www && echo "I am $me" > /tmp/www/index.html
 busybox httpd -f -p 0.0.0.0:8080 -h /tmp/www &
 busybox httpd -f -p 0.0.0.0:80 -h /tmp/www &
 for i in $(seq 200); do
-    [[ $(get "$peer:8080") != none ]] && break
+    [[ $(get "$peer:8080") != none && $(get "$own:8080") != none && $(get "$own:80") != none ]] && break
     sleep 0.05
 done
 echo "peer=$(get "$peer:8080")"
