@@ -13,3 +13,6 @@ out=$("$root/quickstart" "$work/bad.yaml" 2>&1); check_eq "a failing workflow ex
 check_has "its cause is the last line" "$(tail -n 1 <<< "$out")" "Status: FAILED"
 check_has "with the exit code" "$(tail -n 1 <<< "$out")" "7"
 "$root/quickstart" /no/such.yaml > "$work/o" 2>&1; check_eq "a missing file exits 2" "$?" 2
+out=$("$root/quickstart" --image "=$work/none" 2>&1); check_eq "a backend that cannot start: exits 1" "$?" 1
+check_eq "its last line" "$(tail -n 1 <<< "$out")" "Status: FAILED (osmo-backend has ended)"
+check_has "and why, before that" "$out" "$work/none"
