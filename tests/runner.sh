@@ -41,7 +41,7 @@ finish_test() {
     esac
 }
 
-# Run one test, or with run_beside OSMO_TEST_JOBS (2) at a time; finish_all waits for the rest.
+# Run one test, or with run_beside two at a time; finish_all waits for the rest.
 run_test() {
     [[ -z $only || $1 == *"$only"* ]] || return 0
     start_test "$@"
@@ -49,7 +49,7 @@ run_test() {
 }
 run_beside() {
     [[ -z $only || $1 == *"$only"* ]] || return 0
-    ((${#running[@]} < ${OSMO_TEST_JOBS:-2})) || finish_test
+    ((${#running[@]} < 2)) || finish_test
     start_test "$@"
 }
 finish_all() { while ((${#running[@]})); do finish_test; done; }
