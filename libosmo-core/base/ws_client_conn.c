@@ -376,7 +376,7 @@ static void control_frame(struct ws_conn *c) {
 static void take_frames(struct ws_conn *c, char *data, size_t len) {
     size_t at = 0;
     c->last_rx_ms = loop_now_ms();
-    while (at < len && !c->bye_seen && c->state != CONN_FAILED) {
+    while (at < len && !c->bye_seen && !c->garbled && c->state != CONN_FAILED) {
         const char *text = NULL, *why = NULL;
         size_t used = 0, n = 0;
         int rc = wire_read(&c->wire, data + at, len - at, &used, &text, &n, &why);
@@ -385,9 +385,9 @@ static void take_frames(struct ws_conn *c, char *data, size_t len) {
             deliver(c, text, n);
         } else if (rc == WIRE_CONTROL) {
             control_frame(c);
-        } else if (rc < 0) { /* what comes after this cannot be understood */
+        } else if (rc < 0) { /* the rest is thrown away until the peer has read why: closed at once it might lose that */
             say_bye(c, -rc, why);
-            c->bye_seen = true;
+            c->garbled = true;
         }
     }
 }

@@ -63,6 +63,7 @@ struct ws_conn {
     bool tls_reads, tls_writes;  /* TLS wants the other thing first */
     bool later;                  /* is on the loop's list of those to look at after the events */
     bool told_writable, bye_sent, bye_seen;
+    bool garbled;                /* what comes cannot be understood any more */
     struct ws_conn *later_next;
     struct wire wire;
     struct ws_out *control, **control_tail;       /* pings, pongs, goodbye: before the next frame */
