@@ -1,6 +1,5 @@
 # Figures; nothing here is a test, but what is checked is that it compiles.
-bench_programs =
-bench_programs += tests/bench/measure
+bench_programs = tests/bench/measure
 tests_bench_measure_SOURCES = tests/bench/measure.c
 tests_bench_measure_LDADD = libbase.la
 bench_programs += tests/bench/size

@@ -182,6 +182,15 @@ static void serve(const struct rsync_server *r, int fd) {
     _exit(1);
 }
 
+/* What exec() would close: it must not outlive osmo_exec here, where somebody waits for its end. */
+static void keep_only(int a, int b) {
+    int low = a < b ? a : b, high = a < b ? b : a;
+    closefrom(high + 1);
+    for (int fd = STDERR_FILENO + 1; fd < high; fd++)
+        if (fd != low)
+            close(fd);
+}
+
 /* rsync's own limit is for what it sends; ours are for both ways, so a process of its own is between it and the client. */
 static void serve_paced(const struct rsync_server *r, int fd) {
     int pair[2];
@@ -197,7 +206,7 @@ static void serve_paced(const struct rsync_server *r, int fd) {
         close(pair[0]);
         serve(r, pair[1]);
     }
-    close(pair[1]);
+    keep_only(fd, pair[0]);
     pace_carry(fd, pair[0], r->read_limit, r->write_limit);
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
