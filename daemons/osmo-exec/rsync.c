@@ -21,7 +21,8 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "exec.h"
-#include "osmo-exec/pace.h"
+#include "pace.h"
+#include "session.h"
 
 #define CONFIG_MAX (256u << 10)
 #define MODULES_MAX 256
@@ -182,15 +183,6 @@ static void serve(const struct rsync_server *r, int fd) {
     _exit(1);
 }
 
-/* What exec() would close: it must not outlive osmo_exec here, where somebody waits for its end. */
-static void keep_only(int a, int b) {
-    int low = a < b ? a : b, high = a < b ? b : a;
-    closefrom(high + 1);
-    for (int fd = STDERR_FILENO + 1; fd < high; fd++)
-        if (fd != low)
-            close(fd);
-}
-
 /* rsync's own limit is for what it sends; ours are for both ways, so a process of its own is between it and the client. */
 static void serve_paced(const struct rsync_server *r, int fd) {
     int pair[2];
@@ -206,8 +198,10 @@ static void serve_paced(const struct rsync_server *r, int fd) {
         close(pair[0]);
         serve(r, pair[1]);
     }
-    keep_only(fd, pair[0]);
-    pace_carry(fd, pair[0], r->read_limit, r->write_limit);
+    if (dup2(fd, STDIN_FILENO) < 0 || dup2(pair[0], STDOUT_FILENO) < 0)
+        _exit(1);
+    close_inherited(); /* as exec() would: nothing of osmo_exec's may live as long as this */
+    pace_carry(STDIN_FILENO, STDOUT_FILENO, r->read_limit, r->write_limit);
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     _exit(0);
