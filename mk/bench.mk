@@ -95,7 +95,7 @@ bench_programs += tests/bench/router
 endif
 tests_bench_router_SOURCES = tests/bench/router.c $(ws_raw) $(server_fixture)
 tests_bench_router_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/unit
-tests_bench_router_LDADD = $(UNIT_BASE_LIBS)
+tests_bench_router_LDADD = $(UNIT_SERVER_LIBS)
 bench-router: tests/bench/router
 	tests/bench/router
 .PHONY: bench-router

@@ -6,7 +6,6 @@ tests_differential_render_LDADD = libmodel.la libbase.la $(BASE_EXTERNAL)
 tests_differential_yaml_load_SOURCES = tests/differential/yaml_load.c
 tests_differential_yaml_load_LDADD = libbase.la $(BASE_EXTERNAL)
 
-# Named one by one: a build tree has this directory too.
 differential_scripts = tests/differential/template_tables.py tests/differential/template_corpus.py \
 	tests/differential/template_compare.py tests/differential/templates.txt \
 	tests/differential/exceptions.txt tests/differential/names.py tests/differential/yaml_corpus.py tests/differential/yaml_compare.py \

@@ -23,13 +23,19 @@ start_test() { # name, then the command
     running+=("$!") name_of[$!]=$name started_at[$!]=$SECONDS
 }
 
-# Wait for the test that was started first and say how it ended. Exit 77 means skipped.
+# Wait for one of the tests that run and say how it ended. Exit 77 means skipped.
 finish_test() {
-    local pid=${running[0]} name log code
-    name=${name_of[$pid]} log=$logs/${name//\//_}.log
-    wait "$pid"
+    local pid='' other rest=() name log code
+    wait -n -p pid "${running[@]}"
     code=$?
-    running=("${running[@]:1}")
+    if [[ ! $pid ]]; then # one that had ended before is known by its process id only
+        for pid in "${running[@]}"; do kill -0 "$pid" 2> /dev/null || break; done
+        wait "$pid"
+        code=$?
+    fi
+    for other in "${running[@]}"; do [[ $other == "$pid" ]] || rest+=("$other"); done
+    running=("${rest[@]}")
+    name=${name_of[$pid]} log=$logs/${name//\//_}.log
     case $code in
     0) passed=$((passed + 1)); printf 'PASS  %-44s %4d s\n' "$name" $((SECONDS - started_at[$pid])) ;;
     77) skipped=$((skipped + 1)); printf 'SKIP  %s: %s\n' "$name" "$(tail -n 1 "$log")" ;;
@@ -44,6 +50,7 @@ finish_test() {
 # Run one test, or with run_beside two at a time; finish_all waits for the rest.
 run_test() {
     [[ -z $only || $1 == *"$only"* ]] || return 0
+    finish_all
     start_test "$@"
     finish_test
 }
@@ -66,15 +73,19 @@ build_more() {
 
 unit_programs() { make -C "$build" --no-print-directory -s print-unit-tests | tr -s ' ' '\n' | grep '^tests/'; }
 
+# All but $units_except, and but $units_later unless ALL is set.
 run_units() { # prefix, command words before the program
-    local prefix=$1 t programs
+    local prefix=$1 t programs=()
     shift
-    mapfile -t programs < <(unit_programs)
-    ((${#programs[@]})) || { echo "run-tests: no unit tests found" >&2; failed=$((failed + 1)) failures+=(units); }
+    for t in $(unit_programs); do
+        [[ " ${units_except-} " != *" ${t##*/} "* ]] || continue
+        [[ ${ALL-} || " ${units_later-} " != *" ${t##*/} "* ]] || continue
+        [[ -z $only || $prefix${t##*/} == *"$only"* ]] && programs+=("$t")
+    done
+    [[ $only ]] || ((${#programs[@]})) || { echo "run-tests: no unit tests found" >&2; failed=$((failed + 1)) failures+=(units); }
     echo "==> Building ${#programs[@]} unit tests"
     build_more "${programs[@]}"
     for t in "${programs[@]}"; do
-        [[ " ${units_except-} " != *" ${t##*/} "* ]] || continue
         [[ -x $build/$t ]] && run_beside "$prefix${t##*/}" env srcdir="$here" top_srcdir="$here" top_builddir="$build" "$@" "$build/$t"
     done
     finish_all
@@ -102,8 +113,9 @@ run_system() { # prefix, extra environment
     shift
     for t in "$here"/tests/system/test_*.sh; do
         [[ " ${system_except-} " != *" $(basename "$t" .sh) "* ]] || continue
-        run_test "${prefix}system/$(basename "$t" .sh)" env OSMO_BUILD="$build" "$@" bash "$t"
+        run_beside "${prefix}system/$(basename "$t" .sh)" env OSMO_BUILD="$build" "$@" bash "$t"
     done
+    finish_all
 }
 
 suite_default() {
@@ -117,7 +129,7 @@ suite_default() {
 suite_sanitizers() {
     build=$here/build-asan logs=$here/build-asan/test-logs
     local system_except="test_packaging" # images are made of plain builds
-    build_or_die "$build" --enable-sanitizers CFLAGS="-g -O1"
+    build_or_die "$build" --enable-sanitizers CFLAGS="-g1 -O1"
     run_units "asan/" "${sanitizer_env[@]}"
     run_replay "asan/" "${sanitizer_env[@]}"
     run_system "asan/" "${sanitizer_env[@]}" OSMO_SANITIZED=1
@@ -126,11 +138,17 @@ suite_sanitizers() {
 suite_valgrind() {
     build_or_die "$build" --enable-werror
     # Debian 12's valgrind has no pidfd_open(), by which the local driver watches its pods and plugins of kubeconfigs are followed. The
-    # exploration of all states and histories is the same code millions of times over, others take minutes, and what is about time and
-    # threads has other tools: the sanitizers see all of these.
+    # exploration of all states and histories is the same code millions of times over, and what is about time and threads has other tools:
+    # the sanitizers see all of these.
     local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead \
         test_keys_replicas test_logs_replicas test_router_replicas test_logstore_segments test_reconcile test_matrix test_paths \
         test_engine test_retry"
+    # Minutes each: whole services, request after request, of which test_api, test_submit, test_backends, test_logs and test_router stay.
+    local units_later="test_access test_api_backends test_api_config test_api_credentials test_api_list test_api_users test_archive test_audit \
+        test_backend_tokens test_config_replicas test_escalation test_explain_api test_identity test_identity_peers test_interop_agent \
+        test_interop_jobs test_interop_operator test_interop_upgrade test_invalid test_invalid_tasks test_keys test_limits test_logs_lines \
+        test_logs_masks test_logstore test_providers test_queues test_replica_channel test_repo test_repo_auth test_router_access \
+        test_router_api test_router_rsync test_submit_credentials test_task_io test_upkeep"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
@@ -187,7 +205,13 @@ suite_tsan() {
         test_messages test_pod_status test_pods test_pods_specs test_reconcile test_schedule test_schedule_incremental test_settings \
         test_sm test_sm_explore test_spec test_spec_form test_spec_public test_spec_rules test_spec_values test_status test_submission \
         test_template test_template_filters test_template_language test_template_public test_validate test_yaml"
-    build_or_die "$build" --enable-tsan CFLAGS="-g -O1"
+    # The same threads of the engine and the service as in test_engine, test_api, test_logs and test_router, at work on other requests.
+    local units_later="test_access test_account test_api_backends test_api_config test_api_credentials test_api_list test_api_users \
+        test_archive test_backend_tokens test_backends test_escalation test_explain_api test_identity test_identity_peers \
+        test_interop_agent test_interop_jobs test_keys test_logs_lines test_logs_masks test_matrix test_paths test_policy \
+        test_policy_public test_providers test_repo test_repo_auth test_retry test_router_api test_router_rsync test_submit \
+        test_submit_credentials test_upkeep test_vault"
+    build_or_die "$build" --enable-tsan CFLAGS="-g1 -O1"
     run_units "tsan/" "TSAN_OPTIONS=$options" OSMO_TSAN=1
     run_test tsan/test_failing env OSMO_BUILD="$build" OSMO_SANITIZED=1 "TSAN_OPTIONS=$options" bash "$here/tests/system/test_failing.sh"
     local chaos_prefix=tsan/

@@ -3,18 +3,20 @@
 
 #include <json-c/json.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-static size_t count_down;
-static bool all_behind, has_failed;
+/* Threads of the code under test allocate as well; which of them meets the failure does not matter. */
+static _Atomic size_t count_down;
+static _Atomic bool all_behind, has_failed;
 
 void alloc_fail_at(size_t n, bool onwards) {
-    count_down = n;
     all_behind = onwards;
     has_failed = false;
+    count_down = n;
 }
 
 void alloc_stop(void) {
@@ -26,12 +28,16 @@ bool alloc_failed(void) {
 }
 
 static bool fails(void) {
-    if (!count_down)
+    size_t left = count_down;
+    do {
+        if (!left)
+            return false;
+        if (left == 1 && all_behind)
+            break;
+    } while (!atomic_compare_exchange_weak(&count_down, &left, left - 1));
+    if (left > 1)
         return false;
-    if (count_down == 1)
-        has_failed = true;
-    if (count_down > 1 || !all_behind)
-        return --count_down == 0;
+    has_failed = true;
     return true;
 }
 
