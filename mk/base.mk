@@ -3,6 +3,7 @@ libbase_la_SOURCES += \
 	libosmo-core/base/buf.c libosmo-core/base/buf.h \
 	libosmo-core/base/cleanup.h \
 	libosmo-core/base/clock.c libosmo-core/base/clock.h \
+	libosmo-core/base/cond.c libosmo-core/base/cond.h \
 	libosmo-core/base/error.c libosmo-core/base/error.h \
 	libosmo-core/base/file.c libosmo-core/base/file.h \
 	libosmo-core/base/json.c libosmo-core/base/json.h \

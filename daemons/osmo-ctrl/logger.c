@@ -3,7 +3,6 @@
  * confirmed. With the "logs" extension lines travel in acknowledged batches and survive reconnects and restarts of
  * either side's connection; without it each line is one frame as OSMO 6.4 sends it and counts as delivered when it is
  * handed to the socket. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/crypto.h"
 #include "ctrl.h"
 #include "model/messages.h"
@@ -412,20 +412,12 @@ static bool wait_for_dial(struct logger_link *l) {
             pthread_cond_wait(&l->changed, &l->lock);
     }
     int64_t pause = backoff_ms(l->attempts);
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += pause / 1000;
-    until.tv_nsec += pause % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    int rc = 0;
-    while (pause && !l->closing && !l->failed && rc != ETIMEDOUT) {
+    int64_t until = clock_mono_us() + pause * 1000;
+    while (pause && !l->closing && !l->failed) {
         if (l->token_wanted)
             fetch_token(l);
-        else
-            rc = pthread_cond_timedwait(&l->changed, &l->lock, &until);
+        else if (!cond_wait_until(&l->changed, &l->lock, until))
+            break;
     }
     l->dial = false;
     return !l->closing && !l->failed;
@@ -492,12 +484,8 @@ int logger_link_open(const struct options *o, struct token *t, struct spool *s, 
     l->spool = s;
     l->actions = a;
     l->dial = true;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&l->changed);
     l->restart = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = l->restart < 0 ? osmo_error_set(err, OSMO_EIO, "cannot make an eventfd") : ws_loop_new(&l->loop, err);
     if (!rc && pthread_create(&l->loop_thread, NULL, loop_main, l))

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/file.h"
 #include "ctrl.h"
 
@@ -60,12 +62,8 @@ int spool_open(const char *path, uint64_t limit, struct spool **out, osmo_error_
     unlink(path); /* nobody else needs its name, and it goes with the process */
     s->limit = limit;
     s->next_seq = 1;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->changed);
     *out = s;
     return 0;
 }
@@ -296,19 +294,10 @@ uint64_t spool_in_flight(struct spool *s) {
 }
 
 bool spool_wait_empty(struct spool *s, int64_t timeout_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    int64_t until = timeout_ms < 0 ? COND_FOR_EVER : clock_mono_us() + timeout_ms * 1000;
     pthread_mutex_lock(&s->lock);
-    int rc = 0;
-    while (s->confirmed < s->written && !(s->abandoned && timeout_ms < 0) && rc != ETIMEDOUT)
-        rc = timeout_ms < 0 ? pthread_cond_wait(&s->changed, &s->lock)
-                            : pthread_cond_timedwait(&s->changed, &s->lock, &until);
+    while (s->confirmed < s->written && !(s->abandoned && timeout_ms < 0) && cond_wait_until(&s->changed, &s->lock, until))
+        ;
     bool empty = s->confirmed == s->written;
     pthread_mutex_unlock(&s->lock);
     return empty;

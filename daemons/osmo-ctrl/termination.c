@@ -3,16 +3,15 @@
  * is told by OSMO_TERMINATION_GRACE_SECONDS where it is not 30). Whether the pod was cancelled or evicted nothing here says; the service
  * does: it gives no more tokens to an attempt that is over. Of one that still counts the outputs are worth carrying. The exit code is left
  * as termination message at once, since nobody may be there to leave it later. */
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/str.h"
 #include "ctrl.h"
 #include "transfer.h"
@@ -64,18 +63,10 @@ static int64_t ms_until(int64_t us) {
     return left > 0 ? left : 0;
 }
 
-/* With the lock held. until_us 0 = for ever. @return false when the time is over */
-static bool wait_changed(struct termination *t, int64_t until_us) {
-    const struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
-    if (!until_us)
-        return pthread_cond_wait(&t->changed, &t->lock) == 0;
-    return pthread_cond_timedwait(&t->changed, &t->lock, &until) != ETIMEDOUT;
-}
-
 /* The signal is there; the thread that waits for it may not have seen it yet. */
 static void await_told(struct termination *t) {
     while (!t->told)
-        wait_changed(t, 0);
+        pthread_cond_wait(&t->changed, &t->lock);
 }
 
 int64_t termination_left_ms(struct ctrl *c) {
@@ -99,7 +90,7 @@ int64_t termination_command_ms(struct ctrl *c) {
 bool termination_is_over(struct ctrl *c) {
     struct termination *t = c->end;
     pthread_mutex_lock(&t->lock);
-    while (t->told && !t->asked && wait_changed(t, t->until_us))
+    while (t->told && !t->asked && cond_wait_until(&t->changed, &t->lock, t->until_us))
         continue;
     bool over = t->told && (t->over || !t->asked);
     pthread_mutex_unlock(&t->lock);
@@ -166,7 +157,7 @@ static void *watch(void *arg) {
         }
         if (stage == STAGE_END && t->over)
             break; /* the logger will not say goodbye to an attempt that is over */
-        wait_changed(t, t->until_us);
+        cond_wait_until(&t->changed, &t->lock, t->until_us);
     }
     pthread_mutex_unlock(&t->lock);
     int64_t left = termination_left_ms(c);
@@ -177,15 +168,11 @@ static void *watch(void *arg) {
 
 int termination_watch(struct ctrl *c) {
     struct termination *t = calloc(1, sizeof *t);
-    pthread_condattr_t attr;
     pthread_t thread;
     if (!t)
         return CTRL_OTHER;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&t->changed);
     c->end = t;
     return pthread_create(&thread, NULL, watch, c) ? CTRL_OTHER : CTRL_OK;
 }

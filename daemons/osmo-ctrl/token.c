@@ -2,10 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/crypto.h"
 #include "base/file.h"
 #include "base/yaml.h"
@@ -50,11 +50,7 @@ int token_open(const struct options *o, struct token **out) {
     struct token *t = calloc(1, sizeof *t);
     if (!t)
         return CTRL_OTHER;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->given, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&t->given);
     pthread_mutex_init(&t->lock, NULL);
     t->o = o;
     first_token(t);
@@ -148,12 +144,10 @@ static int exchange(struct token *t, int64_t timeout_ms, bool *gone, osmo_error_
 #define FOR_EVER INT64_MAX
 /* False: somebody has had it for so long. */
 static bool take(struct token *t, int64_t wait_ms) {
-    int64_t until_us = wait_ms == FOR_EVER ? 0 : clock_mono_us() + wait_ms * 1000;
-    const struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
-    int rc = 0;
+    int64_t until = wait_ms == FOR_EVER ? COND_FOR_EVER : clock_mono_us() + wait_ms * 1000;
     pthread_mutex_lock(&t->lock);
-    while (t->taken && rc == 0)
-        rc = wait_ms == FOR_EVER ? pthread_cond_wait(&t->given, &t->lock) : pthread_cond_timedwait(&t->given, &t->lock, &until);
+    while (t->taken && cond_wait_until(&t->given, &t->lock, until))
+        ;
     bool ours = !t->taken;
     t->taken = true;
     pthread_mutex_unlock(&t->lock);

@@ -2,9 +2,9 @@
  * /metrics. The probe's thread asks; what only the loop knows the loop writes down, when it is asked and every few seconds. Called by
  * operator.c. */
 #include <string.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "operator/internal.h"
 
 #define TURN_MS 5000
@@ -67,11 +67,9 @@ static void ask(struct osmo_operator *op) {
     if (!h->running)
         return;
     uint64_t seen = h->looks;
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    ts.tv_sec += ASK_MS / 1000;
+    int64_t until = clock_mono_us() + ASK_MS * 1000;
     ws_loop_wake(op->loop, look, op);
-    while (h->looks == seen && h->running && pthread_cond_timedwait(&h->looked, &h->lock, &ts) == 0)
+    while (h->looks == seen && h->running && cond_wait_until(&h->looked, &h->lock, until))
         ;
 }
 
@@ -149,12 +147,8 @@ int health_open(struct osmo_operator *op, const char *listen, osmo_error_t *err)
     struct health *h = &op->health;
     if (!listen)
         return OSMO_OK;
-    pthread_condattr_t attr;
     pthread_mutex_init(&h->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&h->looked, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&h->looked);
     h->opened = true;
     return probe_open(listen, answer, op, &h->probe, err);
 }

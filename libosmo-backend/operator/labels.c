@@ -3,9 +3,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -47,16 +47,6 @@ void labels_set(void *ctx, const char *node, const char *label, const char *valu
     pthread_mutex_unlock(&l->lock);
 }
 
-/* With the lock held: until something comes, at most `ms`; -1 = for ever. */
-static void wait_for_news(labels_t *l, int64_t ms) {
-    int64_t until = clock_mono_us() + ms * 1000;
-    struct timespec ts = { .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
-    if (ms < 0)
-        pthread_cond_wait(&l->change, &l->lock);
-    else
-        pthread_cond_timedwait(&l->change, &l->lock, &ts);
-}
-
 /* A node that is gone needs no label. */
 static bool write_one(labels_t *l, const char *node, const char *patch) {
     osmo_error_t err = OSMO_ERROR_INIT;
@@ -75,7 +65,7 @@ static void *labels_main(void *ctx) {
         size_t it = 0;
         const char *name;
         if (!map_next(l->wanted, &it, &name, NULL)) {
-            wait_for_news(l, -1);
+            pthread_cond_wait(&l->change, &l->lock);
             continue;
         }
         _cleanup_free_ char *node = str_dup(name), *patch = map_take(l->wanted, name);
@@ -85,14 +75,13 @@ static void *labels_main(void *ctx) {
         if (!done && node && patch && !map_has(l->wanted, node))
             map_set(l->wanted, node, STEAL(patch));
         if (!done && !l->stop)
-            wait_for_news(l, AGAIN_MS);
+            cond_wait_until(&l->change, &l->lock, clock_mono_us() + AGAIN_MS * 1000);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
 labels_t *labels_new(const osmo_cluster_driver_t *driver, void *impl, const logger_t *log) {
-    pthread_condattr_t attr;
     labels_t *l = calloc(1, sizeof *l);
     if (!l || !(l->wanted = map_new(free))) {
         free(l);
@@ -102,10 +91,7 @@ labels_t *labels_new(const osmo_cluster_driver_t *driver, void *impl, const logg
     l->impl = impl;
     l->log = log;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->change, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&l->change);
     if (pthread_create(&l->thread, NULL, labels_main, l) == 0)
         return l;
     pthread_cond_destroy(&l->change);

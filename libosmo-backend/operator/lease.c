@@ -6,6 +6,7 @@
 #include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/json.h"
 #include "base/str.h"
 
@@ -47,11 +48,9 @@ static osmo_kube_target_t target(const lease_t *l, bool one) {
 
 /* False when it is to stop. */
 static bool rest(lease_t *l, int64_t us) {
-    struct timespec ts;
     int64_t until = clock_mono_us() + us;
-    ts = (struct timespec){ .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
     pthread_mutex_lock(&l->lock);
-    while (!l->stop && pthread_cond_timedwait(&l->change, &l->lock, &ts) == 0)
+    while (!l->stop && cond_wait_until(&l->change, &l->lock, until))
         ;
     bool goes_on = !l->stop;
     pthread_mutex_unlock(&l->lock);
@@ -297,7 +296,6 @@ static void *lease_main(void *ctx) {
 /* ---- for others ---- */
 
 int lease_open(osmo_kube_t *k, const struct lease_options *o, lease_t **out, osmo_error_t *err) {
-    pthread_condattr_t attr;
     lease_t *l = calloc(1, sizeof *l);
     if (!l) {
         osmo_kube_free(k);
@@ -313,10 +311,7 @@ int lease_open(osmo_kube_t *k, const struct lease_options *o, lease_t **out, osm
     l->ctx = o->ctx;
     l->lost = o->lost;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->change, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&l->change);
     bool ok = l->name && l->namespace_ && l->identity;
     l->started = ok && pthread_create(&l->thread, NULL, lease_main, l) == 0;
     if (!l->started) {

@@ -2,9 +2,9 @@
  * last of them marked. The list begins after the question, so that the service knows what must be in it. A thread of its own lists
  * and waits when the loop does not keep up; the loop hands the parts to the pod socket. Called by session.c and operator.c. */
 #include <stdlib.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "operator/internal.h"
 
 #define PODS_PER_PART 200u
@@ -23,14 +23,8 @@ struct listing {
 
 int snapshot_open(struct osmo_operator *op) {
     struct snapshot *s = &op->snapshot;
-    pthread_condattr_t attr;
     s->last = &s->first;
-    if (pthread_mutex_init(&s->lock, NULL) != 0 || pthread_condattr_init(&attr) != 0)
-        return OSMO_ENOMEM;
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    int rc = pthread_cond_init(&s->change, &attr) == 0 ? OSMO_OK : OSMO_ENOMEM;
-    pthread_condattr_destroy(&attr);
-    return rc;
+    return pthread_mutex_init(&s->lock, NULL) == 0 ? cond_init(&s->change) : OSMO_ENOMEM;
 }
 
 static void free_part(struct part *p) {
@@ -141,10 +135,8 @@ static bool list_all(struct osmo_operator *op, int64_t number) {
 
 /* Between two tries; the lock is held. */
 static void pause_a_while(struct snapshot *s, int64_t number, int attempt) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    ts.tv_sec += attempt < 6 ? INT64_C(1) << attempt : 60;
-    while (!is_over(s, number) && pthread_cond_timedwait(&s->change, &s->lock, &ts) == 0)
+    int64_t until = clock_mono_us() + (attempt < 6 ? INT64_C(1) << attempt : 60) * 1000000;
+    while (!is_over(s, number) && cond_wait_until(&s->change, &s->lock, until))
         ;
 }
 

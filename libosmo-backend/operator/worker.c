@@ -2,9 +2,9 @@
  * are never reused, so a result for an earlier connection finds nobody and is dropped, and the service delivers the job again. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/crypto.h"
 #include "base/str.h"
 #include "operator/internal.h"
@@ -59,24 +59,11 @@ static void answer(struct osmo_operator *op, const struct queued_job *q, struct 
 
 /* ---- environment of the jobs ---- */
 
-static void deadline_after(int64_t ms, struct timespec *ts) {
-    clock_gettime(CLOCK_MONOTONIC, ts);
-    ts->tv_sec += ms / 1000;
-    ts->tv_nsec += ms % 1000 * 1000000;
-    if (ts->tv_nsec >= 1000000000) {
-        ts->tv_sec++;
-        ts->tv_nsec -= 1000000000;
-    }
-}
-
 static bool wait_until(struct worker *w, int64_t ms, const uint64_t *seen) {
-    struct timespec ts;
-    deadline_after(ms, &ts);
+    int64_t until = clock_mono_us() + ms * 1000;
     pthread_mutex_lock(&w->lock);
-    while (!w->stop && !(seen && w->pods_generation != *seen)) {
-        if (pthread_cond_timedwait(&w->change, &w->lock, &ts) != 0)
-            break;
-    }
+    while (!w->stop && !(seen && w->pods_generation != *seen) && cond_wait_until(&w->change, &w->lock, until))
+        ;
     bool goes_on = !w->stop;
     pthread_mutex_unlock(&w->lock);
     return goes_on;
@@ -261,18 +248,14 @@ static int start_threads(struct osmo_operator *op) {
 
 int worker_open(struct osmo_operator *op, osmo_error_t *err) {
     struct worker *w = &op->worker;
-    pthread_condattr_t attr;
     w->last = &w->first;
     buf_init(&w->parts, JOB_TOTAL_MAX);
     w->cleanings = calloc(CLEANINGS_MAX, sizeof *w->cleanings);
     if (!w->cleanings)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&w->work, NULL);
-    pthread_cond_init(&w->change, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&w->change);
     if (start_threads(op) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "cannot start threads: raise the limit of processes (ulimit -u)");
     return OSMO_OK;

@@ -1,11 +1,11 @@
 /* Bounded queue between threads; see queue.h. */
 #include "base/queue.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
+#include "base/cond.h"
 #include "osmo/error.h"
 
 struct queue {
@@ -21,12 +21,8 @@ queue_t *queue_new(size_t max) {
     if (!q)
         return NULL;
     q->max = max;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&q->lock, NULL);
-    pthread_cond_init(&q->filled, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&q->filled);
     return q;
 }
 
@@ -73,27 +69,11 @@ int queue_push(queue_t *q, void *item) {
     return rc;
 }
 
-static void deadline_after(struct timespec *ts, int64_t ms) {
-    clock_gettime(CLOCK_MONOTONIC, ts);
-    ts->tv_sec += ms / 1000;
-    ts->tv_nsec += ms % 1000 * 1000000;
-    if (ts->tv_nsec >= 1000000000) {
-        ts->tv_sec++;
-        ts->tv_nsec -= 1000000000;
-    }
-}
-
 size_t queue_pop_many(queue_t *q, void **items, size_t max, int64_t timeout_ms) {
-    struct timespec until;
-    if (timeout_ms > 0)
-        deadline_after(&until, timeout_ms);
+    int64_t until = timeout_ms < 0 ? COND_FOR_EVER : clock_mono_us() + timeout_ms * 1000;
     pthread_mutex_lock(&q->lock);
-    while (!q->len && !q->closed && timeout_ms != 0) {
-        if (timeout_ms < 0)
-            pthread_cond_wait(&q->filled, &q->lock);
-        else if (pthread_cond_timedwait(&q->filled, &q->lock, &until) == ETIMEDOUT)
-            break;
-    }
+    while (!q->len && !q->closed && timeout_ms != 0 && cond_wait_until(&q->filled, &q->lock, until))
+        ;
     size_t n = 0;
     for (; n < max && q->len; n++) {
         items[n] = q->ring[q->head];

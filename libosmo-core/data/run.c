@@ -2,13 +2,12 @@
  * processors, a slow disk holds up one file only, and retrying is a loop. */
 #include "data/run.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -346,9 +345,7 @@ static void watch(struct run *run) {
     int64_t shown = clock_mono_us();
     pthread_mutex_lock(&run->s->lock);
     while (run->alive) {
-        int64_t until = clock_mono_us() + TICK_MS * 1000;
-        struct timespec at = { until / 1000000, until % 1000000 * 1000 };
-        if (pthread_cond_timedwait(&run->s->ended, &run->s->lock, &at) != ETIMEDOUT)
+        if (cond_wait_until(&run->s->ended, &run->s->lock, clock_mono_us() + TICK_MS * 1000))
             continue;
         bool listing = !run->fed;
         pthread_mutex_unlock(&run->s->lock);

@@ -1,12 +1,11 @@
 /* Sessions: options, connections, the callbacks; see session.h and transfer.h. */
 #include "data/session.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/error.h"
 
 #define CONNECTIONS 16
@@ -79,9 +78,8 @@ int session_cancelled(osmo_error_t *err) { return osmo_error_set(err, OSMO_ECONF
 
 int session_pause(data_session_t *s, int64_t ms, osmo_error_t *err) {
     int64_t until = clock_mono_us() + ms * 1000;
-    struct timespec at = { until / 1000000, until % 1000000 * 1000 };
     pthread_mutex_lock(&s->lock);
-    while (!atomic_load(&s->stop) && pthread_cond_timedwait(&s->changed, &s->lock, &at) != ETIMEDOUT)
+    while (!atomic_load(&s->stop) && cond_wait_until(&s->changed, &s->lock, until))
         ;
     pthread_mutex_unlock(&s->lock);
     return session_stopped(s) ? session_cancelled(err) : 0;
@@ -106,7 +104,6 @@ char *session_authorization(data_session_t *s) {
 
 int data_session_new(const struct data_options *o, data_session_t **out, osmo_error_t *err) {
     data_session_t *s = calloc(1, sizeof *s);
-    pthread_condattr_t monotonic;
     *out = NULL;
     if (!s)
         return no_memory(err);
@@ -121,12 +118,9 @@ int data_session_new(const struct data_options *o, data_session_t **out, osmo_er
     s->o.user_agent = o->user_agent ? o->user_agent : "osmo/" OSMO_VERSION;
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->callbacks, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &monotonic);
-    pthread_cond_init(&s->room, &monotonic);
-    pthread_cond_init(&s->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&s->changed);
+    cond_init(&s->room);
+    cond_init(&s->ended);
     *out = s;
     return 0;
 }

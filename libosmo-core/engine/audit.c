@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "engine/replicas.h"
 
 #define QUEUE_BYTES (1u << 20)
@@ -122,7 +122,6 @@ static void set_well(struct audit *a, bool well, int why) { /* locked */
 static void *audit_main(void *arg) {
     struct audit *a = arg;
     buf_t writing = BUF_INIT(2 * (QUEUE_BYTES + RESERVE_BYTES));
-    struct timespec until;
     pthread_mutex_lock(&a->lock);
     for (;;) {
         while (!a->stop && !a->reopen && !a->waiting.len && !writing.len)
@@ -150,9 +149,8 @@ static void *audit_main(void *arg) {
             break;
         if (all)
             continue;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += RETRY_S;
-        while (!a->stop && !a->reopen && pthread_cond_timedwait(&a->wake, &a->lock, &until) != ETIMEDOUT)
+        int64_t until = clock_mono_us() + RETRY_S * INT64_C(1000000);
+        while (!a->stop && !a->reopen && cond_wait_until(&a->wake, &a->lock, until))
             ;
     }
     pthread_mutex_unlock(&a->lock);
@@ -164,16 +162,12 @@ static void *audit_main(void *arg) {
 
 int audit_open(engine_t *e, const osmo_service_options_t *o, osmo_error_t *err) {
     struct audit *a = calloc(1, sizeof *a);
-    pthread_condattr_t attr;
     if (!a)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     e->audit = a;
     pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->wake, &attr);
-    pthread_cond_init(&a->room, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&a->wake);
+    cond_init(&a->room);
     buf_init(&a->waiting, 2 * (QUEUE_BYTES + RESERVE_BYTES));
     a->fd = -1;
     a->well = true;

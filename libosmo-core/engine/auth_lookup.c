@@ -3,10 +3,10 @@
  * sessions when users, roles or tokens were changed, and now and then. Called by auth_identify.c. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "engine/identity_internal.h"
 
 #define WAITING_MAX 256
@@ -72,11 +72,10 @@ static void sweep(struct lookups *l) {
 
 static void wait_for_work(struct lookups *l) {
     int64_t until = l->swept_us + SWEEP_US;
-    struct timespec at = { .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
     if (!sessions_any(l->e))
         pthread_cond_wait(&l->changed, &l->lock);
     else if (until > clock_mono_us())
-        pthread_cond_timedwait(&l->changed, &l->lock, &at);
+        cond_wait_until(&l->changed, &l->lock, until);
     else
         l->sweep = true;
 }
@@ -147,11 +146,7 @@ int lookups_open(engine_t *e, osmo_error_t *err) {
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     l->e = e;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_t steady;
-    pthread_condattr_init(&steady);
-    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->changed, &steady);
-    pthread_condattr_destroy(&steady);
+    cond_init(&l->changed);
     e->identities->lookups = l;
     l->started = pthread_create(&l->thread, NULL, lookup_main, l) == 0;
     return l->started ? 0 : osmo_error_set(err, OSMO_EUNAVAIL, "cannot start a thread for identities: too many threads");

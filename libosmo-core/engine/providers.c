@@ -3,14 +3,13 @@
  * renewed serve for another day, so that a provider's bad hour locks nobody out. */
 #include "engine/providers.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "engine/identity_internal.h"
 #include "engine/providers_internal.h"
 
@@ -230,11 +229,6 @@ static struct source *most_due(struct providers *ps) {
     return first;
 }
 
-static void wait_until(struct providers *ps, int64_t mono_us) {
-    struct timespec at = { .tv_sec = mono_us / SECOND_US, .tv_nsec = mono_us % SECOND_US * 1000 };
-    pthread_cond_timedwait(&ps->changed, &ps->lock, &at);
-}
-
 static void *fetch_main(void *arg) {
     struct providers *ps = arg;
     http_client_t *http = NULL;
@@ -245,7 +239,7 @@ static void *fetch_main(void *arg) {
         if (!s)
             pthread_cond_wait(&ps->changed, &ps->lock);
         else if (s->due_us > clock_mono_us())
-            wait_until(ps, s->due_us);
+            cond_wait_until(&ps->changed, &ps->lock, s->due_us);
         else if (!http && http_client_new("osmo-service", &http, &err) < 0) {
             fetch_failed(ps, s, clock_mono_us(), &err);
             s->settled = true;
@@ -409,15 +403,14 @@ void providers_follow(engine_t *e) {
 void providers_settle(engine_t *e, int64_t timeout_ms) {
     struct providers *ps = e->providers;
     int64_t until = clock_mono_us() + timeout_ms * 1000;
-    struct timespec at = { .tv_sec = until / SECOND_US, .tv_nsec = until % SECOND_US * 1000 };
-    int rc = 0;
+    bool in_time = true;
     pthread_mutex_lock(&ps->lock);
     (void)follow(ps);
-    for (size_t i = 0; i < ps->n && rc != ETIMEDOUT;) {
+    for (size_t i = 0; i < ps->n && in_time;) {
         if (ps->list[i]->settled && ps->list[i]->due_us > clock_mono_us())
             i++;
         else {
-            rc = pthread_cond_timedwait(&ps->settled, &ps->lock, &at);
+            in_time = cond_wait_until(&ps->settled, &ps->lock, until);
             i = 0;
         }
     }
@@ -426,22 +419,14 @@ void providers_settle(engine_t *e, int64_t timeout_ms) {
 
 /* ---- life cycle ---- */
 
-static void steady_cond_init(pthread_cond_t *c) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 int providers_open(engine_t *e, osmo_error_t *err) {
     struct providers *ps = calloc(1, sizeof *ps);
     if (!ps)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
     ps->e = e;
     pthread_mutex_init(&ps->lock, NULL);
-    steady_cond_init(&ps->changed);
-    steady_cond_init(&ps->settled);
+    cond_init(&ps->changed);
+    cond_init(&ps->settled);
     e->providers = ps;
     if (follow(ps) < 0)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");

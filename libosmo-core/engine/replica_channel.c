@@ -9,13 +9,13 @@
  * Requests carry no identity of a user. They are signed with a key derived from the master secret, which all
  * processes on one database have, over the path, the time, the replica that is meant and the body. Called by engine/
  * and api/replica_routes.c. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/map.h"
 #include "engine/auth_internal.h"
 #include "engine/logs_internal.h"
@@ -179,24 +179,14 @@ static void batch_clear(struct batch *b) {
     b->all = false;
 }
 
-static struct timespec later(int64_t us) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += us % 1000000 * 1000;
-    t.tv_sec += us / 1000000 + t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
 /* Waits for something to tell, or until it is time to see whether the other is still there; false when the thread is
  * to end. What is pending when the service stops is tried once. */
 static bool batch_take(struct peer *p, struct batch *b) {
     struct channel *c = p->c;
-    struct timespec until = later(PING_US);
-    int rc = 0;
+    int64_t until = clock_mono_us() + PING_US;
     pthread_mutex_lock(&c->lock);
-    while (!p->all && !map_len(p->pending) && !p->leaving && !c->stopped && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&p->news, &c->lock, &until);
+    while (!p->all && !map_len(p->pending) && !p->leaving && !c->stopped && cond_wait_until(&p->news, &c->lock, until))
+        ;
     bool some = p->all || map_len(p->pending);
     bool go = !p->leaving && (!c->stopped || (some && !p->failures));
     size_t it = 0;
@@ -263,11 +253,10 @@ static int deliver(struct peer *p, http_client_t **http, const struct batch *b, 
 
 static void rest(struct peer *p, int64_t us) {
     struct channel *c = p->c;
-    struct timespec until = later(us);
+    int64_t until = clock_mono_us() + us;
     pthread_mutex_lock(&c->lock);
-    int rc = 0;
-    while (!p->leaving && !c->stopped && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&p->news, &c->lock, &until);
+    while (!p->leaving && !c->stopped && cond_wait_until(&p->news, &c->lock, until))
+        ;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -324,14 +313,10 @@ static void peer_free(struct peer *p) {
 }
 
 static int peer_start(struct channel *c, const struct replica *r, struct peer **out, osmo_error_t *err) {
-    pthread_condattr_t attr;
     struct peer *p = calloc(1, sizeof *p);
     if (!p)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->news, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&p->news);
     p->c = c;
     p->all = true;
     memcpy(p->id, r->id, sizeof p->id);

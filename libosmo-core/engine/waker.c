@@ -1,16 +1,11 @@
 /* The wake-up of the engine's own threads. Used by timers.c, work.c and agent_dispatch.c. */
-#include <errno.h>
-#include <time.h>
-
+#include "base/clock.h"
+#include "base/cond.h"
 #include "engine/engine_internal.h"
 
 void waker_init(struct waker *w) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&w->cond);
     w->woken = w->stopped = false;
 }
 
@@ -42,18 +37,10 @@ bool waker_stopped(struct waker *w) {
 }
 
 void waker_wait(struct waker *w, int64_t wait_us) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_us / 1000000;
-    until.tv_nsec += (wait_us % 1000000) * 1000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    int64_t until = clock_mono_us() + wait_us;
     pthread_mutex_lock(&w->lock);
-    int rc = 0;
-    while (!w->woken && !w->stopped && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&w->cond, &w->lock, &until);
+    while (!w->woken && !w->stopped && cond_wait_until(&w->cond, &w->lock, until))
+        ;
     w->woken = false;
     pthread_mutex_unlock(&w->lock);
 }

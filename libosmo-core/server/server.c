@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "base/cond.h"
 #include "server/net_carry.h"
 
 #define DEFAULT_WORKERS 64
@@ -79,15 +80,6 @@ static int bind_port(struct osmo_server *s, const char *listen_text, osmo_error_
     return rc;
 }
 
-/* Its waits end by the clock that nobody sets. */
-static void init_cond(pthread_cond_t *cond) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 static void warn_of_expiry(struct osmo_server *s, const char *cert_file) {
     int64_t left = tls_server_expires_s(s->tls) - (int64_t)time(NULL);
     if (left <= 0)
@@ -118,7 +110,7 @@ int osmo_server_open(const osmo_server_options_t *options, osmo_server_t **out, 
     if (!s)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory for the server");
     pthread_mutex_init(&s->lock, NULL);
-    init_cond(&s->work);
+    cond_init(&s->work);
     s->listen_fd = -1;
     s->next_id = 1;
     s->log = (logger_t){ options->log, options->log_ctx, options->log_level };

@@ -1,9 +1,9 @@
 /* The worker threads: they run jobs (requests, stream reads, websocket messages) in the order of arrival. A few are always
  * there; more start while jobs wait, because a request that waits for its commit holds its thread, and requests that wait
  * together share a commit. Those end when there is nothing for them to do. */
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+#include "base/clock.h"
+#include "base/cond.h"
 #include "server/net.h"
 
 #define STACK_SIZE (512u << 10)
@@ -61,13 +61,10 @@ void workers_submit(struct osmo_server *s, struct job *job) {
 
 /* True when there is a job; false when the thread has to end. */
 static bool wait_for_job(struct osmo_server *s, const struct worker *w) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_S;
+    int64_t until = w->standing ? COND_FOR_EVER : clock_mono_us() + IDLE_S * INT64_C(1000000);
     s->workers_idle++;
-    int rc = 0;
-    while (!s->job_head && !s->stopping_workers && rc != ETIMEDOUT)
-        rc = w->standing ? pthread_cond_wait(&s->work, &s->lock) : pthread_cond_timedwait(&s->work, &s->lock, &until);
+    while (!s->job_head && !s->stopping_workers && cond_wait_until(&s->work, &s->lock, until))
+        ;
     s->workers_idle--;
     return s->job_head != NULL;
 }

@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/queue.h"
 
 #define QUEUE_MAX 65536
@@ -158,18 +158,11 @@ static enum outcome transact(struct writer *w, struct item **items, size_t n, bo
 
 /* Waits with jitter, growing; false when the store is closing. */
 static bool back_off(struct writer *w, int64_t *pause_us) {
-    struct timespec until;
     int64_t us = *pause_us / 2 + rand_r(&w->seed) % (*pause_us / 2 + 1);
     *pause_us = *pause_us * 2 > BACKOFF_MAX_US ? BACKOFF_MAX_US : *pause_us * 2;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += us / 1000000;
-    until.tv_nsec += us % 1000000 * 1000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    int64_t until = clock_mono_us() + us;
     pthread_mutex_lock(&w->all->mutex);
-    while (!w->all->closing && pthread_cond_timedwait(&w->all->wake, &w->all->mutex, &until) == 0)
+    while (!w->all->closing && cond_wait_until(&w->all->wake, &w->all->mutex, until))
         ;
     bool go_on = !w->all->closing;
     pthread_mutex_unlock(&w->all->mutex);
@@ -320,11 +313,7 @@ static int start_thread(struct writer *w) {
 }
 
 static int writers_init(writers_t *w, db_t **connections, size_t n, const logger_t *log) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&w->wake);
     pthread_mutex_init(&w->mutex, NULL);
     w->log = log;
     w->n = n;

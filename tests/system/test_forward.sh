@@ -38,7 +38,8 @@ Y
 id=$(submit "$work/s.yaml")
 running() { [[ $(status_of "$id") == RUNNING ]]; }
 check "it runs" eventually 60 running
-check "it serves" eventually 60 grep -q serves <(timeout 5 "$osmo" workflow logs "$id" 2>&1)
+serves() { timeout 5 "$osmo" workflow logs "$id" 2>&1 | grep -q serves; }
+check "it serves" eventually 60 serves
 
 base=$((20000 + RANDOM % 20000 / 8 * 8))
 forward() { # name of the log, arguments...

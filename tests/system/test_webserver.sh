@@ -32,7 +32,8 @@ Y
 id=$(submit "$work/s.yaml")
 running() { [[ $(status_of "$id") == RUNNING ]]; }
 check "it runs" eventually 60 running
-check "it serves" eventually 60 grep -q serves <(timeout 5 "$osmo" workflow logs "$id" 2>&1)
+serves() { timeout 5 "$osmo" workflow logs "$id" 2>&1 | grep -q serves; }
+check "it serves" eventually 60 serves
 out=$("$osmo" workflow webserver "$id" server --port 8080); check_eq "webserver exits 0" "$?" 0
 address=$(head -n 1 <<< "$out")
 check "it prints an address ($address)" test "${address#http://webserver-}" != "$address"

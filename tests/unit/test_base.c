@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/file.h"
 #include "base/map.h"
 #include "base/queue.h"
@@ -263,11 +264,42 @@ static void errors(void) {
     CHECK_INT(strlen(err.text), OSMO_ERROR_TEXT_MAX - 1);
 }
 
+struct bell { pthread_mutex_t lock; pthread_cond_t rings; bool rung; };
+
+static void *ring(void *ctx) {
+    struct bell *b = ctx;
+    pthread_mutex_lock(&b->lock);
+    b->rung = true;
+    pthread_cond_signal(&b->rings);
+    pthread_mutex_unlock(&b->lock);
+    return NULL;
+}
+
+static void waits_end_when_signalled_or_in_time(void) {
+    struct bell b = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    pthread_t thread;
+    int64_t until = clock_mono_us() + 20000;
+    CHECK_INT(cond_init(&b.rings), 0);
+    pthread_mutex_lock(&b.lock);
+    CHECK(!cond_wait_until(&b.rings, &b.lock, 0));
+    CHECK(!cond_wait_until(&b.rings, &b.lock, -5));
+    while (cond_wait_until(&b.rings, &b.lock, until)) /* without a reason */
+        ;
+    CHECK(clock_mono_us() >= until);
+    REQUIRE(pthread_create(&thread, NULL, ring, &b) == 0);
+    while (!b.rung)
+        CHECK(cond_wait_until(&b.rings, &b.lock, COND_FOR_EVER));
+    pthread_mutex_unlock(&b.lock);
+    pthread_join(thread, NULL);
+    pthread_cond_destroy(&b.rings);
+}
+
 static const struct check_test tests[] = {
     { "buffers are born with a maximum", buf_keeps_its_maximum }, { "string helpers", strings },
     { "this machine", this_machine },
     { "map keeps insertion order over growth and removal", map_holds_many_and_keeps_order }, { "time texts", times },
-    { "files and trees", files }, { "queue passes everything in order", queue_passes_everything_in_order },
+    { "files and trees", files }, { "waits end when signalled, or in time", waits_end_when_signalled_or_in_time },
+    { "queue passes everything in order", queue_passes_everything_in_order },
     { "queue bound and close", queue_keeps_its_bound_and_drains_after_close },
     { "regular expressions", regular_expressions }, { "errors", errors },
 };

@@ -23,9 +23,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/error.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -143,8 +143,7 @@ static void *finalizers_main(void *ctx) {
         if (!next_due(f, name, uid, &due)) {
             pthread_cond_wait(&f->cond, &f->lock);
         } else if (due > clock_mono_us()) {
-            struct timespec ts = { .tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000 };
-            pthread_cond_timedwait(&f->cond, &f->lock, &ts);
+            cond_wait_until(&f->cond, &f->lock, due);
         } else {
             pthread_mutex_unlock(&f->lock);
             strip(f, name, uid);
@@ -159,7 +158,6 @@ static void *finalizers_main(void *ctx) {
 
 int finalizers_start(osmo_kube_t *client, const char *namespace_, int64_t patience_ms, const logger_t *log, finalizers_t **out,
                      osmo_error_t *err) {
-    pthread_condattr_t attr;
     finalizers_t *f = calloc(1, sizeof *f);
     if (!f)
         return no_memory(err);
@@ -167,10 +165,7 @@ int finalizers_start(osmo_kube_t *client, const char *namespace_, int64_t patien
     f->patience_ms = patience_ms ? patience_ms : PATIENCE_MS;
     f->log = log;
     pthread_mutex_init(&f->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&f->cond);
     f->namespace_ = str_dup(namespace_);
     f->waiting = map_new(free);
     int rc = f->namespace_ && f->waiting ? 0 : no_memory(err);

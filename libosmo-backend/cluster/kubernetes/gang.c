@@ -2,9 +2,9 @@
  * decide and begins what follows, and a few carry that out (gang_act.c). */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "cluster/kubernetes/gang_int.h"
@@ -162,12 +162,7 @@ static void *gang_main(void *ctx) {
         int64_t next = ready ? gang_dispatch(g) : 0;
         if (ready && g->work)
             continue;
-        if (next) {
-            struct timespec ts = { .tv_sec = next / 1000000, .tv_nsec = next % 1000000 * 1000 };
-            pthread_cond_timedwait(&g->cond, &g->lock, &ts);
-        } else {
-            pthread_cond_wait(&g->cond, &g->lock);
-        }
+        cond_wait_until(&g->cond, &g->lock, next ? next : COND_FOR_EVER);
     }
     pthread_mutex_unlock(&g->lock);
     return NULL;
@@ -184,7 +179,6 @@ static int start_threads(gang_t *g, osmo_error_t *err) {
 }
 
 int gang_start(const struct gang_options *o, gang_t **out, osmo_error_t *err) {
-    pthread_condattr_t attr;
     gang_t *g = calloc(1, sizeof *g);
     if (!g)
         return no_memory(err);
@@ -193,10 +187,7 @@ int gang_start(const struct gang_options *o, gang_t **out, osmo_error_t *err) {
     g->todo.next = g->todo.prev = &g->todo;
     g->needed = GANG_NODES | GANG_PODS | GANG_KEPT | (o->foreign ? GANG_FOREIGN | GANG_UNLABELED : 0);
     pthread_mutex_init(&g->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&g->cond);
     g->namespace_ = str_dup(o->namespace_);
     g->pods = map_new(gang_pod_free);
     g->foreign = map_new(gang_foreign_free);

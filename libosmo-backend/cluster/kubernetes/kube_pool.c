@@ -1,23 +1,14 @@
 /* The connections of a Kubernetes client and the pace of its requests. Who waits is served in the order of arrival; everything that waits
  * here ends at once when the client is stopped. Called by kube_client.c. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/crypto.h"
 #include "base/error.h"
 #include "cluster/kubernetes/kube_int.h"
 
 struct kube_waiter { pthread_cond_t served; kube_conn_t *got; struct kube_waiter *next; };
-
-static void cond_init(pthread_cond_t *c) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &attr);
-    pthread_condattr_destroy(&attr);
-}
 
 int kube_pool_init(struct kube_pool *p, const char *user_agent, int max, double qps, int burst) {
     memset(p, 0, sizeof *p);
@@ -77,11 +68,6 @@ static int open_conn(struct kube_pool *p, bool own, kube_conn_t **out, osmo_erro
     return 0;
 }
 
-static void wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_us) {
-    struct timespec at = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
-    pthread_cond_timedwait(cond, lock, &at);
-}
-
 static void leave_queue(struct kube_pool *p, struct kube_waiter *me) {
     struct kube_waiter **at = &p->first;
     while (*at && *at != me)
@@ -99,7 +85,7 @@ static int queue_up(struct kube_pool *p, int64_t deadline_us, kube_conn_t **out,
     *p->last = &me;
     p->last = &me.next;
     while (!me.got && !atomic_load(&p->stopped) && clock_mono_us() < deadline_us)
-        wait_until(&me.served, &p->lock, deadline_us);
+        cond_wait_until(&me.served, &p->lock, deadline_us);
     if (!me.got)
         leave_queue(p, &me);
     pthread_cond_destroy(&me.served);
@@ -166,7 +152,7 @@ void kube_pool_give(struct kube_pool *p, kube_conn_t *c) {
 static int sleep_locked(struct kube_pool *p, int64_t us, osmo_error_t *err) {
     int64_t until_us = clock_mono_us() + us;
     while (!atomic_load(&p->stopped) && clock_mono_us() < until_us)
-        wait_until(&p->stop, &p->lock, until_us);
+        cond_wait_until(&p->stop, &p->lock, until_us);
     return atomic_load(&p->stopped) ? kube_stopped(err) : 0;
 }
 

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "cluster/kubernetes/known.h"
@@ -235,16 +235,9 @@ static int watch(reflector_t *r, osmo_error_t *err) {
 /* ---- failures ---- */
 
 static void pause_ms(reflector_t *r, int64_t ms) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    ts.tv_sec += ms / 1000;
-    ts.tv_nsec += ms % 1000 * 1000000;
-    if (ts.tv_nsec >= 1000000000) {
-        ts.tv_sec++;
-        ts.tv_nsec -= 1000000000;
-    }
+    int64_t until = clock_mono_us() + ms * 1000;
     pthread_mutex_lock(&r->lock);
-    while (!r->stop && pthread_cond_timedwait(&r->cond, &r->lock, &ts) == 0)
+    while (!r->stop && cond_wait_until(&r->cond, &r->lock, until))
         ;
     pthread_mutex_unlock(&r->lock);
 }
@@ -359,7 +352,6 @@ static void reflector_free(reflector_t *r) {
 }
 
 int reflector_start(osmo_kube_t *k, const struct reflector_options *o, reflector_t **out, osmo_error_t *err) {
-    pthread_condattr_t attr;
     reflector_t *r = calloc(1, sizeof *r);
     if (!r)
         return no_memory(err);
@@ -367,10 +359,7 @@ int reflector_start(osmo_kube_t *k, const struct reflector_options *o, reflector
     r->o = *o;
     r->seed = (unsigned)(clock_mono_us() ^ (intptr_t)r);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&r->cond);
     r->known = known_new();
     int rc = r->known && copy_strings(r) == 0 ? 0 : no_memory(err);
     if (rc == 0 && pthread_create(&r->thread, NULL, reflector_main, r) != 0)

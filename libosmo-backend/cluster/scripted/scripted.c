@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/crypto.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -190,9 +190,7 @@ static void *scripted_main(void *ctx) {
         } else if (s->heap[0].at_us <= clock_mono_us()) {
             fire(s);
         } else {
-            int64_t at = s->heap[0].at_us;
-            struct timespec ts = { .tv_sec = at / 1000000, .tv_nsec = at % 1000000 * 1000 };
-            pthread_cond_timedwait(&s->cond, &s->lock, &ts);
+            cond_wait_until(&s->cond, &s->lock, s->heap[0].at_us);
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -232,12 +230,8 @@ static int scripted_open(const osmo_cluster_options_t *o, const osmo_cluster_sin
     struct scripted *s = calloc(1, sizeof *s);
     if (!s)
         return osmo_error_set(err, OSMO_ENOMEM, "out of memory");
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->cond);
     s->sink = *sink;
     s->last = &s->first;
     s->objects = map_new(free_object);
