@@ -6,6 +6,7 @@ libbase_la_SOURCES += \
 	libosmo-core/base/cond.c libosmo-core/base/cond.h \
 	libosmo-core/base/error.c libosmo-core/base/error.h \
 	libosmo-core/base/file.c libosmo-core/base/file.h \
+	libosmo-core/base/hash.h \
 	libosmo-core/base/json.c libosmo-core/base/json.h \
 	libosmo-core/base/json_reader.c libosmo-core/base/json_reader.h \
 	libosmo-core/base/log.c libosmo-core/base/log.h \

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "options.h"
@@ -48,15 +49,13 @@ static void notify(const char *state) {
  * share has a spool for each, the same after a restart. */
 static void name_spool(const struct options *o, char *spool, size_t size) {
     char host[256] = "";
-    uint64_t h = 0xcbf29ce484222325u;
     if (!o->storage[0]) {
         snprintf(spool, size, "%s/spool", o->data_dir);
         return;
     }
     if (gethostname(host, sizeof host - 1) < 0)
         host[0] = '\0';
-    for (const char *p = o->data_dir; *p; p++)
-        h = (h ^ (unsigned char)*p) * 0x100000001b3u;
+    uint64_t h = hash_bytes(HASH_START, o->data_dir, strlen(o->data_dir));
     snprintf(spool, size, "%s/.spool-%s-%016llx", o->storage, host, (unsigned long long)h);
 }
 

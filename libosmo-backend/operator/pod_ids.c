@@ -2,6 +2,7 @@
  * stand for 32 digits. */
 #include "operator/pod_ids.h"
 #include <string.h>
+#include "base/hash.h"
 #include "base/str.h"
 
 #define HEX 0xffu
@@ -68,9 +69,8 @@ struct pod_ids pod_ids_unpack(const uint8_t *packed, size_t len, struct pod_unpa
 }
 
 uint64_t pod_ids_mix(uint64_t hash, const char *text) {
-    hash ^= text ? 14695981039346656037u : 7809847782465536322u;
-    for (; text && *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+    hash ^= text ? HASH_START : 7809847782465536322u;
+    hash = text ? hash_bytes(hash, text, strlen(text)) : hash;
     hash = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9u;
     return hash ? hash : 1;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "model/template_internal.h"
 
 struct tpl_node *tpl_parse_fail(struct tpl_parser *p, int line, const char *format, ...) {
@@ -89,9 +90,7 @@ bool tpl_enter(struct tpl_parser *p) {
 
 /* ---- names to slots ---- */
 static size_t name_hash(const char *s, size_t len) {
-    size_t h = 14695981039346656037u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)s[i]) * 1099511628211u;
+    uint64_t h = hash_bytes(HASH_START, s, len);
     return h ^ (h >> 29);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "model/template_internal.h"
 
 /* ---- arena ---- */
@@ -126,12 +127,10 @@ static uint64_t mix(uint64_t h) {
 
 /* Equal values have equal hashes: 1, 1.0 and True are one key. */
 static uint64_t hash_value(const tpl_value_t *v) {
-    uint64_t h = 14695981039346656037u;
+    uint64_t h = HASH_START;
     switch (v->kind) {
     case V_STR:
-        for (uint32_t i = 0; i < v->len; i++)
-            h = (h ^ (unsigned char)v->u.s[i]) * 1099511628211u;
-        return mix(h);
+        return mix(hash_bytes(h, v->u.s, v->len));
     case V_BOOL: case V_INT: return mix((uint64_t)v->u.i);
     case V_BIG: return mix(tpl_big_hash(v));
     case V_FLOAT:

@@ -1,15 +1,11 @@
 /* A small table of prepared statements: most texts are constants and found by their address; for the others a scan over the
  * hashes of a few dozen is enough. */
+#include "base/hash.h"
 #include "store/stmt_cache.h"
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t text_hash(const char *text) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
-    return h;
-}
+static uint64_t text_hash(const char *text) { return hash_bytes(HASH_START, text, strlen(text)); }
 
 void stmt_cache_init(struct stmt_cache *c, void (*drop)(void *ctx, void *handle), void *ctx) {
     memset(c, 0, sizeof(*c));

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "base/clock.h"
 #include "base/cond.h"
+#include "base/hash.h"
 #include "base/queue.h"
 
 #define QUEUE_MAX 65536
@@ -282,9 +283,7 @@ static void *writer_main(void *arg) {
 /* ---- the whole ---- */
 
 static uint64_t key_hash(const char *key) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *key; key++)
-        h = (h ^ (unsigned char)*key) * 0x100000001b3u;
+    uint64_t h = hash_bytes(HASH_START, key, strlen(key));
     return h ^ h >> 32;
 }
 

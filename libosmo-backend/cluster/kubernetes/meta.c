@@ -1,3 +1,4 @@
+#include "base/hash.h"
 /* Reading who an object is; see meta.h. */
 #include "cluster/kubernetes/meta.h"
 
@@ -100,9 +101,6 @@ bool meta_uuid(const json_slice_t *s, unsigned char out[16]) {
 }
 
 uint64_t meta_hash(const char *text, size_t len) {
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
-    h ^= h >> 32; /* the lower bits choose a place in a table */
-    return h;
+    uint64_t h = hash_bytes(HASH_START, text, len);
+    return h ^ h >> 32; /* the lower bits choose a place in a table */
 }
