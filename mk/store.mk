@@ -20,6 +20,7 @@ libcoreint_la_SOURCES += \
     libosmo-core/store/logstore_files.c libosmo-core/store/logstore_files_read.c \
     libosmo-core/store/logstore_file.c libosmo-core/store/logstore_file.h \
     libosmo-core/store/logstore_pgsql.c libosmo-core/store/logstore_pgsql.h libosmo-core/store/logstore_pgsql_write.c \
+    libosmo-core/store/logstore_pgsql_marks.c \
     libosmo-core/store/logstore_pgsql_read.c libosmo-core/store/logstore_pgsql_upkeep.c
 
 unit_tests += tests/unit/test_store tests/unit/test_writer tests/unit/test_row_cache tests/unit/test_repo tests/unit/test_repo_auth tests/unit/test_repo_lease tests/unit/test_logstore tests/unit/test_logstore_shared tests/unit/test_logline
@@ -39,6 +40,9 @@ tests_unit_test_repo_lease_SOURCES = tests/unit/test_repo_lease.c $(store_fixtur
 tests_unit_test_repo_lease_LDADD = $(UNIT_CORE_LIBS)
 tests_unit_test_logstore_SOURCES = tests/unit/test_logstore.c $(store_fixture)
 tests_unit_test_logstore_LDADD = $(UNIT_CORE_LIBS)
+unit_tests += tests/unit/test_logstore_marks
+tests_unit_test_logstore_marks_SOURCES = tests/unit/test_logstore_marks.c $(store_fixture)
+tests_unit_test_logstore_marks_LDADD = $(UNIT_CORE_LIBS)
 unit_tests += tests/unit/test_logstore_segments
 tests_unit_test_logstore_segments_SOURCES = tests/unit/test_logstore_segments.c $(store_fixture)
 tests_unit_test_logstore_segments_LDADD = $(UNIT_CORE_LIBS)

@@ -129,7 +129,7 @@ suite_default() {
 suite_sanitizers() {
     build=$here/build-asan logs=$here/build-asan/test-logs
     local system_except="test_packaging" # images are made of plain builds
-    build_or_die "$build" --enable-sanitizers CFLAGS="-g1 -O1"
+    build_or_die "$build" --enable-sanitizers CFLAGS="-g1 -O1 -Wno-format-truncation"
     run_units "asan/" "${sanitizer_env[@]}"
     run_replay "asan/" "${sanitizer_env[@]}"
     run_system "asan/" "${sanitizer_env[@]}" OSMO_SANITIZED=1
@@ -211,7 +211,7 @@ suite_tsan() {
         test_interop_agent test_interop_jobs test_keys test_logs_lines test_logs_masks test_matrix test_paths test_policy \
         test_policy_public test_providers test_repo test_repo_auth test_retry test_router_api test_router_rsync test_submit \
         test_submit_credentials test_upkeep test_vault"
-    build_or_die "$build" --enable-tsan CFLAGS="-g1 -O1"
+    build_or_die "$build" --enable-tsan CFLAGS="-g1 -O1 -Wno-format-truncation"
     run_units "tsan/" "TSAN_OPTIONS=$options" OSMO_TSAN=1
     run_test tsan/test_failing env OSMO_BUILD="$build" OSMO_SANITIZED=1 "TSAN_OPTIONS=$options" bash "$here/tests/system/test_failing.sh"
     local chaos_prefix=tsan/

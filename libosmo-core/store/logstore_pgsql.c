@@ -75,7 +75,7 @@ static void write_some(struct log_pgsql *s, const char *id, struct appending *a)
     struct log_request *list = take_batch(a);
     a->busy = true;
     pthread_mutex_unlock(&s->mutex);
-    log_pgsql_write(s, id, list);
+    bool due = log_pgsql_write(s, id, list);
     pthread_mutex_lock(&s->mutex);
     a->busy = false;
     for (struct log_request *q = list, *next; q; q = next) {
@@ -83,6 +83,11 @@ static void write_some(struct log_pgsql *s, const char *id, struct appending *a)
         q->done = true;
     }
     pthread_cond_broadcast(&a->turn);
+    if (due) { /* meanwhile another one writes */
+        pthread_mutex_unlock(&s->mutex);
+        log_pgsql_mark(s, id);
+        pthread_mutex_lock(&s->mutex);
+    }
 }
 
 static int pgsql_append(logstore_t *base, const char *workflow_id, const char *task, int64_t retry_id,

@@ -3,7 +3,8 @@
  * log_state     one row a log: its number, how much there is, whether it has ended. Its lock decides between services.
  * log_chunks    the text of some entries, and a fixed record for each; a chunk once stored changes only by being merged
  *               with its neighbours when the log has ended, so what is at an entry's number stays the same
- * log_attempts  the last sequence of each attempt, and the numbers of the tasks that records refer to */
+ * log_attempts  the last sequence of each attempt, and the numbers of the tasks that records refer to
+ * log_marks     how many lines of each attempt and kind are before every LOG_MARK_ENTRIES-th entry */
 #ifndef STORE_LOGSTORE_PGSQL_H
 #define STORE_LOGSTORE_PGSQL_H
 #include <pthread.h>
@@ -15,6 +16,7 @@
 #define LOG_CHUNK_BYTES_MAX (256u << 10)
 #define LOG_CHUNK_ENTRIES_MAX 16384
 #define LOG_PACKED_SIZE_SQL "24"
+#define LOG_MARK_ENTRIES 16384
 
 struct log_pgsql {
     struct logstore base;
@@ -37,11 +39,18 @@ struct log_request {
     struct log_request *next;
 };
 
-/* logstore_pgsql_write.c: one transaction for all requests of a log. Each has its own result when this returns. */
-void log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_request *list);
+/* logstore_pgsql_write.c: one transaction for all requests of a log. Each has its own result when this returns. True: a mark is due. */
+bool log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_request *list);
 /* logstore_pgsql_upkeep.c: the end, merging and removal. */
 int log_pgsql_end(logstore_t *s, const char *workflow_id, osmo_error_t *err);
 int log_pgsql_remove(logstore_t *s, const char *workflow_id, osmo_error_t *err);
+/* logstore_pgsql_marks.c: makes the marks that are due. What fails is due the next time, too. */
+void log_pgsql_mark(struct log_pgsql *s, const char *workflow_id);
+/* Puts the place of a reader, whose task has this number, to the last mark that is not behind the entry; it stays at the beginning where
+ * there is none. */
+int log_pgsql_begin_before(log_reader_t *r, db_t *db, int64_t task, int64_t entry, osmo_error_t *err);
+/* To the last mark before what is handed out first, of a log of so many entries. */
+int log_pgsql_begin_at_mark(log_reader_t *r, db_t *db, int64_t task, int64_t entries, osmo_error_t *err);
 /* logstore_pgsql_read.c */
 int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err);
 

@@ -325,15 +325,17 @@ static int find_start(log_reader_t *r, db_t *db, osmo_error_t *err) { /* by last
         return rc;
     struct forward f = { .db = db };
     r->place = (struct log_place){ .started = true };
-    if (r->numbered && b.at > 0) /* those before it are counted */
-        return go_to_wanted(r, &f, (uint64_t)b.at, err);
+    if (r->numbered && b.at > 0) { /* those before it are counted */
+        rc = log_pgsql_begin_before(r, db, v.task, b.at, err);
+        return rc < 0 ? rc : go_to_wanted(r, &f, (uint64_t)b.at, err);
+    }
     r->place.next = (uint64_t)b.at;
     r->place.offset = (uint64_t)b.offset;
     return 0;
 }
 
 /* To the chunk that holds entry from_line - 1, or else the last one: the line is there or behind it, as entries without text count for
- * none. Where nobody has counted, and where only some lines count, all of the index is read. */
+ * none. Where nobody has counted all of the index is read. */
 static int jump(log_reader_t *r, db_t *db, osmo_error_t *err) {
     static const char sql[] =
         "SELECT c.first_entry, c.first_offset, c.lines, c.log_id FROM log_state s JOIN LATERAL"
@@ -352,6 +354,17 @@ static int jump(log_reader_t *r, db_t *db, osmo_error_t *err) {
     return 0;
 }
 
+/* Where only some lines count, or times: to a mark. */
+static int jump_to_mark(log_reader_t *r, db_t *db, osmo_error_t *err) {
+    _cleanup_rows_ db_rows_t *rows = NULL;
+    struct view v;
+    int rc = db_query(db, view_sql, DB_ARGS(DB_T(r->task), DB_T(r->id)), &rows, err);
+    if (rc < 0 || (rc = db_next(rows, err)) <= 0)
+        return rc;
+    read_view(r, rows, &v);
+    return log_pgsql_begin_at_mark(r, db, v.task, v.entries, err);
+}
+
 int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
     struct forward f = { 0 };
     int rc = store_reader(log_pgsql_of(r->store)->store, &f.db, err);
@@ -359,6 +372,8 @@ int log_pgsql_read(log_reader_t *r, struct log_taken *t, osmo_error_t *err) {
         rc = find_start(r, f.db, err);
     else if (rc >= 0 && !r->place.started && r->place.from_line > 1 && !log_reader_filters(r))
         rc = jump(r, f.db, err);
+    else if (rc >= 0 && !r->place.started && (r->place.from_line > 1 || r->since_s != INT64_MIN))
+        rc = jump_to_mark(r, f.db, err);
     r->place.started = true;
     if (rc >= 0)
         rc = read_forward(r, &f, t, err);

@@ -133,6 +133,7 @@ static int sweep_fn(db_t *db, void *ctx, osmo_error_t *err) {
     static const char chunks[] =
         "DELETE FROM log_chunks WHERE log_id = ? AND end_entry <= (SELECT MAX(p.end_entry) FROM (SELECT end_entry"
         " FROM log_chunks WHERE log_id = ? ORDER BY end_entry LIMIT 64) p)";
+    static const char marks[] = "DELETE FROM log_marks WHERE log_id = ?";
     static const char attempts[] = "DELETE FROM log_attempts WHERE log_id = ?";
     static const char state[] = "DELETE FROM log_state WHERE workflow_id = '!' || CAST(CAST(? AS BIGINT) AS TEXT)";
     _Static_assert(REMOVE_CHUNKS_MAX == 64, "the limit of the statement");
@@ -145,7 +146,9 @@ static int sweep_fn(db_t *db, void *ctx, osmo_error_t *err) {
     rc = db_exec(db, chunks, DB_ARGS(DB_I(log_id), DB_I(log_id)), &gone, err);
     if (rc < 0 || gone == REMOVE_CHUNKS_MAX)
         return rc;
-    rc = db_exec(db, attempts, DB_ARGS(DB_I(log_id)), NULL, err);
+    rc = db_exec(db, marks, DB_ARGS(DB_I(log_id)), NULL, err);
+    if (rc >= 0)
+        rc = db_exec(db, attempts, DB_ARGS(DB_I(log_id)), NULL, err);
     return rc < 0 ? rc : db_exec(db, state, DB_ARGS(DB_I(log_id)), NULL, err);
 }
 

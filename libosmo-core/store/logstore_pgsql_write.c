@@ -257,7 +257,7 @@ static int write_fn(db_t *db, void *ctx, osmo_error_t *err) {
     return b->records.len ? write_chunks(b, db, err) : 0;
 }
 
-void log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_request *list) {
+bool log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_request *list) {
     osmo_error_t err = OSMO_ERROR_INIT;
     struct batch b = { .id = workflow_id, .list = list, .text = BUF_INIT(0), .records = BUF_INIT(0) };
     for (const struct log_request *q = list; q; q = q->next)
@@ -271,8 +271,10 @@ void log_pgsql_write(struct log_pgsql *s, const char *workflow_id, struct log_re
         q->grew = false;
         q->err = err;
     }
+    int64_t entries = b.st.entries + (int64_t)(b.records.len / LOG_PACKED_SIZE);
     free(b.tasks);
     free(b.attempts);
     buf_free(&b.text);
     buf_free(&b.records);
+    return rc >= 0 && entries / LOG_MARK_ENTRIES > b.st.entries / LOG_MARK_ENTRIES;
 }

@@ -312,11 +312,15 @@ static const char task_io_sql[] =
     " operation_type TEXT NOT NULL, download_type TEXT NOT NULL,"
     " PRIMARY KEY (workflow_uuid, task, retry_id, io_type, url, start_us)){end};";
 
-/* How many lines are before a chunk, and in the log when it had so many entries; -1 where nobody has counted. A service of an older
- * version that still runs adds entries and does not count. */
+/* Lines by their number: how many are before a chunk, and in the log when it had so many entries; -1 where nobody has counted. A service
+ * of an older version that still runs adds entries and does not count. And how many of each attempt are before an entry. */
 static const char log_lines_sql[] =
     "ALTER TABLE log_state ADD COLUMN lines BIGINT NOT NULL DEFAULT -1, ADD COLUMN lines_entries BIGINT NOT NULL DEFAULT 0;"
-    "ALTER TABLE log_chunks ADD COLUMN lines BIGINT NOT NULL DEFAULT -1;";
+    "ALTER TABLE log_chunks ADD COLUMN lines BIGINT NOT NULL DEFAULT -1;"
+    "CREATE TABLE log_marks ("
+    " log_id BIGINT NOT NULL, entry BIGINT NOT NULL, text_offset BIGINT NOT NULL, latest_us BIGINT NOT NULL, tallies BYTEA NOT NULL,"
+    " PRIMARY KEY (log_id, entry));"
+    "DO $$ BEGIN EXECUTE 'ALTER TABLE log_marks ALTER COLUMN tallies SET COMPRESSION lz4'; EXCEPTION WHEN OTHERS THEN NULL; END $$;";
 
 /* One step a row: a migration may be several rows of the same version. */
 const struct migration store_migrations[] = {
