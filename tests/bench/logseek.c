@@ -2,7 +2,7 @@
  * of one task's among fifty, of stderr. Medians of readers that begin anew, as every request does. For logs.sh: what, figure, aim,
  * by tabs.
  *   logseek [LINES [DATABASE]]
- * With a PostgreSQL database the same of a tenth of the lines in chunks. */
+ * With a PostgreSQL database the same in chunks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +76,8 @@ static int chunks(const char *database, uint64_t lines) {
         die("open", &err);
     fill(logs, lines);
     seek(logs, "chunks: line N of all", (struct log_query){ .retry_id = -1 }, lines, "< 10");
-    seek(logs, "chunks: line N of one of 50 tasks", (struct log_query){ .retry_id = 0, .task = "task-7" }, lines / TASKS, "");
+    seek(logs, "chunks: line N of one of 50 tasks", (struct log_query){ .retry_id = 0, .task = "task-7" }, lines / TASKS, "< 10");
+    seek(logs, "chunks: line N of stderr", (struct log_query){ .retry_id = -1, .kinds = 1u << IO_STDERR }, lines / 10, "< 10");
     logstore_close(logs);
     store_close(store);
     return 0;
@@ -106,5 +107,5 @@ int main(int argc, char **argv) {
     printf("the same with opening the store (ms)\t%.2f\t\n", (double)(clock_mono_us() - from) / 1e3);
     logstore_close(logs);
     dir_remove_tree(dir, NULL);
-    return argc > 2 ? chunks(argv[2], lines / 10) : 0;
+    return argc > 2 ? chunks(argv[2], lines) : 0;
 }

@@ -241,6 +241,13 @@ def wait_settled(env, seconds):
         time.sleep(0.2)
 
 
+def wait_gone(env, seconds):
+    """A group has ended when its pods are told to: they have their grace period."""
+    until = time.monotonic() + seconds
+    while env.real and checks.pods_left(env) and time.monotonic() < until:
+        time.sleep(0.2)
+
+
 def run(env, args, found):
     steps = plan(env.seed, env.mode, args.kills, args.soak)
     print("mode %s, seed %s, %d steps: %s" % (env.mode, env.seed, len(steps), " ".join(
@@ -269,6 +276,7 @@ def run(env, args, found):
     settled = time.monotonic()
     stored = checks.Stored(env.db)
     checks.check_logs(env, submitter.workflows, stored, found)
+    wait_gone(env, 30)
     env.backend.end(signal.SIGTERM)
     for n in range(len(env.services)):
         env.stop_service(n, signal.SIGTERM)

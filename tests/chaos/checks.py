@@ -181,11 +181,15 @@ def check_starts(env, workflows, stored, found):
     return total
 
 
+def pods_left(env):
+    pods = os.path.join(env.backend.state, "pods")
+    return [os.path.join(d, f) for d, _, files in os.walk(pods) for f in files if f == "lock"] + \
+        [e.path for e in os.scandir(os.path.join(env.backend.state, "trash"))]
+
+
 def check_cluster(env, found):
     if env.real:
-        left = [os.path.join(d, f) for d, _, files in os.walk(os.path.join(env.backend.state, "pods")) for f in files if f == "lock"]
-        left += [e.path for e in os.scandir(os.path.join(env.backend.state, "trash"))]
-        for path in left:
+        for path in pods_left(env):
             found.add("a pod that is left", path)
         return
     live = {}
