@@ -143,12 +143,14 @@ suite_valgrind() {
     local units_except="test_local test_kube_config test_sm_explore test_schedule_incremental test_replicas test_replicas_dead \
         test_keys_replicas test_logs_replicas test_router_replicas test_logstore_segments test_reconcile test_matrix test_paths \
         test_engine test_retry"
-    # Minutes each: whole services, request after request, of which test_api, test_submit, test_backends, test_logs and test_router stay.
+    # Minutes each: whole services, request after request, of which test_api, test_submit, test_backends and test_logs stay, and much of the
+    # same.
     local units_later="test_access test_api_backends test_api_config test_api_credentials test_api_list test_api_users test_archive test_audit \
-        test_backend_tokens test_config_replicas test_escalation test_explain_api test_identity test_identity_peers test_interop_agent \
-        test_interop_jobs test_interop_operator test_interop_upgrade test_invalid test_invalid_tasks test_keys test_limits test_logs_lines \
-        test_logs_masks test_logstore test_providers test_queues test_replica_channel test_repo test_repo_auth test_router_access \
-        test_router_api test_router_rsync test_submit_credentials test_task_io test_upkeep"
+        test_backend_tokens test_config_replicas test_crypto test_data_transfer test_escalation test_explain_api test_identity \
+        test_identity_peers test_interop_agent test_interop_jobs test_interop_operator test_interop_upgrade test_invalid test_invalid_tasks \
+        test_keys test_limits test_logs_lines test_logs_masks test_logstore test_policy test_providers test_queues test_replica_channel \
+        test_repo test_repo_auth test_router test_router_access test_router_api test_router_rsync test_server_join \
+        test_submit_credentials test_task_io test_upkeep"
     run_units "valgrind/" CHECK_SECONDS=850 valgrind -q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes \
         --suppressions="$here/tests/valgrind.supp"
 }
