@@ -205,9 +205,16 @@ static bool at_end(const log_reader_t *r, const struct view *v) {
     return !v->there || r->place.next >= (uint64_t)v->entries;
 }
 
+/* So many are looked at first: at least as many as are passed by all means. */
+static int64_t entries_to_pass(const log_reader_t *r, uint64_t until) {
+    uint64_t lines = r->place.from_line > r->place.line ? r->place.from_line - r->place.line : 0;
+    uint64_t many = until == UINT64_MAX ? lines : until - r->place.next;
+    return many < LOOK_MIN ? LOOK_MIN : many > LOOK_MAX ? LOOK_MAX : (int64_t)many;
+}
+
 /* To the next entry that is wanted, or to entry `until`: 1, or 0 at the end. */
 static int go_to_wanted(log_reader_t *r, struct forward *f, uint64_t until, osmo_error_t *err) {
-    for (int64_t many = LOOK_MIN;; many = many < LOOK_MAX ? many * 2 : many) {
+    for (int64_t many = entries_to_pass(r, until);; many = many < LOOK_MAX ? many * 2 : LOOK_MAX) {
         bool found;
         uint64_t before = r->place.next;
         int rc = look(r, f, many, until, &found, err);
