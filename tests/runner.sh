@@ -26,13 +26,11 @@ start_test() { # name, then the command
 # Wait for one of the tests that run and say how it ended. Exit 77 means skipped.
 finish_test() {
     local pid='' other rest=() name log code
-    wait -n -p pid "${running[@]}"
-    code=$?
-    if [[ ! $pid ]]; then # one that had ended before is known by its process id only
-        for pid in "${running[@]}"; do kill -0 "$pid" 2> /dev/null || break; done
-        wait "$pid"
+    while [[ ! $pid ]]; do
+        for other in "${running[@]}"; do kill -0 "$other" 2> /dev/null || pid=$other; done
+        if [[ $pid ]]; then wait "$pid"; else wait -n -p pid "${running[@]}" 2> /dev/null; fi # which overlooks those that ended before
         code=$?
-    fi
+    done
     for other in "${running[@]}"; do [[ $other == "$pid" ]] || rest+=("$other"); done
     running=("${rest[@]}")
     name=${name_of[$pid]} log=$logs/${name//\//_}.log
