@@ -145,6 +145,25 @@ static void test_requests(void) {
     stop();
 }
 
+/* What the chunks of a body carry, up to the first thing that is none. */
+static const char *carried(const char *head_and_body) {
+    static char text[64];
+    const char *p = strstr(head_and_body, "\r\n\r\n");
+    size_t len = 0;
+    for (p = p ? p + 4 : ""; *p;) {
+        char *end;
+        unsigned long n = strtoul(p, &end, 16);
+        if (end == p || strncmp(end, "\r\n", 2) != 0 || n >= sizeof text - len || strlen(end) < n + 4 ||
+            strncmp(end + 2 + n, "\r\n", 2) != 0)
+            break;
+        memcpy(text + len, end + 2, n);
+        len += n;
+        p = end + n + 4;
+    }
+    text[len] = '\0';
+    return text;
+}
+
 /* However the bytes come: chunks are the client's or ours, but what they carry is the same. */
 static void test_byte_by_byte(void) {
     static const char text[] = "POST /x HTTP/1.1\r\n" HOST("b") "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6 \r\n";
@@ -155,7 +174,7 @@ static void test_byte_by_byte(void) {
         usleep(200);
     }
     char *got = task_reads(backend, 1 << 20, &code);
-    CHECK_CONTAINS(got, "\r\n\r\n1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n");
+    CHECK_STR(carried(got), "hello");
     CHECK_INT(code, 1001); /* a space behind a size */
     CHECK_CONTAINS(read_until(fd, NULL), "HTTP/1.1 400 Bad Request\r\n");
     free(got);
