@@ -1,4 +1,4 @@
-# The client. Links the base archive alone, so that it starts in milliseconds.
+# The client. Links archives, not the shared libraries, so that it starts in milliseconds.
 bin_PROGRAMS += osmo
 osmo_SOURCES = cli/main.c
 osmo_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/cli

@@ -141,12 +141,10 @@ static int exchange(struct token *t, int64_t timeout_ms, bool *gone, osmo_error_
     return rc;
 }
 
-#define FOR_EVER INT64_MAX
-/* False: somebody has had it for so long. */
-static bool take(struct token *t, int64_t wait_ms) {
-    int64_t until = wait_ms == FOR_EVER ? COND_FOR_EVER : clock_mono_us() + wait_ms * 1000;
+/* False: somebody has had it until then. */
+static bool take(struct token *t, int64_t until_us) {
     pthread_mutex_lock(&t->lock);
-    while (t->taken && cond_wait_until(&t->given, &t->lock, until))
+    while (t->taken && cond_wait_until(&t->given, &t->lock, until_us))
         ;
     bool ours = !t->taken;
     t->taken = true;
@@ -168,7 +166,7 @@ char *token_bearer(struct token *t, bool *gone, osmo_error_t *err) {
     if (!gone)
         gone = &ignored;
     *gone = false;
-    take(t, FOR_EVER);
+    take(t, COND_FOR_EVER);
     int rc = 0;
     if (!is_fresh(t))
         rc = file_exists(t->o->refresh_token) ? exchange(t, EXCHANGE_MS, gone, err) : OSMO_ENOTFOUND;
@@ -190,7 +188,7 @@ bool token_at_hand(struct token *t, char **bearer) {
 
 bool token_is_over(struct token *t, int64_t timeout_ms) {
     bool gone = false;
-    if (!take(t, timeout_ms))
+    if (!take(t, clock_mono_us() + timeout_ms * 1000))
         return false; /* somebody asks already, and gets no answer */
     if (file_exists(t->o->refresh_token))
         (void)exchange(t, timeout_ms, &gone, NULL);

@@ -69,8 +69,7 @@ struct pod_ids pod_ids_unpack(const uint8_t *packed, size_t len, struct pod_unpa
 }
 
 uint64_t pod_ids_mix(uint64_t hash, const char *text) {
-    hash ^= text ? HASH_START : 7809847782465536322u;
-    hash = text ? hash_bytes(hash, text, strlen(text)) : hash;
+    hash = text ? hash_bytes(hash ^ HASH_START, text, strlen(text)) : hash ^ 7809847782465536322u;
     hash = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9u;
     return hash ? hash : 1;
 }
